@@ -1,0 +1,2 @@
+//! Takes a device.
+fn main() {}
