@@ -1,1 +1,4 @@
 //! Placeholder.
+
+pub mod firmware;
+pub mod pci;
