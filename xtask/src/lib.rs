@@ -1,1 +1,9 @@
-//! Placeholder.
+//! The project's own tools: set-up, the BPF object, the VM lab, the tests.
+//!
+//! A library, so that the tests of the VM lab call the same functions as the commands do.
+
+pub mod build;
+pub mod ebpf;
+pub mod run;
+pub mod setup;
+pub mod workspace;

@@ -1,2 +1,34 @@
-//! The program.
-fn main() {}
+//! `cargo xtask`: the project's own tools on the command line.
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+#[derive(Parser)]
+#[command(name = "cargo xtask", about = "The project's own tools", disable_version_flag = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Get what is missing: BPF compiler and linker, QEMU, kernels, busybox
+    Setup(xtask::setup::Args),
+    /// Build the BPF object, or renew or check the one that is checked in
+    BuildEbpf(xtask::ebpf::Args),
+}
+
+fn main() -> ExitCode {
+    let result = match Cli::parse().command {
+        Command::Setup(args) => xtask::setup::command(&args),
+        Command::BuildEbpf(args) => xtask::ebpf::command(&args),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

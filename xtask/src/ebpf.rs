@@ -1,0 +1,305 @@
+//! `cargo xtask build-ebpf`: the BPF object, and the copy of it that is checked in.
+//!
+//! `docs/bpf-object.md` says why there is such a copy and how it is verified.
+
+use std::collections::BTreeMap;
+use std::env;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use anyhow::{Context as _, Result, ensure};
+use object::read::elf::ElfFile64;
+use object::{Endianness, Object as _, ObjectSection as _, ObjectSymbol as _, RelocationTarget};
+
+use crate::setup::{self, Toolchain};
+use crate::{run, workspace};
+
+#[path = "../../ivrs-trace/build/digest.rs"]
+mod digest;
+
+const PACKAGE: &str = "ivrs-trace-ebpf";
+/// The binary of that package and the name of the object's files.
+const NAME: &str = "ivrs-trace-bpf";
+const PROFILE: &str = "ebpf";
+const TARGET: &str = setup::BPF_TARGET;
+
+/// Arguments of `cargo xtask build-ebpf`.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Make the checked-in object anew
+    #[arg(long, conflicts_with = "check_prebuilt")]
+    update_prebuilt: bool,
+    /// Fail unless the checked-in object is what the sources give
+    #[arg(long)]
+    check_prebuilt: bool,
+}
+
+/// `cargo xtask build-ebpf`.
+///
+/// # Errors
+///
+/// When the toolchain cannot be had, the build fails, or the check does.
+pub fn command(args: &Args) -> Result<()> {
+    let files = Files::new()?;
+    if args.update_prebuilt {
+        update(&files)
+    } else if args.check_prebuilt {
+        check(&files)
+    } else if files.built.is_of(&files.digest) {
+        println!("{} is up to date", files.built.object.display());
+        Ok(())
+    } else {
+        build(&files, &setup::toolchain()?)
+    }
+}
+
+/// Sees to it that there is an object of the sources as they are: the checked-in one or one that
+/// was built here. Builds it where there is none.
+///
+/// # Errors
+///
+/// When the toolchain cannot be had or the build fails.
+pub fn ensure_object() -> Result<()> {
+    let files = Files::new()?;
+    if files.built.is_of(&files.digest) || files.prebuilt.is_of(&files.digest) {
+        return Ok(());
+    }
+    build(&files, &setup::toolchain()?)
+}
+
+/// An object and what is recorded beside it.
+struct Record {
+    object: PathBuf,
+    /// The digest of the sources that it was made from.
+    sources: PathBuf,
+    /// What it was made with, for people.
+    provenance: PathBuf,
+}
+
+impl Record {
+    fn new(dir: &Path) -> Self {
+        let path = dir.join(NAME);
+        Self {
+            object: path.with_extension("o"),
+            sources: path.with_extension("sources"),
+            provenance: path.with_extension("provenance"),
+        }
+    }
+
+    fn is_of(&self, digest: &str) -> bool {
+        self.object.is_file()
+            && fs::read_to_string(&self.sources).is_ok_and(|text| text.trim() == digest)
+    }
+
+    /// Writes all three. The digest comes last and an old one goes first: an object beside its
+    /// digest is always whole.
+    fn write(&self, object: &[u8], digest: &str, toolchain: &Toolchain) -> Result<()> {
+        let provenance = format!(
+            "compiler: {}\nlinker: {}\ncore: {}\ntarget: {TARGET}\n",
+            toolchain.rustc_version,
+            toolchain.linker_version,
+            if toolchain.build_std { "compiled from source" } else { "ready-made" },
+        );
+        if self.sources.exists() {
+            fs::remove_file(&self.sources)?;
+        }
+        for (path, content) in [
+            (&self.object, object),
+            (&self.provenance, provenance.as_bytes()),
+            (&self.sources, format!("{digest}\n").as_bytes()),
+        ] {
+            if let Some(dir) = path.parent() {
+                fs::create_dir_all(dir)?;
+            }
+            fs::write(path, content).with_context(|| format!("cannot write {}", path.display()))?;
+        }
+        Ok(())
+    }
+}
+
+/// Where things are, and the digest of the sources as they are.
+struct Files {
+    root: PathBuf,
+    target_dir: PathBuf,
+    built: Record,
+    prebuilt: Record,
+    digest: String,
+}
+
+impl Files {
+    fn new() -> Result<Self> {
+        let root = workspace::root()?;
+        let target_dir = workspace::target_dir()?;
+        let digest = digest::sources(&root)
+            .context("cannot read the sources of the BPF programs")?
+            .with_context(|| format!("{} lacks the BPF programs", root.display()))?;
+        Ok(Self {
+            built: Record::new(&target_dir.join("ebpf")),
+            prebuilt: Record::new(&root.join("ivrs-trace/prebuilt")),
+            root,
+            target_dir,
+            digest,
+        })
+    }
+}
+
+fn update(files: &Files) -> Result<()> {
+    let toolchain = setup::toolchain()?;
+    ensure!(
+        toolchain.pinned,
+        "the checked-in object is made with the pinned compiler and linker only, and this is {}",
+        toolchain.description()
+    );
+    build(files, &toolchain)?;
+    let object = fs::read(&files.built.object)?;
+    files.prebuilt.write(&object, &files.digest, &toolchain)?;
+    println!("wrote {}", files.prebuilt.object.display());
+    Ok(())
+}
+
+fn check(files: &Files) -> Result<()> {
+    ensure!(
+        files.prebuilt.is_of(&files.digest),
+        "the checked-in BPF object was not made from these sources: run `cargo xtask build-ebpf \
+         --update-prebuilt` and commit ivrs-trace/prebuilt"
+    );
+    let toolchain = setup::toolchain()?;
+    build(files, &toolchain)?;
+    let (ours, theirs) = (fs::read(&files.built.object)?, fs::read(&files.prebuilt.object)?);
+    if ours == theirs {
+        println!("the checked-in object and the rebuilt one are the same, byte for byte");
+        return Ok(());
+    }
+    ensure!(
+        !toolchain.pinned,
+        "the checked-in object is not what the pinned compiler and linker make of its sources \
+         ({} and {} bytes): run `cargo xtask build-ebpf --update-prebuilt`",
+        theirs.len(),
+        ours.len()
+    );
+    let (ours, theirs) = (contents(&ours)?, contents(&theirs)?);
+    for name in ours.keys().chain(theirs.keys()) {
+        ensure!(
+            ours.get(name) == theirs.get(name),
+            "section {name} of the checked-in object differs from what {} makes of the sources",
+            toolchain.description()
+        );
+    }
+    println!(
+        "the checked-in object and the rebuilt one have the same code, data and relocations; \
+         type and line information was not compared, as it differs between compilers ({})",
+        toolchain.description()
+    );
+    Ok(())
+}
+
+/// Compiles and links the programs, and writes the object without DWARF.
+fn build(files: &Files, toolchain: &Toolchain) -> Result<()> {
+    let started = Instant::now();
+    let Files { root, target_dir, .. } = files;
+    let build_dir = target_dir.join("ebpf-build");
+    let sysroot = run::output(setup::compiler(&toolchain.rustc).args(["--print", "sysroot"]))?;
+    let mut flags = vec![
+        "--cfg=bpf_target_arch=\"x86_64\"".to_owned(),
+        "-Cdebuginfo=2".to_owned(),
+        "-Clink-arg=--btf".to_owned(),
+        format!("-Clinker={}", toolchain.bpf_linker.display()),
+    ];
+    // No path of this machine gets into the object. The last match counts, and the target folder
+    // is often inside the workspace.
+    for (path, name) in [
+        (root.as_path(), "."),
+        (&cargo_home()?, "/cargo"),
+        (Path::new(sysroot.trim()), "/rust"),
+        (&build_dir, "/target"),
+    ] {
+        flags.push(format!("--remap-path-prefix={}={name}", path.display()));
+    }
+    let mut cargo = workspace::cargo(root);
+    cargo
+        .args(["build", "--locked", "--package", PACKAGE, "--bin", NAME])
+        .args(["--profile", PROFILE, "--target", TARGET, "--target-dir"])
+        .arg(&build_dir)
+        .env_remove("RUSTUP_TOOLCHAIN")
+        .env("RUSTC", &toolchain.rustc)
+        // aya-ebpf needs inline assembly for BPF, which no stable compiler offers.
+        .env("RUSTC_BOOTSTRAP", "1")
+        .env("CARGO_ENCODED_RUSTFLAGS", flags.join("\x1f"))
+        .envs(toolchain.env.iter().map(|(name, value)| (name, value)));
+    if toolchain.build_std {
+        cargo.arg("-Zbuild-std=core");
+    }
+    run::quietly(&mut cargo, "building the BPF object")?;
+    let linked = build_dir.join(TARGET).join(PROFILE).join(NAME);
+    let linked = fs::read(&linked).with_context(|| format!("cannot read {}", linked.display()))?;
+    let object = strip_dwarf(&linked).context("cannot remove DWARF from the BPF object")?;
+    ensure!(
+        contents(&object)?.contains_key("license"),
+        "the object that was built has no BPF programs in it"
+    );
+    files.built.write(&object, &files.digest, toolchain)?;
+    println!(
+        "built {} ({} bytes, {:.1} s) with {}",
+        files.built.object.display(),
+        object.len(),
+        started.elapsed().as_secs_f32(),
+        toolchain.description()
+    );
+    Ok(())
+}
+
+fn cargo_home() -> Result<PathBuf> {
+    if let Some(home) = env::var_os("CARGO_HOME").filter(|home| !home.is_empty()) {
+        return Ok(home.into());
+    }
+    let home = env::home_dir().context("there is no home folder: set CARGO_HOME")?;
+    Ok(home.join(".cargo"))
+}
+
+/// The object without its DWARF sections. BTF, which the kernel reads, stays.
+fn strip_dwarf(data: &[u8]) -> Result<Vec<u8>> {
+    let mut builder = object::build::elf::Builder::read(data)?;
+    for section in &mut builder.sections {
+        let name = section.name.to_string();
+        if name.starts_with(".debug") || name.starts_with(".rel.debug") {
+            section.delete = true;
+        }
+    }
+    builder.delete_orphans();
+    let mut stripped = Vec::new();
+    builder.write(&mut stripped)?;
+    Ok(stripped)
+}
+
+/// What a section does: its bytes, and what its relocations point at (offset in it, section and
+/// offset there).
+type Content = (Vec<u8>, Vec<(u64, String, u64)>);
+
+/// The sections with code or data, by name. Type and line information and the symbol table, in
+/// which names carry the compiler's version, are left out.
+fn contents(data: &[u8]) -> Result<BTreeMap<String, Content>> {
+    let file = ElfFile64::<Endianness>::parse(data).context("this is not a BPF object")?;
+    let mut contents = BTreeMap::new();
+    for section in file.sections() {
+        let name = section.name()?.to_owned();
+        let table = [".BTF", ".rel", ".symtab", ".strtab"].iter().any(|p| name.starts_with(p));
+        if table || name.is_empty() {
+            continue;
+        }
+        let mut relocations = Vec::new();
+        for (offset, relocation) in section.relocations() {
+            let RelocationTarget::Symbol(index) = relocation.target() else { continue };
+            let symbol = file.symbol_by_index(index)?;
+            let target = match symbol.section_index() {
+                Some(index) => file.section_by_index(index)?.name()?.to_owned(),
+                None => symbol.name()?.to_owned(),
+            };
+            relocations.push((offset, target, symbol.address()));
+        }
+        // Programs of one kind can share a section's name only if they are the same section, as
+        // the linker puts them together.
+        contents.insert(name, (section.data()?.to_vec(), relocations));
+    }
+    Ok(contents)
+}

@@ -1,0 +1,243 @@
+//! Debian packages without installing them: an apt of our own that reads the system's sources
+//! and keys but keeps its lists, downloads and locks in the cache folder, so it works for an
+//! ordinary user and never changes the system.
+//!
+//! Packages are unpacked, not installed: their maintainer scripts do not run.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, SystemTime};
+
+use anyhow::{Context as _, Result, bail};
+
+use super::cache::Locked;
+use crate::run;
+
+/// Older lists are renewed before the archive's newest version of something is asked for.
+const LISTS_BELIEVED: Duration = Duration::from_hours(24);
+/// A package that lists younger than this do not know is not asked for again.
+const LISTS_JUST_MADE: Duration = Duration::from_mins(10);
+
+/// The private apt. Having the cache's lock is what allows to use it.
+#[derive(Debug)]
+pub struct Apt<'a> {
+    lock: &'a Locked<'a>,
+    folder: PathBuf,
+}
+
+/// Whether this machine has the programs that the private apt is made of.
+#[must_use]
+pub fn usable() -> bool {
+    ["apt-get", "apt-cache", "dpkg", "dpkg-query"].iter().all(|program| {
+        Command::new(program).arg("--version").output().is_ok_and(|out| out.status.success())
+    })
+}
+
+impl<'a> Apt<'a> {
+    /// Makes the private apt's folders and configuration.
+    ///
+    /// # Errors
+    ///
+    /// When this machine has no apt, or the cache folder cannot be written.
+    pub fn open(lock: &'a Locked<'a>) -> Result<Self> {
+        if !usable() {
+            bail!("apt-get, apt-cache and dpkg are needed (Debian or a system made from it)");
+        }
+        let folder = lock.cache().root().join("apt");
+        for sub in ["state/lists/partial", "cache/archives/partial", "log"] {
+            fs::create_dir_all(folder.join(sub))
+                .with_context(|| format!("cannot make {}", folder.join(sub).display()))?;
+        }
+        fs::write(folder.join("status"), "")?;
+        // The system's hooks act on the system's folders; they are not for this apt.
+        let configuration = format!(
+            "#clear APT::Update::Pre-Invoke;\n\
+             #clear APT::Update::Post-Invoke;\n\
+             #clear APT::Update::Post-Invoke-Success;\n\
+             Dir::State \"{0}/state\";\n\
+             Dir::State::status \"{0}/status\";\n\
+             Dir::Cache \"{0}/cache\";\n\
+             Dir::Cache::pkgcache \"\";\n\
+             Dir::Cache::srcpkgcache \"\";\n\
+             Dir::Log \"{0}/log\";\n\
+             APT::Sandbox::User \"root\";\n\
+             APT::Install-Recommends \"false\";\n\
+             Acquire::Languages \"none\";\n\
+             Acquire::Retries \"2\";\n\
+             Acquire::http::Timeout \"30\";\n\
+             Acquire::https::Timeout \"30\";\n",
+            folder.display()
+        );
+        fs::write(folder.join("apt.conf"), configuration)
+            .with_context(|| format!("cannot write {}/apt.conf", folder.display()))?;
+        Ok(Self { lock, folder })
+    }
+
+    /// The newest version of `package` that the archive has; `None` when it has none.
+    ///
+    /// # Errors
+    ///
+    /// When the archive's lists cannot be had.
+    pub fn candidate(&self, package: &str) -> Result<Option<String>> {
+        self.lists(LISTS_BELIEVED)?;
+        if let Some(version) = self.candidate_in_lists(package)? {
+            return Ok(Some(version));
+        }
+        self.lists(LISTS_JUST_MADE)?;
+        self.candidate_in_lists(package)
+    }
+
+    /// Whether the archive still has exactly this version.
+    ///
+    /// # Errors
+    ///
+    /// When the archive's lists cannot be had.
+    pub fn has(&self, package: &str, version: &str) -> Result<bool> {
+        if self.candidate(package)?.is_none() {
+            return Ok(false);
+        }
+        // Lines like "rustc-web | 1.96.0+dfsg1-1~deb12u2 | http..."
+        let text = run::output(self.command("apt-cache").args(["madison", package]))?;
+        Ok(text.lines().any(|line| line.split('|').nth(1).map(str::trim) == Some(version)))
+    }
+
+    /// All package names that begin with `prefix`.
+    ///
+    /// # Errors
+    ///
+    /// When the archive's lists cannot be had.
+    pub fn names(&self, prefix: &str) -> Result<Vec<String>> {
+        self.lists(LISTS_BELIEVED)?;
+        let text = run::output(self.command("apt-cache").args(["pkgnames", prefix]))?;
+        Ok(text.lines().map(str::to_owned).collect())
+    }
+
+    /// `packages` (`name` or `name=version`) and what they depend on, as `name=version`, without
+    /// the packages that the system has installed. Those named are always in it.
+    ///
+    /// It is computed as if nothing were installed, so an installed package that conflicts with
+    /// one of them does not matter.
+    ///
+    /// # Errors
+    ///
+    /// When the dependencies cannot be met from the archive.
+    pub fn closure(&self, packages: &[&str]) -> Result<Vec<String>> {
+        self.lists(LISTS_BELIEVED)?;
+        let plan =
+            run::output(self.command("apt-get").args(["--simulate", "install"]).args(packages))
+                .with_context(|| format!("no set of packages gives {}", packages.join(", ")))?;
+        let named: BTreeSet<&str> =
+            packages.iter().filter_map(|package| package.split('=').next()).collect();
+        let installed = installed()?;
+        // Lines like "Inst libaio1 (0.3.113-4 Debian:12.11/oldstable [amd64])"
+        let mut closure = Vec::new();
+        for line in plan.lines().filter_map(|line| line.strip_prefix("Inst ")) {
+            let mut words = line.split_whitespace();
+            let (Some(name), Some(version)) = (words.next(), words.next()) else { continue };
+            if named.contains(name) || !installed.contains(name) {
+                closure.push(format!("{name}={}", version.trim_start_matches('(')));
+            }
+        }
+        Ok(closure)
+    }
+
+    /// Downloads `packages` (`name` or `name=version`) and unpacks them into `dest`. Dependencies
+    /// are not followed; see [`Apt::closure`].
+    ///
+    /// # Errors
+    ///
+    /// When one of them cannot be downloaded or unpacked.
+    pub fn fetch_unpack(&self, packages: &[impl AsRef<str>], dest: &Path) -> Result<()> {
+        let names: Vec<&str> = packages.iter().map(AsRef::as_ref).collect();
+        let debs = self.lock.scratch()?;
+        // Lines like "'URI' FILE SIZE HASH"
+        let plan =
+            run::output(self.command("apt-get").args(["download", "--print-uris"]).args(&names))?;
+        let bytes: u64 = plan
+            .lines()
+            .filter_map(|line| line.split_whitespace().nth(2)?.parse::<u64>().ok())
+            .sum();
+        eprintln!("    downloading {} package(s), {} MB", names.len(), bytes.div_ceil(1_000_000));
+        let downloaded = run::quietly(
+            self.command("apt-get").arg("download").args(&names).current_dir(debs.path()),
+            "downloading",
+        );
+        if downloaded.is_err() {
+            // The lists may name what the archive has replaced since: do not believe them again.
+            let _ = fs::remove_file(self.stamp());
+        }
+        downloaded.context("the download failed (a second try fetches the package lists anew)")?;
+        fs::create_dir_all(dest)?;
+        for entry in fs::read_dir(debs.path())? {
+            let deb = entry?.path();
+            run::quietly(Command::new("dpkg").arg("-x").arg(&deb).arg(dest), "unpacking")?;
+        }
+        Ok(())
+    }
+
+    /// Sees to it that there are lists, and none older than `believed`. Where the archive cannot
+    /// be reached, older lists do, and it is said.
+    fn lists(&self, believed: Duration) -> Result<()> {
+        let stamp = self.stamp();
+        let age = fs::metadata(&stamp)
+            .and_then(|data| data.modified())
+            .ok()
+            .map(|time| SystemTime::now().duration_since(time).unwrap_or_default());
+        if age.is_some_and(|age| age < believed) {
+            return Ok(());
+        }
+        eprintln!("    fetching the package lists");
+        let updated =
+            run::quietly(self.command("apt-get").arg("update"), "fetching the package lists");
+        match updated {
+            Ok(()) => {}
+            // One of several sources may have failed: what the lists know decides, further on.
+            Err(error) if self.candidate_in_lists("dpkg")?.is_some() => {
+                eprintln!("    warning: not all package lists are new: {error:#}");
+            }
+            Err(error) => return Err(error).context("the package archive cannot be reached"),
+        }
+        fs::write(&stamp, "").with_context(|| format!("cannot write {}", stamp.display()))
+    }
+
+    fn stamp(&self) -> PathBuf {
+        self.folder.join("lists-made")
+    }
+
+    fn candidate_in_lists(&self, package: &str) -> Result<Option<String>> {
+        let text = run::output(self.command("apt-cache").args(["policy", package]))?;
+        let candidate = text.lines().find_map(|line| line.trim().strip_prefix("Candidate: "));
+        Ok(candidate.filter(|version| *version != "(none)").map(str::to_owned))
+    }
+
+    fn command(&self, program: &str) -> Command {
+        let mut command = Command::new(program);
+        command.env("LC_ALL", "C").arg("-qq").arg("-c").arg(self.folder.join("apt.conf"));
+        command
+    }
+}
+
+/// Whether version `left` is newer than `right`, by Debian's rules.
+///
+/// # Errors
+///
+/// When dpkg cannot be run.
+pub fn newer(left: &str, right: &str) -> Result<bool> {
+    let status = Command::new("dpkg")
+        .args(["--compare-versions", left, "gt", right])
+        .status()
+        .context("cannot run dpkg")?;
+    Ok(status.success())
+}
+
+/// The names of the packages that the system has installed.
+fn installed() -> Result<BTreeSet<String>> {
+    let text = run::output(Command::new("dpkg-query").args([
+        "-W",
+        "-f",
+        "${db:Status-Status} ${Package}\n",
+    ]))?;
+    Ok(text.lines().filter_map(|line| line.strip_prefix("installed ")).map(str::to_owned).collect())
+}

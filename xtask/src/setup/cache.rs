@@ -1,0 +1,226 @@
+//! The cache folder: finished things in folders named after what they were made from.
+//!
+//! A thing is made in a temporary sibling folder and renamed when it is whole, so a set-up that
+//! was killed leaves nothing that looks whole. One lock keeps two set-ups from working at once.
+//! Readers need no lock: a finished folder is never changed.
+
+use std::env;
+use std::fs::{self, File, TryLockError};
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant, SystemTime};
+
+use anyhow::{Context as _, Result, bail};
+use tempfile::TempDir;
+
+/// Prefix of the folders in which something is being made.
+const PARTIAL: &str = ".partial-";
+/// How long an answer of the package archive ("the newest is ...") is believed.
+const BELIEVED: Duration = Duration::from_hours(24);
+
+/// The cache folder.
+#[derive(Debug, Clone)]
+pub struct Cache {
+    root: PathBuf,
+}
+
+/// What a name stood for when the package archive was last asked.
+#[derive(Debug, Clone)]
+pub struct Current {
+    /// The finished folder.
+    pub path: PathBuf,
+    /// Whether the archive was asked less than a day ago.
+    pub fresh: bool,
+}
+
+impl Cache {
+    /// `$IVRS_TRACE_CACHE`, else `$XDG_CACHE_HOME/ivrs-trace`, else `~/.cache/ivrs-trace`.
+    ///
+    /// # Errors
+    ///
+    /// When none of them is set or the folder cannot be made.
+    pub fn open() -> Result<Self> {
+        let root = if let Some(dir) = absolute("IVRS_TRACE_CACHE") {
+            dir
+        } else if let Some(dir) = absolute("XDG_CACHE_HOME") {
+            dir.join("ivrs-trace")
+        } else if let Some(home) = absolute("HOME") {
+            home.join(".cache/ivrs-trace")
+        } else {
+            bail!("no cache folder: set IVRS_TRACE_CACHE to an absolute path (HOME is not set)")
+        };
+        fs::create_dir_all(&root)
+            .with_context(|| format!("cannot make the cache folder {}", root.display()))?;
+        Ok(Self { root })
+    }
+
+    /// The folder itself.
+    #[must_use]
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// The finished folder made for `key`, if there is one.
+    #[must_use]
+    pub fn get(&self, key: &str) -> Option<PathBuf> {
+        let path = self.root.join(folder_name(key));
+        path.is_dir().then_some(path)
+    }
+
+    /// The folder that `name` was last set to by [`Locked::set_current`].
+    #[must_use]
+    pub fn current(&self, name: &str) -> Option<Current> {
+        let link = self.root.join("current").join(name);
+        let path = fs::canonicalize(&link).ok()?;
+        let modified = fs::symlink_metadata(&link).and_then(|data| data.modified()).ok()?;
+        let age = SystemTime::now().duration_since(modified).unwrap_or_default();
+        Some(Current { path, fresh: age < BELIEVED })
+    }
+
+    /// Waits until no other set-up works on this cache, and locks it.
+    ///
+    /// # Errors
+    ///
+    /// When the lock file cannot be made or locked.
+    pub fn lock(&self) -> Result<Locked<'_>> {
+        let path = self.root.join("lock");
+        let file = File::options()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .open(&path)
+            .with_context(|| format!("cannot open {}", path.display()))?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                eprintln!("    waiting for another set-up to finish");
+                file.lock().with_context(|| format!("cannot lock {}", path.display()))?;
+            }
+            Err(TryLockError::Error(error)) => {
+                return Err(error).with_context(|| format!("cannot lock {}", path.display()));
+            }
+        }
+        let locked = Locked { cache: self, _file: file };
+        locked.remove_leftovers()?;
+        Ok(locked)
+    }
+}
+
+/// The cache folder while this process alone may add to it.
+#[derive(Debug)]
+pub struct Locked<'a> {
+    cache: &'a Cache,
+    _file: File,
+}
+
+impl Locked<'_> {
+    /// The cache that is locked.
+    #[must_use]
+    pub fn cache(&self) -> &Cache {
+        self.cache
+    }
+
+    /// The finished folder for `key`; where there is none, `make` fills an empty folder that then
+    /// becomes it. `what` is told to the user.
+    ///
+    /// # Errors
+    ///
+    /// Those of `make` and of the file system; nothing is left then.
+    pub fn make(
+        &self,
+        key: &str,
+        what: &str,
+        make: impl FnOnce(&Path) -> Result<()>,
+    ) -> Result<PathBuf> {
+        if let Some(path) = self.cache.get(key) {
+            return Ok(path);
+        }
+        let started = Instant::now();
+        eprintln!("  getting {what}");
+        let folder = self.scratch()?;
+        make(folder.path()).with_context(|| format!("cannot set up {what}"))?;
+        let path = self.cache.root.join(folder_name(key));
+        fs::rename(folder.path(), &path)
+            .with_context(|| format!("cannot rename a folder to {}", path.display()))?;
+        // The folder has its final name now: there is nothing to clean up.
+        let _ = folder.keep();
+        eprintln!(
+            "  got {what}: {} MB in {:.0} s",
+            size(&path) / 1_000_000,
+            started.elapsed().as_secs_f32()
+        );
+        Ok(path)
+    }
+
+    /// An empty folder in the cache that goes away with the value, or with the next set-up.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be made.
+    pub fn scratch(&self) -> Result<TempDir> {
+        tempfile::Builder::new()
+            .prefix(PARTIAL)
+            .tempdir_in(&self.cache.root)
+            .with_context(|| format!("cannot make a folder in {}", self.cache.root.display()))
+    }
+
+    /// Remembers that `name` stands for the finished folder `path`, as of now.
+    ///
+    /// # Errors
+    ///
+    /// When the link cannot be written.
+    pub fn set_current(&self, name: &str, path: &Path) -> Result<()> {
+        let folder = self.cache.root.join("current");
+        fs::create_dir_all(&folder)?;
+        let new = folder.join(format!("{PARTIAL}{name}"));
+        if let Err(error) = fs::remove_file(&new)
+            && error.kind() != std::io::ErrorKind::NotFound
+        {
+            return Err(error).with_context(|| format!("cannot replace {}", new.display()));
+        }
+        // Relative, so that the cache folder can be moved.
+        let target = match path.file_name() {
+            Some(file_name) => Path::new("..").join(file_name),
+            None => path.to_owned(),
+        };
+        symlink(target, &new).with_context(|| format!("cannot write {}", new.display()))?;
+        fs::rename(&new, folder.join(name))
+            .with_context(|| format!("cannot write {}", folder.join(name).display()))
+    }
+
+    /// Removes what a killed set-up left. Nobody else works here while the lock is held.
+    fn remove_leftovers(&self) -> Result<()> {
+        for entry in fs::read_dir(&self.cache.root)? {
+            let entry = entry?;
+            if entry.file_name().to_string_lossy().starts_with(PARTIAL) {
+                fs::remove_dir_all(entry.path())
+                    .with_context(|| format!("cannot remove {}", entry.path().display()))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The value of an environment variable that holds an absolute path.
+fn absolute(variable: &str) -> Option<PathBuf> {
+    env::var_os(variable).map(PathBuf::from).filter(|path| path.is_absolute())
+}
+
+/// A key as a file name: an epoch's colon would end an entry of a search path.
+fn folder_name(key: &str) -> String {
+    key.replace([':', '/'], "-")
+}
+
+/// What the files under `path` hold, in bytes. What cannot be read counts as nothing: the number
+/// is only shown.
+fn size(path: &Path) -> u64 {
+    let Ok(entries) = fs::read_dir(path) else { return 0 };
+    entries
+        .flatten()
+        .map(|entry| match entry.metadata() {
+            Ok(data) if data.is_dir() => size(&entry.path()),
+            Ok(data) => data.len(),
+            Err(_) => 0,
+        })
+        .sum()
+}

@@ -1,0 +1,80 @@
+//! Everything that is not built here and not in a package of the crate registry: the compiler
+//! and linker of the BPF programs, QEMU, kernels, busybox.
+//!
+//! All of it lives in one cache folder of the user ([`cache::Cache`]); nothing is installed into
+//! the system and nothing needs root. Each function returns at once when what it names is in the
+//! cache and gets it otherwise, so that a command simply asks for what it needs.
+//! What runs in the guest is not made here.
+
+pub mod apt;
+mod busybox;
+pub mod cache;
+mod kernel;
+mod qemu;
+mod toolchain;
+
+use std::path::Path;
+use std::time::Instant;
+
+use anyhow::{Result, bail};
+
+pub use crate::build::static_binary;
+pub use busybox::busybox;
+pub use kernel::{KERNELS, Kernel, kernel};
+pub use qemu::{Qemu, qemu};
+
+pub use toolchain::{TARGET as BPF_TARGET, Toolchain, compiler, toolchain};
+
+/// Arguments of `cargo xtask setup`.
+#[derive(Debug, clap::Args)]
+pub struct Args {}
+
+/// `cargo xtask setup`: gets all of it and says what there is, one line each.
+///
+/// # Errors
+///
+/// The first thing that cannot be had.
+pub fn command(_: &Args) -> Result<()> {
+    println!("cache      {}", cache::Cache::open()?.root().display());
+    let started = Instant::now();
+    let toolchain = toolchain()?;
+    line("toolchain", &toolchain.description(), started);
+
+    let started = Instant::now();
+    let qemu = qemu()?;
+    line("qemu", &format!("{} ({})", qemu.version, qemu.binary.display()), started);
+
+    for name in KERNELS {
+        let started = Instant::now();
+        let kernel = kernel(name)?;
+        line(
+            "kernel",
+            &format!("{name}: {} (package {})", kernel.release, kernel.version),
+            started,
+        );
+    }
+
+    let started = Instant::now();
+    let busybox = busybox()?;
+    line("busybox", &busybox.display().to_string(), started);
+    Ok(())
+}
+
+/// The value of `LD_LIBRARY_PATH` for programs unpacked into `root`.
+fn library_path(root: &Path) -> Result<String> {
+    let mut dirs = Vec::new();
+    for dir in ["usr/lib/x86_64-linux-gnu", "lib/x86_64-linux-gnu"] {
+        let dir = root.join(dir);
+        if dir.is_dir() {
+            dirs.push(dir.display().to_string());
+        }
+    }
+    if dirs.is_empty() {
+        bail!("{} has no libraries for x86-64: the lab needs a PC's Debian", root.display());
+    }
+    Ok(dirs.join(":"))
+}
+
+fn line(what: &str, text: &str, started: Instant) {
+    println!("{what:10} {text}  [{:.1} s]", started.elapsed().as_secs_f32());
+}

@@ -1,0 +1,385 @@
+//! What compiles and links the BPF programs.
+//!
+//! In this order:
+//! 1. what `IVRS_TRACE_BPF_RUSTC` and `IVRS_TRACE_BPF_LINKER` name;
+//! 2. where apt is: Debian's Rust compiler with its ready-made `core` for BPF, unpacked in the
+//!    cache. It is the pinned one, with which the checked-in object was made, so it comes first
+//!    also where there is a nightly;
+//! 3. where rustup is: its nightly with the component rust-src.
+//!
+//! The linker is bpf-linker, installed from the crate registry into the cache.
+
+use std::env;
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context as _, Result, anyhow, bail};
+
+use super::apt::{self, Apt};
+use super::cache::{Cache, Locked};
+use crate::run;
+
+/// The packages of the pinned compiler, and their version.
+const RUSTC_PACKAGE: &str = "rustc-web";
+const CORE_PACKAGE: &str = "libstd-rust-web-dev-bpf";
+const PINNED_RUSTC: &str = "1.96.0+dfsg1-1~deb12u2";
+/// The pinned linker and the version of the LLVM package that it is made with.
+const PINNED_LINKER: &str = "0.13.0";
+const PINNED_LLVM: &str = "1:22.1.8-1~deb12u1";
+const PINNED_LLVM_MAJOR: u32 = 22;
+/// The last bpf-linker that uses the LLVM of the running Rust toolchain, and the newest LLVM that
+/// it knows.
+const PROXY_LINKER: &str = "0.10.4";
+const PROXY_LLVM_MAJOR: u32 = 22;
+
+/// The target that the BPF programs are compiled for.
+pub const TARGET: &str = "bpfel-unknown-none";
+
+/// A compiler and a linker for BPF that belong together.
+#[derive(Debug, Clone)]
+pub struct Toolchain {
+    /// The compiler. It may be a script that starts it.
+    pub rustc: PathBuf,
+    /// The linker.
+    pub bpf_linker: PathBuf,
+    /// What must come first in `PATH` and `LD_LIBRARY_PATH` for the linker to find its LLVM.
+    pub env: Vec<(String, String)>,
+    /// Whether `core` must be compiled too, as the compiler has no ready-made one for BPF.
+    pub build_std: bool,
+    /// The compiler's version line.
+    pub rustc_version: String,
+    /// The linker's version line.
+    pub linker_version: String,
+    /// Whether these are the exact versions with which the checked-in object was made.
+    pub pinned: bool,
+}
+
+impl Toolchain {
+    /// One line for people; it changes when the compiler or the linker does.
+    #[must_use]
+    pub fn description(&self) -> String {
+        format!(
+            "{}, {}{}{}",
+            self.rustc_version,
+            self.linker_version,
+            if self.build_std { ", core from source" } else { "" },
+            if self.pinned { ", pinned" } else { ", not the pinned versions" }
+        )
+    }
+
+    fn probe(
+        rustc: PathBuf,
+        bpf_linker: PathBuf,
+        env: Vec<(String, String)>,
+        pinned: bool,
+    ) -> Result<Self> {
+        let rustc_version = run::output(compiler(&rustc).arg("--version"))?.trim().to_owned();
+        let sysroot = run::output(compiler(&rustc).args(["--print", "sysroot"]))?;
+        let lib = Path::new(sysroot.trim()).join("lib/rustlib");
+        let build_std = !has_core(&lib.join(TARGET).join("lib"));
+        if build_std && !lib.join("src/rust/library/core").is_dir() {
+            bail!(
+                "{rustc_version} ({}) has neither a ready-made core for {TARGET} nor the \
+                 standard library's source (component rust-src)",
+                rustc.display()
+            );
+        }
+        let linker_version = run::output(
+            Command::new(&bpf_linker)
+                .envs(env.iter().map(|(name, value)| (name, value)))
+                .arg("--version"),
+        )?
+        .trim()
+        .to_owned();
+        Ok(Self { rustc, bpf_linker, env, build_std, rustc_version, linker_version, pinned })
+    }
+}
+
+/// A compiler and a linker for BPF, got where needed. See the module for the choice.
+///
+/// # Errors
+///
+/// When neither Debian's packages nor a rustup nightly can be had; the message says why.
+pub fn toolchain() -> Result<Toolchain> {
+    let rustc = env::var_os("IVRS_TRACE_BPF_RUSTC").map(PathBuf::from);
+    let linker = env::var_os("IVRS_TRACE_BPF_LINKER").map(PathBuf::from);
+    if let (Some(rustc), Some(linker)) = (&rustc, &linker) {
+        return Toolchain::probe(rustc.clone(), linker.clone(), Vec::new(), false);
+    }
+    let found = if apt::usable() {
+        debian().or_else(|debian| {
+            rustup().map_err(|rustup| {
+                anyhow!("no compiler for BPF: from Debian's packages: {debian:#}; {rustup:#}")
+            })
+        })
+    } else {
+        rustup().map_err(|rustup| anyhow!("no compiler for BPF: there is no apt here; {rustup:#}"))
+    };
+    if rustc.is_none() && linker.is_none() {
+        return found;
+    }
+    let found = found?;
+    Toolchain::probe(
+        rustc.unwrap_or(found.rustc),
+        linker.unwrap_or(found.bpf_linker),
+        found.env,
+        false,
+    )
+}
+
+/// Debian's compiler and a linker made with Debian's LLVM.
+fn debian() -> Result<Toolchain> {
+    let cache = Cache::open()?;
+    let pinned = || {
+        Some((
+            cache.get(&rustc_key(PINNED_RUSTC))?,
+            cache.get(&linker_key(PINNED_LINKER, PINNED_LLVM))?,
+        ))
+    };
+    let unpinned = || {
+        let rustc = cache.current(RUSTC_PACKAGE).filter(|current| current.fresh)?;
+        let linker = cache.current("bpf-linker").filter(|current| current.fresh)?;
+        Some((rustc.path, linker.path))
+    };
+    if let Some((rustc, linker)) = pinned() {
+        return unpacked(&rustc, &linker, true);
+    }
+    if let Some((rustc, linker)) = unpinned() {
+        return unpacked(&rustc, &linker, false);
+    }
+    let lock = cache.lock()?;
+    let (rustc, rustc_pinned) = debian_rustc(&lock)?;
+    let major = llvm_major(&rustc.join(RUSTC))?;
+    let (linker, linker_pinned) = debian_linker(&lock, major)?;
+    lock.set_current(RUSTC_PACKAGE, &rustc)?;
+    lock.set_current("bpf-linker", &linker)?;
+    unpacked(&rustc, &linker, rustc_pinned && linker_pinned)
+}
+
+/// The script that starts the unpacked compiler, below its folder.
+const RUSTC: &str = "bin/rustc-bpf";
+const LINKER: &str = "bin/bpf-linker";
+
+fn rustc_key(version: &str) -> String {
+    format!("{RUSTC_PACKAGE}-{version}")
+}
+
+fn linker_key(version: &str, llvm: &str) -> String {
+    format!("bpf-linker-{version}-llvm-{llvm}")
+}
+
+fn unpacked(rustc: &Path, linker: &Path, pinned: bool) -> Result<Toolchain> {
+    Toolchain::probe(rustc.join(RUSTC), linker.join(LINKER), Vec::new(), pinned)
+}
+
+/// The folder of Debian's compiler, and whether it is the pinned one.
+fn debian_rustc(lock: &Locked<'_>) -> Result<(PathBuf, bool)> {
+    if let Some(folder) = lock.cache().get(&rustc_key(PINNED_RUSTC)) {
+        return Ok((folder, true));
+    }
+    let apt = Apt::open(lock)?;
+    let version = pinned_or_newest(&apt, RUSTC_PACKAGE, PINNED_RUSTC)?;
+    let folder = lock.make(
+        &rustc_key(&version),
+        &format!("the BPF compiler, Debian's rustc {version}"),
+        |dest| {
+            let packages =
+                [format!("{RUSTC_PACKAGE}={version}"), format!("{CORE_PACKAGE}={version}")];
+            let [rustc, core] = &packages;
+            apt.fetch_unpack(&apt.closure(&[rustc, core])?, dest)?;
+            wrapper(dest)?;
+            run::output(compiler(&dest.join(RUSTC)).arg("--version")).map(drop)
+        },
+    )?;
+    Ok((folder, version == PINNED_RUSTC))
+}
+
+/// Writes the script that starts the compiler with the libraries beside it. It finds them from
+/// its own place, as the folder is renamed when it is whole.
+fn wrapper(root: &Path) -> Result<()> {
+    let path = root.join(RUSTC);
+    fs::create_dir_all(root.join("bin"))?;
+    fs::write(
+        &path,
+        "#!/bin/sh\n\
+         root=$(dirname \"$(dirname \"$(readlink -f \"$0\")\")\")\n\
+         LD_LIBRARY_PATH=\"$root/usr/lib/x86_64-linux-gnu${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}\"\n\
+         export LD_LIBRARY_PATH\n\
+         exec \"$root/usr/bin/rustc\" \"$@\"\n",
+    )
+    .with_context(|| format!("cannot write {}", path.display()))?;
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o755))?;
+    Ok(())
+}
+
+/// The folder of a bpf-linker that has Debian's LLVM of this major version in it, and whether it
+/// is the pinned one.
+fn debian_linker(lock: &Locked<'_>, major: u32) -> Result<(PathBuf, bool)> {
+    if major == PINNED_LLVM_MAJOR
+        && let Some(folder) = lock.cache().get(&linker_key(PINNED_LINKER, PINNED_LLVM))
+    {
+        return Ok((folder, true));
+    }
+    let apt = Apt::open(lock)?;
+    let package = format!("llvm-{major}-dev");
+    let llvm = if major == PINNED_LLVM_MAJOR {
+        pinned_or_newest(&apt, &package, PINNED_LLVM)?
+    } else {
+        apt.candidate(&package)?.with_context(|| format!("the archive has no {package}"))?
+    };
+    let folder = lock.make(
+        &linker_key(PINNED_LINKER, &llvm),
+        &format!("bpf-linker {PINNED_LINKER} with LLVM {llvm}"),
+        |dest| {
+            // The linker takes LLVM and zstd into itself, so their files are not kept.
+            let llvm_root = lock.scratch()?;
+            let root = llvm_root.path();
+            let packages = [format!("{package}={llvm}"), "libzstd-dev".to_owned()];
+            apt.fetch_unpack(&packages, root)?;
+            install_linker(
+                dest,
+                PINNED_LINKER,
+                &["--no-default-features", "--features", &format!("llvm-{major},llvm-link-static")],
+                &[
+                    ("LLVM_PREFIX", root.join(format!("usr/lib/llvm-{major}"))),
+                    ("LIBZSTD_PATH", root.join("usr/lib/x86_64-linux-gnu")),
+                ],
+            )
+        },
+    )?;
+    Ok((folder, major == PINNED_LLVM_MAJOR && llvm == PINNED_LLVM))
+}
+
+/// `cargo install bpf-linker` into `dest`.
+fn install_linker(
+    dest: &Path,
+    version: &str,
+    features: &[&str],
+    variables: &[(&str, PathBuf)],
+) -> Result<()> {
+    let target_dir = dest.join("target");
+    eprintln!("    compiling bpf-linker");
+    run::quietly(
+        crate::workspace::cargo(dest)
+            .args(["install", "bpf-linker", "--locked", "--version", version, "--root"])
+            .arg(dest)
+            .args(features)
+            .env("CARGO_TARGET_DIR", &target_dir)
+            .env("CARGO_PROFILE_RELEASE_DEBUG", "0")
+            .env("CARGO_PROFILE_RELEASE_STRIP", "true")
+            .envs(variables.iter().map(|(name, value)| (name, value))),
+        "compiling bpf-linker",
+    )?;
+    fs::remove_dir_all(&target_dir)
+        .with_context(|| format!("cannot remove {}", target_dir.display()))
+}
+
+/// `pinned` where the archive still has it, else the newest version, which is said.
+fn pinned_or_newest(apt: &Apt<'_>, package: &str, pinned: &str) -> Result<String> {
+    if apt.has(package, pinned)? {
+        return Ok(pinned.to_owned());
+    }
+    let newest =
+        apt.candidate(package)?.with_context(|| format!("the archive has no package {package}"))?;
+    eprintln!("    {package} {pinned} is not in the archive: taking {newest}, which is not pinned");
+    Ok(newest)
+}
+
+/// rustup's nightly with rust-src, and a bpf-linker for its LLVM.
+fn rustup() -> Result<Toolchain> {
+    if run::output(Command::new("rustup").arg("--version")).is_err() {
+        bail!("there is no rustup here");
+    }
+    let which =
+        || run::output(Command::new("rustup").args(["which", "rustc", "--toolchain", NIGHTLY]));
+    let has_source = |rustc: &str| {
+        Path::new(rustc.trim())
+            .ancestors()
+            .nth(2)
+            .is_some_and(|root| root.join("lib/rustlib/src/rust/library/core").is_dir())
+    };
+    let rustc = match which() {
+        Ok(rustc) if has_source(&rustc) => rustc,
+        _ => {
+            eprintln!("  getting rustup's nightly with rust-src");
+            run::quietly(
+                Command::new("rustup").args([
+                    "toolchain",
+                    "install",
+                    NIGHTLY,
+                    "--profile",
+                    "minimal",
+                    "--component",
+                    "rust-src",
+                ]),
+                "rustup",
+            )
+            .map_err(|error| {
+                anyhow!("rustup cannot get {NIGHTLY} with rust-src: {}", last_line(&error))
+            })?;
+            which()?
+        }
+    };
+    let rustc = PathBuf::from(rustc.trim());
+    let root = rustc.ancestors().nth(2).context("rustup names a compiler without a folder")?;
+    // An LLVM of the toolchain is what bpf-linker's proxy looks for.
+    let env = vec![("LD_LIBRARY_PATH".to_owned(), root.join("lib").display().to_string())];
+    let linker = nightly_linker(&rustc)?;
+    Toolchain::probe(rustc, linker, env, false)
+}
+
+const NIGHTLY: &str = "nightly";
+
+/// The bpf-linker on PATH, else one that is compiled into the cache.
+fn nightly_linker(rustc: &Path) -> Result<PathBuf> {
+    if run::output(Command::new("bpf-linker").arg("--version")).is_ok() {
+        return Ok("bpf-linker".into());
+    }
+    let major = llvm_major(rustc)?;
+    if major > PROXY_LLVM_MAJOR {
+        bail!(
+            "rustup's nightly has LLVM {major}: install a bpf-linker for it (see its releases), \
+             then run this again"
+        );
+    }
+    let cache = Cache::open()?;
+    let key = format!("bpf-linker-{PROXY_LINKER}-rust-llvm");
+    let folder = if let Some(folder) = cache.get(&key) {
+        folder
+    } else {
+        cache.lock()?.make(&key, &format!("bpf-linker {PROXY_LINKER}"), |dest| {
+            install_linker(dest, PROXY_LINKER, &[], &[])
+        })?
+    };
+    Ok(folder.join(LINKER))
+}
+
+/// The major version of the LLVM in a compiler. A linker must not have an older one.
+fn llvm_major(rustc: &Path) -> Result<u32> {
+    let text = run::output(compiler(rustc).args(["--version", "--verbose"]))?;
+    text.lines()
+        .find_map(|line| line.strip_prefix("LLVM version: ")?.split('.').next()?.parse().ok())
+        .with_context(|| format!("{} does not say which LLVM it has", rustc.display()))
+}
+
+/// A command that runs a compiler, free of the toolchain that the outer rustup chose.
+#[must_use]
+pub fn compiler(rustc: &Path) -> Command {
+    let mut command = Command::new(rustc);
+    command.env_remove("RUSTUP_TOOLCHAIN");
+    command
+}
+
+fn has_core(lib: &Path) -> bool {
+    fs::read_dir(lib).is_ok_and(|entries| {
+        entries.flatten().any(|entry| entry.file_name().to_string_lossy().starts_with("libcore-"))
+    })
+}
+
+/// The last line of an error's text: what a program said in the end.
+fn last_line(error: &anyhow::Error) -> String {
+    let text = format!("{error:#}");
+    text.lines().last().unwrap_or_default().to_owned()
+}
