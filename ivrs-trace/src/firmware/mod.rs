@@ -11,3 +11,6 @@ pub mod kernel_view;
 
 pub use ivrs::{Ivhd, Ivmd, Ivrs, IvrsError};
 pub use kernel_view::{KernelView, UnityEntry};
+
+#[cfg(test)]
+mod tests;
