@@ -124,7 +124,7 @@ fn dependencies(lock: &Locked<'_>, apt: &Apt<'_>, dest: &Path, release: &str) ->
             .context("the package kmod has no bin/kmod")?;
         std::os::unix::fs::symlink(kmod, &link)?;
         depmod = Command::new(link);
-        depmod.env("LD_LIBRARY_PATH", super::library_path(tools.path())?);
+        depmod.envs(super::library_path(tools.path()).map(|path| ("LD_LIBRARY_PATH", path)));
     }
     run::quietly(depmod.arg("-b").arg(dest).arg(release), "listing module dependencies")
 }
@@ -133,8 +133,7 @@ fn describe(folder: &Path) -> Result<Kernel> {
     let modules = folder.join("lib/modules");
     let release = fs::read_dir(&modules)
         .with_context(|| format!("cannot read {}", modules.display()))?
-        .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
-        .next()
+        .find_map(|entry| entry.ok()?.file_name().into_string().ok())
         .with_context(|| format!("{} is empty", modules.display()))?;
     let name = folder.file_name().unwrap_or_default().to_string_lossy();
     let version = name.split_once(VERSION_MARK).map_or("", |(_, version)| version);

@@ -38,12 +38,12 @@ impl Qemu {
     /// Asks the program for its version and its devices, so that a broken one is noticed here.
     fn probe(mut self) -> Result<Self> {
         let text = run::output(self.command().arg("--version"))?;
-        self.version = text
+        let version = text
             .split_whitespace()
             .skip_while(|word| *word != "version")
             .nth(1)
-            .with_context(|| format!("cannot read QEMU's version from {text:?}"))?
-            .to_owned();
+            .with_context(|| format!("cannot read QEMU's version from {text:?}"))?;
+        version.clone_into(&mut self.version);
         let devices = run::output(self.command().args(["-device", "help"]))?;
         if !devices.contains("\"amd-iommu\"") {
             bail!("{} {} has no device amd-iommu", self.binary.display(), self.version);
@@ -68,11 +68,11 @@ pub fn qemu() -> Result<Qemu> {
     let cache = Cache::open()?;
     // A version that was found fit stays in use.
     if let Some(current) = cache.current(PACKAGE) {
-        return unpacked(&current.path)?.probe();
+        return unpacked(&current.path).probe();
     }
     let lock = cache.lock()?;
     if let Some(current) = cache.current(PACKAGE) {
-        return unpacked(&current.path)?.probe();
+        return unpacked(&current.path).probe();
     }
     let apt = Apt::open(&lock)?;
     let version =
@@ -80,14 +80,14 @@ pub fn qemu() -> Result<Qemu> {
     let folder =
         lock.make(&format!("{PACKAGE}-{version}"), &format!("QEMU {version}"), |dest| {
             apt.fetch_unpack(&apt.closure(&[&format!("{PACKAGE}={version}")])?, dest)?;
-            let qemu = unpacked(dest)?.probe()?;
+            let qemu = unpacked(dest).probe()?;
             if !fit(&qemu.version) {
                 bail!("QEMU {} of the archive does not run the lab: {FIT}", qemu.version);
             }
             Ok(())
         })?;
     lock.set_current(PACKAGE, &folder)?;
-    unpacked(&folder)?.probe()
+    unpacked(&folder).probe()
 }
 
 const FIT: &str = "7.2, or 10.0.3 and later except 11.1, is needed on PATH";
@@ -105,21 +105,15 @@ fn fit(version: &str) -> bool {
     }
 }
 
-fn unpacked(root: &Path) -> Result<Qemu> {
+fn unpacked(root: &Path) -> Qemu {
     let mut args = Vec::new();
     for dir in ["usr/share/qemu", "usr/share/seabios", "usr/lib/ipxe/qemu"] {
         args.extend(["-L".to_owned(), root.join(dir).display().to_string()]);
     }
     let modules = root.join("usr/lib/x86_64-linux-gnu/qemu");
-    Ok(Qemu {
-        binary: root.join("usr/bin").join(PROGRAM),
-        env: vec![
-            ("LD_LIBRARY_PATH".to_owned(), super::library_path(root)?),
-            ("QEMU_MODULE_DIR".to_owned(), modules.display().to_string()),
-        ],
-        args,
-        version: String::new(),
-    })
+    let mut env = vec![("QEMU_MODULE_DIR".to_owned(), modules.display().to_string())];
+    env.extend(super::library_path(root).map(|path| ("LD_LIBRARY_PATH".to_owned(), path)));
+    Qemu { binary: root.join("usr/bin").join(PROGRAM), env, args, version: String::new() }
 }
 
 #[cfg(test)]

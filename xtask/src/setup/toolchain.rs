@@ -233,18 +233,28 @@ fn debian_linker(lock: &Locked<'_>, major: u32) -> Result<(PathBuf, bool)> {
         &linker_key(PINNED_LINKER, &llvm),
         &format!("bpf-linker {PINNED_LINKER} with LLVM {llvm}"),
         |dest| {
-            // The linker takes LLVM and zstd into itself, so their files are not kept.
-            let llvm_root = lock.scratch()?;
-            let root = llvm_root.path();
-            let packages = [format!("{package}={llvm}"), "libzstd-dev".to_owned()];
+            // The linker takes these libraries into itself, so their files are not kept.
+            let scratch = lock.scratch()?;
+            let root = scratch.path();
+            let gcc = run::output(Command::new("gcc").arg("-dumpversion"))?;
+            let gcc = gcc.trim().split('.').next().unwrap_or_default();
+            let packages = [
+                format!("{package}={llvm}"),
+                "libzstd-dev".to_owned(),
+                "zlib1g-dev".to_owned(),
+                format!("libstdc++-{gcc}-dev"),
+            ];
             apt.fetch_unpack(&packages, root)?;
+            let lib = root.join("usr/lib/x86_64-linux-gnu");
             install_linker(
                 dest,
                 PINNED_LINKER,
                 &["--no-default-features", "--features", &format!("llvm-{major},llvm-link-static")],
                 &[
                     ("LLVM_PREFIX", root.join(format!("usr/lib/llvm-{major}"))),
-                    ("LIBZSTD_PATH", root.join("usr/lib/x86_64-linux-gnu")),
+                    ("LIBZSTD_PATH", lib.clone()),
+                    ("ZLIB_PATH", lib),
+                    ("CXXSTDLIB_PATH", root.join("usr/lib/gcc/x86_64-linux-gnu").join(gcc)),
                 ],
             )
         },
