@@ -206,14 +206,22 @@ fn build(files: &Files, toolchain: &Toolchain) -> Result<()> {
         "-Clink-arg=--btf".to_owned(),
         format!("-Clinker={}", toolchain.bpf_linker.display()),
     ];
-    // No path of this machine gets into the object. The last match counts, and the target folder
-    // is often inside the workspace.
-    for (path, name) in [
-        (root.as_path(), "."),
-        (&cargo_home()?, "/cargo"),
-        (Path::new(sysroot.trim()), "/rust"),
-        (&build_dir, "/target"),
-    ] {
+    // No path of this machine gets into the object. The last match counts: the more special
+    // folders come after those that they can be in.
+    let cargo_home = cargo_home()?;
+    let mut paths = vec![
+        (root.clone(), "."),
+        (cargo_home.clone(), "/cargo"),
+        (PathBuf::from(sysroot.trim()), "/rust"),
+        (build_dir.clone(), "/target"),
+    ];
+    // The folders in here are named after the registry, which a mirror changes. They are there
+    // once the crates are.
+    run::quietly(workspace::cargo(root).args(["fetch", "--locked"]), "fetching crates")?;
+    if let Ok(registries) = fs::read_dir(cargo_home.join("registry/src")) {
+        paths.extend(registries.flatten().map(|entry| (entry.path(), "/crates")));
+    }
+    for (path, name) in paths {
         flags.push(format!("--remap-path-prefix={}={name}", path.display()));
     }
     let mut cargo = workspace::cargo(root);
@@ -267,6 +275,12 @@ fn strip_dwarf(data: &[u8]) -> Result<Vec<u8>> {
         }
     }
     builder.delete_orphans();
+    // LLVM keeps section names in the symbols' string table; the writer wants one of their own.
+    let names = builder.sections.add();
+    names.name = ".shstrtab".into();
+    names.sh_type = object::elf::SHT_STRTAB;
+    names.sh_addralign = 1;
+    names.data = object::build::elf::SectionData::SectionString;
     let mut stripped = Vec::new();
     builder.write(&mut stripped)?;
     Ok(stripped)
