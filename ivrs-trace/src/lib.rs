@@ -1,4 +1,5 @@
 //! Placeholder.
 
 pub mod firmware;
+pub mod host;
 pub mod pci;
