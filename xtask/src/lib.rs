@@ -6,4 +6,5 @@ pub mod build;
 pub mod ebpf;
 pub mod run;
 pub mod setup;
+pub mod vm;
 pub mod workspace;

@@ -17,15 +17,18 @@ enum Command {
     Setup(xtask::setup::Args),
     /// Build the BPF object, or renew or check the one that is checked in
     BuildEbpf(xtask::ebpf::Args),
+    /// Run the VM lab: a guest whose kernel refuses VFIO because of its firmware
+    Vm(xtask::vm::cli::Args),
 }
 
 fn main() -> ExitCode {
     let result = match Cli::parse().command {
-        Command::Setup(args) => xtask::setup::command(&args),
-        Command::BuildEbpf(args) => xtask::ebpf::command(&args),
+        Command::Setup(args) => xtask::setup::command(&args).map(|()| ExitCode::SUCCESS),
+        Command::BuildEbpf(args) => xtask::ebpf::command(&args).map(|()| ExitCode::SUCCESS),
+        Command::Vm(args) => xtask::vm::cli::command(args),
     };
     match result {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             eprintln!("error: {error:#}");
             ExitCode::FAILURE

@@ -1,0 +1,177 @@
+//! PCI functions as sysfs shows them, and their binding to vfio-pci.
+
+use std::fmt;
+use std::fs;
+use std::io::{ErrorKind, Read as _};
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+/// There once the driver is loaded.
+pub(crate) const VFIO_PCI: &str = "/sys/bus/pci/drivers/vfio-pci";
+const DEVICES: &str = "/sys/bus/pci/devices";
+const GROUPS: &str = "/sys/kernel/iommu_groups";
+
+/// The address of a function, written `DDDD:BB:DD.F`, or without the domain where that is 0.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Address {
+    domain: u32,
+    bus: u8,
+    device: u8,
+    function: u8,
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { domain, bus, device, function } = self;
+        write!(f, "{domain:04x}:{bus:02x}:{device:02x}.{function}")
+    }
+}
+
+impl FromStr for Address {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let parts = || {
+            let (front, function) = text.rsplit_once('.')?;
+            let (front, device) = front.rsplit_once(':')?;
+            let (domain, bus) = front.rsplit_once(':').unwrap_or(("0", front));
+            let number = |digits: &str, longest: usize| {
+                let hex = !digits.is_empty()
+                    && digits.len() <= longest
+                    && digits.bytes().all(|byte| byte.is_ascii_hexdigit());
+                hex.then(|| u32::from_str_radix(digits, 16).ok()).flatten()
+            };
+            let address = Self {
+                domain: number(domain, 8)?,
+                bus: number(bus, 2)?.try_into().ok()?,
+                device: number(device, 2)?.try_into().ok()?,
+                function: number(function, 1)?.try_into().ok()?,
+            };
+            (address.device < 32 && address.function < 8).then_some(address)
+        };
+        parts().ok_or_else(|| format!("{text:?} is not a PCI address like 0000:00:03.0 or 00:03.0"))
+    }
+}
+
+/// A function that this machine has.
+#[derive(Debug)]
+pub(crate) struct Function {
+    folder: PathBuf,
+}
+
+impl Function {
+    /// The function at `address`.
+    pub(crate) fn find(address: &Address) -> Result<Self, String> {
+        let folder = Path::new(DEVICES).join(address.to_string());
+        if folder.exists() {
+            Ok(Self { folder })
+        } else {
+            Err(format!("there is no PCI function {address}"))
+        }
+    }
+
+    /// Its address as sysfs and VFIO write it.
+    pub(crate) fn name(&self) -> String {
+        file_name(&self.folder)
+    }
+
+    /// The number of its IOMMU group, if it is in one.
+    pub(crate) fn group(&self) -> Result<Option<String>, String> {
+        self.link("iommu_group")
+    }
+
+    fn driver(&self) -> Result<Option<String>, String> {
+        self.link("driver")
+    }
+
+    /// Whether its configuration header is a PCI bridge's (type 1). vfio-pci takes none of those.
+    pub(crate) fn is_bridge(&self) -> Result<bool, String> {
+        /// The header type in configuration space; bit 7 tells multi-function devices.
+        const HEADER_TYPE: usize = 0x0e;
+        let path = self.folder.join("config");
+        let mut header = [0_u8; HEADER_TYPE + 1];
+        let mut file = fs::File::open(&path).map_err(|e| format!("{}: {e}", path.display()))?;
+        file.read_exact(&mut header).map_err(|e| format!("{}: {e}", path.display()))?;
+        Ok(header.last().is_some_and(|kind| kind & 0x7f == 1))
+    }
+
+    /// Takes it from its driver and gives it to vfio-pci, as libvirt does.
+    fn bind(&self) -> Result<(), String> {
+        if self.driver()?.as_deref() == Some("vfio-pci") {
+            return Ok(());
+        }
+        write(&self.folder.join("driver_override"), "vfio-pci\n")?;
+        if self.driver()?.is_some() {
+            write(&self.folder.join("driver/unbind"), &self.name())?;
+        }
+        write(Path::new("/sys/bus/pci/drivers_probe"), &self.name())?;
+        match self.driver()?.as_deref() {
+            Some("vfio-pci") => Ok(()),
+            driver => Err(format!(
+                "{} was not taken by vfio-pci (its driver is {}): the kernel log may say why",
+                self.name(),
+                driver.unwrap_or("none"),
+            )),
+        }
+    }
+
+    /// The last part of what a symbolic link of this function points to.
+    fn link(&self, name: &str) -> Result<Option<String>, String> {
+        let path = self.folder.join(name);
+        match fs::read_link(&path) {
+            Ok(target) => Ok(Some(file_name(&target))),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(format!("{}: {error}", path.display())),
+        }
+    }
+}
+
+/// Gives every function of a group to vfio-pci, except bridges.
+pub(crate) fn bind_group(group: &str) -> Result<(), String> {
+    let folder = Path::new(GROUPS).join(group).join("devices");
+    let mut members: Vec<PathBuf> = fs::read_dir(&folder)
+        .and_then(|entries| entries.map(|entry| Ok(entry?.path())).collect())
+        .map_err(|error| format!("{}: {error}", folder.display()))?;
+    members.sort();
+    for folder in members {
+        let function = Function { folder };
+        if !function.is_bridge()? {
+            function.bind()?;
+        }
+    }
+    Ok(())
+}
+
+fn file_name(path: &Path) -> String {
+    path.file_name().unwrap_or_default().to_string_lossy().into_owned()
+}
+
+fn write(path: &Path, text: &str) -> Result<(), String> {
+    fs::write(path, text).map_err(|error| format!("cannot write {}: {error}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_with_and_without_domain() {
+        for (text, expected) in [
+            ("00:03.0", "0000:00:03.0"),
+            ("0000:21:00.7", "0000:21:00.7"),
+            ("10000:e1:1F.0", "10000:e1:1f.0"),
+        ] {
+            assert_eq!(text.parse::<Address>().unwrap().to_string(), expected);
+        }
+    }
+
+    #[test]
+    fn what_is_no_address_is_told() {
+        for text in
+            ["", ".", "03.0", "00:03", "00:20.0", "00:03.8", "0:0:0:0.0", "+0:03.0", "00:é.0"]
+        {
+            let error = text.parse::<Address>().unwrap_err();
+            assert!(error.contains(&format!("{text:?}")), "{error}");
+        }
+    }
+}

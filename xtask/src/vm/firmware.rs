@@ -1,0 +1,305 @@
+//! The firmware that the guest's kernel sees: which IVRS it gets, by name, from blocks on the
+//! command line or from a file, and how it is made to fit the emulated machine.
+//!
+//! The kernel takes a table from the initrd in place of the firmware's if signature, OEM id and
+//! OEM table id are the same and the OEM revision is higher (`drivers/acpi/tables.c`,
+//! `acpi_table_initrd_override`). The IVHD blocks must describe the machine that there is, or
+//! nothing works; so they are always the machine's own, except where a file has them too.
+
+use std::convert::Infallible;
+use std::fs;
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use anyhow::{Context, Result, ensure};
+use ivrs_trace::firmware::builder::{IvmdSpec, IvrsBuilder};
+use ivrs_trace::firmware::ivrs::{IvhdKind, IvmdFlags, IvmdKind, Ivrs};
+use ivrs_trace::pci::{Devid, Segment};
+
+/// The firmware of a guest: a named or a given table, and blocks to add to it.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Firmware {
+    source: Source,
+    added: Vec<IvmdSpec>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+enum Source {
+    /// QEMU's own table.
+    #[default]
+    None,
+    Am5Desktop,
+    Single,
+    All,
+    File(PathBuf),
+}
+
+/// A table to be put in, and what the user should know about it.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Override {
+    /// The whole table, fit for the kernel's override.
+    pub(super) table: Vec<u8>,
+    /// In what it differs from what was asked for.
+    pub(super) note: Option<String>,
+}
+
+/// `none`, `am5-desktop`, `single` and `all` are names; everything else is a file.
+impl FromStr for Firmware {
+    type Err = Infallible;
+
+    fn from_str(text: &str) -> Result<Self, Infallible> {
+        let source = match text {
+            "none" => Source::None,
+            "am5-desktop" => Source::Am5Desktop,
+            "single" => Source::Single,
+            "all" => Source::All,
+            file => Source::File(file.into()),
+        };
+        Ok(Self { source, added: Vec::new() })
+    }
+}
+
+impl Firmware {
+    /// The table of a file, fitted to the machine where it is another machine's.
+    #[must_use]
+    pub fn file(path: impl Into<PathBuf>) -> Self {
+        Self { source: Source::File(path.into()), added: Vec::new() }
+    }
+
+    /// With one more IVMD block at the end.
+    #[must_use]
+    pub fn with(mut self, block: IvmdSpec) -> Self {
+        self.added.push(block);
+        self
+    }
+
+    /// Whether it is the machine's own.
+    pub(super) fn is_own(&self) -> bool {
+        self.source == Source::None && self.added.is_empty()
+    }
+
+    /// The table to put in, or none where the machine's `own` is asked for.
+    pub(super) fn table(&self, own: &Ivrs) -> Result<Option<Override>> {
+        if self.is_own() {
+            return Ok(None);
+        }
+        if let Source::File(path) = &self.source {
+            let bytes = fs::read(path).with_context(|| {
+                format!(
+                    "cannot read the firmware {} (known names: none, am5-desktop, single, all)",
+                    path.display()
+                )
+            })?;
+            let made = self.fit_file(own, &bytes);
+            return made.with_context(|| format!("firmware {}", path.display())).map(Some);
+        }
+        let blocks = self.source.blocks().into_iter().chain(self.added.iter().copied());
+        let builder = blocks.fold(like(own).ivhd_blocks_of(own), IvrsBuilder::ivmd);
+        Ok(Some(Override { table: builder.build()?, note: None }))
+    }
+
+    /// The table of a file, as it is or with the machine's own IVHD.
+    fn fit_file(&self, own: &Ivrs, bytes: &[u8]) -> Result<Override> {
+        let given = Ivrs::parse(bytes).context("it is not an IVRS table")?;
+        let fits = own.ivhd.iter().any(|own| {
+            given.ivhd.iter().any(|ivhd| {
+                (ivhd.segment, ivhd.devid, ivhd.mmio) == (own.segment, own.devid, own.mmio)
+            })
+        });
+        if fits {
+            ensure!(
+                self.added.is_empty(),
+                "it is this machine's own table and goes in as it is: no block can be added to it"
+            );
+            let mut table = given.bytes().to_vec();
+            take_identity(&mut table, own)?;
+            return Ok(Override { table, note: None });
+        }
+
+        let mut builder = like(own).ivhd_blocks_of(own);
+        let mut moved = 0_usize;
+        let others = given.blocks.iter().filter(|block| IvhdKind::from_code(block.kind).is_none());
+        for block in others {
+            let end = block.offset.saturating_add(usize::from(block.length));
+            let bytes = given.bytes().get(block.offset..end);
+            builder = builder.raw(bytes.context("a block reaches beyond the table")?.to_vec());
+            moved += 1;
+        }
+        let builder = self.added.iter().copied().fold(builder, IvrsBuilder::ivmd);
+        let note = format!(
+            "its IVHD blocks describe IOMMUs that the emulated machine does not have: \
+             the machine's own IVHD is used, with the table's {moved} other blocks behind it"
+        );
+        Ok(Override { table: builder.build()?, note: Some(note) })
+    }
+}
+
+impl Source {
+    /// The IVMD blocks of a named table.
+    fn blocks(&self) -> Vec<IvmdSpec> {
+        let first = IvmdSpec {
+            kind: IvmdKind::Range,
+            flags: IvmdFlags(0x08),
+            devid: Devid(0x0000),
+            aux: 0x0fff,
+            segment: Segment(0),
+            start: 0x7a2d_9000,
+            length: 0x1000,
+        };
+        let one = IvmdSpec { flags: IvmdFlags(0x07), aux: 0, ..first };
+        match self {
+            Self::None | Self::File(_) => Vec::new(),
+            // What boards with AM5 show: three exclusion ranges of a page each for all devices on
+            // buses 0 to 0x0f, neighbours or not, in no order.
+            Self::Am5Desktop => {
+                let at = |start| IvmdSpec { start, ..first };
+                vec![first, at(0x7a2d_8000), at(0x7b2f_6000)]
+            }
+            // 00:07.1: attaching its neighbour 00:07.0 is refused because of it.
+            Self::Single => vec![IvmdSpec { kind: IvmdKind::Device, devid: Devid(0x0039), ..one }],
+            Self::All => vec![IvmdSpec { kind: IvmdKind::All, ..one }],
+        }
+    }
+}
+
+/// A table without blocks that the kernel takes in place of `own`.
+fn like(own: &Ivrs) -> IvrsBuilder {
+    IvrsBuilder::like(own).oem_revision(own.header.oem_revision.saturating_add(1))
+}
+
+/// Writes into `table` what the kernel compares before it takes it in place of `own`, and the
+/// checksum that follows from that.
+fn take_identity(table: &mut [u8], own: &Ivrs) -> Result<()> {
+    // OEM id, OEM table id and OEM revision follow each other in the ACPI header.
+    let revision = own.header.oem_revision.saturating_add(1).to_le_bytes();
+    let identity =
+        own.header.oem_id.iter().chain(&own.header.oem_table_id).chain(&revision).copied();
+    let fields = table.get_mut(10..28).context("the table is shorter than its header")?;
+    for (byte, value) in fields.iter_mut().zip(identity) {
+        *byte = value;
+    }
+    let checksum = table.get_mut(9).context("the table is shorter than its header")?;
+    *checksum = 0;
+    let sum = table.iter().fold(0_u8, |sum, byte| sum.wrapping_add(*byte));
+    if let Some(checksum) = table.get_mut(9) {
+        *checksum = sum.wrapping_neg();
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use ivrs_trace::firmware::builder::IvhdSpec;
+
+    use super::*;
+
+    /// A table like the one that QEMU makes.
+    fn own() -> Ivrs {
+        let table = IvrsBuilder::new()
+            .revision(1)
+            .oem_id(*b"BOCHS ")
+            .oem_table_id(*b"BXPC    ")
+            .ivhd(IvhdSpec { devid: Devid(0x0010), mmio: 0xfed8_0000, ..IvhdSpec::default() });
+        Ivrs::parse(&table.build().unwrap()).unwrap()
+    }
+
+    fn made(firmware: &Firmware) -> (Ivrs, Option<String>) {
+        let made = firmware.table(&own()).unwrap().unwrap();
+        (Ivrs::parse(&made.table).unwrap(), made.note)
+    }
+
+    fn named(name: &str) -> Firmware {
+        name.parse().unwrap()
+    }
+
+    #[track_caller]
+    fn assert_taken_by_the_kernel(table: &Ivrs) {
+        assert!(table.header.checksum_ok);
+        assert_eq!(table.header.oem_id, own().header.oem_id);
+        assert_eq!(table.header.oem_table_id, own().header.oem_table_id);
+        assert_eq!(table.header.oem_revision, own().header.oem_revision + 1);
+    }
+
+    #[test]
+    fn a_named_table_has_the_machines_ivhd_and_its_own_blocks() {
+        for (name, kind, count) in [
+            ("am5-desktop", IvmdKind::Range, 3),
+            ("single", IvmdKind::Device, 1),
+            ("all", IvmdKind::All, 1),
+        ] {
+            let (table, note) = made(&named(name));
+            assert_taken_by_the_kernel(&table);
+            assert_eq!(note, None);
+            assert_eq!(table.ivhd.len(), 1);
+            assert_eq!(table.ivhd[0].bytes, own().ivhd[0].bytes);
+            assert_eq!(table.ivmd.len(), count, "{name}");
+            assert!(table.ivmd.iter().all(|ivmd| ivmd.kind == kind), "{name}");
+        }
+    }
+
+    #[test]
+    fn none_is_the_machines_own() {
+        assert_eq!(named("none").table(&own()).unwrap(), None);
+    }
+
+    #[test]
+    fn blocks_from_the_command_line_come_last() {
+        let text = "type=0x21,flags=0x07,devid=0x0018,aux=0,start=0x1000,length=0x1000";
+        let block: IvmdSpec = text.parse().unwrap();
+        let (table, _) = made(&named("single").with(block));
+        assert_eq!(table.ivmd.len(), 2);
+        assert_eq!(table.ivmd[1].devid, Devid(0x0018));
+        let (table, _) = made(&Firmware::default().with(block));
+        assert_eq!(table.ivmd.len(), 1);
+    }
+
+    #[test]
+    fn a_file_for_this_machine_goes_in_as_it_is() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("ivrs.aml");
+        let table = IvrsBuilder::new()
+            .ivhd(IvhdSpec { devid: Devid(0x0010), mmio: 0xfed8_0000, ..IvhdSpec::default() })
+            .raw(vec![0x51, 7, 8, 0, 1, 2, 3, 4])
+            .build()
+            .unwrap();
+        fs::write(&path, &table).unwrap();
+        let (made, note) = made(&Firmware::file(&path));
+        assert_taken_by_the_kernel(&made);
+        assert_eq!(note, None);
+        assert_eq!(made.bytes()[28..], table[28..]);
+    }
+
+    #[test]
+    fn another_machines_file_gives_its_other_blocks_and_a_note() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("ivrs.aml");
+        let unknown = vec![0x51, 7, 8, 0, 1, 2, 3, 4];
+        let block = IvmdSpec { devid: Devid(0x0100), ..Source::Single.blocks()[0] };
+        let table = IvrsBuilder::new()
+            .ivhd(IvhdSpec::default())
+            .raw(unknown.clone())
+            .ivhd(IvhdSpec { kind: IvhdKind::Type11, ..IvhdSpec::default() })
+            .ivmd(block)
+            .build()
+            .unwrap();
+        fs::write(&path, &table).unwrap();
+        let (made, note) = made(&Firmware::file(&path));
+        assert_taken_by_the_kernel(&made);
+        assert!(note.unwrap().contains("2 other blocks"));
+        assert_eq!(made.ivhd[0].bytes, own().ivhd[0].bytes);
+        assert_eq!(made.ivhd.len(), 1);
+        assert_eq!(made.unknown[0].bytes, unknown);
+        assert_eq!(IvmdSpec::from(&made.ivmd[0]), block);
+    }
+
+    #[test]
+    fn a_file_that_is_no_table_is_an_error_that_names_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("photo.jpg");
+        let error = Firmware::file(&path).table(&own()).unwrap_err();
+        assert!(error.to_string().contains("photo.jpg"), "{error}");
+        fs::write(&path, b"no table").unwrap();
+        let error = Firmware::file(&path).table(&own()).unwrap_err();
+        assert!(format!("{error:#}").contains("photo.jpg: it is not an IVRS"), "{error:#}");
+    }
+}

@@ -1,0 +1,159 @@
+//! The guest's first root file system: what is in it, and its assembly from parts.
+//!
+//! The part that depends only on the kernel and on the recipe here is made once and kept in the
+//! cache; what changes from run to run (our programs, the command, the firmware) follows it as a
+//! small archive of its own. Nothing is compressed: the emulated processor would spend more time
+//! on that than the host does on copying.
+
+use std::fs;
+use std::io::{BufWriter, Write as _};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result};
+
+use super::cpio::Archive;
+use super::modules::{self, Closure};
+use crate::run;
+use crate::setup::{self, Kernel, cache::Cache};
+
+/// The first program in the guest.
+const INIT: &str = include_str!("init.sh");
+/// Drivers of the machine's devices, loaded when the guest starts, as on a real host.
+const DRIVERS: &[&str] = &["e1000e", "e1000", "8139cp", "virtio_net", "nvme", "xhci_pci"];
+/// Modules that are there for whoever asks for them.
+const ON_DEMAND: &[&str] = &["vfio", "vfio_iommu_type1", "vfio_pci"];
+
+const PASSWD: &str = "root:x:0:0:root:/root:/bin/sh\nuser:x:1000:1000:user:/home/user:/bin/sh\n";
+const GROUP: &str = "root:x:0:\nuser:x:1000:\n";
+
+/// What differs from run to run.
+#[derive(Debug, Default)]
+pub(super) struct Overlay<'a> {
+    /// Programs for `/usr/bin`: name and file on the host.
+    pub(super) programs: Vec<(&'a str, PathBuf)>,
+    /// The IVRS table that must be in effect when the guest is up.
+    pub(super) ivrs: Option<&'a [u8]>,
+    /// What the guest does.
+    pub(super) task: Task<'a>,
+}
+
+/// What the guest does once it is up.
+#[derive(Debug)]
+pub(super) enum Task<'a> {
+    /// Runs a shell script.
+    Script(&'a str),
+    /// Gives an interactive shell; the text is `stty` settings for its terminal.
+    Shell(&'a str),
+}
+
+impl Default for Task<'_> {
+    fn default() -> Self {
+        Self::Script("")
+    }
+}
+
+/// Writes the whole initrd for one run to `path`.
+pub(super) fn write(path: &Path, kernel: &Kernel, overlay: &Overlay<'_>) -> Result<()> {
+    let base = base(kernel)?;
+    let mut out = BufWriter::new(
+        fs::File::create(path).with_context(|| format!("cannot write {}", path.display()))?,
+    );
+    // The kernel looks for tables in the first archive only.
+    if let Some(table) = overlay.ivrs {
+        let mut archive = Archive::new(&mut out);
+        archive.file("kernel/firmware/acpi/ivrs.aml", 0o644, table)?;
+        archive.finish()?;
+    }
+    let base =
+        fs::read(&base).with_context(|| format!("cannot read the guest's {}", base.display()))?;
+    out.write_all(&base)?;
+    overlay.write(Archive::new(&mut out))?;
+    out.flush().with_context(|| format!("cannot write {}", path.display()))
+}
+
+impl Overlay<'_> {
+    fn write<W: std::io::Write>(&self, mut archive: Archive<W>) -> Result<()> {
+        for (name, file) in &self.programs {
+            let content =
+                fs::read(file).with_context(|| format!("cannot read {}", file.display()))?;
+            archive.file(&format!("usr/bin/{name}"), 0o755, &content)?;
+        }
+        if let Some(table) = self.ivrs {
+            archive.file("lab/ivrs.aml", 0o644, table)?;
+        }
+        match self.task {
+            Task::Script(script) => archive.file("lab/command", 0o644, script.as_bytes())?,
+            Task::Shell(settings) => archive.file("lab/interactive", 0o644, settings.as_bytes())?,
+        }
+        archive.finish()?;
+        Ok(())
+    }
+}
+
+/// The part that is the same for every run with this kernel, made if the cache does not have it.
+fn base(kernel: &Kernel) -> Result<PathBuf> {
+    let busybox = setup::busybox()?;
+    let key = format!("initrd-{}", recipe(kernel, &busybox)?);
+    let cache = Cache::open()?;
+    let folder = match cache.get(&key) {
+        Some(folder) => folder,
+        None => cache.lock()?.make(&key, "the guest's root file system", |folder| {
+            make_base(&folder.join("base.cpio"), kernel, &busybox)
+        })?,
+    };
+    Ok(folder.join("base.cpio"))
+}
+
+/// A name for everything that the base is made from.
+fn recipe(kernel: &Kernel, busybox: &Path) -> Result<String> {
+    let busybox =
+        fs::read(busybox).with_context(|| format!("cannot read {}", busybox.display()))?;
+    let modules = kernel.modules.to_string_lossy();
+    let parts = [
+        // Raised when the code below writes something else from the same parts.
+        &b"recipe 1"[..],
+        kernel.release.as_bytes(),
+        kernel.version.as_bytes(),
+        modules.as_bytes(),
+        &busybox,
+        INIT.as_bytes(),
+        PASSWD.as_bytes(),
+        GROUP.as_bytes(),
+    ];
+    let names = [DRIVERS, ON_DEMAND].into_iter().flatten().map(|name| name.as_bytes());
+    Ok(super::digest(parts.into_iter().chain(names)))
+}
+
+fn make_base(path: &Path, kernel: &Kernel, busybox: &Path) -> Result<()> {
+    let wanted: Vec<&str> = DRIVERS.iter().chain(ON_DEMAND).copied().collect();
+    let closure = Closure::read(&kernel.modules, &wanted)?;
+    let applets = run::output(Command::new(busybox).arg("--list-full"))?;
+    let file =
+        fs::File::create(path).with_context(|| format!("cannot write {}", path.display()))?;
+    let mut archive = Archive::new(BufWriter::new(file));
+
+    for folder in ["dev", "proc", "sys", "tmp", "run", "root", "var"] {
+        archive.folder(folder, 0o755)?;
+    }
+    let content =
+        fs::read(busybox).with_context(|| format!("cannot read {}", busybox.display()))?;
+    archive.file("bin/busybox", 0o755, &content)?;
+    for applet in applets.lines().filter(|applet| *applet != "bin/busybox") {
+        archive.link(applet, "/bin/busybox")?;
+    }
+    archive.file("init", 0o755, INIT.as_bytes())?;
+    archive.file("etc/passwd", 0o644, PASSWD.as_bytes())?;
+    archive.file("etc/group", 0o644, GROUP.as_bytes())?;
+    archive.folder("home/user", 0o777)?;
+    archive.file("lab/drivers", 0o644, DRIVERS.join(" ").as_bytes())?;
+
+    let folder = format!("lib/modules/{}", kernel.release);
+    for module in &closure.modules {
+        let path = format!("{folder}/{}", modules::file_name(&module.name));
+        archive.file(&path, 0o644, &module.content)?;
+    }
+    archive.file(&format!("{folder}/modules.dep"), 0o644, closure.modules_dep().as_bytes())?;
+    archive.file(&format!("{folder}/modules.alias"), 0o644, closure.modules_alias().as_bytes())?;
+    archive.finish()?.flush().with_context(|| format!("cannot write {}", path.display()))
+}

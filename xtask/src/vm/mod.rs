@@ -1,0 +1,412 @@
+//! The VM lab: a Linux guest with an emulated AMD IOMMU and a firmware of our choosing, in which
+//! the kernel really refuses VFIO.
+//!
+//! [`Guest::run`] boots it, runs a shell script in it and returns what came of it; [`cli`] is the
+//! same on the command line. QEMU emulates the processor too (no KVM), so a boot takes some
+//! seconds, and timings inside are those of a slow machine. Nothing is kept from run to run.
+
+pub mod cli;
+mod cpio;
+mod firmware;
+mod initrd;
+mod machine;
+mod modules;
+mod qemu;
+mod terminal;
+
+use std::fs::{self, File};
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail, ensure};
+use sha2::{Digest as _, Sha256};
+
+pub use firmware::Firmware;
+pub use machine::Iommu;
+
+use initrd::{Overlay, Task};
+use qemu::Process;
+
+use crate::{build, setup};
+
+/// How long a guest may take if nothing else is said.
+pub const DEFAULT_LIMIT: Duration = Duration::from_mins(2);
+/// How often a running guest is looked at.
+const PERIOD: Duration = Duration::from_millis(10);
+/// How many lines of the kernel log an error repeats.
+const TAIL: usize = 12;
+
+/// A guest to be booted.
+#[derive(Debug, Clone)]
+pub struct Guest {
+    /// Name of the kernel, like `debian-6.12`.
+    pub kernel: String,
+    /// Its firmware's IVRS.
+    pub firmware: Firmware,
+    /// Its IOMMU.
+    pub iommu: Iommu,
+    /// Its memory in MiB.
+    pub memory: u32,
+    /// More arguments for its kernel.
+    pub append: String,
+    /// How long it may take from power-on to the script's end.
+    pub limit: Duration,
+}
+
+impl Default for Guest {
+    fn default() -> Self {
+        Self {
+            kernel: "debian-6.12".to_owned(),
+            firmware: Firmware::default(),
+            iommu: Iommu::default(),
+            memory: 2048,
+            append: String::new(),
+            limit: DEFAULT_LIMIT,
+        }
+    }
+}
+
+/// What came of a script in a guest.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Outcome {
+    /// What it wrote to its standard output.
+    pub stdout: Vec<u8>,
+    /// What it wrote to its standard error.
+    pub stderr: Vec<u8>,
+    /// Its exit status, or 128 and the signal.
+    pub status: u8,
+    /// The kernel's log from power-on to the end of the script.
+    pub kernel_log: String,
+}
+
+/// Which of the script's outputs bytes belong to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stream {
+    /// Its standard output.
+    Stdout,
+    /// Its standard error.
+    Stderr,
+}
+
+impl Guest {
+    /// Boots the guest, runs `script` in it with `sh` as root, and ends it. `ivrs-trace` and
+    /// `vfio-attach` are on the guest's PATH, built from the sources as they are now.
+    ///
+    /// # Errors
+    /// When something that the lab needs cannot be had or built, and when the guest did not come
+    /// to the end of the script: it hung, panicked, could not boot or saw another firmware. The
+    /// message carries the last lines of the kernel's log and where the whole log is.
+    pub fn run(&self, script: &str) -> Result<Outcome> {
+        let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
+        let never = AtomicBool::new(false);
+        let end = self.run_streaming(script, &never, |stream, bytes| {
+            match stream {
+                Stream::Stdout => stdout.extend_from_slice(bytes),
+                Stream::Stderr => stderr.extend_from_slice(bytes),
+            }
+            Ok(())
+        })?;
+        Ok(Outcome { stdout, stderr, status: end.status, kernel_log: end.kernel_log })
+    }
+
+    /// As [`run`](Self::run), but `output` gets the script's output while it comes, and setting
+    /// `stop` ends the guest with an error.
+    ///
+    /// # Errors
+    /// Those of `run` and of `output`.
+    pub fn run_streaming(
+        &self,
+        script: &str,
+        stop: &AtomicBool,
+        mut output: impl FnMut(Stream, &[u8]) -> Result<()>,
+    ) -> Result<End> {
+        let folder = run_folder()?;
+        let mut command = self.prepare(folder.path(), Task::Script(script))?;
+        for (name, index) in [("stdout", 1), ("stderr", 2), ("control", 3)] {
+            port(&mut command, index, &file_chardev(&folder.path().join(name)));
+        }
+        let process = Process::start(command, &folder.path().join("qemu.log"))?;
+        let mut running = Running { folder, process, started: Instant::now() };
+        let outputs = [("stdout", Stream::Stdout), ("stderr", Stream::Stderr)];
+        let mut outputs: Vec<_> = outputs
+            .iter()
+            .map(|(name, stream)| (Tail::of(running.folder.path().join(name)), *stream))
+            .collect();
+        loop {
+            // The result is read before the outputs: what precedes it has been sent by then.
+            let result = running.result()?;
+            for (tail, stream) in &mut outputs {
+                let bytes = tail.read()?;
+                if !bytes.is_empty() {
+                    output(*stream, &bytes)?;
+                }
+            }
+            if let Some(status) = result {
+                return Ok(End { status, kernel_log: running.kernel_log() });
+            }
+            running.check(Some(self.limit), stop)?;
+            thread::sleep(PERIOD);
+        }
+    }
+
+    /// Gives an interactive shell in the guest on this program's terminal, and returns its exit
+    /// status.
+    ///
+    /// # Errors
+    /// Those of [`run`](Self::run); the limit counts until the shell is there.
+    pub fn shell(&self, stop: &AtomicBool) -> Result<u8> {
+        let folder = run_folder()?;
+        let mut command = self.prepare(folder.path(), Task::Shell(&terminal::size_settings()))?;
+        port(&mut command, 1, "stdio,signal=off");
+        for (name, index) in [("stderr", 2), ("control", 3)] {
+            port(&mut command, index, &file_chardev(&folder.path().join(name)));
+        }
+        let _restored_at_end = terminal::Saved::now();
+        let process = Process::start_on_terminal(command, &folder.path().join("qemu.log"))?;
+        let mut running = Running { folder, process, started: Instant::now() };
+        loop {
+            if let Some(status) = running.result()? {
+                return Ok(status);
+            }
+            let limit = (!running.control()?.contains("ready\n")).then_some(self.limit);
+            running.check(limit, stop)?;
+            thread::sleep(PERIOD);
+        }
+    }
+
+    /// Makes everything that QEMU needs in `folder` and returns its command line but for the
+    /// ports of the task.
+    fn prepare(&self, folder: &Path, task: Task<'_>) -> Result<Command> {
+        let kernel = setup::kernel(&self.kernel)?;
+        let qemu = setup::qemu()?;
+        let ivrs = self.ivrs(&qemu)?;
+        let overlay = Overlay { programs: programs()?, ivrs: ivrs.as_deref(), task };
+        let initrd = folder.join("initrd");
+        initrd::write(&initrd, &kernel, &overlay)?;
+
+        let mut command = machine::command(&qemu, self.iommu);
+        // A panic and an oops end the machine, so that they are told from a hang.
+        let mut line = "console=ttyS0 panic=-1 oops=panic".to_owned();
+        for more in self.iommu.kernel_argument().into_iter().chain([self.append.as_str()]) {
+            line.push(' ');
+            line.push_str(more);
+        }
+        command.args(["-m", &format!("{}M", self.memory), "-append", &line, "-kernel"]);
+        command.arg(&kernel.vmlinuz).arg("-initrd").arg(&initrd);
+        port(&mut command, 0, &file_chardev(&folder.join("console")));
+        Ok(command)
+    }
+
+    /// The table to put in, if any.
+    fn ivrs(&self, qemu: &setup::Qemu) -> Result<Option<Vec<u8>>> {
+        if self.firmware.is_own() {
+            return Ok(None);
+        }
+        ensure!(
+            self.iommu == Iommu::Amd,
+            "an IVRS describes an AMD IOMMU, and the guest is to have another: choose the firmware none"
+        );
+        let own = machine::own_ivrs(qemu)?;
+        Ok(self.firmware.table(&own)?.map(|made| {
+            if let Some(note) = made.note {
+                eprintln!("note: firmware: {note}");
+            }
+            made.table
+        }))
+    }
+}
+
+/// How a script in a guest ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct End {
+    /// Its exit status, or 128 and the signal.
+    pub status: u8,
+    /// The kernel's log from power-on to the end of the script.
+    pub kernel_log: String,
+}
+
+/// A guest at work and the folder with its files.
+struct Running {
+    // The process is dropped first: it writes into the folder.
+    process: Process,
+    folder: tempfile::TempDir,
+    started: Instant,
+}
+
+impl Running {
+    fn control(&self) -> Result<String> {
+        read_lossy(&self.folder.path().join("control"))
+    }
+
+    fn kernel_log(&self) -> String {
+        read_lossy(&self.folder.path().join("console")).unwrap_or_default()
+    }
+
+    /// The exit status, once the guest has told it.
+    fn result(&mut self) -> Result<Option<u8>> {
+        match parse_control(&self.control()?) {
+            Control::Pending => Ok(None),
+            Control::Exit(status) => Ok(Some(status)),
+            Control::WrongFirmware => Err(self.failure(
+                "the guest's kernel did not take the IVRS that was put in; nothing was run",
+            )),
+        }
+    }
+
+    /// An error if the guest can no longer come to its end.
+    fn check(&mut self, limit: Option<Duration>, stop: &AtomicBool) -> Result<()> {
+        if stop.load(Ordering::Relaxed) {
+            bail!("interrupted");
+        }
+        if let Some(status) = self.process.ended()? {
+            // It may have told its result between the last look and its end.
+            if parse_control(&self.control()?) != Control::Pending {
+                return Ok(());
+            }
+            let what = if self.kernel_log().contains("Kernel panic") {
+                "the guest's kernel panicked".to_owned()
+            } else {
+                let complaint = self.process.complaint();
+                format!("QEMU ended before the guest was done ({status}): {complaint}")
+            };
+            return Err(self.failure(&what));
+        }
+        if let Some(limit) = limit
+            && self.started.elapsed() > limit
+        {
+            let what = format!("the guest was not done after {} s", limit.as_secs());
+            return Err(self.failure(&what));
+        }
+        Ok(())
+    }
+
+    /// An error with the end of the kernel's log, which is kept.
+    fn failure(&mut self, what: &str) -> anyhow::Error {
+        let log = self.kernel_log();
+        let lines: Vec<&str> = log.lines().collect();
+        let tail = lines.get(lines.len().saturating_sub(TAIL)..).unwrap_or_default().join("\n  ");
+        self.folder.disable_cleanup(true);
+        // It is large and can be made again.
+        let _ = fs::remove_file(self.folder.path().join("initrd"));
+        let path = self.folder.path().join("console");
+        if tail.is_empty() {
+            return anyhow::anyhow!("{what} (the kernel log {} is empty)", path.display());
+        }
+        anyhow::anyhow!("{what} (kernel log: {}); its last lines:\n  {tail}", path.display())
+    }
+}
+
+/// What the guest has said on its control port.
+#[derive(Debug, PartialEq, Eq)]
+enum Control {
+    Pending,
+    WrongFirmware,
+    Exit(u8),
+}
+
+fn parse_control(text: &str) -> Control {
+    // A line counts when it is whole.
+    let whole = text.rsplit_once('\n').map_or("", |(whole, _)| whole);
+    for line in whole.lines() {
+        if line == "wrong-firmware" {
+            return Control::WrongFirmware;
+        }
+        if let Some(status) = line.strip_prefix("exit ")
+            && let Ok(status) = status.parse()
+        {
+            return Control::Exit(status);
+        }
+    }
+    Control::Pending
+}
+
+/// A file that another process appends to.
+#[derive(Debug)]
+struct Tail {
+    path: PathBuf,
+    file: Option<File>,
+}
+
+impl Tail {
+    fn of(path: PathBuf) -> Self {
+        Self { path, file: None }
+    }
+
+    /// What has come since the last time. A file that does not exist yet is empty.
+    fn read(&mut self) -> Result<Vec<u8>> {
+        let mut bytes = Vec::new();
+        if self.file.is_none() && self.path.exists() {
+            self.file = Some(
+                File::open(&self.path)
+                    .with_context(|| format!("cannot read {}", self.path.display()))?,
+            );
+        }
+        if let Some(file) = &mut self.file {
+            file.read_to_end(&mut bytes)
+                .with_context(|| format!("cannot read {}", self.path.display()))?;
+        }
+        Ok(bytes)
+    }
+}
+
+/// The whole file as text; one that does not exist is empty.
+fn read_lossy(path: &Path) -> Result<String> {
+    match fs::read(path) {
+        Ok(bytes) => Ok(String::from_utf8_lossy(&bytes).into_owned()),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(String::new()),
+        Err(error) => Err(error).with_context(|| format!("cannot read {}", path.display())),
+    }
+}
+
+fn run_folder() -> Result<tempfile::TempDir> {
+    let made = tempfile::Builder::new().prefix("ivrs-trace-lab-").tempdir();
+    made.context("cannot make a temporary folder")
+}
+
+/// A short name for `parts`, their order and borders included.
+fn digest<'a>(parts: impl Iterator<Item = &'a [u8]>) -> String {
+    let mut hash = Sha256::new();
+    for part in parts {
+        hash.update(part.len().to_le_bytes());
+        hash.update(part);
+    }
+    hash.finalize().iter().take(8).fold(String::new(), |name, byte| format!("{name}{byte:02x}"))
+}
+
+/// Our programs for the guest, built once in the life of this process.
+fn programs() -> Result<Vec<(&'static str, PathBuf)>> {
+    static BUILT: Mutex<Vec<(&str, PathBuf)>> = Mutex::new(Vec::new());
+    let mut built = BUILT.lock().unwrap_or_else(PoisonError::into_inner);
+    if built.is_empty() {
+        let guest = build::static_binary("lab-guest", "vfio-attach")?;
+        let tracer = build::static_binary("ivrs-trace", "ivrs-trace")?;
+        *built = vec![("vfio-attach", guest), ("ivrs-trace", tracer)];
+    }
+    Ok(built.clone())
+}
+
+/// Connects the guest's serial port `ttyS{index}`.
+///
+/// Each port has an interrupt of its own: two ports that share one, as COM1 and COM3 do by
+/// default, lose interrupts on this edge-triggered bus.
+fn port(command: &mut Command, index: u8, chardev: &str) {
+    let irq = match index {
+        0 => 4,
+        1 => 3,
+        2 => 5,
+        _ => 7,
+    };
+    let (backend, options) = chardev.split_once(',').unwrap_or((chardev, ""));
+    command.args(["-chardev", &format!("{backend},id=port{index},{options}")]);
+    command.args(["-device", &format!("isa-serial,index={index},irq={irq},chardev=port{index}")]);
+}
+
+fn file_chardev(path: &Path) -> String {
+    // QEMU's options double a comma that is part of a value.
+    format!("file,path={}", path.display().to_string().replace(',', ",,"))
+}

@@ -1,0 +1,71 @@
+//! QEMU as a process that never outlives what started it.
+
+use std::fs::{self, File};
+use std::io;
+use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+
+use anyhow::{Context, Result};
+use rustix::process::{Signal, getpid, getppid, set_parent_process_death_signal};
+
+/// A running QEMU. Dropping it kills it.
+#[derive(Debug)]
+pub(super) struct Process {
+    child: Child,
+    log: PathBuf,
+}
+
+impl Process {
+    /// Starts QEMU with its own messages in the file `log`. Its standard input is empty.
+    pub(super) fn start(mut command: Command, log: &Path) -> Result<Self> {
+        command.stdin(Stdio::null()).stdout(Stdio::null());
+        Self::spawn(command, log)
+    }
+
+    /// Starts QEMU on this program's own standard input and output.
+    pub(super) fn start_on_terminal(command: Command, log: &Path) -> Result<Self> {
+        Self::spawn(command, log)
+    }
+
+    fn spawn(mut command: Command, log: &Path) -> Result<Self> {
+        let file = File::create(log).with_context(|| format!("cannot write {}", log.display()))?;
+        command.stderr(file);
+        let parent = getpid();
+        // SAFETY: the closure only makes two system calls and allocates nothing, so it may run
+        // between fork and exec.
+        unsafe {
+            command.pre_exec(move || {
+                set_parent_process_death_signal(Some(Signal::KILL))?;
+                // A parent that ended before the call above sends no signal any more.
+                if getppid() == Some(parent) { Ok(()) } else { Err(io::ErrorKind::NotFound.into()) }
+            });
+        }
+        let child = command
+            .spawn()
+            .with_context(|| format!("cannot start {}", command.get_program().display()))?;
+        Ok(Self { child, log: log.to_owned() })
+    }
+
+    /// How it ended, if it has.
+    pub(super) fn ended(&mut self) -> Result<Option<ExitStatus>> {
+        self.child.try_wait().context("cannot wait for QEMU")
+    }
+
+    /// What QEMU itself had to say, on one line.
+    pub(super) fn complaint(&self) -> String {
+        let text = fs::read_to_string(&self.log).unwrap_or_default();
+        if text.trim().is_empty() {
+            return "QEMU said nothing".to_owned();
+        }
+        text.trim().replace('\n', "; ")
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // Both fail only when it has ended and been waited for.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
