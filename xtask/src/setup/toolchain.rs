@@ -312,23 +312,23 @@ fn rustup() -> Result<Toolchain> {
     };
     let rustc = match which() {
         Ok(rustc) if has_source(&rustc) => rustc,
-        _ => {
-            eprintln!("  getting rustup's nightly with rust-src");
-            run::quietly(
-                Command::new("rustup").args([
-                    "toolchain",
-                    "install",
-                    NIGHTLY,
-                    "--profile",
-                    "minimal",
-                    "--component",
-                    "rust-src",
-                ]),
-                "rustup",
-            )
-            .map_err(|error| {
-                anyhow!("rustup cannot get {NIGHTLY} with rust-src: {}", last_line(&error))
-            })?;
+        // A nightly that is there is the user's: it gets the component and is not renewed.
+        Ok(rustc) => {
+            eprintln!("  adding the component rust-src to rustup's {NIGHTLY}");
+            rustup_gets(&["component", "add", "rust-src", "--toolchain", NIGHTLY])?;
+            rustc
+        }
+        Err(_) => {
+            eprintln!("  getting rustup's {NIGHTLY} with rust-src");
+            rustup_gets(&[
+                "toolchain",
+                "install",
+                NIGHTLY,
+                "--profile",
+                "minimal",
+                "--component",
+                "rust-src",
+            ])?;
             which()?
         }
     };
@@ -341,6 +341,13 @@ fn rustup() -> Result<Toolchain> {
 }
 
 const NIGHTLY: &str = "nightly";
+
+/// Runs rustup to download something; its error is one line.
+fn rustup_gets(args: &[&str]) -> Result<()> {
+    run::quietly(Command::new("rustup").args(args), "rustup").map_err(|error| {
+        anyhow!("rustup cannot get {NIGHTLY} with rust-src: {}", last_line(&error))
+    })
+}
 
 /// The bpf-linker on PATH, else one that is compiled into the cache.
 fn nightly_linker(rustc: &Path) -> Result<PathBuf> {
