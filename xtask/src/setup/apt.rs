@@ -64,6 +64,7 @@ impl<'a> Apt<'a> {
              Dir::Log \"{0}/log\";\n\
              APT::Sandbox::User \"root\";\n\
              APT::Install-Recommends \"false\";\n\
+             APT::Update::Error-Mode \"any\";\n\
              Acquire::Languages \"none\";\n\
              Acquire::Retries \"2\";\n\
              Acquire::http::Timeout \"30\";\n\
@@ -191,13 +192,15 @@ impl<'a> Apt<'a> {
         eprintln!("    fetching the package lists");
         let updated =
             run::quietly(self.command("apt-get").arg("update"), "fetching the package lists");
-        match updated {
-            Ok(()) => {}
+        if let Err(error) = updated {
+            let text = format!("{error:#}");
+            let reason = text.split("E: ").nth(1).and_then(|text| text.lines().next());
+            let reason = reason.unwrap_or(&text);
             // One of several sources may have failed: what the lists know decides, further on.
-            Err(error) if self.candidate_in_lists("dpkg")?.is_some() => {
-                eprintln!("    warning: not all package lists are new: {error:#}");
+            if self.candidate_in_lists("dpkg")?.is_none() {
+                bail!("the package archive cannot be reached: {reason}");
             }
-            Err(error) => return Err(error).context("the package archive cannot be reached"),
+            eprintln!("    warning: using package lists that are not all new: {reason}");
         }
         fs::write(&stamp, "").with_context(|| format!("cannot write {}", stamp.display()))
     }
