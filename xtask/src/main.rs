@@ -25,7 +25,7 @@ fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Setup(args) => xtask::setup::command(&args).map(|()| ExitCode::SUCCESS),
         Command::BuildEbpf(args) => xtask::ebpf::command(&args).map(|()| ExitCode::SUCCESS),
-        Command::Vm(args) => xtask::vm::cli::command(args),
+        Command::Vm(args) => return xtask::vm::cli::command(args),
     };
     match result {
         Ok(code) => code,

@@ -23,6 +23,8 @@ pub struct Args {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Boot the lab's guest, run a command in it, and return its output and exit status
+    ///
+    /// The exit status is the command's, or 125 where the lab itself failed.
     Run(Run),
     /// Boot the lab's guest and give a shell in it on this terminal
     Shell(Options),
@@ -76,24 +78,32 @@ impl Options {
     }
 }
 
-/// `cargo xtask vm`. The exit code is that of the command or shell in the guest.
-///
-/// # Errors
-/// See [`Guest::run`].
-pub fn command(args: Args) -> Result<ExitCode> {
+/// The exit status where it is the lab that failed and not the command in the guest.
+const LAB_FAILED: u8 = 125;
+
+/// `cargo xtask vm`. The exit code is that of the command or shell in the guest, or 125 after an
+/// error of the lab, which is told here.
+#[must_use]
+pub fn command(args: Args) -> ExitCode {
+    ExitCode::from(run(args).unwrap_or_else(|error| {
+        eprintln!("error: {error:#}");
+        LAB_FAILED
+    }))
+}
+
+fn run(args: Args) -> Result<u8> {
     // The guest is ended and its files are removed before this program goes.
     let stop = Arc::new(AtomicBool::new(false));
     for signal in [SIGHUP, SIGINT, SIGTERM] {
         signal_hook::flag::register(signal, Arc::clone(&stop)).context("cannot handle a signal")?;
     }
-    let status = match args.command {
+    match args.command {
         Command::Run(run) => {
             let script = script(&run.command);
-            run.options.guest().run_streaming(&script, &stop, write)?.status
+            Ok(run.options.guest().run_streaming(&script, &stop, write)?.status)
         }
-        Command::Shell(options) => options.guest().shell(&stop)?,
-    };
-    Ok(ExitCode::from(status))
+        Command::Shell(options) => options.guest().shell(&stop),
+    }
 }
 
 fn write(stream: Stream, bytes: &[u8]) -> Result<()> {

@@ -46,9 +46,10 @@ fi
 
 if [ -f /lab/interactive ]; then
     stty -F /dev/ttyS1 sane
-    stty -F /dev/ttyS1 $(cat /lab/interactive)
     echo ready > /dev/ttyS3
-    setsid cttyhack sh -l < /dev/ttyS1 > /dev/ttyS1 2>&1
+    # -c: this port, not the console, becomes the terminal that Ctrl-C acts on.
+    # The size is set by a process that has the port open: it is forgotten with the last close.
+    setsid -c sh -c 'stty $(cat /lab/interactive); exec sh -l' < /dev/ttyS1 > /dev/ttyS1 2>&1
     finish "exit $?"
 fi
 

@@ -268,11 +268,14 @@ impl Running {
             if parse_control(&self.control()?) != Control::Pending {
                 return Ok(());
             }
-            let what = if self.kernel_log().contains("Kernel panic") {
-                "the guest's kernel panicked".to_owned()
+            let log = self.kernel_log();
+            let what = if let Some(at) = log.find("Kernel panic") {
+                let panic = log.get(at..).and_then(|panic| panic.lines().next());
+                format!("the guest's kernel stopped: {}", panic.unwrap_or_default())
+            } else if status.success() {
+                "the guest powered off or rebooted before its command was done".to_owned()
             } else {
-                let complaint = self.process.complaint();
-                format!("QEMU ended before the guest was done ({status}): {complaint}")
+                format!("QEMU failed ({status}): {}", self.process.complaint())
             };
             return Err(self.failure(&what));
         }

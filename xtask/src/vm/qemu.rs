@@ -52,13 +52,12 @@ impl Process {
         self.child.try_wait().context("cannot wait for QEMU")
     }
 
-    /// What QEMU itself had to say, on one line.
+    /// What QEMU itself had to say, on one line. Its warnings (about network cards that are not
+    /// connected, for one) are left out.
     pub(super) fn complaint(&self) -> String {
         let text = fs::read_to_string(&self.log).unwrap_or_default();
-        if text.trim().is_empty() {
-            return "QEMU said nothing".to_owned();
-        }
-        text.trim().replace('\n', "; ")
+        let lines: Vec<&str> = text.lines().filter(|line| !line.contains("warning:")).collect();
+        lines.join("; ")
     }
 }
 
