@@ -1,2 +1,392 @@
+//! Wire types between the BPF programs and user space.
+//!
+//! What this crate holds: the layout of every event in the ring buffer, the counters that a probe
+//! keeps, and the list of kernel struct members whose offsets the programs need. What it does not:
+//! any interpretation. Both sides compile this one file, so there is no second copy to keep in step.
+//!
+//! Every event starts with a [`Header`]; its [`Kind`] says which struct the whole record is. All
+//! integers are in the byte order of the machine. Kinds and flags are integer newtypes, so that a
+//! value this version does not know survives the trip.
 #![no_std]
-//! Wire types.
+
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
+pub mod offsets;
+
+/// Bytes of a task's command name, NUL included (`TASK_COMM_LEN` in `include/linux/sched.h`).
+pub const COMM_LEN: usize = 16;
+/// Bytes kept of a device, driver or module name, NUL padded. Longer names are cut.
+pub const NAME_LEN: usize = 32;
+/// Bytes of a command line that one [`Args`] event carries.
+pub const ARGS_CHUNK: usize = 512;
+/// The most [`Args`] events that one attempt sends: 8 KiB of command line.
+pub const ARGS_CHUNKS: u32 = 16;
+/// The most reserved regions walked for one device.
+pub const MAX_REGIONS: u32 = 64;
+/// The most unity map entries walked for one PCI segment.
+pub const MAX_UNITY: u32 = 128;
+/// [`DeviceId::sbdf`] of a device that is not a PCI function.
+pub const NOT_PCI: u32 = u32::MAX;
+/// [`DeviceId::group`] of a device whose group could not be read.
+pub const NO_GROUP: i32 = -1;
+
+/// Declares an integer newtype with named values.
+macro_rules! named {
+    ($(#[$meta:meta])* $name:ident: $int:ty { $($(#[$vmeta:meta])* $value:ident = $number:expr,)* }) => {
+        $(#[$meta])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, FromBytes, IntoBytes, Immutable, KnownLayout)]
+        #[repr(transparent)]
+        pub struct $name(pub $int);
+
+        impl $name {
+            $($(#[$vmeta])* pub const $value: Self = Self($number);)*
+        }
+    };
+}
+
+named! {
+    /// What an event is.
+    Kind: u16 {
+        /// [`Region`]
+        REGION = 1,
+        /// [`RegionsEnd`]
+        REGIONS_END = 2,
+        /// [`Claim`], on entry.
+        GROUP_CLAIM_ENTER = 3,
+        /// [`Claim`], on return.
+        GROUP_CLAIM_EXIT = 4,
+        /// [`Claim`], on entry.
+        DEVICE_CLAIM_ENTER = 5,
+        /// [`Claim`], on return.
+        DEVICE_CLAIM_EXIT = 6,
+        /// [`UnityMatch`]
+        UNITY_MATCH = 7,
+        /// [`SetDomain`]
+        SET_DOMAIN = 8,
+        /// [`GroupIoctl`], on entry.
+        GROUP_IOCTL_ENTER = 9,
+        /// [`GroupIoctl`], on return.
+        GROUP_IOCTL_EXIT = 10,
+        /// [`Attach`]: `vfio_container_attach_group`, on entry.
+        CONTAINER_ATTACH_ENTER = 11,
+        /// [`Attach`]: `vfio_container_attach_group`, on return.
+        CONTAINER_ATTACH_EXIT = 12,
+        /// [`Attach`]: `vfio_iommu_type1_attach_group`, on entry.
+        TYPE1_ATTACH_ENTER = 13,
+        /// [`Attach`]: `vfio_iommu_type1_attach_group`, on return.
+        TYPE1_ATTACH_EXIT = 14,
+        /// [`Args`]
+        ARGS = 15,
+        /// [`ModuleLoad`]
+        MODULE_LOAD = 16,
+    }
+}
+
+named! {
+    /// The probe that sent an event; also the index into the map of [`ProbeStats`].
+    ProbeId: u16 {
+        /// `amd_iommu_get_resv_regions`
+        AMD_RESV_REGIONS = 0,
+        /// `iommu_get_resv_regions`
+        CORE_RESV_REGIONS = 1,
+        /// `iommu_group_claim_dma_owner`
+        GROUP_CLAIM = 2,
+        /// `iommu_device_claim_dma_owner`
+        DEVICE_CLAIM = 3,
+        /// `__iommu_device_set_domain`
+        SET_DOMAIN = 4,
+        /// `vfio_group_fops_unl_ioctl`
+        GROUP_IOCTL = 5,
+        /// `vfio_container_attach_group`
+        CONTAINER_ATTACH = 6,
+        /// `vfio_iommu_type1_attach_group`
+        TYPE1_ATTACH = 7,
+        /// The tracepoint `module:module_load`.
+        MODULE_LOAD = 8,
+    }
+}
+
+/// How many [`ProbeId`]s there are.
+pub const PROBES: u32 = 9;
+
+/// What one probe counted on one CPU. Counters only grow.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout,
+)]
+#[repr(C)]
+pub struct ProbeStats {
+    /// Times that the probe fired.
+    pub hits: u64,
+    /// Events that found the ring buffer full.
+    pub ring_lost: u64,
+    /// Reads of kernel memory that failed, or that needed an offset the kernel does not have.
+    pub read_failed: u64,
+    /// Lists cut because they were longer than [`MAX_REGIONS`] or [`MAX_UNITY`].
+    pub truncated: u64,
+}
+
+/// The start of every event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct Header {
+    /// `CLOCK_MONOTONIC`, ns (`bpf_ktime_get_ns`).
+    pub time_ns: u64,
+    /// Process id (thread group).
+    pub pid: u32,
+    /// Thread id. Everything between a claim's entry and its exit runs in one thread.
+    pub tid: u32,
+    /// What the whole record is.
+    pub kind: Kind,
+    /// The probe that sent it.
+    pub probe: ProbeId,
+    /// The CPU that it ran on.
+    pub cpu: u32,
+    /// Command name of the thread, NUL padded.
+    pub comm: [u8; COMM_LEN],
+}
+
+/// A kernel `struct device`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct DeviceId {
+    /// Address of the `struct device`; only good to tell two devices apart.
+    pub ptr: u64,
+    /// PCI segment in the upper 16 bits, devid in the lower; or [`NOT_PCI`].
+    pub sbdf: u32,
+    /// Id of its IOMMU group, or [`NO_GROUP`].
+    pub group: i32,
+    /// `dev_name()`, NUL padded.
+    pub name: [u8; NAME_LEN],
+}
+
+/// One reserved region that the kernel reported for a device. The regions of one device come one
+/// after the other on one thread, and a [`RegionsEnd`] closes them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct Region {
+    /// Common part.
+    pub header: Header,
+    /// The device it was reported for.
+    pub device: DeviceId,
+    /// First address.
+    pub start: u64,
+    /// Bytes; may be 0.
+    pub length: u64,
+    /// `IOMMU_READ` 1, `IOMMU_WRITE` 2 and others (include/linux/iommu.h).
+    pub prot: u32,
+    /// `enum iommu_resv_type` (include/linux/iommu.h): see [`RegionType`].
+    pub kind: RegionType,
+    /// Position in the returned list, from 0.
+    pub index: u32,
+    /// Zero.
+    pub pad: u32,
+}
+
+named! {
+    /// `enum iommu_resv_type` (include/linux/iommu.h, the same from 6.1 to 7.3).
+    RegionType: u32 {
+        /// Must be mapped 1:1 at all times.
+        DIRECT = 0,
+        /// Mapped 1:1 by the host, but may be given up.
+        DIRECT_RELAXABLE = 1,
+        /// Not to be mapped.
+        RESERVED = 2,
+        /// Interrupt window of the hardware.
+        MSI = 3,
+        /// Interrupt window of software's choosing.
+        SW_MSI = 4,
+    }
+}
+
+/// Closes the regions of one device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct RegionsEnd {
+    /// Common part.
+    pub header: Header,
+    /// The device.
+    pub device: DeviceId,
+    /// Regions walked.
+    pub count: u32,
+    /// [`WALK_CUT`], [`WALK_BROKEN`], [`REGIONS_REQUIRE_DIRECT`], [`REGIONS_FLAG_KNOWN`].
+    pub flags: u32,
+}
+
+/// The list was longer than the bound.
+pub const WALK_CUT: u32 = 1;
+/// A read failed in the middle of the list.
+pub const WALK_BROKEN: u32 = 2;
+/// `dev_iommu.require_direct` was set when the regions were reported.
+pub const REGIONS_REQUIRE_DIRECT: u32 = 4;
+/// `dev_iommu.require_direct` exists in this kernel and was read.
+pub const REGIONS_FLAG_KNOWN: u32 = 8;
+
+/// A DMA ownership claim on a group or on a device, on entry or on return.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct Claim {
+    /// Common part.
+    pub header: Header,
+    /// The device, for a device claim; else all zero with the group filled in.
+    pub device: DeviceId,
+    /// The owner that asks (`void *owner`).
+    pub owner: u64,
+    /// `iommu_group.owner` as it stands: 0 if a host driver or nobody holds the group.
+    pub group_owner: u64,
+    /// `iommu_group.owner_cnt` as it stands.
+    pub owner_count: u32,
+    /// [`CLAIM_FOREIGN_DOMAIN`] and further bits.
+    pub flags: u32,
+    /// Return value, on return; else 0.
+    pub ret: i32,
+    /// Zero.
+    pub pad: u32,
+}
+
+/// The group is not on its default domain (`group->domain != group->default_domain`).
+pub const CLAIM_FOREIGN_DOMAIN: u32 = 1;
+
+/// A unity map entry of the kernel that covers the device of the [`SetDomain`] that follows on the
+/// same thread (`struct unity_map_entry`, drivers/iommu/amd/amd_iommu_types.h).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct UnityMatch {
+    /// Common part.
+    pub header: Header,
+    /// The device.
+    pub device: DeviceId,
+    /// First address.
+    pub start: u64,
+    /// End address, exclusive.
+    pub end: u64,
+    /// Position in the segment's list, from 0: the order of the effective IVMD blocks.
+    pub ordinal: u32,
+    /// 1 read, 2 write; higher bits as the kernel keeps them.
+    pub prot: u32,
+    /// First devid, inclusive.
+    pub devid_start: u16,
+    /// Last devid, inclusive.
+    pub devid_end: u16,
+    /// PCI segment of the list.
+    pub segment: u16,
+    /// Zero.
+    pub pad: u16,
+}
+
+/// A device was to be put on a domain (`__iommu_device_set_domain`, drivers/iommu/iommu.c), seen
+/// on return.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct SetDomain {
+    /// Common part.
+    pub header: Header,
+    /// The device.
+    pub device: DeviceId,
+    /// Name of the driver that holds it, NUL padded; empty if none.
+    pub driver: [u8; NAME_LEN],
+    /// `iommu_domain.type` of the new domain.
+    pub domain_type: u32,
+    /// [`SET_REQUIRE_DIRECT`] and further bits.
+    pub flags: u32,
+    /// Return value.
+    pub ret: i32,
+    /// Unity map entries that were walked, of the device's segment.
+    pub entries: u32,
+    /// [`UnityMatch`] events sent for this device just before.
+    pub matches: u32,
+    /// Zero.
+    pub pad: u32,
+}
+
+/// `dev->iommu->require_direct` is set.
+pub const SET_REQUIRE_DIRECT: u32 = 1;
+/// The new domain is a blocking one: of type `IOMMU_DOMAIN_BLOCKED` or the group's blocking domain.
+pub const SET_BLOCKING: u32 = 2;
+/// The device's IOMMU is an AMD one, and its unity map was walked.
+pub const SET_UNITY_WALKED: u32 = 4;
+/// The unity map was longer than the bound.
+pub const SET_UNITY_CUT: u32 = 8;
+/// A read failed in the middle of the unity map.
+pub const SET_UNITY_BROKEN: u32 = 16;
+/// What the kernel refuses on: both must be set.
+pub const SET_REFUSED: u32 = SET_REQUIRE_DIRECT | SET_BLOCKING;
+
+/// An ioctl on a VFIO group (`vfio_group_fops_unl_ioctl`), on entry or on return.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct GroupIoctl {
+    /// Common part.
+    pub header: Header,
+    /// The request number, on entry; else 0.
+    pub cmd: u32,
+    /// Zero.
+    pub pad: u32,
+    /// Return value, on return; else 0.
+    pub ret: i64,
+    /// The device asked for, where the request is `VFIO_GROUP_GET_DEVICE_FD`, on entry.
+    pub name: [u8; NAME_LEN],
+}
+
+/// A VFIO function that attaches a group, on entry or on return.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct Attach {
+    /// Common part.
+    pub header: Header,
+    /// Group id where an argument names it (type1, on entry); else [`NO_GROUP`].
+    pub group: i32,
+    /// Return value, on return; else 0.
+    pub ret: i32,
+}
+
+/// A piece of the command line of the process that claims, as the process itself holds it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct Args {
+    /// Common part.
+    pub header: Header,
+    /// Where the piece starts in the command line, bytes.
+    pub offset: u32,
+    /// Length of the whole command line, bytes.
+    pub total: u32,
+    /// The piece; arguments end with NUL. Bytes past `total` are zero.
+    pub data: [u8; ARGS_CHUNK],
+}
+
+/// A kernel module was loaded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct ModuleLoad {
+    /// Common part.
+    pub header: Header,
+    /// Its name, NUL padded.
+    pub name: [u8; NAME_LEN],
+}
+
+/// The largest event, bytes.
+pub const MAX_EVENT: usize = size_of::<Args>();
+
+// The layout is the contract of the ring buffer and of recordings: a change must be meant.
+const _: () = {
+    assert!(size_of::<ProbeStats>() == 32);
+    assert!(size_of::<Header>() == 40);
+    assert!(core::mem::offset_of!(Header, kind) == 16);
+    assert!(size_of::<DeviceId>() == 48);
+    assert!(size_of::<Region>() == 120);
+    assert!(size_of::<RegionsEnd>() == 96);
+    assert!(size_of::<Claim>() == 120);
+    assert!(size_of::<UnityMatch>() == 120);
+    assert!(size_of::<SetDomain>() == 144);
+    assert!(size_of::<GroupIoctl>() == 88);
+    assert!(size_of::<Attach>() == 48);
+    assert!(size_of::<Args>() == 560);
+    assert!(size_of::<ModuleLoad>() == 72);
+    assert!(core::mem::offset_of!(SetDomain, domain_type) == 120);
+    // Names are cleared by words of eight bytes.
+    assert!(core::mem::offset_of!(DeviceId, name) == 16);
+    assert!(core::mem::offset_of!(SetDomain, driver) == 88);
+    assert!(core::mem::offset_of!(GroupIoctl, name) == 56);
+    assert!(core::mem::offset_of!(Args, data) == 48);
+    assert!(core::mem::offset_of!(ModuleLoad, name) == 40);
+    assert!(core::mem::offset_of!(UnityMatch, devid_start) == 112);
+};

@@ -1,0 +1,66 @@
+//! The reserved regions that the kernel has just listed for a device.
+
+use ivrs_trace_common::{
+    Kind, MAX_REGIONS, REGIONS_FLAG_KNOWN, REGIONS_REQUIRE_DIRECT, Region, RegionType, RegionsEnd,
+    WALK_BROKEN, WALK_CUT,
+};
+
+use super::{
+    emit::Probe,
+    kernel::{
+        self, LIST_NEXT, REGION_LENGTH, REGION_LIST, REGION_PROT, REGION_START, REGION_TYPE, Reader,
+    },
+};
+
+/// Sends each `struct iommu_resv_region` on the list at `head`, then the end mark.
+#[inline(always)]
+pub(super) fn report(probe: Probe, dev: u64, head: u64) {
+    let mut reader = Reader::new(probe);
+    let mut device = kernel::NO_DEVICE;
+    reader.device(dev, &mut device);
+    let mut flags = 0;
+    if kernel::knows_require_direct() {
+        flags = REGIONS_FLAG_KNOWN | reader.require_direct(dev) * REGIONS_REQUIRE_DIRECT;
+    }
+    let mut count = 0;
+    let mut at: u64 = reader.member(head, &LIST_NEXT);
+    while at != head {
+        if !reader.intact() {
+            flags |= WALK_BROKEN;
+            break;
+        }
+        if count == MAX_REGIONS {
+            flags |= WALK_CUT;
+            probe.truncated();
+            break;
+        }
+        let region = reader.container(at, &REGION_LIST);
+        let start = reader.member(region, &REGION_START);
+        let length = reader.member(region, &REGION_LENGTH);
+        let prot = reader.member(region, &REGION_PROT);
+        let kind = reader.member(region, &REGION_TYPE);
+        probe.send(Kind::REGION, |event: *mut Region| {
+            // SAFETY: `event` is a whole entry of the ring.
+            unsafe {
+                kernel::put_device(&raw mut (*event).device, &device);
+                (*event).start = start;
+                (*event).length = length;
+                (*event).prot = prot;
+                (*event).kind = RegionType(kind);
+                (*event).index = count;
+                (*event).pad = 0;
+            }
+        });
+        count += 1;
+        at = reader.member(at, &LIST_NEXT);
+    }
+    probe.send(Kind::REGIONS_END, |event: *mut RegionsEnd| {
+        // SAFETY: `event` is a whole entry of the ring.
+        unsafe {
+            kernel::put_device(&raw mut (*event).device, &device);
+            (*event).count = count;
+            (*event).flags = flags;
+        }
+    });
+    reader.finish();
+}
