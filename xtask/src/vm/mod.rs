@@ -413,3 +413,36 @@ fn file_chardev(path: &Path) -> String {
     // QEMU's options double a comma that is part of a value.
     format!("file,path={}", path.display().to_string().replace(',', ",,"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_control_port_counts_by_whole_lines() {
+        for (text, expected) in [
+            ("", Control::Pending),
+            ("ready\n", Control::Pending),
+            ("exit 1", Control::Pending),
+            ("exit 12\n", Control::Exit(12)),
+            ("ready\nexit 0\n", Control::Exit(0)),
+            ("exit 999\n", Control::Pending),
+            ("wrong-firmware\n", Control::WrongFirmware),
+        ] {
+            assert_eq!(parse_control(text), expected, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_tail_gives_what_is_new_and_waits_for_the_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("out");
+        let mut tail = Tail::of(path.clone());
+        assert_eq!(tail.read().unwrap(), b"");
+        fs::write(&path, b"one").unwrap();
+        assert_eq!(tail.read().unwrap(), b"one");
+        fs::write(&path, b"one and two").unwrap();
+        assert_eq!(tail.read().unwrap(), b" and two");
+        assert_eq!(tail.read().unwrap(), b"");
+    }
+}
