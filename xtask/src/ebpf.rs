@@ -68,6 +68,15 @@ pub fn ensure_object() -> Result<()> {
     build(&files, &setup::toolchain()?)
 }
 
+/// Rebuilds the object and compares it with the checked-in one (`--check-prebuilt`).
+///
+/// # Errors
+///
+/// When the toolchain cannot be had, the build fails, or the two differ.
+pub fn check_prebuilt() -> Result<()> {
+    check(&Files::new()?)
+}
+
 /// An object and what is recorded beside it.
 struct Record {
     object: PathBuf,

@@ -3,8 +3,10 @@
 //! A library, so that the tests of the VM lab call the same functions as the commands do.
 
 pub mod build;
+pub mod demo;
 pub mod ebpf;
 pub mod run;
 pub mod setup;
+pub mod test;
 pub mod vm;
 pub mod workspace;

@@ -17,6 +17,10 @@ enum Command {
     Setup(xtask::setup::Args),
     /// Build the BPF object, or renew or check the one that is checked in
     BuildEbpf(xtask::ebpf::Args),
+    /// Check and test everything, tests in virtual machines included
+    Test(xtask::test::Args),
+    /// Show a refusal and its explanation, from nothing
+    Demo(xtask::demo::Args),
     /// Run the VM lab: a guest whose kernel refuses VFIO because of its firmware
     Vm(xtask::vm::cli::Args),
 }
@@ -25,6 +29,8 @@ fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Setup(args) => xtask::setup::command(&args).map(|()| ExitCode::SUCCESS),
         Command::BuildEbpf(args) => xtask::ebpf::command(&args).map(|()| ExitCode::SUCCESS),
+        Command::Test(args) => xtask::test::command(&args).map(|()| ExitCode::SUCCESS),
+        Command::Demo(args) => xtask::demo::command(&args).map(|()| ExitCode::SUCCESS),
         Command::Vm(args) => return xtask::vm::cli::command(args),
     };
     match result {

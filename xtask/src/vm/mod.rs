@@ -381,8 +381,11 @@ fn digest<'a>(parts: impl Iterator<Item = &'a [u8]>) -> String {
     hash.finalize().iter().take(8).fold(String::new(), |name, byte| format!("{name}{byte:02x}"))
 }
 
-/// Our programs for the guest, built once in the life of this process.
-fn programs() -> Result<Vec<(&'static str, PathBuf)>> {
+/// Our programs for the guest by name, built once in the life of this process.
+///
+/// # Errors
+/// When a build fails.
+pub fn programs() -> Result<Vec<(&'static str, PathBuf)>> {
     static BUILT: Mutex<Vec<(&str, PathBuf)>> = Mutex::new(Vec::new());
     let mut built = BUILT.lock().unwrap_or_else(PoisonError::into_inner);
     if built.is_empty() {

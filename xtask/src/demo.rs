@@ -1,0 +1,124 @@
+//! `cargo xtask demo`: from nothing to the explanation of a refusal on the screen.
+//!
+//! It boots the lab's guest with the firmware of many desktop boards and traces two attaches in
+//! it: one that the guest's kernel refuses and one that it grants. It fails if either ends
+//! otherwise.
+
+use std::io::{self, IsTerminal as _, Write as _};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, ensure};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+
+use crate::vm::{self, Guest};
+use crate::{ebpf, setup};
+
+/// Arguments of `cargo xtask demo`.
+#[derive(Debug, clap::Args)]
+pub struct Args {}
+
+/// What runs in the guest. The tool's words and the command's come through one pipe, so that
+/// they stay in order.
+const SCRIPT: &str = r#"
+exec 2>&1
+traced() {
+    printf '\n%s\n' "$1"
+    shift
+    printf '$ ivrs-trace run -- %s\n\n' "$*"
+    ivrs-trace run -- "$@"
+    status=$?
+    printf '\n(exit status %s)\n' $status
+}
+traced 'Attach a device that the firmware has claimed:' vfio-attach 00:03.0
+refused=$status
+printf '\nThe kernel itself wrote no more than this:\n'
+dmesg | grep 'Firmware has requested'
+traced 'Attach a device on a bus above 0x0f, which the firmware left alone:' vfio-attach 21:00.0
+[ $refused = 1 ] && [ $status = 0 ]
+"#;
+
+/// `cargo xtask demo`.
+///
+/// # Errors
+///
+/// When something cannot be had or built, the guest does not come to its end, or an attach does
+/// not end as it must.
+pub fn command(_: &Args) -> Result<()> {
+    let started = Instant::now();
+    // The guest is ended and its files are removed before this program goes.
+    let stop = Arc::new(AtomicBool::new(false));
+    for signal in [SIGHUP, SIGINT, SIGTERM] {
+        signal_hook::flag::register(signal, Arc::clone(&stop)).context("cannot handle a signal")?;
+    }
+    let guest = Guest { firmware: "am5-desktop".parse()?, ..Guest::default() };
+
+    println!("[1/3] Getting what is missing of QEMU, a kernel and busybox");
+    setup::qemu()?;
+    setup::kernel(&guest.kernel)?;
+    setup::busybox()?;
+    println!("[2/3] Building the BPF programs and ivrs-trace");
+    ebpf::ensure_object()?;
+    vm::programs()?;
+    println!(
+        "[3/3] Booting {} on an emulated AMD IOMMU; its IVRS has three exclusion ranges for all \
+         devices on buses 0x00 to 0x0f",
+        guest.kernel
+    );
+    let mut timer = Some(Timer::start());
+    let end = guest.run_streaming(SCRIPT, &stop, |_, bytes| {
+        // The first output ends the wait.
+        drop(timer.take());
+        let mut out = io::stdout().lock();
+        out.write_all(bytes).and_then(|()| out.flush()).context("cannot write the guest's output")
+    })?;
+    ensure!(
+        end.status == 0,
+        "the kernel of the guest was to refuse 00:03.0 and to grant 21:00.0, and did not"
+    );
+    println!("\nThe demonstration took {:.0} s.", started.elapsed().as_secs_f32());
+    Ok(())
+}
+
+/// Shows the seconds that pass, on a terminal in place, until it is dropped.
+struct Timer {
+    stop: Option<mpsc::Sender<()>>,
+    thread: Option<thread::JoinHandle<()>>,
+}
+
+impl Timer {
+    fn start() -> Self {
+        let (stop, stopped) = mpsc::channel();
+        let in_place = io::stderr().is_terminal();
+        let period = Duration::from_secs(if in_place { 1 } else { 5 });
+        let thread = thread::spawn(move || {
+            let started = Instant::now();
+            while stopped.recv_timeout(period) == Err(RecvTimeoutError::Timeout) {
+                let seconds = started.elapsed().as_secs();
+                if in_place {
+                    eprint!("\r    {seconds} s");
+                } else {
+                    eprintln!("    {seconds} s");
+                }
+            }
+            if in_place {
+                eprintln!();
+            }
+        });
+        Self { stop: Some(stop), thread: Some(thread) }
+    }
+}
+
+impl Drop for Timer {
+    fn drop(&mut self) {
+        // The thread sees that the sender is gone.
+        drop(self.stop.take());
+        if let Some(thread) = self.thread.take() {
+            // It cannot fail, and there is nothing to be done if it did.
+            let _ = thread.join();
+        }
+    }
+}

@@ -1,0 +1,75 @@
+//! `cargo xtask test`: everything that must hold before a change goes in, the quick things first.
+//!
+//! It stops at the first step that fails. Cargo's own output is passed on as it is; set-up comes
+//! before the tests in the lab, so that their result stands at the end.
+
+use std::path::Path;
+use std::process::{Command, ExitStatus};
+use std::time::Instant;
+
+use anyhow::{Context as _, Result, ensure};
+
+use crate::{ebpf, setup, vm, workspace};
+
+/// Arguments of `cargo xtask test`.
+#[derive(Debug, clap::Args)]
+pub struct Args {}
+
+/// Where real machines' tables lie if somebody has put them beside the checkout. The tests that
+/// read them say so when they are not there.
+const TABLES: (&str, &str) = ("IVRS_TABLES_DIR", "../shared/ivrs-tables");
+
+/// `cargo xtask test`.
+///
+/// # Errors
+///
+/// The first step that failed.
+pub fn command(_: &Args) -> Result<()> {
+    let started = Instant::now();
+    let root = workspace::root()?;
+    step("formatting", || cargo(&root, "fmt --all --check"))?;
+    step("clippy", || cargo(&root, "clippy --all-targets --locked -- -D warnings"))?;
+    step("clippy without tracing", || {
+        let pure =
+            "clippy --package ivrs-trace --no-default-features --lib --locked -- -D warnings";
+        cargo(&root, pure)
+    })?;
+    step("unit and golden tests", || cargo(&root, "test --locked"))?;
+    step("BPF object", ebpf::check_prebuilt)?;
+    step("set-up of the lab", || {
+        setup::qemu()?;
+        setup::kernel(&vm::Guest::default().kernel)?;
+        setup::busybox()?;
+        vm::programs().map(drop)
+    })?;
+    step("tests in the lab", || {
+        cargo(&root, "test --locked --package xtask --test lab -- --ignored --test-threads=1")
+    })?;
+    println!("\nall steps passed in {:.0} s", started.elapsed().as_secs_f32());
+    Ok(())
+}
+
+fn step(name: &str, work: impl FnOnce() -> Result<()>) -> Result<()> {
+    let started = Instant::now();
+    println!("\n== {name}");
+    work().with_context(|| format!("step \"{name}\" failed"))?;
+    println!("== {name}: {:.1} s", started.elapsed().as_secs_f32());
+    Ok(())
+}
+
+/// Runs cargo with its output where ours goes.
+fn cargo(root: &Path, arguments: &str) -> Result<()> {
+    let mut cargo = workspace::cargo(root);
+    cargo.args(arguments.split(' '));
+    let tables = root.join(TABLES.1);
+    if tables.is_dir() {
+        cargo.env(TABLES.0, tables);
+    }
+    let status = status(&mut cargo)?;
+    ensure!(status.success(), "cargo {arguments}: {status}");
+    Ok(())
+}
+
+fn status(command: &mut Command) -> Result<ExitStatus> {
+    command.status().with_context(|| format!("cannot run {}", command.get_program().display()))
+}
