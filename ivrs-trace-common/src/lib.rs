@@ -247,7 +247,7 @@ pub struct Claim {
 pub const CLAIM_FOREIGN_DOMAIN: u32 = 1;
 
 /// A unity map entry of the kernel that covers the device of the [`SetDomain`] that follows on the
-/// same thread (`struct unity_map_entry`, drivers/iommu/amd/amd_iommu_types.h).
+/// same thread (`struct unity_map_entry`, `drivers/iommu/amd/amd_iommu_types.h`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
 pub struct UnityMatch {

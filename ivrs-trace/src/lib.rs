@@ -1,5 +1,23 @@
-//! Placeholder.
+//! ivrs-trace names the firmware entry behind a refused VFIO passthrough.
+//!
+//! Facts come from the running kernel ([`probe`]) and from files of the host ([`host`]); [`model`]
+//! makes attempts, causes and verdicts of them, and [`report`] puts those into words. [`firmware`],
+//! [`event`], [`model`] and [`report`] touch no machine: no I/O, no clock, no aya.
+#![cfg_attr(
+    not(feature = "live"),
+    doc = "",
+    doc = "This build has no `probe` and no `cli`: the feature `live` is off."
+)]
 
+#[cfg(feature = "live")]
+pub mod cli;
+pub mod errno;
+pub mod escape;
+pub mod event;
 pub mod firmware;
 pub mod host;
+pub mod model;
 pub mod pci;
+#[cfg(feature = "live")]
+pub mod probe;
+pub mod report;

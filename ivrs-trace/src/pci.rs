@@ -147,6 +147,17 @@ impl Bdf {
     pub const fn new(segment: Segment, devid: Devid) -> Self {
         Self { segment, devid }
     }
+
+    /// From the 32 bits in which the AMD driver holds both: the segment in the upper half
+    /// (`PCI_SEG_DEVID_TO_SBDF`, `drivers/iommu/amd/amd_iommu_types.h`).
+    #[must_use]
+    pub fn from_sbdf(sbdf: u32) -> Self {
+        let [segment_high, segment_low, bus, devfn] = sbdf.to_be_bytes();
+        Self::new(
+            Segment(u16::from_be_bytes([segment_high, segment_low])),
+            Devid(u16::from_be_bytes([bus, devfn])),
+        )
+    }
 }
 
 /// `0000:01:00.0`, as in sysfs.

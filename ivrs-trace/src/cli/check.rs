@@ -1,0 +1,92 @@
+//! `ivrs-trace check`: a verdict a device.
+
+use std::{path::Path, process::ExitCode};
+
+use anyhow::bail;
+
+use super::{
+    live::{self, Live},
+    output,
+};
+use crate::{
+    host::Snapshot,
+    model::{Model, Verdict, Verdicts},
+    pci::Bdf,
+    report::{self, json},
+};
+
+/// Arguments of `check`.
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// Print one JSON document instead of text
+    #[arg(long)]
+    json: bool,
+    /// The devices to judge, such as 01:00.0; all if none is named
+    #[arg(value_name = "BDF")]
+    devices: Vec<Bdf>,
+}
+
+/// Judges this host. With the privilege for it, the kernel is asked through probes; else from files.
+pub(super) fn command(args: &Args) -> anyhow::Result<ExitCode> {
+    let model = model()?;
+    let mut verdicts = model.verdicts();
+    for bdf in &args.devices {
+        if model.function(*bdf).is_none() {
+            bail!("there is no PCI function {bdf} on this host; `lspci -D` lists them");
+        }
+        if !verdicts.devices.iter().any(|device| device.bdf == *bdf) {
+            bail!(
+                "{bdf} is in no IOMMU group, so VFIO cannot take it at all: no IOMMU serves it, or \
+                 it is an IOMMU itself"
+            );
+        }
+    }
+    if !args.devices.is_empty() {
+        verdicts.devices.retain(|device| args.devices.contains(&device.bdf));
+    }
+    let code = exit_code(&verdicts);
+    if args.json {
+        output::print_json(&json::check(&model, verdicts))?;
+    } else {
+        output::print(&report::check(&model, &verdicts))?;
+    }
+    Ok(code)
+}
+
+fn model() -> anyhow::Result<Model> {
+    // Without groups there is nothing that probes could show.
+    let groups = std::fs::read_dir("/sys/kernel/iommu_groups");
+    if groups.is_ok_and(|mut groups| groups.next().is_some()) {
+        let runtime = super::runtime()?;
+        let _inside = runtime.enter();
+        match Live::start(|_, _| {}) {
+            Ok(live) => {
+                for line in live.degradations() {
+                    output::complain(&line);
+                }
+                let lost = live.lost()?;
+                if lost.any() {
+                    output::complain(&format!(
+                        "{} events were lost while the kernel was asked; files are judged where \
+                         its answer is missing",
+                        lost.ring + lost.queue + lost.read
+                    ));
+                }
+                return Ok(live.model);
+            }
+            Err(error) => output::complain(&format!("judging from files alone: {error:#}")),
+        }
+    }
+    Ok(Model::new(Snapshot::read(Path::new("/")), live::require_direct()))
+}
+
+fn exit_code(verdicts: &Verdicts) -> ExitCode {
+    let any = |verdict| verdicts.devices.iter().any(|device| device.verdict == verdict);
+    ExitCode::from(if any(Verdict::Blocked) {
+        1
+    } else if any(Verdict::Unknown) || verdicts.devices.is_empty() {
+        3
+    } else {
+        0
+    })
+}

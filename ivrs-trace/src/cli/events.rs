@@ -1,0 +1,82 @@
+//! `ivrs-trace events`: the stream, a line an event.
+
+use std::{
+    io::{self, Write as _},
+    process::ExitCode,
+};
+
+use anyhow::Context as _;
+use serde::Serialize;
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::{live::Live, output};
+use crate::event::Event;
+
+/// Arguments of `events`.
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// Print one JSON object an event instead of text
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Serialize)]
+struct Line<'a> {
+    number: u64,
+    #[serde(flatten)]
+    event: &'a Event,
+}
+
+/// Prints events until SIGINT or SIGTERM, or until nobody reads them.
+pub(super) fn command(args: &Args) -> anyhow::Result<ExitCode> {
+    super::runtime()?.block_on(stream(args.json))
+}
+
+async fn stream(json: bool) -> anyhow::Result<ExitCode> {
+    let mut interrupted = signal(SignalKind::interrupt())?;
+    let mut terminated = signal(SignalKind::terminate())?;
+    let mut lines = Vec::new();
+    let mut live = Live::start(|number, event| write_event(&mut lines, json, number, event))?;
+    for line in live.degradations() {
+        output::complain(&line);
+    }
+    loop {
+        flush(&mut lines)?;
+        tokio::select! {
+            ready = live.ready() => ready?,
+            _ = interrupted.recv() => break,
+            _ = terminated.recv() => break,
+        }
+        live.pump(|number, event| write_event(&mut lines, json, number, event));
+    }
+    live.pump(|number, event| write_event(&mut lines, json, number, event));
+    flush(&mut lines)?;
+    let lost = live.lost()?;
+    if lost.any() {
+        output::complain(&format!(
+            "events are missing: {} found the ring buffer full, {} reads of kernel memory failed, \
+             {} could not be decoded",
+            lost.ring, lost.read, lost.queue
+        ));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn write_event(lines: &mut Vec<u8>, json: bool, number: u64, event: &Event) {
+    // Writing to memory fails for nothing but a value that cannot be serialised, which an event
+    // is not.
+    if json {
+        let _: serde_json::Result<()> = serde_json::to_writer(&mut *lines, &Line { number, event });
+        lines.push(b'\n');
+    } else {
+        let _: io::Result<()> = writeln!(lines, "{number:>6} {event}");
+    }
+}
+
+fn flush(lines: &mut Vec<u8>) -> anyhow::Result<()> {
+    let mut out = io::stdout().lock();
+    out.write_all(lines).context("standard output")?;
+    out.flush().context("standard output")?;
+    lines.clear();
+    Ok(())
+}

@@ -1,0 +1,63 @@
+//! The command line. One file a command; what they share of a live host is in [`live`].
+//!
+//! Results go to standard output, talk to standard error. A failure is one line and status 2.
+
+mod check;
+mod events;
+mod live;
+mod output;
+mod run;
+
+use std::process::ExitCode;
+
+use clap::{CommandFactory as _, Parser, Subcommand};
+
+/// Names the firmware entry behind a refused VFIO passthrough.
+///
+/// On many AMD boards the firmware's IVRS table asks for 1:1 memory maps of whole ranges of
+/// devices. Linux then refuses to hand any of them to a virtual machine: "Firmware has requested
+/// this device have a 1:1 IOMMU mapping". This tool watches the refusal and names the entry.
+#[derive(Debug, Parser)]
+#[command(version, max_term_width = 100)]
+struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run a command, watch what it takes, and explain what was refused
+    Run(run::Args),
+    /// Print every event as it happens, one a line, until interrupted
+    Events(events::Args),
+    /// Say for each device whether the kernel would refuse it, and why
+    ///
+    /// Exit status: 0 all clear, 1 something is blocked, 2 error, 3 something is unknown and
+    /// nothing is blocked.
+    Check(check::Args),
+}
+
+/// Runs the program.
+#[must_use]
+pub fn main() -> ExitCode {
+    let result = match Cli::parse().command {
+        Some(Command::Run(args)) => run::command(&args),
+        Some(Command::Events(args)) => events::command(&args),
+        Some(Command::Check(args)) => check::command(&args),
+        None => {
+            output::print(&Cli::command().render_help().to_string()).map(|()| ExitCode::from(2))
+        }
+    };
+    result.unwrap_or_else(|error| {
+        if output::is_broken_pipe(&error) {
+            return ExitCode::SUCCESS;
+        }
+        output::complain(&format!("{error:#}"));
+        ExitCode::from(2)
+    })
+}
+
+/// The runtime of the commands that trace: one thread, which also reads the ring.
+fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build()
+}

@@ -1,0 +1,473 @@
+//! Events as the programs sent them, decoded and owned.
+//!
+//! Decoding checks the length and the kind, and keeps what it does not know. It interprets nothing:
+//! that is [`crate::model`]'s work. No I/O, no clock.
+
+use std::fmt;
+
+use ivrs_trace_common as wire;
+use serde::Serialize;
+use zerocopy::{FromBytes, Immutable, KnownLayout};
+
+use crate::{escape::printable_bytes, pci::Bdf};
+
+mod text;
+
+/// One event.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Event {
+    /// `CLOCK_MONOTONIC` of the host, ns.
+    pub time_ns: u64,
+    /// Process id.
+    pub pid: u32,
+    /// Thread id.
+    pub tid: u32,
+    /// Command name of the thread, printable.
+    pub comm: String,
+    /// The CPU that it happened on.
+    pub cpu: u32,
+    /// What happened.
+    #[serde(flatten)]
+    pub body: Body,
+}
+
+/// What happened.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum Body {
+    /// The kernel listed a reserved region for a device.
+    Region {
+        /// The device.
+        device: Device,
+        /// Which function listed it.
+        source: RegionSource,
+        /// Position in the list, from 0.
+        index: u32,
+        /// First address.
+        start: u64,
+        /// Bytes; may be 0.
+        length: u64,
+        /// `IOMMU_READ` 1, `IOMMU_WRITE` 2.
+        prot: u32,
+        /// What the region is.
+        region_type: RegionType,
+    },
+    /// The list of a device's regions is complete.
+    RegionsEnd {
+        /// The device.
+        device: Device,
+        /// Which function listed them.
+        source: RegionSource,
+        /// How many there were.
+        count: u32,
+        /// `dev_iommu.require_direct`; absent where the kernel has no such flag.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        require_direct: Option<bool>,
+        /// The list could not be read to its end.
+        incomplete: bool,
+    },
+    /// DMA ownership of a group or of a device is claimed.
+    Claim {
+        /// Entry or return.
+        #[serde(flatten)]
+        phase: Phase,
+        /// The device, if the claim is on one.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        device: Option<Device>,
+        /// The group, if it could be read.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        group: Option<u32>,
+        /// The owner that asks: an address, good to tell two owners apart.
+        owner: u64,
+        /// The owner that the group has; 0 if a host driver or nobody holds it.
+        group_owner: u64,
+        /// How many hold the group.
+        owner_count: u32,
+        /// The group is not on its default domain.
+        foreign_domain: bool,
+    },
+    /// An entry of the kernel's unity map that covers the device of the [`Body::SetDomain`] that
+    /// follows on the same thread.
+    UnityMatch {
+        /// The device.
+        device: Device,
+        /// Position in the segment's list, from 0.
+        ordinal: u32,
+        /// PCI segment.
+        segment: u16,
+        /// First devid, inclusive.
+        devid_start: u16,
+        /// Last devid, inclusive.
+        devid_end: u16,
+        /// First address.
+        start: u64,
+        /// End address, exclusive.
+        end: u64,
+        /// 1 read, 2 write.
+        prot: u32,
+    },
+    /// The kernel was asked to put a device on a domain.
+    SetDomain {
+        /// The device.
+        device: Device,
+        /// The driver that holds it; empty if none does.
+        driver: String,
+        /// `iommu_domain.type` of the new domain.
+        domain_type: u32,
+        /// `dev_iommu.require_direct`
+        require_direct: bool,
+        /// The new domain is a blocking one.
+        blocking: bool,
+        /// What the call returned.
+        ret: i32,
+        /// Entries of the unity map that were looked at; absent where there was no reason to.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        unity_entries: Option<u32>,
+        /// How many of them cover the device.
+        unity_matches: u32,
+        /// The unity map could not be read to its end.
+        incomplete: bool,
+    },
+    /// An ioctl on a VFIO group.
+    GroupIoctl {
+        /// Entry or return.
+        #[serde(flatten)]
+        phase: Phase,
+        /// The request, on entry.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        request: Option<GroupRequest>,
+        /// The device asked for, where the request names one.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        device_name: Option<String>,
+    },
+    /// `vfio_container_attach_group`
+    ContainerAttach {
+        /// Entry or return.
+        #[serde(flatten)]
+        phase: Phase,
+    },
+    /// `vfio_iommu_type1_attach_group`
+    Type1Attach {
+        /// Entry or return.
+        #[serde(flatten)]
+        phase: Phase,
+        /// The group, on entry.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        group: Option<u32>,
+    },
+    /// A piece of the command line of the process that claims.
+    Args {
+        /// Where the piece starts, bytes.
+        offset: u32,
+        /// Length of the whole command line, bytes.
+        total: u32,
+        /// The piece, printable; arguments are separated by spaces.
+        text: String,
+    },
+    /// A kernel module was loaded.
+    ModuleLoad {
+        /// Its name.
+        name: String,
+    },
+    /// An event of a kind that this version does not know.
+    Unknown {
+        /// The kind, a number.
+        code: u16,
+        /// Bytes of the event.
+        length: usize,
+    },
+}
+
+/// Entry to a function, or return from it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(tag = "phase", rename_all = "snake_case")]
+pub enum Phase {
+    /// On entry.
+    Enter,
+    /// On return.
+    Exit {
+        /// What the function returned; a negative value is an errno.
+        ret: i64,
+    },
+}
+
+/// The function that listed reserved regions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RegionSource {
+    /// `amd_iommu_get_resv_regions`
+    Amd,
+    /// `iommu_get_resv_regions`, for whatever driver.
+    Core,
+}
+
+/// A device as the kernel names it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
+pub struct Device {
+    /// Address of its `struct device`: good to tell two devices apart, no more.
+    #[serde(skip)]
+    pub ptr: u64,
+    /// `dev_name()`, printable.
+    pub name: String,
+    /// Its address, if it is a PCI function.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bdf: Option<Bdf>,
+    /// Its IOMMU group, if it has one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub group: Option<u32>,
+}
+
+/// `enum iommu_resv_type` (include/linux/iommu.h), by the names that sysfs gives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct RegionType(pub u32);
+
+impl RegionType {
+    /// Must be mapped 1:1 at all times; sets `require_direct`.
+    pub const DIRECT: Self = Self(wire::RegionType::DIRECT.0);
+}
+
+impl fmt::Display for RegionType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match wire::RegionType(self.0) {
+            wire::RegionType::DIRECT => f.write_str("direct"),
+            wire::RegionType::DIRECT_RELAXABLE => f.write_str("direct-relaxable"),
+            wire::RegionType::RESERVED => f.write_str("reserved"),
+            wire::RegionType::MSI | wire::RegionType::SW_MSI => f.write_str("msi"),
+            wire::RegionType(other) => write!(f, "type {other}"),
+        }
+    }
+}
+
+impl Serialize for RegionType {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+/// Request number of an ioctl on a VFIO group (include/uapi/linux/vfio.h).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct GroupRequest(pub u32);
+
+impl GroupRequest {
+    /// `VFIO_GROUP_GET_STATUS`
+    pub const GET_STATUS: Self = Self(0x3b67);
+    /// `VFIO_GROUP_SET_CONTAINER`
+    pub const SET_CONTAINER: Self = Self(0x3b68);
+    /// `VFIO_GROUP_UNSET_CONTAINER`
+    pub const UNSET_CONTAINER: Self = Self(0x3b69);
+    /// `VFIO_GROUP_GET_DEVICE_FD`
+    pub const GET_DEVICE_FD: Self = Self(0x3b6a);
+}
+
+impl fmt::Display for GroupRequest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Self::GET_STATUS => f.write_str("VFIO_GROUP_GET_STATUS"),
+            Self::SET_CONTAINER => f.write_str("VFIO_GROUP_SET_CONTAINER"),
+            Self::UNSET_CONTAINER => f.write_str("VFIO_GROUP_UNSET_CONTAINER"),
+            Self::GET_DEVICE_FD => f.write_str("VFIO_GROUP_GET_DEVICE_FD"),
+            Self(other) => write!(f, "ioctl {other:#x}"),
+        }
+    }
+}
+
+impl Serialize for GroupRequest {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+/// Why bytes are not an event.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum DecodeError {
+    /// Fewer bytes than the header of every event.
+    #[error("an event of {length} bytes has no header (at least {} bytes)", size_of::<wire::Header>())]
+    NoHeader {
+        /// Bytes there were.
+        length: usize,
+    },
+    /// The length does not fit the kind.
+    #[error("an event of kind {kind} has {length} bytes instead of {expected}")]
+    Length {
+        /// The kind, a number.
+        kind: u16,
+        /// Bytes there were.
+        length: usize,
+        /// Bytes that the kind has.
+        expected: usize,
+    },
+}
+
+impl Event {
+    /// Decodes one event. An event of an unknown kind is kept as [`Body::Unknown`].
+    ///
+    /// # Errors
+    ///
+    /// If there is no whole header, or the length does not fit the kind.
+    pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
+        let (header, _) = wire::Header::read_from_prefix(bytes)
+            .map_err(|_| DecodeError::NoHeader { length: bytes.len() })?;
+        Ok(Self {
+            time_ns: header.time_ns,
+            pid: header.pid,
+            tid: header.tid,
+            comm: printable_bytes(&header.comm),
+            cpu: header.cpu,
+            body: body(header, bytes)?,
+        })
+    }
+}
+
+fn body(header: wire::Header, bytes: &[u8]) -> Result<Body, DecodeError> {
+    Ok(match header.kind {
+        wire::Kind::REGION => {
+            let event: wire::Region = whole(header, bytes)?;
+            Body::Region {
+                device: Device::from_wire(&event.device),
+                source: source(header.probe),
+                index: event.index,
+                start: event.start,
+                length: event.length,
+                prot: event.prot,
+                region_type: RegionType(event.kind.0),
+            }
+        }
+        wire::Kind::REGIONS_END => {
+            let event: wire::RegionsEnd = whole(header, bytes)?;
+            Body::RegionsEnd {
+                device: Device::from_wire(&event.device),
+                source: source(header.probe),
+                count: event.count,
+                require_direct: has(event.flags, wire::REGIONS_FLAG_KNOWN)
+                    .then_some(has(event.flags, wire::REGIONS_REQUIRE_DIRECT)),
+                incomplete: has(event.flags, wire::WALK_CUT) || has(event.flags, wire::WALK_BROKEN),
+            }
+        }
+        wire::Kind::GROUP_CLAIM_ENTER | wire::Kind::DEVICE_CLAIM_ENTER => {
+            claim(&whole(header, bytes)?, false)
+        }
+        wire::Kind::GROUP_CLAIM_EXIT | wire::Kind::DEVICE_CLAIM_EXIT => {
+            claim(&whole(header, bytes)?, true)
+        }
+        wire::Kind::UNITY_MATCH => {
+            let event: wire::UnityMatch = whole(header, bytes)?;
+            Body::UnityMatch {
+                device: Device::from_wire(&event.device),
+                ordinal: event.ordinal,
+                segment: event.segment,
+                devid_start: event.devid_start,
+                devid_end: event.devid_end,
+                start: event.start,
+                end: event.end,
+                prot: event.prot,
+            }
+        }
+        wire::Kind::SET_DOMAIN => set_domain(&whole(header, bytes)?),
+        wire::Kind::GROUP_IOCTL_ENTER => {
+            let event: wire::GroupIoctl = whole(header, bytes)?;
+            let name = printable_bytes(&event.name);
+            Body::GroupIoctl {
+                phase: Phase::Enter,
+                request: Some(GroupRequest(event.cmd)),
+                device_name: (!name.is_empty()).then_some(name),
+            }
+        }
+        wire::Kind::GROUP_IOCTL_EXIT => {
+            let event: wire::GroupIoctl = whole(header, bytes)?;
+            Body::GroupIoctl {
+                phase: Phase::Exit { ret: event.ret },
+                request: None,
+                device_name: None,
+            }
+        }
+        wire::Kind::CONTAINER_ATTACH_ENTER => {
+            let _: wire::Attach = whole(header, bytes)?;
+            Body::ContainerAttach { phase: Phase::Enter }
+        }
+        wire::Kind::CONTAINER_ATTACH_EXIT => {
+            let event: wire::Attach = whole(header, bytes)?;
+            Body::ContainerAttach { phase: Phase::Exit { ret: event.ret.into() } }
+        }
+        wire::Kind::TYPE1_ATTACH_ENTER => {
+            let event: wire::Attach = whole(header, bytes)?;
+            Body::Type1Attach { phase: Phase::Enter, group: u32::try_from(event.group).ok() }
+        }
+        wire::Kind::TYPE1_ATTACH_EXIT => {
+            let event: wire::Attach = whole(header, bytes)?;
+            Body::Type1Attach { phase: Phase::Exit { ret: event.ret.into() }, group: None }
+        }
+        wire::Kind::ARGS => args(&whole(header, bytes)?),
+        wire::Kind::MODULE_LOAD => {
+            let event: wire::ModuleLoad = whole(header, bytes)?;
+            Body::ModuleLoad { name: printable_bytes(&event.name) }
+        }
+        wire::Kind(code) => Body::Unknown { code, length: bytes.len() },
+    })
+}
+
+/// The bytes as the struct of their kind; the ring may pad the end to a multiple of eight.
+fn whole<T: FromBytes + KnownLayout + Immutable>(
+    header: wire::Header,
+    bytes: &[u8],
+) -> Result<T, DecodeError> {
+    T::read_from_bytes(bytes).map_err(|_| DecodeError::Length {
+        kind: header.kind.0,
+        length: bytes.len(),
+        expected: size_of::<T>(),
+    })
+}
+
+fn has(flags: u32, bit: u32) -> bool {
+    flags & bit != 0
+}
+
+fn source(probe: wire::ProbeId) -> RegionSource {
+    if probe == wire::ProbeId::AMD_RESV_REGIONS { RegionSource::Amd } else { RegionSource::Core }
+}
+
+fn claim(event: &wire::Claim, exit: bool) -> Body {
+    let device = Device::from_wire(&event.device);
+    Body::Claim {
+        phase: if exit { Phase::Exit { ret: event.ret.into() } } else { Phase::Enter },
+        group: device.group,
+        device: (event.device.ptr != 0).then_some(device),
+        owner: event.owner,
+        group_owner: event.group_owner,
+        owner_count: event.owner_count,
+        foreign_domain: has(event.flags, wire::CLAIM_FOREIGN_DOMAIN),
+    }
+}
+
+fn set_domain(event: &wire::SetDomain) -> Body {
+    Body::SetDomain {
+        device: Device::from_wire(&event.device),
+        driver: printable_bytes(&event.driver),
+        domain_type: event.domain_type,
+        require_direct: has(event.flags, wire::SET_REQUIRE_DIRECT),
+        blocking: has(event.flags, wire::SET_BLOCKING),
+        ret: event.ret,
+        unity_entries: has(event.flags, wire::SET_UNITY_WALKED).then_some(event.entries),
+        unity_matches: event.matches,
+        incomplete: has(event.flags, wire::SET_UNITY_CUT)
+            || has(event.flags, wire::SET_UNITY_BROKEN),
+    }
+}
+
+fn args(event: &wire::Args) -> Body {
+    let left = event.total.saturating_sub(event.offset);
+    let length = usize::try_from(left).unwrap_or(usize::MAX).min(event.data.len());
+    let text = event.data.get(..length).unwrap_or_default();
+    let text: Vec<u8> = text.iter().map(|&b| if b == 0 { b' ' } else { b }).collect();
+    Body::Args { offset: event.offset, total: event.total, text: printable_bytes(&text) }
+}
+
+impl Device {
+    fn from_wire(device: &wire::DeviceId) -> Self {
+        Self {
+            ptr: device.ptr,
+            name: printable_bytes(&device.name),
+            bdf: (device.sbdf != wire::NOT_PCI).then(|| Bdf::from_sbdf(device.sbdf)),
+            group: u32::try_from(device.group).ok(),
+        }
+    }
+}

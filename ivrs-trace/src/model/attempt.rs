@@ -1,0 +1,540 @@
+//! Attempts: each try of a process to take a group or a device, put together from events.
+//!
+//! Everything between the entry and the exit of an ioctl, of a claim and of the refusal inside it
+//! runs in one thread, so events are gathered by thread id. What comes later and elsewhere (the
+//! container's IOMMU taking the group, the device's file descriptor) is added to the newest attempt
+//! of that process on that group.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use crate::{
+    errno::{self, Errno},
+    event::{Body, Device, Event, GroupRequest, Phase},
+    host::{Member, Snapshot},
+    pci::Bdf,
+};
+
+/// A try of a process to take a group or a device.
+#[derive(Clone, Debug)]
+pub struct Attempt {
+    /// The process.
+    pub process: Process,
+    /// When it began: `CLOCK_MONOTONIC`, ns.
+    pub time_ns: u64,
+    /// By which way.
+    pub via: Via,
+    /// The call that the process made, as far as it was seen: an ioctl's name or the claim's.
+    pub call: String,
+    /// The device that was asked for, where that is known.
+    pub requested: Option<Bdf>,
+    /// How it is known.
+    pub requested_from: Option<&'static str>,
+    /// The group.
+    pub group: Option<u32>,
+    /// The error that the call ended with.
+    pub errno: Option<Errno>,
+    /// What came of it.
+    pub outcome: Outcome,
+    /// The devices that the kernel refused, in order.
+    pub rejections: Vec<Rejection>,
+    /// Why it failed.
+    pub reason: Option<Reason>,
+    /// The calls that were seen, in the order in which they returned.
+    pub calls: Vec<Call>,
+}
+
+/// A process.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Process {
+    /// Its id.
+    pub pid: u32,
+    /// Command name, printable.
+    pub comm: String,
+    /// Name of the virtual machine, where its command line gives one as QEMU's does, printable.
+    pub vm: Option<String>,
+}
+
+/// The way by which a device is taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub enum Via {
+    /// A VFIO group in a container.
+    #[serde(rename = "vfio-group")]
+    VfioGroup,
+    /// iommufd.
+    #[serde(rename = "iommufd")]
+    Iommufd,
+}
+
+/// What came of an attempt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// The kernel refused a device for its 1:1 map.
+    Rejected,
+    /// It failed for another reason.
+    Failed,
+    /// The kernel gave the process the ownership; what followed was not seen.
+    Claimed,
+    /// The device was taken.
+    Attached,
+    /// Its end was not seen.
+    Unknown,
+}
+
+/// Why an attempt failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Reason {
+    /// Firmware asks for a 1:1 map of a device in the group.
+    FirmwareDirectMap,
+    /// A function of the group is bound to a host driver.
+    GroupNotViable,
+    /// Another user owns the group.
+    OwnedByAnother,
+    /// The group is not on its default domain.
+    BusyDomain,
+    /// Not told apart from what was seen.
+    Unknown,
+}
+
+/// A device that the kernel refused.
+#[derive(Clone, Debug)]
+pub struct Rejection {
+    /// The device that blocks: not always the one that was asked for.
+    pub device: Device,
+    /// The driver that holds it; empty if none does. The kernel's own message begins with it.
+    pub driver: String,
+    /// What the call returned.
+    pub ret: i32,
+    /// Number of the event.
+    pub event: u64,
+    /// The entries of the kernel's unity map that cover it, in order.
+    pub matches: Vec<Match>,
+    /// Whether all of the unity map was seen.
+    pub complete: bool,
+}
+
+/// An entry of the kernel's unity map.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Match {
+    /// Number of the event.
+    pub event: u64,
+    /// Position in the segment's list, from 0.
+    pub ordinal: u32,
+    /// PCI segment.
+    pub segment: u16,
+    /// First devid, inclusive.
+    pub devid_start: u16,
+    /// Last devid, inclusive.
+    pub devid_end: u16,
+    /// First address.
+    pub start: u64,
+    /// End address, exclusive.
+    pub end: u64,
+    /// 1 read, 2 write.
+    pub prot: u32,
+}
+
+/// A call that was seen to return.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Call {
+    /// The function or request.
+    pub name: String,
+    /// What it returned.
+    pub ret: i64,
+}
+
+/// What is open in a thread.
+#[derive(Default)]
+struct Thread {
+    /// The ioctl that the thread is in, and the attempt that it led to.
+    ioctl: Option<Ioctl>,
+    /// The attempt whose claim the thread is in.
+    claim: Option<usize>,
+    matches: Vec<Match>,
+    /// The group whose attachment to a container's IOMMU has begun.
+    type1: Option<u32>,
+    /// Command line as it came, piece by piece.
+    args: String,
+}
+
+struct Ioctl {
+    request: GroupRequest,
+    device_name: Option<String>,
+    attempt: Option<usize>,
+    time_ns: u64,
+}
+
+/// Makes attempts of events.
+#[derive(Default)]
+pub(super) struct Tracker {
+    attempts: Vec<Attempt>,
+    threads: BTreeMap<u32, Thread>,
+}
+
+impl Tracker {
+    pub(super) fn all(&self) -> &[Attempt] {
+        &self.attempts
+    }
+
+    pub(super) fn observe(&mut self, number: u64, event: &Event, host: &Snapshot) {
+        match &event.body {
+            Body::GroupIoctl { phase: Phase::Enter, request, device_name } => {
+                self.thread(event).ioctl = Some(Ioctl {
+                    request: request.unwrap_or(GroupRequest(0)),
+                    device_name: device_name.clone(),
+                    attempt: None,
+                    time_ns: event.time_ns,
+                });
+            }
+            Body::GroupIoctl { phase: Phase::Exit { ret }, .. } => {
+                self.ioctl_returned(event, *ret, host);
+            }
+            Body::Args { offset, text, .. } => {
+                let thread = self.thread(event);
+                if *offset == 0 {
+                    thread.args.clear();
+                }
+                thread.args.push_str(text);
+            }
+            Body::Claim { phase: Phase::Enter, device, group, .. } => {
+                self.claim_began(event, device.as_ref(), *group, host);
+            }
+            Body::Claim { phase: Phase::Exit { ret }, .. } => self.claim_ended(event, *ret),
+            Body::UnityMatch {
+                ordinal, segment, devid_start, devid_end, start, end, prot, ..
+            } => {
+                let found = Match {
+                    event: number,
+                    ordinal: *ordinal,
+                    segment: *segment,
+                    devid_start: *devid_start,
+                    devid_end: *devid_end,
+                    start: *start,
+                    end: *end,
+                    prot: *prot,
+                };
+                self.thread(event).matches.push(found);
+            }
+            Body::SetDomain { .. } => self.domain_set(number, event),
+            Body::ContainerAttach { phase: Phase::Exit { ret } } => {
+                let open = self
+                    .threads
+                    .get(&event.tid)
+                    .and_then(|thread| thread.ioctl.as_ref().and_then(|ioctl| ioctl.attempt));
+                // Without the ioctl's probe, the attempt is the newest one of the process.
+                let open = open.or_else(|| self.newest(|attempt| attempt.process.pid == event.pid));
+                self.note(open, "vfio_container_attach_group", *ret);
+            }
+            Body::Type1Attach { phase: Phase::Enter, group } => {
+                self.thread(event).type1 = *group;
+            }
+            Body::Type1Attach { phase: Phase::Exit { ret }, .. } => {
+                self.type1_returned(event, *ret);
+            }
+            Body::ContainerAttach { phase: Phase::Enter }
+            | Body::ModuleLoad { .. }
+            | Body::Region { .. }
+            | Body::RegionsEnd { .. }
+            | Body::Unknown { .. } => {}
+        }
+    }
+
+    /// Closes what is open: its end was not seen.
+    pub(super) fn finish(&mut self) {
+        self.threads.clear();
+    }
+
+    fn thread(&mut self, event: &Event) -> &mut Thread {
+        self.threads.entry(event.tid).or_default()
+    }
+
+    fn newest(&self, wanted: impl Fn(&Attempt) -> bool) -> Option<usize> {
+        self.attempts.iter().rposition(wanted)
+    }
+
+    fn note(&mut self, attempt: Option<usize>, name: &str, ret: i64) {
+        if let Some(attempt) = attempt.and_then(|index| self.attempts.get_mut(index)) {
+            attempt.calls.push(Call { name: name.to_owned(), ret });
+        }
+    }
+
+    fn claim_began(
+        &mut self,
+        event: &Event,
+        device: Option<&Device>,
+        group: Option<u32>,
+        host: &Snapshot,
+    ) {
+        let index = self.attempts.len();
+        let thread = self.thread(event);
+        thread.matches.clear();
+        thread.claim = Some(index);
+        let args = std::mem::take(&mut thread.args);
+        let call = match &mut thread.ioctl {
+            Some(ioctl) => {
+                ioctl.attempt = Some(index);
+                ioctl.request.to_string()
+            }
+            None => claim_name(device.is_some()).to_owned(),
+        };
+        let named = thread.ioctl.as_ref().and_then(|ioctl| ioctl.device_name.as_deref());
+        let (requested, requested_from) = match device.and_then(|device| device.bdf) {
+            Some(bdf) => (Some(bdf), Some("the claim")),
+            None => requested(named, &args, group, host),
+        };
+        self.attempts.push(Attempt {
+            process: Process { pid: event.pid, comm: event.comm.clone(), vm: vm_name(&args) },
+            time_ns: event.time_ns,
+            via: if device.is_some() { Via::Iommufd } else { Via::VfioGroup },
+            call,
+            requested,
+            requested_from,
+            group,
+            errno: None,
+            outcome: Outcome::Unknown,
+            rejections: Vec::new(),
+            reason: None,
+            calls: Vec::new(),
+        });
+    }
+
+    fn domain_set(&mut self, number: u64, event: &Event) {
+        let thread = self.thread(event);
+        let matches = std::mem::take(&mut thread.matches);
+        let claim = thread.claim;
+        let Body::SetDomain {
+            device,
+            driver,
+            require_direct,
+            blocking,
+            ret,
+            unity_entries,
+            unity_matches,
+            incomplete,
+            ..
+        } = &event.body
+        else {
+            return;
+        };
+        let Some(attempt) = claim.and_then(|index| self.attempts.get_mut(index)) else {
+            // A release, a removal or a hot-plugged device: nobody's attempt.
+            return;
+        };
+        attempt.calls.push(Call {
+            name: format!("__iommu_device_set_domain({})", device.name),
+            ret: i64::from(*ret),
+        });
+        // The kernel refuses on exactly this. Up to 6.18 it then puts the same device back on its
+        // old domain by the same function, which is not a refusal.
+        if *require_direct && *blocking && *ret < 0 {
+            let seen = usize::try_from(*unity_matches).is_ok_and(|count| count == matches.len());
+            attempt.rejections.push(Rejection {
+                device: device.clone(),
+                driver: driver.clone(),
+                ret: *ret,
+                event: number,
+                complete: unity_entries.is_some() && !incomplete && seen,
+                matches,
+            });
+        }
+    }
+
+    fn claim_ended(&mut self, event: &Event, ret: i64) {
+        let Some(index) = self.thread(event).claim.take() else {
+            return;
+        };
+        let Some(attempt) = self.attempts.get_mut(index) else { return };
+        attempt.calls.push(Call { name: claim_name(attempt.via == Via::Iommufd).to_owned(), ret });
+        let Some(error) = errno::of_return(ret) else {
+            attempt.outcome = Outcome::Claimed;
+            return;
+        };
+        attempt.errno = Some(error);
+        if attempt.rejections.is_empty() {
+            attempt.outcome = Outcome::Failed;
+            attempt.reason = Some(claim_reason(error, &event.body));
+        } else {
+            attempt.outcome = Outcome::Rejected;
+            attempt.reason = Some(Reason::FirmwareDirectMap);
+        }
+    }
+
+    fn ioctl_returned(&mut self, event: &Event, ret: i64, host: &Snapshot) {
+        let Some(ioctl) = self.thread(event).ioctl.take() else { return };
+        let error = errno::of_return(ret);
+        if let Some(attempt) = ioctl.attempt.and_then(|index| self.attempts.get_mut(index)) {
+            attempt.calls.push(Call { name: ioctl.request.to_string(), ret });
+            // The call's own error is what the process got.
+            attempt.errno = error;
+            if error.is_some() && attempt.outcome == Outcome::Claimed {
+                attempt.outcome = Outcome::Failed;
+                attempt.reason = Some(Reason::Unknown);
+            } else if error.is_none() && ioctl.request == GroupRequest::GET_DEVICE_FD {
+                attempt.outcome = Outcome::Attached;
+            }
+            return;
+        }
+        match ioctl.request {
+            GroupRequest::GET_DEVICE_FD => {
+                let bdf: Option<Bdf> = ioctl.device_name.and_then(|name| name.parse().ok());
+                let group = bdf.and_then(|bdf| group_of(host, bdf));
+                let index = self.newest(|attempt| {
+                    attempt.process.pid == event.pid && attempt.group == group && group.is_some()
+                });
+                self.note(index, &ioctl.request.to_string(), ret);
+                let Some(attempt) = index.and_then(|index| self.attempts.get_mut(index)) else {
+                    return;
+                };
+                if error.is_none() && attempt.outcome != Outcome::Rejected {
+                    attempt.outcome = Outcome::Attached;
+                    attempt.requested = bdf;
+                    attempt.requested_from = Some("VFIO_GROUP_GET_DEVICE_FD");
+                }
+            }
+            // The container refused before the kernel was asked for the ownership.
+            GroupRequest::SET_CONTAINER if error.is_some() => {
+                let attempt = Attempt {
+                    process: Process { pid: event.pid, comm: event.comm.clone(), vm: None },
+                    time_ns: ioctl.time_ns,
+                    via: Via::VfioGroup,
+                    call: ioctl.request.to_string(),
+                    requested: None,
+                    requested_from: None,
+                    group: None,
+                    errno: error,
+                    outcome: Outcome::Failed,
+                    rejections: Vec::new(),
+                    reason: Some(Reason::Unknown),
+                    calls: vec![Call { name: ioctl.request.to_string(), ret }],
+                };
+                self.attempts.push(attempt);
+            }
+            _ => {}
+        }
+    }
+
+    fn type1_returned(&mut self, event: &Event, ret: i64) {
+        let Some(group) = self.thread(event).type1.take() else { return };
+        let index =
+            self.newest(|attempt| attempt.process.pid == event.pid && attempt.group == Some(group));
+        self.note(index, "vfio_iommu_type1_attach_group", ret);
+        let Some(attempt) = index.and_then(|index| self.attempts.get_mut(index)) else { return };
+        match errno::of_return(ret) {
+            None => attempt.outcome = Outcome::Attached,
+            Some(error) => {
+                attempt.outcome = Outcome::Failed;
+                attempt.errno = Some(error);
+                attempt.reason = Some(Reason::Unknown);
+            }
+        }
+    }
+}
+
+fn claim_name(on_device: bool) -> &'static str {
+    if on_device { "iommu_device_claim_dma_owner" } else { "iommu_group_claim_dma_owner" }
+}
+
+/// Why a claim failed without a refusal, from the state of the group that the failed claim left as
+/// it was (`iommu_group_claim_dma_owner`, drivers/iommu/iommu.c).
+fn claim_reason(error: Errno, body: &Body) -> Reason {
+    let Body::Claim { group_owner, owner_count, foreign_domain, owner, .. } = body else {
+        return Reason::Unknown;
+    };
+    match error {
+        Errno::EPERM if *owner_count > 0 && *group_owner == 0 => Reason::GroupNotViable,
+        Errno::EPERM if *owner_count > 0 && group_owner != owner => Reason::OwnedByAnother,
+        Errno::EBUSY if *foreign_domain => Reason::BusyDomain,
+        _ => Reason::Unknown,
+    }
+}
+
+fn group_of(host: &Snapshot, bdf: Bdf) -> Option<u32> {
+    let functions = host.functions.value()?;
+    functions.iter().find(|function| function.bdf == bdf)?.group.value().copied()
+}
+
+/// The device that is wanted. On the group path the kernel is told only the group, so: the name in
+/// the request, else the first member of the group that the command line names, else the only
+/// member that is not a bridge.
+fn requested(
+    named: Option<&str>,
+    args: &str,
+    group: Option<u32>,
+    host: &Snapshot,
+) -> (Option<Bdf>, Option<&'static str>) {
+    if let Some(bdf) = named.and_then(|name| name.parse().ok()) {
+        return (Some(bdf), Some("VFIO_GROUP_GET_DEVICE_FD"));
+    }
+    let members: Vec<Bdf> = host
+        .groups
+        .value()
+        .into_iter()
+        .flatten()
+        .filter(|one| Some(one.id) == group)
+        .filter_map(|one| one.members.value())
+        .flatten()
+        .filter_map(|member| match member {
+            Member::Pci(bdf) => Some(*bdf),
+            Member::Other(_) => None,
+        })
+        .collect();
+    if let Some(bdf) = addresses(args).find(|bdf| members.contains(bdf)) {
+        return (Some(bdf), Some("the command line of the process"));
+    }
+    let is_bridge = |bdf: &Bdf| {
+        let functions = host.functions.value().into_iter().flatten();
+        functions.filter(|one| one.bdf == *bdf).any(|one| one.is_bridge() == Some(true))
+    };
+    let mut endpoints = members.iter().filter(|bdf| !is_bridge(bdf));
+    match (endpoints.next(), endpoints.next()) {
+        (Some(only), None) => (Some(*only), Some("the only device of the group")),
+        _ => (None, None),
+    }
+}
+
+/// Whatever looks like a PCI address in a command line, in order.
+fn addresses(args: &str) -> impl Iterator<Item = Bdf> {
+    args.split(|c: char| !(c.is_ascii_hexdigit() || c == ':' || c == '.'))
+        .filter(|word| word.contains('.') && word.contains(':'))
+        .filter_map(|word| word.trim_matches(['.', ':']).parse().ok())
+}
+
+/// The name in QEMU's `-name guest=NAME,…` or `-name NAME`.
+fn vm_name(args: &str) -> Option<String> {
+    let mut words = args.split(' ');
+    words.find(|word| *word == "-name")?;
+    let value = words.next()?;
+    let first = value.split(',').find(|part| !part.contains('=') || part.starts_with("guest="))?;
+    let name = first.strip_prefix("guest=").unwrap_or(first);
+    (!name.is_empty()).then(|| name.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_in_command_lines() {
+        let found = |args| addresses(args).map(|bdf| bdf.to_string()).collect::<Vec<_>>();
+        assert_eq!(found("vfio-attach 03:01.0"), ["0000:03:01.0"]);
+        assert_eq!(
+            found(
+                r#"qemu -device {"driver":"vfio-pci","host":"0000:00:03.0","id":"hostdev0"} -m 2.5"#
+            ),
+            ["0000:00:03.0"]
+        );
+        assert_eq!(found("qemu -device vfio-pci,host=0001:41:00.1,addr=05.0"), ["0001:41:00.1"]);
+        assert_eq!(found("nc 10.0.0.1:80"), [""; 0]);
+    }
+
+    #[test]
+    fn names_of_virtual_machines() {
+        assert_eq!(vm_name("qemu -name guest=win11,debug-threads=on -S"), Some("win11".to_owned()));
+        assert_eq!(vm_name("qemu -name win11 -S"), Some("win11".to_owned()));
+        assert_eq!(vm_name("qemu -S -name"), None);
+        assert_eq!(vm_name("vfio-attach 03:01.0"), None);
+    }
+}

@@ -1,0 +1,90 @@
+//! What the kernel listed for each device: reserved regions put together from single events.
+
+use std::collections::BTreeMap;
+
+use crate::event::{Body, Event, RegionSource, RegionType};
+
+/// A region as the kernel listed it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Listed {
+    /// First address.
+    pub start: u64,
+    /// Bytes; may be 0.
+    pub length: u64,
+    /// `IOMMU_READ` 1, `IOMMU_WRITE` 2.
+    pub prot: u32,
+    /// What it is.
+    pub kind: RegionType,
+}
+
+impl Listed {
+    /// Last address; one below `start` where the length is 0.
+    #[must_use]
+    pub fn end_inclusive(&self) -> u64 {
+        self.start.wrapping_add(self.length).wrapping_sub(1)
+    }
+}
+
+/// The regions of one device, whole and in the kernel's order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listing {
+    /// The regions.
+    pub regions: Vec<Listed>,
+    /// `dev_iommu.require_direct`; `None` where the kernel has no such flag.
+    pub require_direct: Option<bool>,
+    /// Number of the event that closed the list.
+    pub event: u64,
+}
+
+impl Listing {
+    /// The regions that must be mapped 1:1.
+    pub fn direct(&self) -> impl Iterator<Item = &Listed> {
+        self.regions.iter().filter(|region| region.kind == RegionType::DIRECT)
+    }
+}
+
+#[derive(Default)]
+pub(super) struct Listings {
+    whole: BTreeMap<String, Listing>,
+    /// Lists that are not closed, by thread and by the function that makes them: one of the two
+    /// calls the other.
+    open: BTreeMap<(u32, bool), Vec<Listed>>,
+}
+
+impl Listings {
+    pub(super) fn observe(&mut self, number: u64, event: &Event) {
+        match &event.body {
+            Body::Region { source, index, start, length, prot, region_type, .. } => {
+                let open = self.open.entry(key(event, *source)).or_default();
+                if *index == 0 {
+                    open.clear();
+                }
+                // A gap means that events were lost; the count at the end will not fit then.
+                open.push(Listed {
+                    start: *start,
+                    length: *length,
+                    prot: *prot,
+                    kind: *region_type,
+                });
+            }
+            Body::RegionsEnd { device, source, count, require_direct, incomplete } => {
+                let regions = self.open.remove(&key(event, *source)).unwrap_or_default();
+                let whole = usize::try_from(*count).is_ok_and(|count| count == regions.len());
+                if *incomplete || !whole {
+                    return;
+                }
+                let listing = Listing { regions, require_direct: *require_direct, event: number };
+                self.whole.insert(device.name.clone(), listing);
+            }
+            _ => {}
+        }
+    }
+
+    pub(super) fn get(&self, name: &str) -> Option<&Listing> {
+        self.whole.get(name)
+    }
+}
+
+fn key(event: &Event, source: RegionSource) -> (u32, bool) {
+    (event.tid, source == RegionSource::Amd)
+}

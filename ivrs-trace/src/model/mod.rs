@@ -1,0 +1,222 @@
+//! From facts to verdicts, attempts and causes.
+//!
+//! A [`Model`] is made from a snapshot of the host and told every event in order; everything else
+//! is asked of it. It does no I/O, knows no clock and no aya, so a live host and files of one are
+//! judged by the same code.
+
+mod attempt;
+mod cause;
+mod listing;
+mod verdict;
+
+#[cfg(test)]
+mod tests;
+
+use serde::{Deserialize, Serialize};
+
+pub use attempt::{Attempt, Call, Outcome, Process, Reason, Rejection, Via};
+pub use cause::{Cause, CauseKind, Coverage};
+pub use listing::{Listed, Listing};
+pub use verdict::{DeviceVerdict, EntryCoverage, Finding, Severity, Verdict, Verdicts};
+
+use crate::{
+    event::{Body, Event},
+    firmware::{
+        ivrs::{Ivmd, Ivrs, IvrsError},
+        kernel_view::{KernelView, UnityEntry},
+    },
+    host::{Group, Member, PciFunction, Reading, Snapshot},
+    pci::Bdf,
+};
+
+/// Whether the kernel refuses devices for `dev_iommu.require_direct`: mainline since 6.6
+/// (a48ce36e2786), backported by some.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RequireDirect {
+    /// The kernel's BTF has the member.
+    Present,
+    /// The kernel's BTF does not have it.
+    Missing,
+    /// There is no BTF to look into.
+    Unknown,
+}
+
+/// The host's IVRS table.
+#[derive(Clone, Debug)]
+pub enum Table {
+    /// It was read, and this is what the kernel makes of it.
+    Read(Box<(Ivrs, KernelView)>),
+    /// There is none: no AMD IOMMU, or it is switched off.
+    Absent,
+    /// There may be one, but it could not be read: path and reason.
+    Unreadable(String),
+    /// What is there is not an IVRS table.
+    Malformed(IvrsError),
+}
+
+impl Table {
+    fn of(reading: &Reading<crate::host::HexBytes>) -> Self {
+        match reading {
+            Reading::Absent => Self::Absent,
+            Reading::Unreadable(why) => Self::Unreadable(why.clone()),
+            Reading::Read(bytes) => match Ivrs::parse(&bytes.0) {
+                Ok(ivrs) => {
+                    let view = KernelView::new(&ivrs);
+                    Self::Read(Box::new((ivrs, view)))
+                }
+                Err(error) => Self::Malformed(error),
+            },
+        }
+    }
+
+    /// The table, if there is a readable one.
+    #[must_use]
+    pub fn ivrs(&self) -> Option<&Ivrs> {
+        match self {
+            Self::Read(read) => Some(&read.0),
+            _ => None,
+        }
+    }
+
+    /// What the kernel makes of it.
+    #[must_use]
+    pub fn view(&self) -> Option<&KernelView> {
+        match self {
+            Self::Read(read) => Some(&read.1),
+            _ => None,
+        }
+    }
+}
+
+/// What is known of a host.
+pub struct Model {
+    host: Snapshot,
+    table: Table,
+    require_direct: RequireDirect,
+    listings: listing::Listings,
+    attempts: attempt::Tracker,
+}
+
+impl Model {
+    /// A model of `host`, whose kernel has the flag or not.
+    #[must_use]
+    pub fn new(host: Snapshot, require_direct: RequireDirect) -> Self {
+        let table = Table::of(&host.ivrs);
+        Self {
+            host,
+            table,
+            require_direct,
+            listings: listing::Listings::default(),
+            attempts: attempt::Tracker::default(),
+        }
+    }
+
+    /// Takes in one event. `number` is its place in the stream, from 0; events come in the order of
+    /// the ring buffer.
+    pub fn observe(&mut self, number: u64, event: &Event) {
+        match &event.body {
+            Body::Region { .. } | Body::RegionsEnd { .. } => self.listings.observe(number, event),
+            _ => self.attempts.observe(number, event, &self.host),
+        }
+    }
+
+    /// Says that no more events come: what is still open then is closed as unknown.
+    pub fn finish(&mut self) {
+        self.attempts.finish();
+    }
+
+    /// The host as it was read.
+    #[must_use]
+    pub fn host(&self) -> &Snapshot {
+        &self.host
+    }
+
+    /// The host's IVRS table.
+    #[must_use]
+    pub fn table(&self) -> &Table {
+        &self.table
+    }
+
+    /// Whether the kernel refuses at all.
+    #[must_use]
+    pub fn require_direct(&self) -> RequireDirect {
+        self.require_direct
+    }
+
+    /// The attempts so far, in the order in which they began.
+    #[must_use]
+    pub fn attempts(&self) -> &[Attempt] {
+        self.attempts.all()
+    }
+
+    /// What the kernel last listed for the device of this name (`dev_name()`).
+    #[must_use]
+    pub fn listing(&self, name: &str) -> Option<&Listing> {
+        self.listings.get(name)
+    }
+
+    /// The causes behind a rejection.
+    #[must_use]
+    pub fn causes(&self, rejection: &Rejection) -> Vec<Cause> {
+        cause::of_rejection(self, rejection)
+    }
+
+    /// A verdict for every function that is in a group.
+    #[must_use]
+    pub fn verdicts(&self) -> Verdicts {
+        verdict::all(self)
+    }
+
+    /// Which devices of this host an IVMD block covers; `None` if the kernel ignores the block.
+    #[must_use]
+    pub fn coverage(&self, ivmd: usize) -> Option<Coverage> {
+        cause::coverage(self, ivmd)
+    }
+
+    /// The IVMD block with this index.
+    #[must_use]
+    pub fn ivmd(&self, index: usize) -> Option<&Ivmd> {
+        self.table.ivrs()?.ivmd.get(index)
+    }
+
+    /// The unity map entry that the kernel makes of an IVMD block.
+    #[must_use]
+    pub fn entry(&self, ivmd: usize) -> Option<&UnityEntry> {
+        self.table.view()?.entry_of(ivmd)
+    }
+
+    /// The PCI function at this address.
+    #[must_use]
+    pub fn function(&self, bdf: Bdf) -> Option<&PciFunction> {
+        self.functions().find(|function| function.bdf == bdf)
+    }
+
+    fn functions(&self) -> impl Iterator<Item = &PciFunction> {
+        self.host.functions.value().into_iter().flatten()
+    }
+
+    fn groups(&self) -> impl Iterator<Item = &Group> {
+        self.host.groups.value().into_iter().flatten()
+    }
+
+    /// The group with this number.
+    #[must_use]
+    pub fn group(&self, id: u32) -> Option<&Group> {
+        self.groups().find(|group| group.id == id)
+    }
+}
+
+/// Whether an AMD IOMMU serves the function: its units are called ivhdN (`iommu_device_sysfs_add` in
+/// drivers/iommu/amd/init.c).
+fn is_amd(function: &PciFunction) -> bool {
+    function.iommu.value().is_some_and(|unit| unit.starts_with("ivhd"))
+}
+
+/// A member's name as the kernel's events give it.
+fn member_name(member: &Member) -> String {
+    match member {
+        Member::Pci(bdf) => bdf.to_string(),
+        Member::Other(name) => name.clone(),
+    }
+}

@@ -1,0 +1,10 @@
+//! Probes in the running kernel: the table of them, the kernel's BTF, attaching, the ring buffer.
+//!
+//! The only part that knows aya. It hands out the bytes of events and says how each probe stands;
+//! what the events mean is [`crate::event`]'s and [`crate::model`]'s business.
+
+pub mod btf;
+pub mod privilege;
+pub mod ring;
+pub mod table;
+pub mod tracer;

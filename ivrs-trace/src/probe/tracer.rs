@@ -1,0 +1,416 @@
+//! Loading and attaching the programs, and what they count.
+//!
+//! One of two files that name aya (the other is [`super::ring`]). Everything that a [`Tracer`] put
+//! into the kernel is held by file descriptors of this process and goes when the process goes,
+//! however it ends: nothing is pinned.
+
+use std::{collections::BTreeMap, path::Path};
+
+use aya::{
+    Ebpf, EbpfLoader, VerifierLogLevel,
+    maps::{MapData, PerCpuArray, RingBuf},
+    programs::{KProbe, Program, kprobe::KProbeLinkId},
+};
+use ivrs_trace_common::{ProbeStats, for_each_offset, offsets::ABSENT};
+use serde::Serialize;
+use thiserror::Error;
+
+use super::{
+    btf::{Btf, BtfError, KERNEL_BTF},
+    privilege,
+    table::{Home, How, Need, PROBES, ProbeSpec},
+};
+
+/// The BPF object, chosen when the program was built (build.rs).
+static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("IVRS_TRACE_BPF_OBJECT_PATH"));
+
+/// Bytes of the ring buffer: some 30,000 events.
+const RING_BYTES: u32 = 4 << 20;
+
+/// How often a module that is there is tried before its probes count as missing.
+const MODULE_TRIES: u32 = 40;
+
+/// Why this host cannot be traced.
+#[derive(Debug, Error)]
+pub enum TraceError {
+    /// The process lacks the privilege.
+    #[error(
+        "tracing needs root, or CAP_BPF and CAP_PERFMON: this process has not {missing}; run it with sudo"
+    )]
+    Privilege {
+        /// The capabilities that are missing.
+        missing: String,
+    },
+    /// The kernel describes its types nowhere.
+    #[error(
+        "{KERNEL_BTF} cannot be used: {0}; tracing needs a kernel built with CONFIG_DEBUG_INFO_BTF, \
+         whose struct layouts are read there"
+    )]
+    Btf(#[from] BtfError),
+    /// The object cannot be loaded.
+    #[error("the kernel does not take the BPF object: {reason}{hint}")]
+    Load {
+        /// The kernel's answer.
+        reason: String,
+        /// What may be behind it, if that is known.
+        hint: &'static str,
+    },
+    /// A probe without which there is no verdict cannot be attached.
+    #[error("no probe that shows a rejection can be attached: {0}")]
+    NoVerdict(String),
+}
+
+/// How a probe stands.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(tag = "state", rename_all = "snake_case")]
+pub enum State {
+    /// At work.
+    Attached,
+    /// Its module is not loaded; it is attached when the module comes.
+    Waiting,
+    /// It cannot be attached.
+    Missing {
+        /// Why, one line.
+        reason: String,
+    },
+}
+
+/// A probe of the table as it stands on this host.
+pub struct ProbeStatus {
+    /// The row of the table.
+    pub spec: &'static ProbeSpec,
+    /// How it stands.
+    pub state: State,
+    /// What holds the kprobes of a module's function, and when they were attached.
+    links: Vec<(&'static str, KProbeLinkId)>,
+    attached_ns: u64,
+    /// Attempts to attach while the module was there.
+    tries: u32,
+}
+
+/// What a probe counted, over all CPUs.
+pub type Counts = BTreeMap<&'static str, ProbeStats>;
+
+/// The programs in the kernel.
+pub struct Tracer {
+    ebpf: Ebpf,
+    probes: Vec<ProbeStatus>,
+    require_direct: bool,
+}
+
+impl Tracer {
+    /// Loads the object and attaches what can be attached now.
+    ///
+    /// # Errors
+    ///
+    /// If the process may not, the kernel has no BTF, or neither claims nor regions can be watched.
+    /// A single missing probe is no error: see [`Tracer::probes`].
+    pub fn start() -> Result<Self, TraceError> {
+        if let Some(missing) = privilege::missing_for_tracing() {
+            return Err(TraceError::Privilege { missing });
+        }
+        let btf = Btf::read(Path::new(KERNEL_BTF))?;
+        let mut ebpf = load(&btf)?;
+        let types = aya::Btf::from_sys_fs().map_err(|error| load_error(&error))?;
+        let probes: Vec<ProbeStatus> = PROBES
+            .iter()
+            .map(|spec| ProbeStatus {
+                spec,
+                state: prepare(&mut ebpf, spec, &btf, &types),
+                links: Vec::new(),
+                attached_ns: 0,
+                tries: 0,
+            })
+            .collect();
+        let mut tracer = Self { ebpf, probes, require_direct: has_require_direct(&btf) };
+        tracer.attach_waiting();
+        tracer.sees_anything()?;
+        Ok(tracer)
+    }
+
+    /// Attaches the probes whose module has come since. Returns whether it is worth another try
+    /// soon: a module that is just being loaded may not take probes yet.
+    pub fn attach_waiting(&mut self) -> bool {
+        let mut again = false;
+        for probe in &mut self.probes {
+            if probe.state != State::Waiting {
+                continue;
+            }
+            let Home::Module(module) = probe.spec.home else { continue };
+            match attach_kprobes(&mut self.ebpf, probe.spec) {
+                Ok(links) => {
+                    probe.links = links;
+                    probe.attached_ns = now_ns();
+                    probe.state = State::Attached;
+                }
+                Err(reason) if Path::new("/sys/module").join(module).exists() => {
+                    probe.tries += 1;
+                    if probe.tries < MODULE_TRIES {
+                        again = true;
+                    } else {
+                        probe.state = State::Missing { reason };
+                    }
+                }
+                Err(_) => {}
+            }
+        }
+        again
+    }
+
+    /// Says that a module was loaded at this time (`CLOCK_MONOTONIC`, ns). Probes of an earlier
+    /// load of it died with that; they are attached anew. Returns as [`Tracer::attach_waiting`].
+    pub fn module_loaded(&mut self, name: &str, time_ns: u64) -> bool {
+        for probe in &mut self.probes {
+            if !matches!(probe.spec.home, Home::Module(module) if module == name) {
+                continue;
+            }
+            if probe.state == State::Attached && probe.attached_ns > time_ns {
+                continue;
+            }
+            detach(&mut self.ebpf, std::mem::take(&mut probe.links));
+            probe.tries = 0;
+            probe.state = State::Waiting;
+        }
+        self.attach_waiting()
+    }
+
+    /// The table as it stands.
+    #[must_use]
+    pub fn probes(&self) -> &[ProbeStatus] {
+        &self.probes
+    }
+
+    /// Whether the kernel has `dev_iommu.require_direct`, without which it refuses nothing.
+    #[must_use]
+    pub fn require_direct(&self) -> bool {
+        self.require_direct
+    }
+
+    /// The ring buffer; it can be taken once.
+    ///
+    /// # Errors
+    ///
+    /// If it was taken before.
+    pub fn take_ring(&mut self) -> Result<RingBuf<MapData>, TraceError> {
+        let map = self.ebpf.take_map("EVENTS").ok_or_else(|| TraceError::Load {
+            reason: "the object has no map EVENTS".to_owned(),
+            hint: "",
+        })?;
+        RingBuf::try_from(map).map_err(|error| load_error(&error))
+    }
+
+    /// What the probes counted so far.
+    ///
+    /// # Errors
+    ///
+    /// If the kernel does not give the map.
+    pub fn counts(&self) -> Result<Counts, TraceError> {
+        let map = self.ebpf.map("STATS").ok_or_else(|| TraceError::Load {
+            reason: "the object has no map STATS".to_owned(),
+            hint: "",
+        })?;
+        let map: PerCpuArray<&MapData, Stats> =
+            map.try_into().map_err(|error| load_error(&error))?;
+        let mut counts = Counts::new();
+        for spec in PROBES {
+            let per_cpu = map.get(&u32::from(spec.id.0), 0).map_err(|error| load_error(&error))?;
+            let sum = per_cpu.iter().fold(ProbeStats::default(), |sum, Stats(one)| ProbeStats {
+                hits: sum.hits.wrapping_add(one.hits),
+                ring_lost: sum.ring_lost.wrapping_add(one.ring_lost),
+                read_failed: sum.read_failed.wrapping_add(one.read_failed),
+                truncated: sum.truncated.wrapping_add(one.truncated),
+            });
+            counts.insert(spec.symbol, sum);
+        }
+        Ok(counts)
+    }
+
+    /// Whether what is attached can show a claim or a region at all.
+    fn sees_anything(&self) -> Result<(), TraceError> {
+        let verdict = || self.probes.iter().filter(|probe| probe.spec.need == Need::Verdict);
+        if verdict().any(|probe| probe.state == State::Attached) {
+            return Ok(());
+        }
+        let reasons: Vec<String> = verdict()
+            .map(|probe| match &probe.state {
+                State::Missing { reason } => format!("{}: {reason}", probe.spec.symbol),
+                State::Attached | State::Waiting => probe.spec.symbol.to_owned(),
+            })
+            .collect();
+        Err(TraceError::NoVerdict(reasons.join("; ")))
+    }
+}
+
+/// Whether the kernel whose BTF this is has the flag that makes it refuse.
+#[must_use]
+pub fn has_require_direct(btf: &Btf) -> bool {
+    btf.member("dev_iommu", "require_direct").is_some()
+}
+
+#[derive(Clone, Copy)]
+#[repr(transparent)]
+struct Stats(ProbeStats);
+
+// SAFETY: `ProbeStats` is four u64 with no padding, for which every bit pattern is valid.
+unsafe impl aya::Pod for Stats {}
+
+/// Resolves the offsets and loads the object's maps.
+fn load(btf: &Btf) -> Result<Ebpf, TraceError> {
+    let offsets = resolve(btf);
+    let mut loader = EbpfLoader::new();
+    loader.map_max_entries("EVENTS", RING_BYTES);
+    // The reason for a refusal and the statistics, but not the trace of every instruction, which
+    // for a program that is too complex takes minutes to write.
+    loader.verifier_log_level(VerifierLogLevel::STATS);
+    for (name, value) in &offsets {
+        // A global that no program reads is not in the object.
+        loader.override_global(name, value, false);
+    }
+    loader.load(OBJECT).map_err(|error| load_error(&error))
+}
+
+/// Every offset by the name of its global; [`ABSENT`] where the kernel has no such member.
+fn resolve(btf: &Btf) -> Vec<(&'static str, u32)> {
+    let mut offsets = Vec::new();
+    macro_rules! push {
+        ($($name:ident, $container:literal, $path:literal;)*) => {
+            $(offsets.push((stringify!($name), btf.member($container, $path).and_then(|member| member.byte_offset()).unwrap_or(ABSENT)));)*
+        };
+    }
+    for_each_offset!(push);
+    if let Some((word, bit)) =
+        btf.member("dev_iommu", "require_direct").and_then(super::btf::Member::flag)
+    {
+        for (name, value) in &mut offsets {
+            if *name == "REQUIRE_DIRECT" {
+                *value = word;
+            }
+        }
+        offsets.push(("REQUIRE_DIRECT_BIT", bit));
+    }
+    offsets
+}
+
+/// Loads the programs of a probe, and attaches them unless they belong to a module.
+fn prepare(ebpf: &mut Ebpf, spec: &ProbeSpec, btf: &Btf, types: &aya::Btf) -> State {
+    let trampoline =
+        spec.programs.iter().any(|program| matches!(program.how, How::Fentry | How::Fexit));
+    if trampoline && !btf.has_function(spec.symbol) {
+        return State::Missing {
+            reason: "this kernel has no such function, or the compiler inlined it".to_owned(),
+        };
+    }
+    for program in spec.programs {
+        let result = ebpf
+            .program_mut(program.name)
+            .ok_or_else(|| "the BPF object has no such program".to_owned())
+            .and_then(|loaded| {
+                load_program(loaded, spec.symbol, types).map_err(|error| one_line(&error))
+            });
+        if let Err(reason) = result {
+            return State::Missing { reason };
+        }
+    }
+    match spec.home {
+        Home::Module(_) => State::Waiting,
+        Home::Kernel => State::Attached,
+    }
+}
+
+fn load_program(
+    program: &mut Program,
+    symbol: &str,
+    types: &aya::Btf,
+) -> Result<(), aya::programs::ProgramError> {
+    match program {
+        Program::FEntry(program) => {
+            program.load(symbol, types)?;
+            program.attach().map(drop)
+        }
+        Program::FExit(program) => {
+            program.load(symbol, types)?;
+            program.attach().map(drop)
+        }
+        Program::RawTracePoint(program) => {
+            program.load()?;
+            program.attach(symbol).map(drop)
+        }
+        Program::KProbe(program) => program.load(),
+        _ => Err(aya::programs::ProgramError::UnexpectedProgramType),
+    }
+}
+
+/// Attaches the kprobes of a function: all of them, or none.
+fn attach_kprobes(
+    ebpf: &mut Ebpf,
+    spec: &ProbeSpec,
+) -> Result<Vec<(&'static str, KProbeLinkId)>, String> {
+    let mut links = Vec::new();
+    for program in spec.programs {
+        let result = kprobe(ebpf, program.name)
+            .ok_or_else(|| "the BPF object has no such kprobe".to_owned())
+            .and_then(|probe| probe.attach(spec.symbol, 0).map_err(|error| one_line(&error)));
+        match result {
+            Ok(link) => links.push((program.name, link)),
+            Err(reason) => {
+                detach(ebpf, links);
+                return Err(reason);
+            }
+        }
+    }
+    Ok(links)
+}
+
+fn detach(ebpf: &mut Ebpf, links: Vec<(&'static str, KProbeLinkId)>) {
+    for (name, link) in links {
+        if let Some(probe) = kprobe(ebpf, name) {
+            // It fails only for a link that is gone, which is what is wanted.
+            let _: Result<(), _> = probe.detach(link);
+        }
+    }
+}
+
+fn kprobe<'a>(ebpf: &'a mut Ebpf, name: &str) -> Option<&'a mut KProbe> {
+    ebpf.program_mut(name)?.try_into().ok()
+}
+
+/// `CLOCK_MONOTONIC` now, ns: the clock of the events.
+fn now_ns() -> u64 {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+    let seconds = u64::try_from(now.tv_sec).unwrap_or_default();
+    let rest = u64::try_from(now.tv_nsec).unwrap_or_default();
+    seconds.saturating_mul(1_000_000_000).saturating_add(rest)
+}
+
+fn load_error(error: &dyn std::error::Error) -> TraceError {
+    TraceError::Load { reason: one_line(error), hint: privilege::lockdown_hint() }
+}
+
+/// An error with its causes on one line; of a verifier log, the line that says what was refused.
+fn one_line(error: &dyn std::error::Error) -> String {
+    let mut text = String::new();
+    let mut next = Some(error);
+    while let Some(error) = next {
+        let own = error.to_string();
+        let own = own.trim();
+        let line = match own.split_once('\n') {
+            Some((first, rest)) => {
+                // The log closes with statistics.
+                let statistics = ["verification time", "stack depth", "processed "];
+                let refusal = rest.lines().rev().map(str::trim).find(|line| {
+                    !line.is_empty() && !statistics.iter().any(|start| line.starts_with(start))
+                });
+                format!("{} … {}", first.trim(), refusal.unwrap_or_default())
+            }
+            None => own.to_owned(),
+        };
+        if !text.contains(&line) {
+            if !text.is_empty() {
+                text.push_str(": ");
+            }
+            text.push_str(&line);
+        }
+        next = error.source();
+    }
+    crate::escape::printable(&text)
+}

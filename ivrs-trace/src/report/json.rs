@@ -1,0 +1,207 @@
+//! The JSON documents of `check` and `run`. Numbers of firmware and memory are hex strings, PCI
+//! addresses are `0000:01:00.0`.
+
+use serde::Serialize;
+
+use super::Lost;
+use crate::{
+    errno::Errno,
+    model::{
+        Attempt, Call, Cause, Finding, Model, Outcome, Process, Reason, RequireDirect, Verdict,
+        Verdicts, Via,
+    },
+    pci::{Bdf, Devid, Segment},
+};
+
+/// `check --json`
+#[derive(Debug, Serialize)]
+pub struct Check {
+    /// Name and version of this layout.
+    pub schema: &'static str,
+    /// The kernel.
+    pub kernel: Kernel,
+    /// A verdict a device.
+    pub devices: Vec<Device>,
+    /// The reach of each IVMD block that the kernel heeds.
+    pub entries: Vec<Entry>,
+    /// The rest.
+    pub findings: Vec<Finding>,
+}
+
+/// The kernel.
+#[derive(Debug, Serialize)]
+pub struct Kernel {
+    /// `uname -r`, if it could be read.
+    pub release: Option<String>,
+    /// Whether it refuses devices with direct regions; null where that is not known.
+    pub require_direct: Option<bool>,
+}
+
+/// A verdict.
+#[derive(Debug, Serialize)]
+pub struct Device {
+    /// The device.
+    pub bdf: Bdf,
+    /// Its segment.
+    pub segment: Segment,
+    /// Its devid.
+    pub devid: Devid,
+    /// Its group.
+    pub group: u32,
+    /// The driver that holds it.
+    pub driver: Option<String>,
+    /// The IOMMU that serves it.
+    pub iommu: Option<String>,
+    /// The answer.
+    pub verdict: Verdict,
+    /// What holds the device that stops it.
+    pub causes: Vec<Cause>,
+    /// The group member that stops it, where that is another device.
+    pub blocked_by: Option<String>,
+    /// The evidence that is missing, where the verdict is unknown.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub missing: Option<String>,
+}
+
+/// The reach of an IVMD block.
+#[derive(Debug, Serialize)]
+pub struct Entry {
+    /// Index of the block.
+    pub ivmd: usize,
+    /// The devices that it covers.
+    pub devices: Vec<Bdf>,
+    /// Their groups.
+    pub groups: Vec<u32>,
+}
+
+/// `run --json`
+#[derive(Debug, Serialize)]
+pub struct Run {
+    /// Name and version of this layout.
+    pub schema: &'static str,
+    /// The attempts, in the order in which they began.
+    pub attempts: Vec<RunAttempt>,
+    /// What did not arrive.
+    pub lost: Lost,
+    /// Exit status of the command; 128 and the signal's number if a signal ended it.
+    pub exit_status: i32,
+}
+
+/// An attempt.
+#[derive(Debug, Serialize)]
+pub struct RunAttempt {
+    /// The process.
+    pub process: Process,
+    /// When it began, `CLOCK_MONOTONIC`, ns.
+    pub time_ns: u64,
+    /// By which way.
+    pub via: Via,
+    /// The call that the process made.
+    pub call: String,
+    /// The device that was asked for.
+    pub requested: Option<Bdf>,
+    /// How that is known.
+    pub requested_from: Option<&'static str>,
+    /// The group.
+    pub group: Option<u32>,
+    /// The error that the call ended with, by name.
+    pub errno: Option<Errno>,
+    /// What came of it.
+    pub outcome: Outcome,
+    /// The devices that the kernel refused.
+    pub rejections: Vec<RunRejection>,
+    /// Why it failed.
+    pub reason: Option<Reason>,
+    /// The calls that were seen, in the order in which they returned.
+    pub calls: Vec<Call>,
+}
+
+/// A refused device.
+#[derive(Debug, Serialize)]
+pub struct RunRejection {
+    /// The device, by address, or by name if it is no PCI function.
+    pub bdf: String,
+    /// The driver that holds it.
+    pub driver: Option<String>,
+    /// What holds it.
+    pub causes: Vec<Cause>,
+}
+
+/// The document of `check`.
+#[must_use]
+pub fn check(model: &Model, verdicts: Verdicts) -> Check {
+    let release = model.host().kernel_release.value();
+    Check {
+        schema: "ivrs-trace/check/1",
+        kernel: Kernel {
+            release: release.map(|text| crate::escape::printable(text)),
+            require_direct: match model.require_direct() {
+                RequireDirect::Present => Some(true),
+                RequireDirect::Missing => Some(false),
+                RequireDirect::Unknown => None,
+            },
+        },
+        devices: verdicts
+            .devices
+            .into_iter()
+            .map(|device| Device {
+                bdf: device.bdf,
+                segment: device.bdf.segment,
+                devid: device.bdf.devid,
+                group: device.group,
+                driver: device.driver,
+                iommu: device.iommu,
+                verdict: device.verdict,
+                causes: device.causes,
+                blocked_by: device.blocked_by,
+                missing: device.missing,
+            })
+            .collect(),
+        entries: verdicts
+            .entries
+            .into_iter()
+            .map(|entry| Entry {
+                ivmd: entry.ivmd,
+                devices: entry.coverage.devices,
+                groups: entry.coverage.groups.into_iter().collect(),
+            })
+            .collect(),
+        findings: verdicts.findings,
+    }
+}
+
+/// The document of `run`.
+#[must_use]
+pub fn run(model: &Model, lost: Lost, exit_status: i32) -> Run {
+    Run {
+        schema: "ivrs-trace/run/1",
+        attempts: model.attempts().iter().map(|attempt| of_attempt(model, attempt)).collect(),
+        lost,
+        exit_status,
+    }
+}
+
+fn of_attempt(model: &Model, attempt: &Attempt) -> RunAttempt {
+    RunAttempt {
+        process: attempt.process.clone(),
+        time_ns: attempt.time_ns,
+        via: attempt.via,
+        call: attempt.call.clone(),
+        requested: attempt.requested,
+        requested_from: attempt.requested_from,
+        group: attempt.group,
+        errno: attempt.errno,
+        outcome: attempt.outcome,
+        rejections: attempt
+            .rejections
+            .iter()
+            .map(|rejection| RunRejection {
+                bdf: rejection.device.name.clone(),
+                driver: (!rejection.driver.is_empty()).then(|| rejection.driver.clone()),
+                causes: model.causes(rejection),
+            })
+            .collect(),
+        reason: attempt.reason,
+        calls: attempt.calls.clone(),
+    }
+}

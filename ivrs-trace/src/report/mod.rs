@@ -1,0 +1,53 @@
+//! Words for what the model says: text for people, JSON for programs.
+//!
+//! It judges nothing and reads nothing. What comes from firmware, processes or devices was made
+//! printable when it was decoded.
+
+pub mod json;
+mod text;
+
+#[cfg(test)]
+mod tests;
+
+use serde::Serialize;
+
+pub use text::{attempts, check, one_line};
+
+/// Facts that did not arrive.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Lost {
+    /// Events that found the ring buffer full.
+    pub ring: u64,
+    /// Reads of kernel memory that failed, and lists that were cut.
+    pub read: u64,
+    /// Events that could not be decoded or kept in user space.
+    pub queue: u64,
+}
+
+impl Lost {
+    /// Whether anything was lost.
+    #[must_use]
+    pub fn any(self) -> bool {
+        self != Self::default()
+    }
+}
+
+/// Bytes as two hex digits each, separated by spaces.
+#[must_use]
+pub fn hex_bytes(bytes: &[u8]) -> String {
+    let digits: Vec<String> = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    digits.join(" ")
+}
+
+/// A number of bytes in the largest unit that divides it.
+#[must_use]
+pub fn size(bytes: u64) -> String {
+    const UNITS: [(u32, &str); 4] = [(40, "TiB"), (30, "GiB"), (20, "MiB"), (10, "KiB")];
+    for (shift, unit) in UNITS {
+        let one = 1_u64 << shift;
+        if bytes >= one && bytes.is_multiple_of(one) {
+            return format!("{} {unit}", bytes >> shift);
+        }
+    }
+    if bytes == 1 { "1 byte".to_owned() } else { format!("{bytes} bytes") }
+}

@@ -1,0 +1,488 @@
+//! Text for people: the explanation of an attempt, and the verdicts on a host.
+
+use std::collections::BTreeMap;
+
+use textwrap::Options;
+
+use super::{Lost, hex_bytes, size};
+use crate::{
+    errno::Errno,
+    firmware::{
+        ivrs::{Ivmd, IvmdFlags, IvmdKind},
+        kernel_view::UnityEntry,
+    },
+    model::{
+        Attempt, Cause, CauseKind, Coverage, Finding, Model, Outcome, Reason, Rejection,
+        RequireDirect, Verdict, Verdicts,
+    },
+    pci::Bdf,
+};
+
+/// Columns of text.
+const WIDTH: usize = 78;
+
+/// One line that says what came of an attempt.
+#[must_use]
+pub fn one_line(attempt: &Attempt) -> String {
+    let who = format!("{} (pid {})", attempt.process.comm, attempt.process.pid);
+    let what = subject(attempt);
+    let error = || attempt.errno.map_or_else(String::new, |errno| format!(" with {errno}"));
+    match attempt.outcome {
+        Outcome::Rejected => {
+            format!("BLOCKED by firmware: {what}, {} of {who} failed{}", attempt.call, error())
+        }
+        Outcome::Failed => {
+            let call = failed_call(attempt);
+            format!("FAILED, not for a 1:1 map: {what}, {call} of {who}{}", error())
+        }
+        Outcome::Claimed => format!("CLEAR: {who} was given the ownership of {what}"),
+        Outcome::Attached => format!("CLEAR: {who} has taken {what}"),
+        Outcome::Unknown => format!("UNKNOWN: {who} tried to take {what}; the end was not seen"),
+    }
+}
+
+/// What an attempt was after.
+fn subject(attempt: &Attempt) -> String {
+    match (attempt.requested, attempt.group) {
+        (Some(bdf), _) => bdf.to_string(),
+        (None, Some(group)) => format!("group {group}"),
+        (None, None) => "a group".to_owned(),
+    }
+}
+
+/// The call whose error it was: the innermost that failed last of all.
+fn failed_call(attempt: &Attempt) -> &str {
+    let failed = attempt.calls.iter().find(|call| crate::errno::of_return(call.ret).is_some());
+    failed.map_or(&attempt.call, |call| &call.name)
+}
+
+/// The explanation of every attempt.
+#[must_use]
+pub fn attempts(model: &Model, lost: Lost) -> String {
+    let mut page = Page::default();
+    if model.attempts().is_empty() {
+        page.text(0, "No process tried to take a VFIO group or device.");
+    }
+    for (index, attempt) in model.attempts().iter().enumerate() {
+        if index > 0 {
+            page.blank();
+        }
+        page.text(0, &one_line(attempt));
+        match attempt.outcome {
+            Outcome::Rejected => rejected(&mut page, model, attempt),
+            Outcome::Failed => failed(&mut page, attempt),
+            Outcome::Claimed | Outcome::Attached | Outcome::Unknown => taken(&mut page, attempt),
+        }
+    }
+    if lost.any() {
+        page.blank();
+        page.text(
+            0,
+            &format!(
+                "Events are missing: {} found the ring buffer full, {} reads of kernel memory \
+                 failed, {} could not be decoded. What is said above may lack something.",
+                lost.ring, lost.read, lost.queue
+            ),
+        );
+    }
+    page.0
+}
+
+fn taken(page: &mut Page, attempt: &Attempt) {
+    if let Some(group) = attempt.group {
+        page.text(2, &format!("IOMMU group {group}; the kernel refused no device of it."));
+    }
+}
+
+fn failed(page: &mut Page, attempt: &Attempt) {
+    let group = attempt.group.map_or_else(|| "the group".to_owned(), |id| format!("group {id}"));
+    let why = match attempt.reason {
+        Some(Reason::GroupNotViable) => format!(
+            "{group} is not viable: at least one of its functions is bound to a host driver. Bind \
+             all of them to vfio-pci first."
+        ),
+        Some(Reason::OwnedByAnother) => {
+            format!("{group} belongs to another user of VFIO or iommufd already.")
+        }
+        Some(Reason::BusyDomain) => {
+            format!("{group} is not on its default domain: something else uses it.")
+        }
+        Some(Reason::FirmwareDirectMap | Reason::Unknown) | None => {
+            "The reason cannot be told from the calls that were seen:".to_owned()
+        }
+    };
+    page.text(2, &why);
+    if attempt.reason == Some(Reason::Unknown) {
+        for call in &attempt.calls {
+            let result = crate::errno::of_return(call.ret)
+                .map_or_else(|| call.ret.to_string(), |errno: Errno| format!("-1 {errno}"));
+            page.text(4, &format!("{} = {result}", call.name));
+        }
+    }
+}
+
+fn rejected(page: &mut Page, model: &Model, attempt: &Attempt) {
+    page.blank();
+    asked_for(page, attempt);
+    for rejection in &attempt.rejections {
+        blocker(page, attempt, rejection);
+    }
+    page.blank();
+    page.text(
+        2,
+        "Why: the firmware's IVRS table asks for memory that the device must reach at all times, \
+         at the same address (a 1:1 map). VFIO would take that map away, and since 6.6 Linux \
+         refuses to (dev_iommu.require_direct is set, so __iommu_device_set_domain returns \
+         -EINVAL).",
+    );
+    let mut covered = false;
+    for rejection in &attempt.rejections {
+        let causes = model.causes(rejection);
+        for cause in &causes {
+            page.blank();
+            cause_block(page, model, cause, rejection.device.bdf);
+            covered |= cause.ivmd.is_some();
+        }
+        if !rejection.complete && rejection.matches.is_empty() && causes.is_empty() {
+            page.blank();
+            page.text(2, "Cause: not known; the kernel's unity map could not be read.");
+        }
+    }
+    page.blank();
+    advice(page, model, attempt, covered);
+}
+
+fn asked_for(page: &mut Page, attempt: &Attempt) {
+    let group =
+        attempt.group.map_or_else(|| "a group".to_owned(), |id| format!("IOMMU group {id}"));
+    let text = match (attempt.requested, attempt.requested_from) {
+        (Some(bdf), Some(from)) => {
+            format!("Asked for: {bdf}, in {group} (the device is known from: {from}).")
+        }
+        (Some(bdf), None) => format!("Asked for: {bdf}, in {group}."),
+        (None, _) => format!("Asked for: {group}; which device of it, the kernel is not told."),
+    };
+    page.text(2, &text);
+    if let Some(vm) = &attempt.process.vm {
+        page.text(2, &format!("Virtual machine: {vm}."));
+    }
+}
+
+fn blocker(page: &mut Page, attempt: &Attempt, rejection: &Rejection) {
+    let driver = if rejection.driver.is_empty() {
+        "no driver".to_owned()
+    } else {
+        format!("driver {}", rejection.driver)
+    };
+    let other = rejection.device.bdf.is_none() || rejection.device.bdf != attempt.requested;
+    let text = if other && attempt.requested.is_some() {
+        format!(
+            "Blocked by: {} ({driver}), another device of the same group: a group is handed out \
+             whole or not at all.",
+            rejection.device.name
+        )
+    } else {
+        format!("Blocked by: {} ({driver}).", rejection.device.name)
+    };
+    page.text(2, &text);
+}
+
+/// A cause: the block, its bytes, what the kernel made of it, whom it covers.
+fn cause_block(page: &mut Page, model: &Model, cause: &Cause, device: Option<Bdf>) {
+    let block = cause.ivmd.and_then(|index| model.ivmd(index));
+    let entry = cause.ivmd.and_then(|index| model.entry(index));
+    let (Some(block), Some(entry)) = (block, entry) else {
+        page.text(2, &format!("Cause: direct region {:#x} to {:#x}", cause.start, cause.end));
+        for fact in &cause.evidence {
+            page.text(4, fact);
+        }
+        return;
+    };
+    page.text(
+        2,
+        &format!("Cause: IVMD {} of the IVRS, at offset {:#x}", block.index, block.offset),
+    );
+    let mut row = |name: &str, text: &str| page.row(name, text);
+    row("type", &kind_text(block, entry));
+    row("flags", &flags_text(block.flags));
+    row("memory", &memory_text(block));
+    let (first, second) = block.bytes.split_at(block.bytes.len() / 2);
+    row("bytes", &hex_bytes(first));
+    row("", &hex_bytes(second));
+    row("kernel", &kernel_text(cause, block, entry));
+    if let Some(coverage) = model.coverage(block.index) {
+        row("covers", &coverage_text(&coverage, device));
+    }
+}
+
+fn kind_text(block: &Ivmd, entry: &UnityEntry) -> String {
+    let segment = block.segment;
+    match block.kind {
+        IvmdKind::All => format!(
+            "0x20, all devices: {} to {} (devid {:#06x}-{:#06x}), segment {segment}",
+            entry.devid_start, entry.devid_end, entry.devid_start.0, entry.devid_end.0
+        ),
+        IvmdKind::Device => {
+            format!(
+                "0x21, one device: {} (devid {:#06x}), segment {segment}",
+                block.devid, block.devid.0
+            )
+        }
+        IvmdKind::Range => format!(
+            "0x22, a range of devices: {} to {} (devid {:#06x}-{:#06x}), segment {segment}",
+            entry.devid_start, entry.devid_end, entry.devid_start.0, entry.devid_end.0
+        ),
+    }
+}
+
+fn flags_text(flags: IvmdFlags) -> String {
+    let names: Vec<&str> = [
+        (flags.unity(), "unity map"),
+        (flags.read(), "read"),
+        (flags.write(), "write"),
+        (flags.exclusion(), "exclusion range"),
+    ]
+    .into_iter()
+    .filter(|(set, _)| *set)
+    .map(|(_, name)| name)
+    .collect();
+    format!("{:#04x} ({})", flags.0, names.join(", "))
+}
+
+fn memory_text(block: &Ivmd) -> String {
+    if block.length == 0 {
+        return format!("{:#x}, no length", block.start);
+    }
+    let end = block.start.wrapping_add(block.length).wrapping_sub(1);
+    format!("{:#x} to {end:#x} ({})", block.start, size(block.length))
+}
+
+/// What the kernel made of a block (`init_unity_map_range`, drivers/iommu/amd/init.c).
+fn kernel_text(cause: &Cause, block: &Ivmd, entry: &UnityEntry) -> String {
+    let access = match (entry.prot.read(), entry.prot.write()) {
+        (true, true) => "read/write",
+        (true, false) => "read-only",
+        (false, true) => "write-only",
+        (false, false) => "no-access",
+    };
+    let mut text = format!("a {access} direct map of {:#x} to {:#x}", cause.start, cause.end);
+    if entry.length() == 0 {
+        text = format!(
+            "a {access} direct map at {:#x} of no length, which blocks all the same",
+            cause.start
+        );
+    }
+    if cause.kind == CauseKind::ExclusionRange {
+        text.push_str(
+            "; the firmware asks for an exclusion range (DMA that the IOMMU lets through), but \
+             Linux does not use those and makes a read/write direct map of it",
+        );
+    }
+    if entry.start != block.start || entry.length() != block.length {
+        text.push_str("; addresses are rounded up to whole pages");
+    }
+    text
+}
+
+fn coverage_text(coverage: &Coverage, device: Option<Bdf>) -> String {
+    let here = device.is_some_and(|bdf| coverage.devices.contains(&bdf));
+    let count = coverage.devices.len();
+    if here {
+        let others = count.saturating_sub(1);
+        format!(
+            "this device and {others} other{} of the {} behind this host's AMD IOMMU, in {} group{}",
+            plural(others),
+            coverage.of_devices,
+            coverage.groups.len(),
+            plural(coverage.groups.len()),
+        )
+    } else {
+        format!(
+            "{count} of the {} devices behind this host's AMD IOMMU, in {} group{}",
+            coverage.of_devices,
+            coverage.groups.len(),
+            plural(coverage.groups.len()),
+        )
+    }
+}
+
+fn plural(count: usize) -> &'static str {
+    if count == 1 { "" } else { "s" }
+}
+
+fn advice(page: &mut Page, model: &Model, attempt: &Attempt, covered: bool) {
+    page.text(
+        2,
+        "Will not help: iommu=pt or any other kernel option, ACS override, another bootloader, \
+         Resizable BAR or Above 4G decoding, other QEMU or libvirt settings. The kernel refuses \
+         before any of them matters.",
+    );
+    if let Some(text) = slot_advice(model, attempt) {
+        page.text(2, &text);
+    }
+    let mut may = "May help: firmware that does not ask for this, so a BIOS update or a BIOS \
+                   setting; the board's vendor needs the entry and its bytes above."
+        .to_owned();
+    let protection = model.table().ivrs().is_some_and(|ivrs| {
+        ivrs.ivinfo.dma_remap() && ivrs.ivmd.iter().any(|block| block.flags.exclusion())
+    });
+    if covered && protection {
+        may.push_str(
+            " IVinfo bit 1 is set beside exclusion ranges, which is consistent with pre-boot DMA \
+             protection: on some boards users report that switching off \"Kernel DMA Protection \
+             Indicator\" or \"Pre-boot DMA Protection\" removed the entries. That weakens the \
+             protection against DMA attacks before the system is up.",
+        );
+    }
+    page.text(2, &may);
+}
+
+/// Whether another device or slot would do.
+fn slot_advice(model: &Model, attempt: &Attempt) -> Option<String> {
+    let blocks = attempt.rejections.iter().flat_map(|one| model.causes(one));
+    let widest = blocks
+        .filter_map(|cause| cause.ivmd)
+        .filter_map(|ivmd| Some((model.coverage(ivmd)?, model.entry(ivmd)?)))
+        .max_by_key(|(coverage, _)| coverage.devices.len())?;
+    let (coverage, entry) = widest;
+    let count = coverage.devices.len();
+    if count < 2 {
+        return None;
+    }
+    Some(if count == coverage.of_devices {
+        format!(
+            "Nor will another device: all {count} behind the IOMMU of this host are covered by \
+             the same entry."
+        )
+    } else {
+        format!(
+            "Nor will another device in {} to {}: {count} of {} here are covered by the same \
+             entry.",
+            entry.devid_start, entry.devid_end, coverage.of_devices
+        )
+    })
+}
+
+/// The verdicts on a host, a summary first.
+#[must_use]
+pub fn check(model: &Model, verdicts: &Verdicts) -> String {
+    let mut page = Page::default();
+    let shown = &verdicts.devices;
+    let count = |verdict| shown.iter().filter(|device| device.verdict == verdict).count();
+    let release = model.host().kernel_release.value().map_or("of unknown release", String::as_str);
+    let kernel = format!(
+        "kernel {} {}",
+        crate::escape::printable(release),
+        match model.require_direct() {
+            RequireDirect::Present => "refuses devices that firmware wants mapped 1:1",
+            RequireDirect::Missing => "does not refuse devices that firmware wants mapped 1:1",
+            RequireDirect::Unknown => "may refuse devices that firmware wants mapped 1:1",
+        }
+    );
+    if !shown.is_empty() {
+        page.text(
+            0,
+            &format!(
+                "{} blocked, {} clear, {} unknown of {} devices; {kernel}.",
+                count(Verdict::Blocked),
+                count(Verdict::Clear),
+                count(Verdict::Unknown),
+                shown.len()
+            ),
+        );
+        page.blank();
+        for device in shown {
+            page.line(&device_line(device));
+        }
+    }
+    let blocks: BTreeMap<usize, &Cause> = shown
+        .iter()
+        .flat_map(|device| &device.causes)
+        .filter_map(|cause| Some((cause.ivmd?, cause)))
+        .collect();
+    for cause in blocks.into_values() {
+        page.blank();
+        cause_block(&mut page, model, cause, None);
+    }
+    if !verdicts.findings.is_empty() {
+        page.blank();
+        for finding in &verdicts.findings {
+            page.text(0, &finding_text(finding));
+        }
+    }
+    page.0
+}
+
+fn device_line(device: &crate::model::DeviceVerdict) -> String {
+    let verdict = match device.verdict {
+        Verdict::Blocked => "blocked",
+        Verdict::Clear => "clear",
+        Verdict::Unknown => "unknown",
+    };
+    let driver = device.driver.as_deref().unwrap_or("-");
+    let named: Vec<String> =
+        device.causes.iter().filter_map(|cause| cause.ivmd).map(|ivmd| ivmd.to_string()).collect();
+    let cause = match (named.is_empty(), device.causes.is_empty()) {
+        (false, _) => format!(" IVMD {}", named.join(", ")),
+        (true, false) => " direct regions".to_owned(),
+        (true, true) => String::new(),
+    };
+    let other = device.blocked_by.as_ref().map(|name| format!(", through {name}"));
+    let missing = device.missing.as_ref().map(|what| format!(" not known: {what}"));
+    let line = format!(
+        "  {}  group {:<4} {driver:<14} {verdict:<8}{cause}{}{}",
+        device.bdf,
+        device.group,
+        other.unwrap_or_default(),
+        missing.unwrap_or_default(),
+    );
+    line.trim_end().to_owned()
+}
+
+fn finding_text(finding: &Finding) -> String {
+    use crate::model::Severity;
+    let severity = match finding.severity {
+        Severity::Note => "note",
+        Severity::Warning => "warning",
+        Severity::Error => "error",
+    };
+    format!("{severity} [{}]: {}", finding.code, finding.message)
+}
+
+/// Text being put together.
+#[derive(Default)]
+struct Page(String);
+
+impl Page {
+    fn blank(&mut self) {
+        self.0.push('\n');
+    }
+
+    fn line(&mut self, text: &str) {
+        self.0.push_str(text);
+        self.0.push('\n');
+    }
+
+    /// A paragraph; lines after the first are set in by two more columns.
+    fn text(&mut self, indent: usize, text: &str) {
+        let (first, rest) = (" ".repeat(indent), " ".repeat(indent + 2));
+        let options = Options::new(WIDTH)
+            .initial_indent(&first)
+            .subsequent_indent(&rest)
+            .break_words(false)
+            .word_splitter(textwrap::WordSplitter::NoHyphenation);
+        self.line(&textwrap::fill(text, options));
+    }
+
+    /// A row of a table of two columns.
+    fn row(&mut self, name: &str, text: &str) {
+        let first = format!("    {name:<8}");
+        let rest = " ".repeat(first.len());
+        let options = Options::new(WIDTH)
+            .initial_indent(&first)
+            .subsequent_indent(&rest)
+            .break_words(false)
+            .word_splitter(textwrap::WordSplitter::NoHyphenation);
+        self.line(&textwrap::fill(text, options));
+    }
+}
