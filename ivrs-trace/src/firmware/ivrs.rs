@@ -150,10 +150,13 @@ pub struct Header {
 pub struct IvInfo(pub u32);
 
 impl IvInfo {
+    /// The bit that [`IvInfo::dma_remap`] tells.
+    pub const DMA_REMAP: u32 = 0x2;
+
     /// Bit 1: the firmware used the IOMMU to protect against DMA before boot.
     #[must_use]
     pub fn dma_remap(self) -> bool {
-        self.0 & 0x2 != 0
+        self.0 & Self::DMA_REMAP != 0
     }
 }
 

@@ -29,15 +29,15 @@ pub fn one_line(attempt: &Attempt) -> String {
     let error = || attempt.errno.map_or_else(String::new, |errno| format!(" with {errno}"));
     match attempt.outcome {
         Outcome::Rejected => {
-            format!("BLOCKED by firmware: {what}, {} of {who} failed{}", attempt.call, error())
+            format!("BLOCKED by firmware: {what}. {} of {who} failed{}.", attempt.call, error())
         }
         Outcome::Failed => {
             let call = failed_call(attempt);
-            format!("FAILED, not for a 1:1 map: {what}, {call} of {who}{}", error())
+            format!("FAILED, not for a 1:1 map: {what}. {call} of {who} failed{}.", error())
         }
-        Outcome::Claimed => format!("CLEAR: {who} was given the ownership of {what}"),
-        Outcome::Attached => format!("CLEAR: {who} has taken {what}"),
-        Outcome::Unknown => format!("UNKNOWN: {who} tried to take {what}; the end was not seen"),
+        Outcome::Claimed => format!("CLEAR: {who} was given the ownership of {what}."),
+        Outcome::Attached => format!("CLEAR: {who} has taken {what}."),
+        Outcome::Unknown => format!("UNKNOWN: {who} tried to take {what}; the end was not seen."),
     }
 }
 
@@ -135,13 +135,16 @@ fn rejected(page: &mut Page, model: &Model, attempt: &Attempt) {
          refuses to (dev_iommu.require_direct is set, so __iommu_device_set_domain returns \
          -EINVAL).",
     );
-    let mut covered = false;
+    let mut named = false;
     for rejection in &attempt.rejections {
         let causes = model.causes(rejection);
+        if let Some(text) = exclusion_text(&causes) {
+            page.text(2, &text);
+        }
         for cause in &causes {
             page.blank();
             cause_block(page, model, cause, rejection.device.bdf);
-            covered |= cause.ivmd.is_some();
+            named |= cause.ivmd.is_some();
         }
         if !rejection.complete && rejection.matches.is_empty() && causes.is_empty() {
             page.blank();
@@ -149,17 +152,15 @@ fn rejected(page: &mut Page, model: &Model, attempt: &Attempt) {
         }
     }
     page.blank();
-    advice(page, model, attempt, covered);
+    advice(page, model, attempt, named);
 }
 
 fn asked_for(page: &mut Page, attempt: &Attempt) {
     let group =
         attempt.group.map_or_else(|| "a group".to_owned(), |id| format!("IOMMU group {id}"));
     let text = match (attempt.requested, attempt.requested_from) {
-        (Some(bdf), Some(from)) => {
-            format!("Asked for: {bdf}, in {group} (the device is known from: {from}).")
-        }
-        (Some(bdf), None) => format!("Asked for: {bdf}, in {group}."),
+        (Some(bdf), Some(from)) => format!("Asked for: {bdf} of {group} (known from {from})."),
+        (Some(bdf), None) => format!("Asked for: {bdf} of {group}."),
         (None, _) => format!("Asked for: {group}; which device of it, the kernel is not told."),
     };
     page.text(2, &text);
@@ -185,6 +186,21 @@ fn blocker(page: &mut Page, attempt: &Attempt, rejection: &Rejection) {
         format!("Blocked by: {} ({driver}).", rejection.device.name)
     };
     page.text(2, &text);
+}
+
+/// What the kernel does with exclusion ranges, if any of the causes is one
+/// (`init_unity_map_range`, drivers/iommu/amd/init.c, 6.1 to 7.3).
+fn exclusion_text(causes: &[Cause]) -> Option<String> {
+    let count = causes.iter().filter(|cause| cause.kind == CauseKind::ExclusionRange).count();
+    let (subject, verb) = match count {
+        0 => return None,
+        1 => ("One entry below is", "it"),
+        _ => ("Entries below are", "each of them"),
+    };
+    Some(format!(
+        "{subject} no unity map but an exclusion range: memory where the IOMMU is to let DMA pass. \
+         Linux does not use those; it turns {verb} into a read/write direct map."
+    ))
 }
 
 /// A cause: the block, its bytes, what the kernel made of it, whom it covers.
@@ -272,12 +288,6 @@ fn kernel_text(cause: &Cause, block: &Ivmd, entry: &UnityEntry) -> String {
             cause.start
         );
     }
-    if cause.kind == CauseKind::ExclusionRange {
-        text.push_str(
-            "; the firmware asks for an exclusion range (DMA that the IOMMU lets through), but \
-             Linux does not use those and makes a read/write direct map of it",
-        );
-    }
     if entry.start != block.start || entry.length() != block.length {
         text.push_str("; addresses are rounded up to whole pages");
     }
@@ -310,7 +320,7 @@ fn plural(count: usize) -> &'static str {
     if count == 1 { "" } else { "s" }
 }
 
-fn advice(page: &mut Page, model: &Model, attempt: &Attempt, covered: bool) {
+fn advice(page: &mut Page, model: &Model, attempt: &Attempt, named: bool) {
     page.text(
         2,
         "Will not help: iommu=pt or any other kernel option, ACS override, another bootloader, \
@@ -326,7 +336,7 @@ fn advice(page: &mut Page, model: &Model, attempt: &Attempt, covered: bool) {
     let protection = model.table().ivrs().is_some_and(|ivrs| {
         ivrs.ivinfo.dma_remap() && ivrs.ivmd.iter().any(|block| block.flags.exclusion())
     });
-    if covered && protection {
+    if named && protection {
         may.push_str(
             " IVinfo bit 1 is set beside exclusion ranges, which is consistent with pre-boot DMA \
              protection: on some boards users report that switching off \"Kernel DMA Protection \

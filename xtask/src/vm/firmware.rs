@@ -13,7 +13,7 @@ use std::str::FromStr;
 
 use anyhow::{Context, Result, ensure};
 use ivrs_trace::firmware::builder::{IvmdSpec, IvrsBuilder};
-use ivrs_trace::firmware::ivrs::{IvhdKind, IvmdFlags, IvmdKind, Ivrs};
+use ivrs_trace::firmware::ivrs::{IvInfo, IvhdKind, IvmdFlags, IvmdKind, Ivrs};
 use ivrs_trace::pci::{Devid, Segment};
 
 /// The firmware of a guest: a named or a given table, and blocks to add to it.
@@ -94,7 +94,9 @@ impl Firmware {
             return made.with_context(|| format!("firmware {}", path.display())).map(Some);
         }
         let blocks = self.source.blocks().into_iter().chain(self.added.iter().copied());
-        let builder = blocks.fold(like(own).ivhd_blocks_of(own), IvrsBuilder::ivmd);
+        let remapped = self.source == Source::Am5Desktop;
+        let base = like(own).ivinfo(ivinfo(own, remapped)).ivhd_blocks_of(own);
+        let builder = blocks.fold(base, IvrsBuilder::ivmd);
         Ok(Some(Override { table: builder.build()?, note: None }))
     }
 
@@ -116,7 +118,8 @@ impl Firmware {
             return Ok(Override { table, note: None });
         }
 
-        let mut builder = like(own).ivhd_blocks_of(own);
+        let base = like(own).ivinfo(ivinfo(own, given.ivinfo.dma_remap()));
+        let mut builder = base.ivhd_blocks_of(own);
         let mut moved = 0_usize;
         let others = given.blocks.iter().filter(|block| IvhdKind::from_code(block.kind).is_none());
         for block in others {
@@ -160,6 +163,12 @@ impl Source {
             Self::All => vec![IvmdSpec { kind: IvmdKind::All, ..one }],
         }
     }
+}
+
+/// The machine's own `IVinfo`, with the bit for pre-boot DMA protection if the table to be imitated
+/// has it: no real table with IVMD blocks was found without it.
+fn ivinfo(own: &Ivrs, dma_remap: bool) -> u32 {
+    if dma_remap { own.ivinfo.0 | IvInfo::DMA_REMAP } else { own.ivinfo.0 }
 }
 
 /// A table without blocks that the kernel takes in place of `own`.
