@@ -36,11 +36,12 @@ impl Live {
     /// To be called inside a runtime. The events of that go to `each`.
     pub(super) fn start(each: impl FnMut(u64, &Event)) -> anyhow::Result<Self> {
         let mut tracer = Tracer::start()?;
+        let retry = tracer.attach_waiting();
         let ring = Ring::new(tracer.take_ring()?).context("cannot watch the ring buffer")?;
         let require_direct =
             if tracer.require_direct() { RequireDirect::Present } else { RequireDirect::Missing };
         let model = Model::new(Snapshot::read(Path::new("/")), require_direct);
-        let mut live = Self { tracer, ring, model, number: 0, undecoded: 0, retry: false };
+        let mut live = Self { tracer, ring, model, number: 0, undecoded: 0, retry };
         live.pump(each);
         Ok(live)
     }

@@ -111,7 +111,8 @@ impl IvhdSpec {
 /// An IVMD block to be built.
 ///
 /// As text: `type=0x22,flags=0x07,devid=0x0000,aux=0x0fff,start=0x7ffe0000,length=0x20000`, keys in
-/// any order, numbers in hex with `0x` or decimal, and `segment=` if it is not 0.
+/// any order, numbers in hex with `0x` or decimal. `segment` may be left out if it is 0, `aux` if the
+/// type is not 0x22, `devid` if it is 0x20.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct IvmdSpec {
     /// Its type.
@@ -224,11 +225,19 @@ impl FromStr for IvmdSpec {
                 return Err(Error::Duplicate { key: field.key });
             }
         }
-        let [kind, flags, devid, aux, start, length, mut segment] = fields;
+        let [kind, flags, mut devid, mut aux, start, length, mut segment] = fields;
         segment.value.get_or_insert("0");
         let code = kind.number()?;
+        let kind = IvmdKind::from_code(code).ok_or(Error::NotAnIvmd { code })?;
+        // The kernel reads these fields for some types only.
+        if kind != IvmdKind::Range {
+            aux.value.get_or_insert("0");
+        }
+        if kind == IvmdKind::All {
+            devid.value.get_or_insert("0");
+        }
         Ok(Self {
-            kind: IvmdKind::from_code(code).ok_or(Error::NotAnIvmd { code })?,
+            kind,
             flags: IvmdFlags(flags.number()?),
             devid: Devid(devid.number()?),
             aux: aux.number()?,

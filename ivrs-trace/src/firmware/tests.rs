@@ -359,6 +359,15 @@ fn an_ivmd_is_read_from_text_in_any_order() {
 }
 
 #[test]
+fn an_ivmd_text_needs_no_field_that_its_type_does_not_use() {
+    let rest = "flags=7,start=0x1000,length=0x1000";
+    assert_eq!(ivmd(&format!("type=0x21,devid=0x8,{rest}")).aux, 0);
+    assert_eq!(ivmd(&format!("type=0x20,{rest}")).devid, Devid(0));
+    let error: ParseIvmdSpecError = format!("type=0x21,{rest}").parse::<IvmdSpec>().unwrap_err();
+    assert_eq!(error.to_string(), "devid is missing");
+}
+
+#[test]
 fn a_wrong_ivmd_text_says_what_is_wrong() {
     let good = "type=0x22,flags=0x07,devid=0,aux=0x0fff,start=0x7ffe0000,length=0x20000";
     for (text, message) in [

@@ -402,8 +402,20 @@ fn host_findings(model: &Model) -> Vec<Finding> {
             format!("/sys/firmware/acpi/tables/IVRS cannot be decoded: {error}"),
         ),
         Table::Read(read) => {
+            // Only where the kernel gave the IOMMU up is this the likely reason.
             for fatal in read.1.fatal.iter().filter(|_| !amd) {
                 push("ivrs-refused", Severity::Warning, format!("the IVRS table: {fatal}"));
+            }
+            for entry in read.1.entries.iter().filter(|entry| !amd && entry.fails_iommu()) {
+                push(
+                    "ivmd-without-access",
+                    Severity::Warning,
+                    format!(
+                        "IVMD {} of the IVRS asks for a unity map without read and write: the \
+                         kernel cannot make one, and gives up the whole IOMMU",
+                        entry.ivmd_index
+                    ),
+                );
             }
         }
         Table::Absent => {}

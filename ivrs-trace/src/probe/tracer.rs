@@ -99,7 +99,8 @@ pub struct Tracer {
 }
 
 impl Tracer {
-    /// Loads the object and attaches what can be attached now.
+    /// Loads the object and attaches the probes in the kernel image; for those in modules, see
+    /// [`Tracer::attach_waiting`].
     ///
     /// # Errors
     ///
@@ -122,8 +123,7 @@ impl Tracer {
                 tries: 0,
             })
             .collect();
-        let mut tracer = Self { ebpf, probes, require_direct: has_require_direct(&btf) };
-        tracer.attach_waiting();
+        let tracer = Self { ebpf, probes, require_direct: has_require_direct(&btf) };
         tracer.sees_anything()?;
         Ok(tracer)
     }
