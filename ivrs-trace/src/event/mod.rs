@@ -13,6 +13,9 @@ use crate::{escape::printable_bytes, pci::Bdf};
 
 mod text;
 
+#[cfg(test)]
+mod tests;
+
 /// One event.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Event {
@@ -161,6 +164,9 @@ pub enum Body {
         offset: u32,
         /// Length of the whole command line, bytes.
         total: u32,
+        /// The piece as it is; arguments end with NUL.
+        #[serde(skip)]
+        bytes: Vec<u8>,
         /// The piece, printable; arguments are separated by spaces.
         text: String,
     },
@@ -456,18 +462,24 @@ fn set_domain(event: &wire::SetDomain) -> Body {
 fn args(event: &wire::Args) -> Body {
     let left = event.total.saturating_sub(event.offset);
     let length = usize::try_from(left).unwrap_or(usize::MAX).min(event.data.len());
-    let text = event.data.get(..length).unwrap_or_default();
-    let text: Vec<u8> = text.iter().map(|&b| if b == 0 { b' ' } else { b }).collect();
-    Body::Args { offset: event.offset, total: event.total, text: printable_bytes(&text) }
+    let bytes = event.data.get(..length).unwrap_or_default().to_vec();
+    let text: Vec<u8> = bytes.iter().map(|&b| if b == 0 { b' ' } else { b }).collect();
+    Body::Args {
+        offset: event.offset,
+        total: event.total,
+        text: printable_bytes(text.trim_ascii_end()),
+        bytes,
+    }
 }
 
 impl Device {
     fn from_wire(device: &wire::DeviceId) -> Self {
-        Self {
-            ptr: device.ptr,
-            name: printable_bytes(&device.name),
-            bdf: (device.sbdf != wire::NOT_PCI).then(|| Bdf::from_sbdf(device.sbdf)),
-            group: u32::try_from(device.group).ok(),
-        }
+        let name = printable_bytes(&device.name);
+        // The name says the same of every PCI function, but for segments that are none
+        // (`pci::Segment`) and for structs that could not be read whole.
+        let bdf = (device.sbdf != wire::NOT_PCI)
+            .then(|| Bdf::from_sbdf(device.sbdf))
+            .filter(|bdf| bdf.to_string() == name);
+        Self { ptr: device.ptr, name, bdf, group: u32::try_from(device.group).ok() }
     }
 }

@@ -97,7 +97,7 @@ impl fmt::Display for Body {
                 }
                 write!(f, "{}", ReturnOf(*phase))
             }
-            Self::Args { offset, total, text } => {
+            Self::Args { offset, total, text, .. } => {
                 write!(f, "command line, {total} bytes, from {offset}: {text}")
             }
             Self::ModuleLoad { name } => write!(f, "module {name} loaded"),

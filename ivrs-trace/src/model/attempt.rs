@@ -2,8 +2,8 @@
 //!
 //! Everything between the entry and the exit of an ioctl, of a claim and of the refusal inside it
 //! runs in one thread, so events are gathered by thread id. What comes later and elsewhere (the
-//! container's IOMMU taking the group, the device's file descriptor) is added to the newest attempt
-//! of that process on that group.
+//! container's IOMMU taking the group, the device's file descriptor) is added to the attempt by which
+//! that process got the group. An event that fits nothing, because another was lost, changes nothing.
 
 use std::collections::BTreeMap;
 
@@ -11,6 +11,7 @@ use serde::Serialize;
 
 use crate::{
     errno::{self, Errno},
+    escape::printable_bytes,
     event::{Body, Device, Event, GroupRequest, Phase},
     host::{Member, Snapshot},
     pci::Bdf,
@@ -154,10 +155,23 @@ struct Thread {
     /// The attempt whose claim the thread is in.
     claim: Option<usize>,
     matches: Vec<Match>,
+    /// `vfio_container_attach_group` has begun; inside, the attempt that it led to.
+    container: Option<Option<usize>>,
     /// The group whose attachment to a container's IOMMU has begun.
     type1: Option<u32>,
-    /// Command line as it came, piece by piece.
-    args: String,
+    /// The command line of the claim to come.
+    args: CommandLine,
+}
+
+impl Thread {
+    fn is_idle(&self) -> bool {
+        self.ioctl.is_none()
+            && self.claim.is_none()
+            && self.matches.is_empty()
+            && self.container.is_none()
+            && self.type1.is_none()
+            && self.args.bytes.is_empty()
+    }
 }
 
 struct Ioctl {
@@ -167,11 +181,49 @@ struct Ioctl {
     time_ns: u64,
 }
 
+/// A command line, put together from pieces that come in order; some may be lost.
+#[derive(Default)]
+struct CommandLine {
+    bytes: Vec<u8>,
+    /// Length of all of it, bytes.
+    total: usize,
+    /// A piece is missing.
+    gap: bool,
+}
+
+impl CommandLine {
+    fn add(&mut self, offset: u32, total: u32, bytes: &[u8]) {
+        if offset == 0 {
+            *self = Self::default();
+        }
+        self.total = usize::try_from(total).unwrap_or(usize::MAX);
+        // What comes after a gap could be half an argument and read as another one.
+        self.gap |= usize::try_from(offset) != Ok(self.bytes.len());
+        if !self.gap {
+            self.bytes.extend_from_slice(bytes);
+        }
+    }
+
+    /// The arguments that came whole, printable.
+    fn arguments(&self) -> Vec<String> {
+        let mut arguments: Vec<&[u8]> = self.bytes.split(|&byte| byte == 0).collect();
+        let last = arguments.pop();
+        if self.bytes.len() >= self.total {
+            // It need not end with NUL: a process may write over its own command line.
+            arguments.extend(last.filter(|last| !last.is_empty()));
+        }
+        arguments.into_iter().map(printable_bytes).collect()
+    }
+}
+
 /// Makes attempts of events.
 #[derive(Default)]
 pub(super) struct Tracker {
     attempts: Vec<Attempt>,
+    /// Threads in which something is open.
     threads: BTreeMap<u32, Thread>,
+    /// The attempt by which a process got a group, or may have, by process id and group.
+    holds: BTreeMap<(u32, u32), usize>,
 }
 
 impl Tracker {
@@ -180,6 +232,14 @@ impl Tracker {
     }
 
     pub(super) fn observe(&mut self, number: u64, event: &Event, host: &Snapshot) {
+        self.apply(number, event, host);
+        // Thread ids come without end over days of tracing.
+        if self.threads.get(&event.tid).is_some_and(Thread::is_idle) {
+            self.threads.remove(&event.tid);
+        }
+    }
+
+    fn apply(&mut self, number: u64, event: &Event, host: &Snapshot) {
         match &event.body {
             Body::GroupIoctl { phase: Phase::Enter, request, device_name } => {
                 self.thread(event).ioctl = Some(Ioctl {
@@ -192,12 +252,8 @@ impl Tracker {
             Body::GroupIoctl { phase: Phase::Exit { ret }, .. } => {
                 self.ioctl_returned(event, *ret, host);
             }
-            Body::Args { offset, text, .. } => {
-                let thread = self.thread(event);
-                if *offset == 0 {
-                    thread.args.clear();
-                }
-                thread.args.push_str(text);
+            Body::Args { offset, total, bytes, .. } => {
+                self.thread(event).args.add(*offset, *total, bytes);
             }
             Body::Claim { phase: Phase::Enter, device, group, .. } => {
                 self.claim_began(event, device.as_ref(), *group, host);
@@ -219,14 +275,12 @@ impl Tracker {
                 self.thread(event).matches.push(found);
             }
             Body::SetDomain { .. } => self.domain_set(number, event),
+            Body::ContainerAttach { phase: Phase::Enter } => {
+                self.thread(event).container = Some(None);
+            }
             Body::ContainerAttach { phase: Phase::Exit { ret } } => {
-                let open = self
-                    .threads
-                    .get(&event.tid)
-                    .and_then(|thread| thread.ioctl.as_ref().and_then(|ioctl| ioctl.attempt));
-                // Without the ioctl's probe, the attempt is the newest one of the process.
-                let open = open.or_else(|| self.newest(|attempt| attempt.process.pid == event.pid));
-                self.note(open, "vfio_container_attach_group", *ret);
+                let attempt = self.thread(event).container.take().flatten();
+                self.note(attempt, "vfio_container_attach_group", *ret);
             }
             Body::Type1Attach { phase: Phase::Enter, group } => {
                 self.thread(event).type1 = *group;
@@ -234,8 +288,7 @@ impl Tracker {
             Body::Type1Attach { phase: Phase::Exit { ret }, .. } => {
                 self.type1_returned(event, *ret);
             }
-            Body::ContainerAttach { phase: Phase::Enter }
-            | Body::ModuleLoad { .. }
+            Body::ModuleLoad { .. }
             | Body::Region { .. }
             | Body::RegionsEnd { .. }
             | Body::Unknown { .. } => {}
@@ -251,8 +304,9 @@ impl Tracker {
         self.threads.entry(event.tid).or_default()
     }
 
-    fn newest(&self, wanted: impl Fn(&Attempt) -> bool) -> Option<usize> {
-        self.attempts.iter().rposition(wanted)
+    /// The attempt by which the process of the event got the group.
+    fn held(&self, event: &Event, group: u32) -> Option<usize> {
+        self.holds.get(&(event.pid, group)).copied()
     }
 
     fn note(&mut self, attempt: Option<usize>, name: &str, ret: i64) {
@@ -272,7 +326,12 @@ impl Tracker {
         let thread = self.thread(event);
         thread.matches.clear();
         thread.claim = Some(index);
-        let args = std::mem::take(&mut thread.args);
+        let args = std::mem::take(&mut thread.args).arguments();
+        if let Some(container) = &mut thread.container {
+            *container = Some(index);
+        }
+        // One ioctl leads to one claim: this one's return was lost.
+        thread.ioctl.take_if(|ioctl| ioctl.attempt.is_some());
         let call = match &mut thread.ioctl {
             Some(ioctl) => {
                 ioctl.attempt = Some(index);
@@ -285,6 +344,9 @@ impl Tracker {
             Some(bdf) => (Some(bdf), Some("the claim")),
             None => requested(named, &args, group, host),
         };
+        if let Some(group) = group {
+            self.holds.insert((event.pid, group), index);
+        }
         self.attempts.push(Attempt {
             process: Process { pid: event.pid, comm: event.comm.clone(), vm: vm_name(&args) },
             time_ns: event.time_ns,
@@ -331,34 +393,41 @@ impl Tracker {
         // old domain by the same function, which is not a refusal.
         if *require_direct && *blocking && *ret < 0 {
             let seen = usize::try_from(*unity_matches).is_ok_and(|count| count == matches.len());
+            // Whatever is lost after this: no claim succeeds after a refusal in it.
+            attempt.outcome = Outcome::Rejected;
+            attempt.reason = Some(Reason::FirmwareDirectMap);
+            // The programs do not know the devid of a device that is no PCI function.
+            let known = device.bdf.is_some();
+            let matches = if known { matches } else { Vec::new() };
             attempt.rejections.push(Rejection {
                 device: device.clone(),
                 driver: driver.clone(),
                 ret: *ret,
                 event: number,
-                complete: unity_entries.is_some() && !incomplete && seen,
+                complete: known && unity_entries.is_some() && !incomplete && seen,
                 matches,
             });
         }
     }
 
     fn claim_ended(&mut self, event: &Event, ret: i64) {
-        let Some(index) = self.thread(event).claim.take() else {
-            return;
-        };
+        let thread = self.thread(event);
+        thread.matches.clear();
+        let Some(index) = thread.claim.take() else { return };
         let Some(attempt) = self.attempts.get_mut(index) else { return };
         attempt.calls.push(Call { name: claim_name(attempt.via == Via::Iommufd).to_owned(), ret });
         let Some(error) = errno::of_return(ret) else {
             attempt.outcome = Outcome::Claimed;
+            attempt.reason = None;
             return;
         };
         attempt.errno = Some(error);
-        if attempt.rejections.is_empty() {
+        if attempt.outcome != Outcome::Rejected {
             attempt.outcome = Outcome::Failed;
             attempt.reason = Some(claim_reason(error, &event.body));
-        } else {
-            attempt.outcome = Outcome::Rejected;
-            attempt.reason = Some(Reason::FirmwareDirectMap);
+        }
+        if let Some(group) = attempt.group {
+            self.holds.remove(&(event.pid, group));
         }
     }
 
@@ -369,31 +438,22 @@ impl Tracker {
             attempt.calls.push(Call { name: ioctl.request.to_string(), ret });
             // The call's own error is what the process got.
             attempt.errno = error;
-            if error.is_some() && attempt.outcome == Outcome::Claimed {
-                attempt.outcome = Outcome::Failed;
-                attempt.reason = Some(Reason::Unknown);
-            } else if error.is_none() && ioctl.request == GroupRequest::GET_DEVICE_FD {
-                attempt.outcome = Outcome::Attached;
+            match (error, attempt.outcome) {
+                (Some(_), Outcome::Claimed | Outcome::Unknown) => {
+                    attempt.outcome = Outcome::Failed;
+                    attempt.reason = Some(Reason::Unknown);
+                }
+                (None, _) if ioctl.request == GroupRequest::GET_DEVICE_FD => {
+                    attempt.outcome = Outcome::Attached;
+                }
+                // The return of the claim was lost; the call succeeds only if it does.
+                (None, Outcome::Unknown) => attempt.outcome = Outcome::Claimed,
+                _ => {}
             }
             return;
         }
         match ioctl.request {
-            GroupRequest::GET_DEVICE_FD => {
-                let bdf: Option<Bdf> = ioctl.device_name.and_then(|name| name.parse().ok());
-                let group = bdf.and_then(|bdf| group_of(host, bdf));
-                let index = self.newest(|attempt| {
-                    attempt.process.pid == event.pid && attempt.group == group && group.is_some()
-                });
-                self.note(index, &ioctl.request.to_string(), ret);
-                let Some(attempt) = index.and_then(|index| self.attempts.get_mut(index)) else {
-                    return;
-                };
-                if error.is_none() && attempt.outcome != Outcome::Rejected {
-                    attempt.outcome = Outcome::Attached;
-                    attempt.requested = bdf;
-                    attempt.requested_from = Some("VFIO_GROUP_GET_DEVICE_FD");
-                }
-            }
+            GroupRequest::GET_DEVICE_FD => self.device_opened(event, &ioctl, ret, host),
             // The container refused before the kernel was asked for the ownership.
             GroupRequest::SET_CONTAINER if error.is_some() => {
                 let attempt = Attempt {
@@ -416,21 +476,46 @@ impl Tracker {
         }
     }
 
+    /// A device of a group that the process got before was asked for.
+    fn device_opened(&mut self, event: &Event, ioctl: &Ioctl, ret: i64, host: &Snapshot) {
+        let bdf = ioctl.device_name.as_deref().and_then(device_address);
+        let group = bdf.and_then(|bdf| group_of(host, bdf));
+        let index = group.and_then(|group| self.held(event, group));
+        self.note(index, &ioctl.request.to_string(), ret);
+        let Some(attempt) = index.and_then(|index| self.attempts.get_mut(index)) else { return };
+        if attempt.requested_from == Some(FROM_DEVICE_FD) && attempt.outcome == Outcome::Attached {
+            // A further device of the group: the attempt has had what it wanted.
+            return;
+        }
+        attempt.requested = bdf;
+        attempt.requested_from = Some(FROM_DEVICE_FD);
+        attempt.errno = errno::of_return(ret);
+        (attempt.outcome, attempt.reason) = match attempt.errno {
+            None => (Outcome::Attached, None),
+            Some(_) => (Outcome::Failed, Some(Reason::Unknown)),
+        };
+    }
+
     fn type1_returned(&mut self, event: &Event, ret: i64) {
         let Some(group) = self.thread(event).type1.take() else { return };
-        let index =
-            self.newest(|attempt| attempt.process.pid == event.pid && attempt.group == Some(group));
+        let index = self.held(event, group);
         self.note(index, "vfio_iommu_type1_attach_group", ret);
         let Some(attempt) = index.and_then(|index| self.attempts.get_mut(index)) else { return };
-        match errno::of_return(ret) {
-            None => attempt.outcome = Outcome::Attached,
-            Some(error) => {
-                attempt.outcome = Outcome::Failed;
-                attempt.errno = Some(error);
-                attempt.reason = Some(Reason::Unknown);
-            }
-        }
+        attempt.errno = errno::of_return(ret);
+        (attempt.outcome, attempt.reason) = match attempt.errno {
+            None => (Outcome::Attached, None),
+            Some(_) => (Outcome::Failed, Some(Reason::Unknown)),
+        };
     }
+}
+
+/// How a device is known that the process named in the request for it.
+const FROM_DEVICE_FD: &str = "VFIO_GROUP_GET_DEVICE_FD";
+
+/// The address in the argument of `VFIO_GROUP_GET_DEVICE_FD`, after which a token may stand
+/// (`vfio_pci_core_match`, drivers/vfio/pci/vfio_pci_core.c).
+fn device_address(name: &str) -> Option<Bdf> {
+    name.split(' ').next()?.parse().ok()
 }
 
 fn claim_name(on_device: bool) -> &'static str {
@@ -461,12 +546,12 @@ fn group_of(host: &Snapshot, bdf: Bdf) -> Option<u32> {
 /// member that is not a bridge.
 fn requested(
     named: Option<&str>,
-    args: &str,
+    args: &[String],
     group: Option<u32>,
     host: &Snapshot,
 ) -> (Option<Bdf>, Option<&'static str>) {
-    if let Some(bdf) = named.and_then(|name| name.parse().ok()) {
-        return (Some(bdf), Some("VFIO_GROUP_GET_DEVICE_FD"));
+    if let Some(bdf) = named.and_then(device_address) {
+        return (Some(bdf), Some(FROM_DEVICE_FD));
     }
     let members: Vec<Bdf> = host
         .groups
@@ -481,7 +566,8 @@ fn requested(
             Member::Other(_) => None,
         })
         .collect();
-    if let Some(bdf) = addresses(args).find(|bdf| members.contains(bdf)) {
+    let mut addresses = args.iter().flat_map(|argument| addresses(argument));
+    if let Some(bdf) = addresses.find(|bdf| members.contains(bdf)) {
         return (Some(bdf), Some("the command line of the process"));
     }
     let is_bridge = |bdf: &Bdf| {
@@ -495,21 +581,23 @@ fn requested(
     }
 }
 
-/// Whatever looks like a PCI address in a command line, in order.
-fn addresses(args: &str) -> impl Iterator<Item = Bdf> {
-    args.split(|c: char| !(c.is_ascii_hexdigit() || c == ':' || c == '.'))
+/// Whatever looks like a PCI address in an argument, in order.
+fn addresses(argument: &str) -> impl Iterator<Item = Bdf> {
+    argument
+        .split(|c: char| !(c.is_ascii_hexdigit() || c == ':' || c == '.'))
         .filter(|word| word.contains('.') && word.contains(':'))
         .filter_map(|word| word.trim_matches(['.', ':']).parse().ok())
 }
 
-/// The name in QEMU's `-name guest=NAME,…` or `-name NAME`.
-fn vm_name(args: &str) -> Option<String> {
-    let mut words = args.split(' ');
-    words.find(|word| *word == "-name")?;
-    let value = words.next()?;
+/// The name in QEMU's `-name guest=NAME,…` or `-name NAME`; a comma in it is written twice.
+fn vm_name(args: &[String]) -> Option<String> {
+    let mut args = args.iter();
+    args.find(|argument| *argument == "-name")?;
+    // Nothing printable is changed to or from this character.
+    let value = args.next()?.replace(",,", "\0");
     let first = value.split(',').find(|part| !part.contains('=') || part.starts_with("guest="))?;
-    let name = first.strip_prefix("guest=").unwrap_or(first);
-    (!name.is_empty()).then(|| name.to_owned())
+    let name = first.strip_prefix("guest=").unwrap_or(first).replace('\0', ",");
+    (!name.is_empty()).then_some(name)
 }
 
 #[cfg(test)]
@@ -532,9 +620,35 @@ mod tests {
 
     #[test]
     fn names_of_virtual_machines() {
-        assert_eq!(vm_name("qemu -name guest=win11,debug-threads=on -S"), Some("win11".to_owned()));
-        assert_eq!(vm_name("qemu -name win11 -S"), Some("win11".to_owned()));
-        assert_eq!(vm_name("qemu -S -name"), None);
-        assert_eq!(vm_name("vfio-attach 03:01.0"), None);
+        let name = |args: &str| vm_name(&args.split('|').map(str::to_owned).collect::<Vec<_>>());
+        for (args, expected) in [
+            ("qemu|-name|guest=win11,debug-threads=on|-S", Some("win11")),
+            ("qemu|-name|debug-threads=on,guest=win11|-S", Some("win11")),
+            ("qemu|-name|win11|-S", Some("win11")),
+            ("qemu|-name|guest=my gaming VM,debug-threads=on", Some("my gaming VM")),
+            ("qemu|-name|guest=a,,b,debug-threads=on", Some("a,b")),
+            ("qemu|-S|-name", None),
+            ("qemu|-name|", None),
+            ("vfio-attach|03:01.0", None),
+        ] {
+            assert_eq!(name(args).as_deref(), expected, "{args}");
+        }
+    }
+
+    #[test]
+    fn a_command_line_with_lost_pieces_yields_no_half_arguments() {
+        let line = |pieces: &[(u32, &str)]| {
+            let mut line = CommandLine::default();
+            for (offset, text) in pieces {
+                line.add(*offset, 18, text.as_bytes());
+            }
+            line.arguments()
+        };
+        assert_eq!(line(&[(0, "qemu\0-h"), (7, "ost\000:07.0\0")]), ["qemu", "-host", "00:07.0"]);
+        assert_eq!(line(&[(0, "qemu\0-host\000:07.0")]), ["qemu", "-host", "00:07.0"]);
+        assert_eq!(line(&[(0, "qemu\0-host\000:0")]), ["qemu", "-host"], "the end is missing");
+        assert_eq!(line(&[(0, "qemu\0-h"), (12, "0:07.0\0")]), ["qemu"], "the middle is missing");
+        assert_eq!(line(&[(7, "ost\000:07.0\0")]), [""; 0], "the start is missing");
+        assert_eq!(line(&[(0, "old\0"), (0, "qemu\0-host\000:07.0")]).len(), 3, "a new line");
     }
 }

@@ -34,6 +34,12 @@ pub struct Listing {
     pub require_direct: Option<bool>,
     /// Number of the event that closed the list.
     pub event: u64,
+    /// Number of the event that closed the first list of this device. The kernel keeps a group's
+    /// devices in the order in which they came (`iommu_group_alloc_device` and its callers, list
+    /// tail), and this follows it even if one of them alone is listed again.
+    pub first: u64,
+    /// Address of the `struct device`: another device may come under the same name.
+    device: u64,
 }
 
 impl Listing {
@@ -48,19 +54,31 @@ pub(super) struct Listings {
     whole: BTreeMap<String, Listing>,
     /// Lists that are not closed, by thread and by the function that makes them: one of the two
     /// calls the other.
-    open: BTreeMap<(u32, bool), Vec<Listed>>,
+    open: BTreeMap<(u32, bool), Open>,
+}
+
+/// The regions so far of the device whose `struct device` is at this address.
+struct Open {
+    device: u64,
+    regions: Vec<Listed>,
 }
 
 impl Listings {
     pub(super) fn observe(&mut self, number: u64, event: &Event) {
         match &event.body {
-            Body::Region { source, index, start, length, prot, region_type, .. } => {
-                let open = self.open.entry(key(event, *source)).or_default();
+            Body::Region { device, source, index, start, length, prot, region_type } => {
+                let key = key(event, *source);
                 if *index == 0 {
-                    open.clear();
+                    self.open.insert(key, Open { device: device.ptr, regions: Vec::new() });
                 }
-                // A gap means that events were lost; the count at the end will not fit then.
-                open.push(Listed {
+                let Some(open) = self.open.get_mut(&key) else { return };
+                let next = usize::try_from(*index) == Ok(open.regions.len());
+                if open.device != device.ptr || !next {
+                    // Events were lost: this would be a list that the kernel never made.
+                    self.open.remove(&key);
+                    return;
+                }
+                open.regions.push(Listed {
                     start: *start,
                     length: *length,
                     prot: *prot,
@@ -68,12 +86,23 @@ impl Listings {
                 });
             }
             Body::RegionsEnd { device, source, count, require_direct, incomplete } => {
-                let regions = self.open.remove(&key(event, *source)).unwrap_or_default();
-                let whole = usize::try_from(*count).is_ok_and(|count| count == regions.len());
+                let open = self.open.remove(&key(event, *source));
+                let regions = match open.filter(|open| open.device == device.ptr) {
+                    Some(open) => open.regions,
+                    None => Vec::new(),
+                };
+                let whole = usize::try_from(*count) == Ok(regions.len());
                 if *incomplete || !whole {
                     return;
                 }
-                let listing = Listing { regions, require_direct: *require_direct, event: number };
+                let before = self.whole.get(&device.name).filter(|old| old.device == device.ptr);
+                let listing = Listing {
+                    regions,
+                    require_direct: *require_direct,
+                    event: number,
+                    first: before.map_or(number, |before| before.first),
+                    device: device.ptr,
+                };
                 self.whole.insert(device.name.clone(), listing);
             }
             _ => {}
