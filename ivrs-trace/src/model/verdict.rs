@@ -105,7 +105,7 @@ pub(super) fn all(model: &Model) -> Verdicts {
     let mut findings = host_findings(model);
     let mut devices = Vec::new();
     for group in model.groups() {
-        let members = ordered_members(model, group);
+        let (members, order_known) = ordered_members(model, group);
         let holds: Vec<(&Member, Hold)> = members
             .iter()
             .map(|member| (*member, hold(model, group, member, &mut findings)))
@@ -114,7 +114,7 @@ pub(super) fn all(model: &Model) -> Verdicts {
             Member::Pci(bdf) => model.function(*bdf),
             Member::Other(_) => None,
         }) {
-            devices.push(judge(model, group, function, &holds));
+            devices.push(judge(model, group, function, &holds, order_known));
         }
     }
     devices.sort_by_key(|device| device.bdf);
@@ -143,14 +143,16 @@ pub(super) fn all(model: &Model) -> Verdicts {
     Verdicts { devices, entries, findings }
 }
 
-/// The members in the order in which the kernel tries them, which is the order in which it listed
-/// their regions; those without a listing come last, by address.
-fn ordered_members<'a>(model: &Model, group: &'a Group) -> Vec<&'a Member> {
+/// The members in the order in which the kernel tries them, which is the order in which it first
+/// listed their regions, and whether that order is known; else by address.
+fn ordered_members<'a>(model: &Model, group: &'a Group) -> (Vec<&'a Member>, bool) {
     let mut members: Vec<&Member> = group.members.value().into_iter().flatten().collect();
-    members.sort_by_key(|member| {
-        model.listing(&member_name(member)).map_or(u64::MAX, |listing| listing.event)
-    });
-    members
+    let first = |member: &Member| model.listing(&member_name(member)).map(|listing| listing.first);
+    let known = members.iter().all(|member| first(member).is_some());
+    if known {
+        members.sort_by_key(|member| first(member));
+    }
+    (members, known)
 }
 
 fn judge(
@@ -158,12 +160,17 @@ fn judge(
     group: &Group,
     function: &PciFunction,
     holds: &[(&Member, Hold)],
+    order_known: bool,
 ) -> DeviceVerdict {
-    let first = holds.iter().find_map(|(member, hold)| match hold {
-        Hold::Direct(causes) => Some((Some(*member), causes)),
-        Hold::Somewhere(causes) => Some((None, causes)),
+    let blocking = |(member, hold): &'_ (&'_ Member, Hold)| match hold {
+        Hold::Direct(causes) => Some((Some((*member).clone()), causes.clone())),
+        Hold::Somewhere(causes) => Some((None, causes.clone())),
         Hold::Free | Hold::Unknown(_) => None,
-    });
+    };
+    // Each member with direct regions is enough to block all. The kernel stops at the first; where
+    // its order is not known, a device's own are what is certain of it.
+    let own = holds.iter().find(|(member, _)| !order_known && is_function(member, function));
+    let first = own.and_then(blocking).or_else(|| holds.iter().find_map(blocking));
     let missing = holds.iter().find_map(|(member, hold)| match hold {
         Hold::Unknown(why) => {
             Some(crate::escape::printable(&format!("{}: {why}", member_name(member))))
@@ -182,13 +189,13 @@ fn judge(
     };
     match (first, missing) {
         (Some((member, causes)), _) => {
-            device.causes.clone_from(causes);
+            device.causes = causes;
             match model.require_direct() {
                 RequireDirect::Present => {
                     device.verdict = Verdict::Blocked;
                     device.blocked_by = member
-                        .filter(|member| **member != Member::Pci(function.bdf))
-                        .map(|member| crate::escape::printable(&member_name(member)));
+                        .filter(|member| !is_function(member, function))
+                        .map(|member| crate::escape::printable(&member_name(&member)));
                 }
                 RequireDirect::Missing => {}
                 RequireDirect::Unknown => {
@@ -208,6 +215,10 @@ fn judge(
         (None, _) => {}
     }
     device
+}
+
+fn is_function(member: &Member, function: &PciFunction) -> bool {
+    *member == Member::Pci(function.bdf)
 }
 
 /// What holds a member: the kernel's own listing if there is one, else the table held against the
@@ -366,6 +377,14 @@ fn host_findings(model: &Model) -> Vec<Finding> {
              or the kernel command line), so VFIO can take no device and nothing can be judged"
                 .to_owned(),
         );
+    } else if units.is_empty() {
+        push(
+            "no-iommu-shown",
+            Severity::Warning,
+            "/sys/class/iommu shows no IOMMU, though there are groups: entries of the IVRS cannot \
+             be named, as it does not show which devices an AMD IOMMU serves"
+                .to_owned(),
+        );
     } else if !units.iter().any(|unit| unit.starts_with("ivhd")) {
         let names: Vec<String> = units.iter().map(|name| crate::escape::printable(name)).collect();
         push(
@@ -374,7 +393,7 @@ fn host_findings(model: &Model) -> Vec<Finding> {
             format!(
                 "the IOMMU of this host is not AMD's ({}): direct regions come from another table \
                  than the IVRS (DMAR on Intel, IORT on ARM), and no entry can be named",
-                if names.is_empty() { "no unit shown".to_owned() } else { names.join(", ") }
+                names.join(", ")
             ),
         );
     }
@@ -391,8 +410,8 @@ fn host_findings(model: &Model) -> Vec<Finding> {
             "ivrs-unreadable",
             Severity::Warning,
             format!(
-                "{}: only root may read the IVRS table, so the firmware entries behind direct \
-                 regions cannot be named; run with sudo",
+                "{}, so the firmware entries behind direct regions cannot be named; only root may \
+                 read the IVRS table, so try with sudo",
                 crate::escape::printable(why)
             ),
         ),
