@@ -192,6 +192,24 @@ impl Model {
         self.functions().find(|function| function.bdf == bdf)
     }
 
+    /// Whether an AMD IOMMU serves the function at this address.
+    #[must_use]
+    pub fn is_amd(&self, bdf: Bdf) -> bool {
+        self.function(bdf).is_some_and(is_amd)
+    }
+
+    /// Whether firmware is known to ask for no 1:1 map of this function itself, whatever its group.
+    #[must_use]
+    pub fn is_free(&self, bdf: Bdf) -> bool {
+        match (self.listing(&bdf.to_string()), self.table.view()) {
+            (Some(listing), _) => {
+                listing.require_direct != Some(true) && listing.direct().next().is_none()
+            }
+            (None, Some(view)) => self.is_amd(bdf) && view.regions_of(bdf).next().is_none(),
+            (None, None) => false,
+        }
+    }
+
     fn functions(&self) -> impl Iterator<Item = &PciFunction> {
         self.host.functions.value().into_iter().flatten()
     }

@@ -1,19 +1,19 @@
 //! Text for people: the explanation of an attempt, and the verdicts on a host.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use textwrap::Options;
 
 use super::{Lost, hex_bytes, size};
 use crate::{
-    errno::Errno,
+    errno::{self, Errno},
     firmware::{
         ivrs::{Ivmd, IvmdFlags, IvmdKind},
         kernel_view::UnityEntry,
     },
     model::{
-        Attempt, Cause, CauseKind, Coverage, Finding, Model, Outcome, Reason, Rejection,
-        RequireDirect, Verdict, Verdicts,
+        Attempt, Cause, CauseKind, Coverage, DeviceVerdict, Finding, Model, Outcome, Reason,
+        Rejection, RequireDirect, Verdict, Verdicts,
     },
     pci::Bdf,
 };
@@ -28,12 +28,20 @@ pub fn one_line(attempt: &Attempt) -> String {
     let what = subject(attempt);
     let error = || attempt.errno.map_or_else(String::new, |errno| format!(" with {errno}"));
     match attempt.outcome {
+        Outcome::Rejected if attempt.errno.is_none() => {
+            format!("BLOCKED by firmware: {what}. {} of {who} was refused.", attempt.call)
+        }
         Outcome::Rejected => {
             format!("BLOCKED by firmware: {what}. {} of {who} failed{}.", attempt.call, error())
         }
         Outcome::Failed => {
-            let call = failed_call(attempt);
-            format!("FAILED, not for a 1:1 map: {what}. {call} of {who} failed{}.", error())
+            let failed =
+                if clear_of_direct_maps(attempt) { "FAILED, not for a 1:1 map" } else { "FAILED" };
+            let call = failed_call(attempt).map_or_else(
+                || format!("{} of {who} failed{}", attempt.call, error()),
+                |(call, errno)| format!("{call} of {who} failed with {errno}"),
+            );
+            format!("{failed}: {what}. {call}.")
         }
         Outcome::Claimed => format!("CLEAR: {who} was given the ownership of {what}."),
         Outcome::Attached => format!("CLEAR: {who} has taken {what}."),
@@ -50,10 +58,20 @@ fn subject(attempt: &Attempt) -> String {
     }
 }
 
-/// The call whose error it was: the innermost that failed last of all.
-fn failed_call(attempt: &Attempt) -> &str {
-    let failed = attempt.calls.iter().find(|call| crate::errno::of_return(call.ret).is_some());
-    failed.map_or(&attempt.call, |call| &call.name)
+/// The call whose error it was: the innermost that failed, and its error.
+fn failed_call(attempt: &Attempt) -> Option<(&str, Errno)> {
+    attempt.calls.iter().find_map(|call| Some((call.name.as_str(), errno::of_return(call.ret)?)))
+}
+
+/// Whether a 1:1 map is ruled out as the reason: another one is known, or the kernel had given the
+/// ownership before something failed.
+fn clear_of_direct_maps(attempt: &Attempt) -> bool {
+    let known = matches!(
+        attempt.reason,
+        Some(Reason::GroupNotViable | Reason::OwnedByAnother | Reason::BusyDomain)
+    );
+    known
+        || attempt.calls.iter().any(|call| call.name.ends_with("_claim_dma_owner") && call.ret == 0)
 }
 
 /// The explanation of every attempt.
@@ -61,7 +79,7 @@ fn failed_call(attempt: &Attempt) -> &str {
 pub fn attempts(model: &Model, lost: Lost) -> String {
     let mut page = Page::default();
     if model.attempts().is_empty() {
-        page.text(0, "No process tried to take a VFIO group or device.");
+        page.text(0, "No attempt to take a VFIO group or device was seen.");
     }
     for (index, attempt) in model.attempts().iter().enumerate() {
         if index > 0 {
@@ -70,8 +88,9 @@ pub fn attempts(model: &Model, lost: Lost) -> String {
         page.text(0, &one_line(attempt));
         match attempt.outcome {
             Outcome::Rejected => rejected(&mut page, model, attempt),
-            Outcome::Failed => failed(&mut page, attempt),
-            Outcome::Claimed | Outcome::Attached | Outcome::Unknown => taken(&mut page, attempt),
+            Outcome::Failed => failed(&mut page, model, attempt),
+            Outcome::Claimed | Outcome::Attached => taken(&mut page, attempt),
+            Outcome::Unknown => {}
         }
     }
     if lost.any() {
@@ -94,7 +113,7 @@ fn taken(page: &mut Page, attempt: &Attempt) {
     }
 }
 
-fn failed(page: &mut Page, attempt: &Attempt) {
+fn failed(page: &mut Page, model: &Model, attempt: &Attempt) {
     let group = attempt.group.map_or_else(|| "the group".to_owned(), |id| format!("group {id}"));
     let why = match attempt.reason {
         Some(Reason::GroupNotViable) => format!(
@@ -114,9 +133,20 @@ fn failed(page: &mut Page, attempt: &Attempt) {
     page.text(2, &why);
     if attempt.reason == Some(Reason::Unknown) {
         for call in &attempt.calls {
-            let result = crate::errno::of_return(call.ret)
-                .map_or_else(|| call.ret.to_string(), |errno: Errno| format!("-1 {errno}"));
+            let result = errno::of_return(call.ret)
+                .map_or_else(|| call.ret.to_string(), |errno| format!("-1 {errno}"));
             page.text(4, &format!("{} = {result}", call.name));
+        }
+        let held = |device: &DeviceVerdict| {
+            Some(device.group) == attempt.group && !device.causes.is_empty()
+        };
+        if !clear_of_direct_maps(attempt) && model.verdicts().devices.iter().any(held) {
+            page.text(
+                2,
+                "Firmware wants a device of this group mapped 1:1, which makes kernels from 6.6 on \
+                 refuse the group; that refusal was not seen here. `ivrs-trace check` names the \
+                 device.",
+            );
         }
     }
 }
@@ -128,12 +158,18 @@ fn rejected(page: &mut Page, model: &Model, attempt: &Attempt) {
         blocker(page, attempt, rejection);
     }
     page.blank();
+    // Without a unity map there is no AMD IOMMU, and the wish comes from elsewhere.
+    let of_ivrs = attempt.rejections.iter().any(|rejection| {
+        !rejection.matches.is_empty() || rejection.device.bdf.is_some_and(|bdf| model.is_amd(bdf))
+    });
+    let source = if of_ivrs { "the firmware's IVRS table" } else { "the firmware" };
     page.text(
         2,
-        "Why: the firmware's IVRS table asks for memory that the device must reach at all times, \
-         at the same address (a 1:1 map). VFIO would take that map away, and since 6.6 Linux \
-         refuses to (dev_iommu.require_direct is set, so __iommu_device_set_domain returns \
-         -EINVAL).",
+        &format!(
+            "Why: {source} asks for memory that the device must reach at all times, at the same \
+             address (a 1:1 map). VFIO would take that map away, and since 6.6 Linux refuses to \
+             (dev_iommu.require_direct is set, so __iommu_device_set_domain returns -EINVAL)."
+        ),
     );
     let mut named = false;
     for rejection in &attempt.rejections {
@@ -146,13 +182,27 @@ fn rejected(page: &mut Page, model: &Model, attempt: &Attempt) {
             cause_block(page, model, cause, rejection.device.bdf);
             named |= cause.ivmd.is_some();
         }
-        if !rejection.complete && rejection.matches.is_empty() && causes.is_empty() {
+        if !rejection.complete || causes.is_empty() {
             page.blank();
-            page.text(2, "Cause: not known; the kernel's unity map could not be read.");
+            page.text(2, &incomplete_text(rejection, causes.is_empty()));
         }
     }
     page.blank();
     advice(page, model, attempt, named);
+}
+
+/// What is missing where the causes of a refusal are not all known.
+fn incomplete_text(rejection: &Rejection, none: bool) -> String {
+    let name = &rejection.device.name;
+    let subject = if none { "Cause: not known" } else { "There may be further causes" };
+    let why = if rejection.device.bdf.is_none() {
+        format!("{name} is no PCI function, and entries are not looked up for others")
+    } else if rejection.complete {
+        format!("no entry of the kernel's unity map covers {name}")
+    } else {
+        "the kernel's unity map was not read whole".to_owned()
+    };
+    format!("{subject}; {why}.")
 }
 
 fn asked_for(page: &mut Page, attempt: &Attempt) {
@@ -208,7 +258,7 @@ fn cause_block(page: &mut Page, model: &Model, cause: &Cause, device: Option<Bdf
     let block = cause.ivmd.and_then(|index| model.ivmd(index));
     let entry = cause.ivmd.and_then(|index| model.entry(index));
     let (Some(block), Some(entry)) = (block, entry) else {
-        page.text(2, &format!("Cause: direct region {:#x} to {:#x}", cause.start, cause.end));
+        page.text(2, &format!("Cause: direct region {}", range_text(cause.start, cause.end)));
         for fact in &cause.evidence {
             page.text(4, fact);
         }
@@ -229,6 +279,14 @@ fn cause_block(page: &mut Page, model: &Model, cause: &Cause, device: Option<Bdf
     if let Some(coverage) = model.coverage(block.index) {
         row("covers", &coverage_text(&coverage, device));
     }
+}
+
+/// A direct region, its end inclusive.
+fn range_text(start: u64, end: u64) -> String {
+    if end == start.wrapping_sub(1) {
+        return format!("{start:#x}, no length");
+    }
+    format!("{start:#x} to {end:#x}")
 }
 
 fn kind_text(block: &Ivmd, entry: &UnityEntry) -> String {
@@ -321,12 +379,27 @@ fn plural(count: usize) -> &'static str {
 }
 
 fn advice(page: &mut Page, model: &Model, attempt: &Attempt, named: bool) {
+    let tied = attempt.requested.filter(|bdf| {
+        attempt.rejections.iter().all(|one| one.device.bdf != Some(*bdf)) && model.is_free(*bdf)
+    });
+    // Whoever is only tied to the device that blocks would be free of it in a group of its own.
+    let acs = if tied.is_some() { "" } else { " ACS override," };
     page.text(
         2,
-        "Will not help: iommu=pt or any other kernel option, ACS override, another bootloader, \
-         Resizable BAR or Above 4G decoding, other QEMU or libvirt settings. The kernel refuses \
-         before any of them matters.",
+        &format!(
+            "Will not help: iommu=pt,{acs} another bootloader, Resizable BAR or Above 4G decoding, \
+             other QEMU or libvirt settings. The kernel refuses before any of them matters."
+        ),
     );
+    if let Some(bdf) = tied {
+        page.text(
+            2,
+            &format!(
+                "May help: a slot where {bdf} gets a group without the device that blocks. \
+                 Firmware asks for no 1:1 map of {bdf} itself; only the group ties the two."
+            ),
+        );
+    }
     if let Some(text) = slot_advice(model, attempt) {
         page.text(2, &text);
     }
@@ -414,6 +487,18 @@ pub fn check(model: &Model, verdicts: &Verdicts) -> String {
         page.blank();
         cause_block(&mut page, model, cause, None);
     }
+    let unnamed: BTreeSet<(u32, u64, u64)> = shown
+        .iter()
+        .flat_map(|device| device.causes.iter().map(move |cause| (device.group, cause)))
+        .filter(|(_, cause)| cause.ivmd.is_none())
+        .map(|(group, cause)| (group, cause.start, cause.end))
+        .collect();
+    if !unnamed.is_empty() {
+        page.blank();
+    }
+    for (group, start, end) in unnamed {
+        page.line(&format!("  group {group}: direct region {}", range_text(start, end)));
+    }
     if !verdicts.findings.is_empty() {
         page.blank();
         for finding in &verdicts.findings {
@@ -423,7 +508,7 @@ pub fn check(model: &Model, verdicts: &Verdicts) -> String {
     page.0
 }
 
-fn device_line(device: &crate::model::DeviceVerdict) -> String {
+fn device_line(device: &DeviceVerdict) -> String {
     let verdict = match device.verdict {
         Verdict::Blocked => "blocked",
         Verdict::Clear => "clear",
@@ -479,7 +564,7 @@ impl Page {
         let options = Options::new(WIDTH)
             .initial_indent(&first)
             .subsequent_indent(&rest)
-            .break_words(false)
+            .break_words(true)
             .word_splitter(textwrap::WordSplitter::NoHyphenation);
         self.line(&textwrap::fill(text, options));
     }
@@ -491,7 +576,7 @@ impl Page {
         let options = Options::new(WIDTH)
             .initial_indent(&first)
             .subsequent_indent(&rest)
-            .break_words(false)
+            .break_words(true)
             .word_splitter(textwrap::WordSplitter::NoHyphenation);
         self.line(&textwrap::fill(text, options));
     }
