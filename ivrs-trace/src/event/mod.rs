@@ -464,12 +464,7 @@ fn args(event: &wire::Args) -> Body {
     let length = usize::try_from(left).unwrap_or(usize::MAX).min(event.data.len());
     let bytes = event.data.get(..length).unwrap_or_default().to_vec();
     let text: Vec<u8> = bytes.iter().map(|&b| if b == 0 { b' ' } else { b }).collect();
-    Body::Args {
-        offset: event.offset,
-        total: event.total,
-        text: printable_bytes(text.trim_ascii_end()),
-        bytes,
-    }
+    Body::Args { offset: event.offset, total: event.total, text: printable_bytes(&text), bytes }
 }
 
 impl Device {

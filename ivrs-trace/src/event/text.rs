@@ -98,7 +98,7 @@ impl fmt::Display for Body {
                 write!(f, "{}", ReturnOf(*phase))
             }
             Self::Args { offset, total, text, .. } => {
-                write!(f, "command line, {total} bytes, from {offset}: {text}")
+                write!(f, "command line, {total} bytes, from {offset}: {}", text.trim_end())
             }
             Self::ModuleLoad { name } => write!(f, "module {name} loaded"),
             Self::Unknown { code, length } => {
