@@ -155,8 +155,8 @@ struct Thread {
     /// The attempt whose claim the thread is in.
     claim: Option<usize>,
     matches: Vec<Match>,
-    /// `vfio_container_attach_group` has begun; inside, the attempt that it led to.
-    container: Option<Option<usize>>,
+    /// `vfio_container_attach_group` has begun.
+    container: Option<ContainerAttach>,
     /// The group whose attachment to a container's IOMMU has begun.
     type1: Option<u32>,
     /// The command line of the claim to come.
@@ -172,6 +172,12 @@ impl Thread {
             && self.type1.is_none()
             && self.args.bytes.is_empty()
     }
+}
+
+/// A `vfio_container_attach_group` that a thread is in.
+struct ContainerAttach {
+    /// The attempt that it led to.
+    attempt: Option<usize>,
 }
 
 struct Ioctl {
@@ -276,10 +282,10 @@ impl Tracker {
             }
             Body::SetDomain { .. } => self.domain_set(number, event),
             Body::ContainerAttach { phase: Phase::Enter } => {
-                self.thread(event).container = Some(None);
+                self.thread(event).container = Some(ContainerAttach { attempt: None });
             }
             Body::ContainerAttach { phase: Phase::Exit { ret } } => {
-                let attempt = self.thread(event).container.take().flatten();
+                let attempt = self.thread(event).container.take().and_then(|call| call.attempt);
                 self.note(attempt, "vfio_container_attach_group", *ret);
             }
             Body::Type1Attach { phase: Phase::Enter, group } => {
@@ -298,6 +304,12 @@ impl Tracker {
     /// Closes what is open: its end was not seen.
     pub(super) fn finish(&mut self) {
         self.threads.clear();
+    }
+
+    /// How many threads and holds are open.
+    #[cfg(test)]
+    pub(super) fn open(&self) -> (usize, usize) {
+        (self.threads.len(), self.holds.len())
     }
 
     fn thread(&mut self, event: &Event) -> &mut Thread {
@@ -328,7 +340,7 @@ impl Tracker {
         thread.claim = Some(index);
         let args = std::mem::take(&mut thread.args).arguments();
         if let Some(container) = &mut thread.container {
-            *container = Some(index);
+            container.attempt = Some(index);
         }
         // One ioctl leads to one claim: this one's return was lost.
         thread.ioctl.take_if(|ioctl| ioctl.attempt.is_some());
@@ -437,13 +449,15 @@ impl Tracker {
         if let Some(attempt) = ioctl.attempt.and_then(|index| self.attempts.get_mut(index)) {
             attempt.calls.push(Call { name: ioctl.request.to_string(), ret });
             // The call's own error is what the process got.
-            attempt.errno = error;
+            attempt.errno = error.or(attempt.errno);
             match (error, attempt.outcome) {
                 (Some(_), Outcome::Claimed | Outcome::Unknown) => {
                     attempt.outcome = Outcome::Failed;
                     attempt.reason = Some(Reason::Unknown);
                 }
-                (None, _) if ioctl.request == GroupRequest::GET_DEVICE_FD => {
+                (None, Outcome::Claimed | Outcome::Unknown)
+                    if ioctl.request == GroupRequest::GET_DEVICE_FD =>
+                {
                     attempt.outcome = Outcome::Attached;
                 }
                 // The return of the claim was lost; the call succeeds only if it does.
@@ -513,7 +527,7 @@ impl Tracker {
 const FROM_DEVICE_FD: &str = "VFIO_GROUP_GET_DEVICE_FD";
 
 /// The address in the argument of `VFIO_GROUP_GET_DEVICE_FD`, after which a token may stand
-/// (`vfio_pci_core_match`, drivers/vfio/pci/vfio_pci_core.c).
+/// (`vfio_pci_core_match`, `drivers/vfio/pci/vfio_pci_core.c`).
 fn device_address(name: &str) -> Option<Bdf> {
     name.split(' ').next()?.parse().ok()
 }
@@ -640,15 +654,15 @@ mod tests {
         let line = |pieces: &[(u32, &str)]| {
             let mut line = CommandLine::default();
             for (offset, text) in pieces {
-                line.add(*offset, 18, text.as_bytes());
+                line.add(*offset, 18, text.replace('|', "\0").as_bytes());
             }
             line.arguments()
         };
-        assert_eq!(line(&[(0, "qemu\0-h"), (7, "ost\000:07.0\0")]), ["qemu", "-host", "00:07.0"]);
-        assert_eq!(line(&[(0, "qemu\0-host\000:07.0")]), ["qemu", "-host", "00:07.0"]);
-        assert_eq!(line(&[(0, "qemu\0-host\000:0")]), ["qemu", "-host"], "the end is missing");
-        assert_eq!(line(&[(0, "qemu\0-h"), (12, "0:07.0\0")]), ["qemu"], "the middle is missing");
-        assert_eq!(line(&[(7, "ost\000:07.0\0")]), [""; 0], "the start is missing");
-        assert_eq!(line(&[(0, "old\0"), (0, "qemu\0-host\000:07.0")]).len(), 3, "a new line");
+        assert_eq!(line(&[(0, "qemu|-h"), (7, "ost|00:07.0|")]), ["qemu", "-host", "00:07.0"]);
+        assert_eq!(line(&[(0, "qemu|-host|00:07.0")]), ["qemu", "-host", "00:07.0"]);
+        assert_eq!(line(&[(0, "qemu|-host|00:0")]), ["qemu", "-host"], "the end is missing");
+        assert_eq!(line(&[(0, "qemu|-h"), (12, "0:07.0|")]), ["qemu"], "the middle is missing");
+        assert_eq!(line(&[(7, "ost|00:07.0|")]), [""; 0], "the start is missing");
+        assert_eq!(line(&[(0, "old|"), (0, "qemu|-host|00:07.0")]).len(), 3, "a new line");
     }
 }

@@ -10,6 +10,8 @@ mod listing;
 mod verdict;
 
 #[cfg(test)]
+pub(crate) mod fixture;
+#[cfg(test)]
 mod tests;
 
 use serde::{Deserialize, Serialize};
