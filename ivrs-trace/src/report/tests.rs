@@ -1,1 +1,308 @@
+//! The texts as a user reads them, and the documents as a program does.
 
+use serde_json::Value;
+
+use super::{Lost, attempts, check, hex_bytes, json, size};
+use crate::{
+    event::{Body, Event, GroupRequest, Phase},
+    host::{Reading, Snapshot},
+    model::{
+        Model, RequireDirect,
+        fixture::{AM5, GROUPS, Owned, QEMU, SINGLE, Thread, device, host, model, model_of, table},
+    },
+};
+
+const NO_LOSS: Lost = Lost { ring: 0, read: 0, queue: 0 };
+const LIBVIRT: &str = "qemu-system-x86_64|-name|guest=win11,debug-threads=on|-device|\
+                       {\"driver\":\"vfio-pci\",\"host\":\"0000:01:00.0\"}";
+
+fn am5() -> Snapshot {
+    let groups = "10: 00:01.0*; 14: 01:00.0; 15: 01:00.1; 20: 05:00.0; 31: 12:00.0";
+    host(groups, &table(&AM5).ivinfo(0x0020_3042))
+}
+
+fn single() -> Snapshot {
+    host(GROUPS, &table(&[SINGLE]))
+}
+
+fn explain(host: &Snapshot, events: &[Event]) -> String {
+    attempts(&model(host, events), NO_LOSS)
+}
+
+fn checked(host: &Snapshot, flag: RequireDirect, events: &[Event]) -> String {
+    let model = model_of(host, flag, events);
+    check(&model, &model.verdicts())
+}
+
+/// One block that covers 00:03.0, and its refusal.
+fn one_block(ivmd: &str) -> String {
+    let host = host("1: 00:03.0", &table(&[ivmd]));
+    explain(&host, &QEMU.rejection(&host, "vfio-attach|00:03.0", 1, &[], "00:03.0"))
+}
+
+#[test]
+fn attempts_in_words() {
+    let (am5, single) = (am5(), single());
+    let by_other = QEMU.rejection(&single, "vfio-attach|00:07.0", 5, &["00:07.0"], "00:07.1");
+    let claimed = QEMU.attempt("vfio-attach|00:03.0", 1, 0, Owned::default());
+    let not_viable = Owned { count: 1, ..Owned::default() };
+    let other_table: Vec<Event> = QEMU.rejection(&am5, "vfio-attach|00:03.0", 1, &[], "00:03.0");
+    let unexplained = QEMU.attempt("vfio-attach|00:07.0", 5, -22, Owned::default());
+    for (name, text) in [
+        ("exclusion", explain(&am5, &QEMU.rejection(&am5, LIBVIRT, 14, &[], "01:00.0"))),
+        ("another_device", explain(&single, &by_other)),
+        ("no_block", explain(&single, &other_table)),
+        (
+            "unaligned",
+            one_block("type=0x22,flags=0x07,devid=0,aux=0x0fff,start=0x7ffe0800,length=0x800"),
+        ),
+        (
+            "no_length",
+            one_block("type=0x22,flags=0x07,devid=0,aux=0x0fff,start=0x7ffe0000,length=0"),
+        ),
+        ("all", one_block("type=0x20,flags=0x07,devid=0,aux=0,start=0x7ffe0000,length=0x20000")),
+        ("not_viable", explain(&single, &QEMU.attempt("a|00:03.0", 1, -1, not_viable))),
+        ("unexplained", explain(&single, &unexplained)),
+        ("type1", explain(&single, &[claimed.clone(), QEMU.type1(1, -1).to_vec()].concat())),
+        ("attached", explain(&single, &[claimed, QEMU.type1(1, 0).to_vec()].concat())),
+        ("no_end", explain(&single, &by_other[..7])),
+        ("nothing", explain(&single, &[])),
+        ("lost", attempts(&model(&single, &unexplained), Lost { ring: 3, read: 1, queue: 0 })),
+    ] {
+        insta::assert_snapshot!(format!("attempts_{name}"), text);
+    }
+}
+
+#[test]
+fn hosts_in_words() {
+    let (am5, single) = (am5(), single());
+    let present = RequireDirect::Present;
+    let mut not_root = am5.clone();
+    not_root.ivrs =
+        Reading::Unreadable("/sys/firmware/acpi/tables/IVRS: Permission denied".to_owned());
+    let mut intel = host("1: 00:03.0", &table(&[]));
+    intel.ivrs = Reading::Absent;
+    intel.iommus = Reading::Read(vec!["dmar0".to_owned(), "dmar1".to_owned()]);
+    let mut old = single.clone();
+    old.kernel_release = Reading::Read("6.1.0-56-amd64".to_owned());
+    for (name, text) in [
+        ("am5", checked(&am5, present, &QEMU.listings(&am5, true))),
+        ("single", checked(&single, present, &QEMU.listings(&single, true))),
+        ("not_root", checked(&not_root, present, &[])),
+        ("old_kernel", checked(&old, RequireDirect::Missing, &QEMU.listings(&old, false))),
+        ("no_btf", checked(&single, RequireDirect::Unknown, &[])),
+        ("no_groups", checked(&host("", &table(&[])), present, &[])),
+        ("not_amd", checked(&intel, present, &[])),
+    ] {
+        insta::assert_snapshot!(format!("check_{name}"), text);
+    }
+}
+
+fn parsed(document: &impl serde::Serialize) -> Value {
+    serde_json::from_str(&serde_json::to_string(document).unwrap()).unwrap()
+}
+
+/// Asserts that a value has fields of these names and types, and no others.
+fn assert_fields(value: &Value, fields: &[(&str, &str)]) {
+    let object = value.as_object().unwrap_or_else(|| panic!("no object: {value}"));
+    let kind = |value: &Value| match value {
+        Value::Null => "null",
+        Value::Bool(_) => "bool",
+        Value::Number(_) => "number",
+        Value::String(text) if text.starts_with("0x") => "hex",
+        Value::String(_) => "string",
+        Value::Array(_) => "array",
+        Value::Object(_) => "object",
+    };
+    let found: Vec<(&str, &str)> =
+        object.iter().map(|(name, value)| (name.as_str(), kind(value))).collect();
+    let mut expected = fields.to_vec();
+    expected.sort_unstable();
+    let mut found_sorted = found;
+    found_sorted.sort_unstable();
+    assert_eq!(found_sorted, expected);
+}
+
+const CAUSE: [(&str, &str); 6] = [
+    ("kind", "string"),
+    ("ivmd", "number"),
+    ("offset", "hex"),
+    ("start", "hex"),
+    ("end", "hex"),
+    ("evidence", "array"),
+];
+
+#[test]
+fn the_document_of_check() {
+    let host = single();
+    let model = model(&host, &QEMU.listings(&host, true));
+    let document = parsed(&json::check(&model, model.verdicts()));
+    assert_fields(
+        &document,
+        &[
+            ("schema", "string"),
+            ("kernel", "object"),
+            ("devices", "array"),
+            ("entries", "array"),
+            ("findings", "array"),
+        ],
+    );
+    assert_eq!(document["schema"], "ivrs-trace/check/1");
+    assert_fields(&document["kernel"], &[("release", "string"), ("require_direct", "bool")]);
+    let tied = &document["devices"][1];
+    assert_fields(
+        tied,
+        &[
+            ("bdf", "string"),
+            ("segment", "hex"),
+            ("devid", "hex"),
+            ("group", "number"),
+            ("driver", "string"),
+            ("iommu", "string"),
+            ("verdict", "string"),
+            ("causes", "array"),
+            ("blocked_by", "string"),
+        ],
+    );
+    assert_eq!(tied["bdf"], "0000:00:07.0");
+    assert_eq!(tied["devid"], "0x0038");
+    assert_eq!(tied["verdict"], "blocked");
+    assert_eq!(tied["blocked_by"], "0000:00:07.1");
+    assert_fields(&tied["causes"][0], &CAUSE);
+    assert_eq!(tied["causes"][0]["end"], "0x7a2d9fff", "inclusive");
+    let entry = &document["entries"][0];
+    assert_fields(entry, &[("ivmd", "number"), ("devices", "array"), ("groups", "array")]);
+    assert_eq!(entry["devices"][0], "0000:00:07.1");
+
+    let unknown = model_of(&host, RequireDirect::Unknown, &[]);
+    let document = parsed(&json::check(&unknown, unknown.verdicts()));
+    assert_eq!(document["kernel"]["require_direct"], Value::Null);
+    assert!(document["devices"][1]["missing"].is_string());
+    assert_fields(
+        &document["findings"][0],
+        &[("code", "string"), ("severity", "string"), ("message", "string")],
+    );
+}
+
+#[test]
+fn the_document_of_run() {
+    let host = single();
+    let events = QEMU.rejection(&host, LIBVIRT, 5, &["00:07.0"], "00:07.1");
+    let document = parsed(&json::run(&model(&host, &events), NO_LOSS, 1));
+    assert_fields(
+        &document,
+        &[
+            ("schema", "string"),
+            ("attempts", "array"),
+            ("lost", "object"),
+            ("exit_status", "number"),
+        ],
+    );
+    assert_fields(
+        &document["lost"],
+        &[("ring", "number"), ("read", "number"), ("queue", "number")],
+    );
+    let attempt = &document["attempts"][0];
+    assert_fields(
+        attempt,
+        &[
+            ("process", "object"),
+            ("time_ns", "number"),
+            ("via", "string"),
+            ("call", "string"),
+            ("requested", "null"),
+            ("requested_from", "null"),
+            ("group", "number"),
+            ("errno", "string"),
+            ("outcome", "string"),
+            ("rejections", "array"),
+            ("reason", "string"),
+            ("calls", "array"),
+        ],
+    );
+    assert_eq!(attempt["via"], "vfio-group");
+    assert_eq!(attempt["outcome"], "rejected");
+    assert_eq!(attempt["reason"], "firmware_direct_map");
+    assert_eq!(attempt["errno"], "EINVAL");
+    assert_eq!(attempt["process"]["vm"], "win11");
+    let rejection = &attempt["rejections"][0];
+    assert_fields(rejection, &[("bdf", "string"), ("driver", "string"), ("causes", "array")]);
+    assert_fields(&rejection["causes"][0], &CAUSE);
+
+    let none = parsed(&json::run(&model(&host, &[]), NO_LOSS, 137));
+    assert_eq!((&none["attempts"], &none["exit_status"]), (&Value::Array(vec![]), &137.into()));
+}
+
+/// Names as a process or a device could choose them, after they were decoded.
+fn hostile() -> (Snapshot, Vec<Event>) {
+    let text = crate::escape::printable("\u{1b}]0;x\u{7}\n\u{202e}".repeat(4).as_str());
+    let mut host = single();
+    let Reading::Read(functions) = &mut host.functions else { panic!("no functions") };
+    for function in functions {
+        // What the snapshot holds is as it was read.
+        function.driver = Reading::Read("\u{1b}[2J\nclear".to_owned());
+        function.iommu = Reading::Read("ivhd\u{1b}[2J".to_owned());
+    }
+    host.kernel_release = Reading::Read("6.12\u{1b}[31m\n".to_owned());
+    host.iommus = Reading::Read(vec!["\u{1b}]dmar0\n".to_owned()]);
+    let line = format!("qemu|-name|guest=\u{1b}[2J\r{}", "w".repeat(300));
+    let mut events = QEMU.rejection(&host, &line, 5, &["00:07.0"], "00:07.1");
+    for event in &mut events {
+        event.comm.clone_from(&text);
+        if let Body::SetDomain { driver, .. } = &mut event.body {
+            driver.clone_from(&text);
+        }
+    }
+    (host, events)
+}
+
+#[test]
+fn no_name_reaches_beyond_its_place_on_the_page() {
+    let (host, events) = hostile();
+    let model = model(&host, &events);
+    let page = attempts(&model, Lost { ring: u64::MAX, read: u64::MAX, queue: u64::MAX });
+    let verdicts = check(&model, &model.verdicts());
+    assert!(page.contains("Virtual machine"), "{page}");
+    for text in [&page, &verdicts] {
+        let bad = |c: char| c != '\n' && (c.is_control() || c == '\u{202e}');
+        assert!(!text.contains(bad), "{text:?}");
+        for line in text.lines().filter(|line| !line.starts_with("  0000:")) {
+            assert!(line.chars().count() <= 80, "{line}");
+        }
+    }
+    let document = serde_json::to_string(&json::check(&model, model.verdicts())).unwrap();
+    assert!(!document.contains(['\u{1b}', '\u{202e}']), "{document}");
+}
+
+#[test]
+fn two_attempts_are_two_paragraphs() {
+    let host = single();
+    let other = Thread { pid: 7, tid: 7, comm: "dpdk" };
+    let model: Model = model(
+        &host,
+        &[
+            vec![QEMU.ioctl(GroupRequest::SET_CONTAINER), QEMU.ioctl_exit(-22)],
+            vec![other.device_claim(Phase::Enter, device("00:03.0", 1))],
+            vec![other.device_claim(Phase::Exit { ret: 0 }, device("00:03.0", 1))],
+        ]
+        .concat(),
+    );
+    insta::assert_snapshot!(attempts(&model, NO_LOSS));
+}
+
+#[test]
+fn sizes_and_bytes() {
+    for (bytes, text) in [
+        (0, "0 bytes"),
+        (1, "1 byte"),
+        (0x800, "2 KiB"),
+        (0x801, "2049 bytes"),
+        (0x2_0000, "128 KiB"),
+        (1 << 40, "1 TiB"),
+        (u64::MAX, "18446744073709551615 bytes"),
+    ] {
+        assert_eq!(size(bytes), text);
+    }
+    assert_eq!(hex_bytes(&[0x21, 0, 0xff]), "21 00 ff");
+    assert_eq!(hex_bytes(&[]), "");
+}

@@ -98,8 +98,8 @@ pub fn attempts(model: &Model, lost: Lost) -> String {
         page.text(
             0,
             &format!(
-                "Events are missing: {} found the ring buffer full, {} reads of kernel memory \
-                 failed, {} could not be decoded. What is said above may lack something.",
+                "Events are missing (ring buffer full: {}, kernel memory not read: {}, not \
+                 decoded: {}): what is said above may lack something.",
                 lost.ring, lost.read, lost.queue
             ),
         );
@@ -114,7 +114,8 @@ fn taken(page: &mut Page, attempt: &Attempt) {
 }
 
 fn failed(page: &mut Page, model: &Model, attempt: &Attempt) {
-    let group = attempt.group.map_or_else(|| "the group".to_owned(), |id| format!("group {id}"));
+    let group =
+        attempt.group.map_or_else(|| "The group".to_owned(), |id| format!("IOMMU group {id}"));
     let why = match attempt.reason {
         Some(Reason::GroupNotViable) => format!(
             "{group} is not viable: at least one of its functions is bound to a host driver. Bind \
@@ -244,12 +245,12 @@ fn exclusion_text(causes: &[Cause]) -> Option<String> {
     let count = causes.iter().filter(|cause| cause.kind == CauseKind::ExclusionRange).count();
     let (subject, verb) = match count {
         0 => return None,
-        1 => ("One entry below is", "it"),
-        _ => ("Entries below are", "each of them"),
+        1 => ("One entry below is not a unity map but an exclusion range", "it"),
+        _ => ("Entries below are not unity maps but exclusion ranges", "each of them"),
     };
     Some(format!(
-        "{subject} no unity map but an exclusion range: memory where the IOMMU is to let DMA pass. \
-         Linux does not use those; it turns {verb} into a read/write direct map."
+        "{subject}: memory where the IOMMU is to let DMA pass. Linux does not use those; it turns \
+         {verb} into a read/write direct map."
     ))
 }
 
@@ -353,25 +354,20 @@ fn kernel_text(cause: &Cause, block: &Ivmd, entry: &UnityEntry) -> String {
 }
 
 fn coverage_text(coverage: &Coverage, device: Option<Bdf>) -> String {
-    let here = device.is_some_and(|bdf| coverage.devices.contains(&bdf));
+    let here = device.filter(|bdf| coverage.devices.contains(bdf));
     let count = coverage.devices.len();
-    if here {
-        let others = count.saturating_sub(1);
-        format!(
-            "this device and {others} other{} of the {} behind this host's AMD IOMMU, in {} group{}",
-            plural(others),
-            coverage.of_devices,
-            coverage.groups.len(),
-            plural(coverage.groups.len()),
-        )
-    } else {
-        format!(
-            "{count} of the {} devices behind this host's AMD IOMMU, in {} group{}",
-            coverage.of_devices,
-            coverage.groups.len(),
-            plural(coverage.groups.len()),
-        )
-    }
+    let subject = match (here, count) {
+        (Some(bdf), 1) => format!("{bdf} alone"),
+        (Some(bdf), _) => format!("{bdf} and {} more", count - 1),
+        (None, _) => count.to_string(),
+    };
+    format!(
+        "{subject} of the {} device{} behind this host's AMD IOMMU, in {} group{}",
+        coverage.of_devices,
+        plural(coverage.of_devices),
+        coverage.groups.len(),
+        plural(coverage.groups.len()),
+    )
 }
 
 fn plural(count: usize) -> &'static str {
@@ -387,16 +383,18 @@ fn advice(page: &mut Page, model: &Model, attempt: &Attempt, named: bool) {
     page.text(
         2,
         &format!(
-            "Will not help: iommu=pt,{acs} another bootloader, Resizable BAR or Above 4G decoding, \
-             other QEMU or libvirt settings. The kernel refuses before any of them matters."
+            "Will not help: iommu=pt or other iommu= and amd_iommu= options,{acs} another \
+             bootloader, Resizable BAR or Above 4G decoding, other QEMU or libvirt settings. The \
+             kernel refuses before any of them matters."
         ),
     );
     if let Some(bdf) = tied {
         page.text(
             2,
             &format!(
-                "May help: a slot where {bdf} gets a group without the device that blocks. \
-                 Firmware asks for no 1:1 map of {bdf} itself; only the group ties the two."
+                "May help: whatever gives {bdf} a group without the device that blocks, such as \
+                 another slot (functions of one card may stay together). Firmware asks for no 1:1 \
+                 map of {bdf} itself; only the group ties the two."
             ),
         );
     }
@@ -477,6 +475,14 @@ pub fn check(model: &Model, verdicts: &Verdicts) -> String {
         for device in shown {
             page.line(&device_line(device));
         }
+        let missing: BTreeSet<&str> =
+            shown.iter().filter_map(|device| device.missing.as_deref()).collect();
+        if !missing.is_empty() {
+            page.blank();
+        }
+        for what in missing {
+            page.text(2, &format!("Not known: {what}"));
+        }
     }
     let blocks: BTreeMap<usize, &Cause> = shown
         .iter()
@@ -517,19 +523,19 @@ fn device_line(device: &DeviceVerdict) -> String {
     let driver = device.driver.as_deref().unwrap_or("-");
     let named: Vec<String> =
         device.causes.iter().filter_map(|cause| cause.ivmd).map(|ivmd| ivmd.to_string()).collect();
+    // A kernel that does not refuse hands it out all the same.
+    let despite = if device.verdict == Verdict::Clear { " despite" } else { "" };
     let cause = match (named.is_empty(), device.causes.is_empty()) {
-        (false, _) => format!(" IVMD {}", named.join(", ")),
-        (true, false) => " direct regions".to_owned(),
+        (false, _) => format!("{despite} IVMD {}", named.join(", ")),
+        (true, false) => format!("{despite} direct regions"),
         (true, true) => String::new(),
     };
     let other = device.blocked_by.as_ref().map(|name| format!(", through {name}"));
-    let missing = device.missing.as_ref().map(|what| format!(" not known: {what}"));
     let line = format!(
-        "  {}  group {:<4} {driver:<14} {verdict:<8}{cause}{}{}",
+        "  {}  group {:<4} {driver:<14} {verdict:<8}{cause}{}",
         device.bdf,
         device.group,
         other.unwrap_or_default(),
-        missing.unwrap_or_default(),
     );
     line.trim_end().to_owned()
 }
