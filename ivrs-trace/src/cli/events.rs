@@ -37,9 +37,7 @@ async fn stream(json: bool) -> anyhow::Result<ExitCode> {
     let mut terminated = signal(SignalKind::terminate())?;
     let mut lines = Vec::new();
     let mut live = Live::start(|number, event| write_event(&mut lines, json, number, event))?;
-    for line in live.degradations() {
-        output::complain(&line);
-    }
+    live.warn();
     loop {
         flush(&mut lines)?;
         tokio::select! {

@@ -4,6 +4,7 @@ use std::{path::Path, time::Duration};
 
 use anyhow::Context as _;
 
+use super::output;
 use crate::{
     event::{Body, Event},
     host::Snapshot,
@@ -90,6 +91,17 @@ impl Live {
             lost.read += counts.read_failed + counts.truncated;
         }
         Ok(lost)
+    }
+
+    /// Says on standard error what the answers of this host will lack: probes that are missing, and
+    /// what the host itself does not have.
+    pub(super) fn warn(&self) {
+        for line in self.degradations() {
+            output::complain(&line);
+        }
+        for finding in self.model.host_findings() {
+            output::complain(&finding.message);
+        }
     }
 
     /// A line for every probe that is missing, without those of modules that are not loaded.

@@ -44,9 +44,7 @@ pub(super) fn command(args: &Args) -> anyhow::Result<ExitCode> {
 
 async fn trace(args: &Args) -> anyhow::Result<ExitCode> {
     let mut live = Live::start(|_, _| {})?;
-    for line in live.degradations() {
-        output::complain(&line);
-    }
+    live.warn();
     let mut signals = Signals {
         interrupt: signal(SignalKind::interrupt())?,
         terminate: signal(SignalKind::terminate())?,

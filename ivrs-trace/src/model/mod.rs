@@ -128,6 +128,12 @@ impl Model {
         self.attempts.finish();
     }
 
+    /// What there is to say of the host as a whole, before any device is judged.
+    #[must_use]
+    pub fn host_findings(&self) -> Vec<Finding> {
+        verdict::host_findings(self)
+    }
+
     /// The host as it was read.
     #[must_use]
     pub fn host(&self) -> &Snapshot {

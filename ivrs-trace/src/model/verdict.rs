@@ -360,7 +360,7 @@ fn push_once(findings: &mut Vec<Finding>, finding: Finding) {
 }
 
 /// What there is to say of the host as a whole.
-fn host_findings(model: &Model) -> Vec<Finding> {
+pub(super) fn host_findings(model: &Model) -> Vec<Finding> {
     let mut findings = Vec::new();
     let mut push = |code, severity, message| findings.push(Finding { code, severity, message });
     let host = model.host();

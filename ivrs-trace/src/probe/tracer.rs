@@ -35,18 +35,18 @@ const MODULE_TRIES: u32 = 40;
 pub enum TraceError {
     /// The process lacks the privilege.
     #[error(
-        "tracing needs root, or CAP_BPF and CAP_PERFMON: this process has not {missing}; run it with sudo"
+        "tracing needs root, or CAP_BPF and CAP_PERFMON: this process lacks {missing}; run it with sudo"
     )]
     Privilege {
         /// The capabilities that are missing.
         missing: String,
     },
-    /// The kernel describes its types nowhere.
+    /// The kernel describes its types nowhere; why its BTF cannot be used.
     #[error(
         "{KERNEL_BTF} cannot be used: {0}; tracing needs a kernel built with CONFIG_DEBUG_INFO_BTF, \
          whose struct layouts are read there"
     )]
-    Btf(#[from] BtfError),
+    Btf(String),
     /// The object cannot be loaded.
     #[error("the kernel does not take the BPF object: {reason}{hint}")]
     Load {
@@ -110,7 +110,8 @@ impl Tracer {
         if let Some(missing) = privilege::missing_for_tracing() {
             return Err(TraceError::Privilege { missing });
         }
-        let btf = Btf::read(Path::new(KERNEL_BTF))?;
+        let btf = Btf::read(Path::new(KERNEL_BTF))
+            .map_err(|error: BtfError| TraceError::Btf(error.to_string()))?;
         let mut ebpf = load(&btf)?;
         let types = aya::Btf::from_sys_fs().map_err(|error| load_error(&error))?;
         let probes: Vec<ProbeStatus> = PROBES

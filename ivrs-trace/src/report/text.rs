@@ -555,8 +555,11 @@ fn finding_text(finding: &Finding) -> String {
 struct Page(String);
 
 impl Page {
+    /// An empty line between two paragraphs.
     fn blank(&mut self) {
-        self.0.push('\n');
+        if !self.0.is_empty() {
+            self.0.push('\n');
+        }
     }
 
     fn line(&mut self, text: &str) {

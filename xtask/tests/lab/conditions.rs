@@ -129,6 +129,7 @@ fn each_missing_thing_is_one_clear_line_and_what_can_be_said_is_said() {
     let run = transcript.tried("no IVRS run");
     let told = run.json();
     assert_eq!(run.status, 1);
+    assert!(run.only_line().contains("IVRS"), "{}", run.stderr);
     let [attempt] = items(&told["attempts"]) else { panic!("not one attempt: {told}") };
     assert_eq!(attempt["outcome"], "rejected");
     let [rejection] = items(&attempt["rejections"]) else { panic!("not one rejection: {told}") };
@@ -145,9 +146,9 @@ fn each_missing_thing_is_one_clear_line_and_what_can_be_said_is_said() {
 #[ignore = "boots virtual machines; run by cargo xtask test"]
 fn a_host_without_an_amd_iommu_is_told_in_one_line() {
     // The refusal is not AMD's alone, so an Intel host is traced and judged all the same.
-    for (iommu, finding, check_status, run_status, outcome) in [
-        (Iommu::None, "no-iommu-groups", 3, 2, json!([])),
-        (Iommu::Intel, "not-amd", 0, 0, json!(["attached"])),
+    for (iommu, finding, line, check_status, run_status, outcome) in [
+        (Iommu::None, "no-iommu-groups", "no IOMMU groups", 3, 2, json!([])),
+        (Iommu::Intel, "not-amd", "is not AMD's", 0, 0, json!(["attached"])),
     ] {
         let transcript = Transcript::of(Guest { iommu, ..Guest::default() }, ANOTHER_IOMMU);
         let check = transcript.tried("check");
@@ -160,6 +161,7 @@ fn a_host_without_an_amd_iommu_is_told_in_one_line() {
         let run = transcript.tried("run");
         let told = run.json();
         assert_eq!(run.status, run_status, "{iommu:?}: {}", run.stderr);
+        assert!(run.only_line().contains(line), "{iommu:?}: {}", run.stderr);
         let attempts = items(&told["attempts"]).iter().map(|attempt| &attempt["outcome"]);
         assert_eq!(json!(attempts.collect::<Vec<_>>()), outcome, "{iommu:?}: {told}");
     }
