@@ -569,23 +569,21 @@ impl Page {
 
     /// A paragraph; lines after the first are set in by two more columns.
     fn text(&mut self, indent: usize, text: &str) {
-        let (first, rest) = (" ".repeat(indent), " ".repeat(indent + 2));
-        let options = Options::new(WIDTH)
-            .initial_indent(&first)
-            .subsequent_indent(&rest)
-            .break_words(true)
-            .word_splitter(textwrap::WordSplitter::NoHyphenation);
-        self.line(&textwrap::fill(text, options));
+        self.filled(&" ".repeat(indent), &" ".repeat(indent + 2), text);
     }
 
     /// A row of a table of two columns.
     fn row(&mut self, name: &str, text: &str) {
         let first = format!("    {name:<8}");
-        let rest = " ".repeat(first.len());
+        self.filled(&first, &" ".repeat(first.len()), text);
+    }
+
+    /// Text broken into lines, of which the first begins in another way than the rest.
+    fn filled(&mut self, first: &str, rest: &str, text: &str) {
         let options = Options::new(WIDTH)
-            .initial_indent(&first)
-            .subsequent_indent(&rest)
-            .break_words(true)
+            .initial_indent(first)
+            .subsequent_indent(rest)
+            .break_words(false)
             .word_splitter(textwrap::WordSplitter::NoHyphenation);
         self.line(&textwrap::fill(text, options));
     }
