@@ -2,9 +2,12 @@
 //! and keys but keeps its lists, downloads and locks in the cache folder, so it works for an
 //! ordinary user and never changes the system.
 //!
+//! It can also read another suite of the same archive ([`Apt::suite`]), in folders of its own.
+//!
 //! Packages are unpacked, not installed: their maintainer scripts do not run.
 
 use std::collections::BTreeSet;
+use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -25,7 +28,15 @@ const LISTS_JUST_MADE: Duration = Duration::from_mins(10);
 pub struct Apt<'a> {
     lock: &'a Locked<'a>,
     folder: PathBuf,
+    /// The suite that it reads instead of the system's.
+    suite: Option<String>,
 }
+
+/// Where Debian's package of its keys puts them all in one file, by release.
+const DEBIAN_KEYRINGS: [&str; 2] = [
+    "/usr/share/keyrings/debian-archive-keyring.pgp",
+    "/usr/share/keyrings/debian-archive-keyring.gpg",
+];
 
 /// Whether this machine has the programs that the private apt is made of.
 #[must_use]
@@ -42,17 +53,37 @@ impl<'a> Apt<'a> {
     ///
     /// When this machine has no apt, or the cache folder cannot be written.
     pub fn open(lock: &'a Locked<'a>) -> Result<Self> {
+        Self::make(lock, "apt", None)
+    }
+
+    /// As [`Apt::open`], but reads only `suite`, from the archive that the system's own release
+    /// comes from, and takes it only if signed with a key that the system trusts.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Apt::open`], and when no source of the system is known to be such an archive.
+    /// Whether the archive has the suite shows when its lists are first needed.
+    pub fn suite(lock: &'a Locked<'a>, suite: &str) -> Result<Self> {
+        let archive = Self::open(lock)?.archive()?;
+        let keyring = DEBIAN_KEYRINGS.iter().find(|path| Path::new(path).is_file());
+        // Without the file, apt looks in the system's folder of trusted keys.
+        let signed = keyring.map(|path| format!("[signed-by={path}] ")).unwrap_or_default();
+        let source = format!("deb {signed}{archive} {suite} main\n");
+        Self::make(lock, &format!("apt-{suite}"), Some((suite, &source)))
+    }
+
+    fn make(lock: &'a Locked<'a>, name: &str, only: Option<(&str, &str)>) -> Result<Self> {
         if !usable() {
             bail!("apt-get, apt-cache and dpkg are needed (Debian or a system made from it)");
         }
-        let folder = lock.cache().root().join("apt");
+        let folder = lock.cache().root().join(name);
         for sub in ["state/lists/partial", "cache/archives/partial", "log"] {
             fs::create_dir_all(folder.join(sub))
                 .with_context(|| format!("cannot make {}", folder.join(sub).display()))?;
         }
         fs::write(folder.join("status"), "")?;
         // The system's hooks act on the system's folders; they are not for this apt.
-        let configuration = format!(
+        let mut configuration = format!(
             "#clear APT::Update::Pre-Invoke;\n\
              #clear APT::Update::Post-Invoke;\n\
              #clear APT::Update::Post-Invoke-Success;\n\
@@ -71,9 +102,32 @@ impl<'a> Apt<'a> {
              Acquire::https::Timeout \"30\";\n",
             folder.display()
         );
+        if let Some((_, source)) = only {
+            let list = folder.join("sources.list");
+            fs::write(&list, source).with_context(|| format!("cannot write {}", list.display()))?;
+            let _ = write!(
+                configuration,
+                "Dir::Etc::sourcelist \"{}\";\nDir::Etc::sourceparts \"/dev/null\";\n",
+                list.display()
+            );
+        }
         fs::write(folder.join("apt.conf"), configuration)
             .with_context(|| format!("cannot write {}/apt.conf", folder.display()))?;
-        Ok(Self { lock, folder })
+        Ok(Self { lock, folder, suite: only.map(|(suite, _)| suite.to_owned()) })
+    }
+
+    /// The address of the archive that the system's release comes from.
+    fn archive(&self) -> Result<String> {
+        let format = "$(RELEASE) $(REPO_URI)";
+        let sources = run::output(self.command("apt-get").args([
+            "indextargets",
+            "--format",
+            format,
+            "Created-By: Packages",
+        ]))?;
+        let system = fs::read_to_string("/etc/os-release").unwrap_or_default();
+        system_archive(&sources, &system)
+            .context("no package source of this system is one of its own release")
     }
 
     /// The newest version of `package` that the archive has; `None` when it has none.
@@ -197,8 +251,11 @@ impl<'a> Apt<'a> {
             let reason = text.split("E: ").nth(1).and_then(|text| text.lines().next());
             let reason = reason.unwrap_or(&text);
             // One of several sources may have failed: what the lists know decides, further on.
-            if self.candidate_in_lists("dpkg")?.is_none() {
-                bail!("the package archive cannot be reached: {reason}");
+            if run::output(self.command("apt-cache").arg("pkgnames"))?.is_empty() {
+                match &self.suite {
+                    Some(suite) => bail!("the package archive gives no lists of {suite}: {reason}"),
+                    None => bail!("the package archive cannot be reached: {reason}"),
+                }
             }
             eprintln!("    warning: using package lists that are not all new: {reason}");
         }
@@ -235,6 +292,19 @@ pub fn newer(left: &str, right: &str) -> Result<bool> {
     Ok(status.success())
 }
 
+/// Of `sources` (lines of a release and an address) the address of the one that the system's
+/// release comes from; `os_release` is the text of the file of that name.
+fn system_archive(sources: &str, os_release: &str) -> Option<String> {
+    let codename = os_release.lines().find_map(|line| line.strip_prefix("VERSION_CODENAME="));
+    // Sources may name the release by its state; Debian's development has no other name.
+    let names = [codename.unwrap_or_default(), "stable", "testing", "unstable", "sid"];
+    names.iter().find_map(|name| {
+        let mut sources = sources.lines().filter_map(|line| line.split_once(' '));
+        let (_, address) = sources.find(|(release, _)| release == name)?;
+        Some(address.to_owned())
+    })
+}
+
 /// The names of the packages that the system has installed.
 fn installed() -> Result<BTreeSet<String>> {
     let text = run::output(Command::new("dpkg-query").args([
@@ -243,4 +313,20 @@ fn installed() -> Result<BTreeSet<String>> {
         "${db:Status-Status} ${Package}\n",
     ]))?;
     Ok(text.lines().filter_map(|line| line.strip_prefix("installed ")).map(str::to_owned).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::system_archive;
+
+    #[test]
+    fn the_archive_of_the_systems_release_is_found_among_others() {
+        let sources = "nodistro other:/node/\nbookworm-security main:/security/\n\
+                       bookworm main:/debian/\nbookworm mirror:/debian/\n";
+        let of = |os| system_archive(sources, os);
+        assert_eq!(of("ID=x\nVERSION_CODENAME=bookworm\n").as_deref(), Some("main:/debian/"));
+        assert_eq!(of("VERSION_CODENAME=trixie\n"), None);
+        let sid = system_archive("sid main:/debian/\n", "ID=debian\nVERSION_CODENAME=forky\n");
+        assert_eq!(sid.as_deref(), Some("main:/debian/"));
+    }
 }

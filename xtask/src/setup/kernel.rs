@@ -11,8 +11,62 @@ use super::apt::{self, Apt};
 use super::cache::{Cache, Locked};
 use crate::run;
 
+/// A kernel that the lab can boot.
+#[derive(Debug)]
+struct Source {
+    name: &'static str,
+    /// The suite of the archive that has it; `None` for the system's own sources.
+    suite: Option<&'static str>,
+    /// What comes before and after the version in the package's name.
+    prefix: &'static str,
+    suffix: &'static str,
+    /// What the lab must tell the kernel, on its command line.
+    arguments: &'static str,
+}
+
+const SOURCES: [Source; 4] = [
+    Source {
+        name: "debian-6.12",
+        suite: None,
+        prefix: "linux-image-6.12.",
+        // In bookworm the signed package only depends on the one with the image.
+        suffix: "-amd64-unsigned",
+        arguments: "",
+    },
+    Source {
+        name: "debian-6.1",
+        suite: None,
+        prefix: "linux-image-6.1.",
+        suffix: "-amd64-unsigned",
+        arguments: "",
+    },
+    Source {
+        name: "debian-6.18",
+        suite: Some("trixie-backports"),
+        prefix: "linux-image-6.18.",
+        suffix: "-amd64",
+        arguments: "",
+    },
+    Source {
+        name: "debian-newest",
+        suite: Some("trixie-backports"),
+        prefix: "linux-image-",
+        suffix: "-amd64",
+        // 7.3 (6.18 does not yet) wants a southbridge at the IOAPIC's devid and switches interrupt
+        // remapping off without one (check_sb_ioapic, drivers/iommu/amd/init.c). QEMU has none
+        // there, and VFIO would take no device at all.
+        arguments: "vfio_iommu_type1.allow_unsafe_interrupts=1",
+    },
+];
+
+/// Packages that hold what newer image packages only depend on (from 6.19 on, further split in
+/// 7.2): prefixes before the kernel's release.
+const PARTS: [&str; 3] = ["linux-binary-", "linux-modules-", "linux-base-"];
+
 /// The names that [`kernel`] knows.
-pub const KERNELS: [&str; 2] = ["debian-6.12", "debian-6.1"];
+pub fn kernels() -> impl Iterator<Item = &'static str> {
+    SOURCES.iter().map(|source| source.name)
+}
 
 /// An unpacked kernel.
 #[derive(Debug, Clone)]
@@ -27,39 +81,32 @@ pub struct Kernel {
     pub config: PathBuf,
     /// The version of the package.
     pub version: String,
+    /// What its command line must hold in the lab; may be empty.
+    pub arguments: &'static str,
 }
 
-/// The prefix and suffix around the version in the package names of the kernel called `name`.
-/// The unsigned packages have the image itself; the others only depend on it.
-fn package_pattern(name: &str) -> Option<(&'static str, &'static str)> {
-    match name {
-        "debian-6.12" => Some(("linux-image-6.12.", "-amd64-unsigned")),
-        "debian-6.1" => Some(("linux-image-6.1.", "-amd64-unsigned")),
-        _ => None,
-    }
-}
-
-/// The newest kernel that the archive has under `name` (one of [`KERNELS`]). The archive is asked
+/// The newest kernel that the archive has under `name` (one of [`kernels`]). The archive is asked
 /// once a day; where it cannot be reached, the kernel in the cache is used and that is said.
 ///
 /// # Errors
 ///
 /// For an unknown name, and when there is no such kernel in the cache and none can be had.
 pub fn kernel(name: &str) -> Result<Kernel> {
-    let Some(pattern) = package_pattern(name) else {
-        bail!("there is no kernel {name}: the lab knows {}", KERNELS.join(", "));
+    let Some(source) = SOURCES.iter().find(|source| source.name == name) else {
+        let known: Vec<&str> = kernels().collect();
+        bail!("there is no kernel {name}: the lab knows {}", known.join(", "));
     };
     let cache = Cache::open()?;
     let label = format!("kernel-{name}");
     let fresh = || cache.current(&label).filter(|current| current.fresh);
     if let Some(current) = fresh() {
-        return describe(&current.path);
+        return describe(source, &current.path);
     }
     let lock = cache.lock()?;
     if let Some(current) = fresh() {
-        return describe(&current.path);
+        return describe(source, &current.path);
     }
-    let folder = match newest(&lock, name, pattern) {
+    let folder = match newest(&lock, source) {
         Ok(folder) => folder,
         Err(error) => {
             let Some(current) = cache.current(&label) else { return Err(error) };
@@ -68,17 +115,28 @@ pub fn kernel(name: &str) -> Result<Kernel> {
         }
     };
     lock.set_current(&label, &folder)?;
-    describe(&folder)
+    describe(source, &folder)
 }
 
-fn newest(lock: &Locked<'_>, name: &str, (prefix, suffix): (&str, &str)) -> Result<PathBuf> {
-    let apt = Apt::open(lock)?;
+fn newest(lock: &Locked<'_>, source: &Source) -> Result<PathBuf> {
+    let system = Apt::open(lock)?;
+    let other;
+    let apt = match source.suite {
+        Some(suite) => {
+            other = Apt::suite(lock, suite)?;
+            &other
+        }
+        None => &system,
+    };
+    let Source { name, prefix, suffix, .. } = source;
     let mut best: Option<(String, String)> = None;
     for package in apt.names(prefix)? {
         let Some(middle) = package.strip_prefix(prefix).and_then(|s| s.strip_suffix(suffix)) else {
             continue;
         };
-        if middle.ends_with("-cloud") || middle.ends_with("-rt") {
+        // Without a version, it is a package that depends on the newest.
+        let plain = middle.starts_with(|first: char| first.is_ascii_digit());
+        if !plain || middle.ends_with("-cloud") || middle.ends_with("-rt") {
             continue;
         }
         let Some(version) = apt.candidate(&package)? else { continue };
@@ -90,14 +148,32 @@ fn newest(lock: &Locked<'_>, name: &str, (prefix, suffix): (&str, &str)) -> Resu
             best = Some((package, version));
         }
     }
-    let (package, version) = best.with_context(|| {
-        format!("the archive has no package {prefix}*{suffix} (its release may be another one)")
+    let (package, version) = best.with_context(|| match source.suite {
+        Some(suite) => format!("the archive has no package {prefix}*{suffix} in {suite}"),
+        None => {
+            format!("the archive has no package {prefix}*{suffix} (its release may be another one)")
+        }
     })?;
+    let mut packages = vec![format!("{package}={version}")];
+    if let Some(release) = package.strip_prefix("linux-image-") {
+        for part in PARTS.map(|part| format!("{part}{release}")) {
+            if apt.names(&part)?.contains(&part) {
+                packages.push(format!("{part}={version}"));
+            }
+        }
+    }
     // `describe` reads the version back from the folder's name.
     lock.make(&format!("{name}{VERSION_MARK}{version}"), &format!("kernel {version}"), |dest| {
-        apt.fetch_unpack(&[format!("{package}={version}")], dest)?;
-        let kernel = describe(dest)?;
-        dependencies(lock, &apt, dest, &kernel.release)
+        apt.fetch_unpack(&packages, dest)?;
+        // Newer packages take it for granted that /lib is /usr/lib, as depmod does.
+        let lib = dest.join("lib");
+        if !lib.exists() {
+            std::os::unix::fs::symlink("usr/lib", &lib)
+                .with_context(|| format!("cannot make the link {}", lib.display()))?;
+        }
+        let kernel = describe(source, dest)?;
+        // Programs that run here come from the system's own release.
+        dependencies(lock, &system, dest, &kernel.release)
     })
 }
 
@@ -129,7 +205,7 @@ fn dependencies(lock: &Locked<'_>, apt: &Apt<'_>, dest: &Path, release: &str) ->
     run::quietly(depmod.arg("-b").arg(dest).arg(release), "listing module dependencies")
 }
 
-fn describe(folder: &Path) -> Result<Kernel> {
+fn describe(source: &Source, folder: &Path) -> Result<Kernel> {
     let modules = folder.join("lib/modules");
     let release = fs::read_dir(&modules)
         .with_context(|| format!("cannot read {}", modules.display()))?
@@ -137,17 +213,21 @@ fn describe(folder: &Path) -> Result<Kernel> {
         .with_context(|| format!("{} is empty", modules.display()))?;
     let name = folder.file_name().unwrap_or_default().to_string_lossy();
     let version = name.split_once(VERSION_MARK).map_or("", |(_, version)| version);
-    let kernel = Kernel {
-        vmlinuz: folder.join(format!("boot/vmlinuz-{release}")),
-        config: folder.join(format!("boot/config-{release}")),
-        modules: modules.join(&release),
-        version: version.to_owned(),
-        release,
+    let modules = modules.join(&release);
+    // Newer packages keep everything of a kernel in its module folder.
+    let file = |name: &str| {
+        let places = [folder.join(format!("boot/{name}-{release}")), modules.join(name)];
+        places
+            .into_iter()
+            .find(|path| path.is_file())
+            .with_context(|| format!("the kernel package in {} has no {name}", folder.display()))
     };
-    for path in [&kernel.vmlinuz, &kernel.config] {
-        if !path.is_file() {
-            bail!("the kernel package has no {}", path.display());
-        }
-    }
-    Ok(kernel)
+    Ok(Kernel {
+        vmlinuz: file("vmlinuz")?,
+        config: file("config")?,
+        version: version.to_owned(),
+        arguments: source.arguments,
+        modules,
+        release,
+    })
 }

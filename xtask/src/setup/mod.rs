@@ -20,7 +20,7 @@ use anyhow::Result;
 
 pub use crate::build::static_binary;
 pub use busybox::busybox;
-pub use kernel::{KERNELS, Kernel, kernel};
+pub use kernel::{Kernel, kernel, kernels};
 pub use qemu::{Qemu, qemu};
 
 pub use toolchain::{TARGET as BPF_TARGET, Toolchain, compiler, toolchain};
@@ -44,7 +44,7 @@ pub fn command(_: &Args) -> Result<()> {
     let qemu = qemu()?;
     line("qemu", &format!("{} ({})", qemu.version, qemu.binary.display()), started);
 
-    for name in KERNELS {
+    for name in kernels() {
         let started = Instant::now();
         let kernel = kernel(name)?;
         line(

@@ -192,7 +192,8 @@ impl Guest {
         let mut command = machine::command(&qemu, self.iommu);
         // A panic and an oops end the machine, so that they are told from a hang.
         let mut line = "console=ttyS0 panic=-1 oops=panic".to_owned();
-        for more in self.iommu.kernel_argument().into_iter().chain([self.append.as_str()]) {
+        let others = [kernel.arguments, self.append.as_str()];
+        for more in self.iommu.kernel_argument().into_iter().chain(others) {
             line.push(' ');
             line.push_str(more);
         }
