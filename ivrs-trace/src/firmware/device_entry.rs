@@ -1,10 +1,19 @@
-//! Device entries of an IVHD block: their lengths, their raw walk and their encoding.
+//! Device entries of an IVHD block: their lengths, their raw walk, their meaning and their encoding.
 //!
 //! The length rule is the kernel's (`ivhd_entry_length`, drivers/iommu/amd/init.c, the same in 6.1
-//! to 7.3), so that a walk here visits what the kernel visits.
+//! to 7.3), so that a walk here visits what the kernel visits. Whether the kernel uses the block that
+//! an entry is in is not said here.
 
-use super::bytes::{u8_at, u16_at};
-use crate::pci::Devid;
+use std::ops::RangeInclusive;
+
+use super::bytes::{array_at, u8_at, u16_at, u32_at};
+use crate::{escape::printable_bytes, pci::Devid};
+
+#[cfg(test)]
+mod tests;
+
+/// Filler between entries.
+pub const PADDING: u8 = 0x00;
 
 /// Every device of the segment belongs to this IOMMU.
 pub const ALL: u8 = 0x01;
@@ -129,6 +138,266 @@ pub enum AcpiUid {
     Integer(u64),
     /// Format 2: text, at most 255 bytes.
     Text(String),
+}
+
+/// The data byte (byte 3) of an entry that names devices: which interrupts and messages of theirs
+/// pass the IOMMU. It has nothing to do with unity maps.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Settings(pub u8);
+
+impl Settings {
+    /// The `SysMgt` field, bits 4 and 5: how system management messages are treated.
+    #[must_use]
+    pub fn sys_mgt(self) -> u8 {
+        self.0 >> 4 & 3
+    }
+
+    /// The names of the single bits that are set, the lowest first.
+    pub fn names(self) -> impl Iterator<Item = &'static str> {
+        const BITS: [(u8, &str); 5] =
+            [(0x01, "INIT"), (0x02, "EINT"), (0x04, "NMI"), (0x40, "LINT0"), (0x80, "LINT1")];
+        BITS.into_iter().filter(move |(bit, _)| self.0 & bit != 0).map(|(_, name)| name)
+    }
+}
+
+/// Bit 31 of the extended settings: the device's address translation services are to stay off.
+const ATS_DISABLED: u32 = 1 << 31;
+
+/// Devices that an entry hands to the IOMMU of its block.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Devices {
+    /// First device.
+    pub first: Devid,
+    /// Last device, inclusive. Below `first` it names none.
+    pub last: Devid,
+    /// The devid that their requests carry, where it is not their own.
+    pub source: Option<Devid>,
+    /// The data byte.
+    pub settings: Settings,
+    /// The extended settings, of the types that have them.
+    pub extended: Option<u32>,
+}
+
+impl Devices {
+    /// Whether the extended settings forbid address translation services.
+    #[must_use]
+    pub fn ats_disabled(&self) -> bool {
+        self.extended.is_some_and(|extended| extended & ATS_DISABLED != 0)
+    }
+}
+
+/// The unique id of an ACPI-HID entry as a table has it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Uid {
+    /// Format 0: none.
+    None,
+    /// Format 1: a number. The specification gives it 8 bytes, real tables have 2 as well; whatever
+    /// the length, the kernel takes the first byte for the number (`init_iommu_from_acpi`, 6.1).
+    Integer {
+        /// The number in all of its bytes.
+        value: u64,
+        /// How many bytes those are, 1 to 8.
+        length: u8,
+    },
+    /// Format 2: text, made printable.
+    Text(String),
+    /// Another format, or a number of a length that no number has.
+    Unknown {
+        /// The format byte.
+        format: u8,
+    },
+}
+
+/// A device that has an ACPI name, and the devid under which the IOMMU sees it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AcpiDevice {
+    /// The devid.
+    pub devid: Devid,
+    /// The data byte.
+    pub settings: Settings,
+    /// Hardware id, made printable and without padding.
+    pub hid: String,
+    /// Compatible id, made printable and without padding; empty for none.
+    pub cid: String,
+    /// Unique id.
+    pub uid: Uid,
+}
+
+/// What an entry says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Content {
+    /// Type 0x00: nothing.
+    Padding,
+    /// Type 0x01: every device of the segment.
+    All(Settings),
+    /// Types 0x02, 0x42, 0x46: one device. `first` and `last` are the same.
+    Device(Devices),
+    /// Types 0x03, 0x43, 0x47 with the 0x04 that belongs to them: a range.
+    Range {
+        /// The devices.
+        devices: Devices,
+        /// The entry of type 0x04.
+        end: RangeEnd,
+    },
+    /// The start of a range that another start or the block's end cuts off. `last` is `first`, but
+    /// the kernel hands over none.
+    StartWithoutEnd(Devices),
+    /// A 0x04 that follows no start. The kernel then counts from the last start that it met in the
+    /// block, or from devid 0.
+    EndWithoutStart {
+        /// Last device, inclusive.
+        last: Devid,
+    },
+    /// Type 0x48: an IO-APIC or HPET.
+    Special {
+        /// APIC id or HPET number.
+        handle: u8,
+        /// The devid that its requests carry.
+        devid: Devid,
+        /// What it is.
+        kind: SpecialKind,
+        /// The data byte.
+        settings: Settings,
+    },
+    /// Type 0xf0: a device named by ACPI. The kernel heeds it in blocks of type 0x40 only.
+    Acpi(AcpiDevice),
+    /// A type that means nothing to the kernel, which steps over it.
+    Reserved,
+    /// The table ends inside the entry.
+    Cut,
+    /// A type for which the kernel computes no length, so that it never gets past the entry.
+    NoLength,
+}
+
+/// The second entry of a range.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RangeEnd {
+    /// Where it starts, in bytes from the start of the table.
+    pub offset: usize,
+    /// Its bytes.
+    pub bytes: Vec<u8>,
+}
+
+/// A device entry and what it says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// Where it starts, in bytes from the start of the table.
+    pub offset: usize,
+    /// Its type byte; that of its start for a range.
+    pub kind: u8,
+    /// Its bytes; those of its start for a range.
+    pub bytes: Vec<u8>,
+    /// What it says.
+    pub content: Content,
+}
+
+impl Entry {
+    /// The devids that the entry hands to the IOMMU of its block, an end without a start left out.
+    #[must_use]
+    pub fn devids(&self) -> Option<RangeInclusive<Devid>> {
+        match &self.content {
+            Content::All(_) => Some(Devid(0)..=Devid(u16::MAX)),
+            Content::Device(devices) | Content::Range { devices, .. } => {
+                Some(devices.first..=devices.last)
+            }
+            Content::Special { devid, .. } | Content::Acpi(AcpiDevice { devid, .. }) => {
+                Some(*devid..=*devid)
+            }
+            _ => None,
+        }
+    }
+}
+
+/// Decodes the entries of a walk, a range as one entry at the place of its start.
+#[must_use]
+pub fn decode(raw: RawEntries<'_>) -> Vec<Entry> {
+    let mut entries: Vec<Entry> = Vec::new();
+    // The start that waits for its end.
+    let mut open: Option<usize> = None;
+    for raw in raw {
+        let content = content(&raw);
+        match &content {
+            Content::StartWithoutEnd(_) => open = Some(entries.len()),
+            Content::EndWithoutStart { last } => {
+                if let Some(start) = open.take().and_then(|index| entries.get_mut(index))
+                    && let Content::StartWithoutEnd(devices) = &start.content
+                {
+                    let end = RangeEnd { offset: raw.offset, bytes: raw.bytes.to_vec() };
+                    let devices = Devices { last: *last, ..devices.clone() };
+                    start.content = Content::Range { devices, end };
+                    continue;
+                }
+            }
+            _ => {}
+        }
+        let RawEntry { offset, kind, bytes } = raw;
+        entries.push(Entry { offset, kind, bytes: bytes.to_vec(), content });
+    }
+    entries
+}
+
+/// What one entry says by itself.
+fn content(raw: &RawEntry<'_>) -> Content {
+    match entry_length(raw.kind, raw.bytes) {
+        None if raw.kind != ACPI_HID => return Content::NoLength,
+        Some(length) if length == raw.bytes.len() => {}
+        _ => return Content::Cut,
+    }
+    // All fields below lie within the length just checked.
+    fields(raw).unwrap_or(Content::Cut)
+}
+
+fn fields(raw: &RawEntry<'_>) -> Option<Content> {
+    let bytes = raw.bytes;
+    let devid = raw.devid()?;
+    let settings = Settings(u8_at(bytes, 3)?);
+    let one = |source, extended| Devices { first: devid, last: devid, source, settings, extended };
+    let target = || u16_at(bytes, 5).map(Devid);
+    Some(match raw.kind {
+        PADDING => Content::Padding,
+        ALL => Content::All(settings),
+        SELECT => Content::Device(one(None, None)),
+        RANGE_START => Content::StartWithoutEnd(one(None, None)),
+        RANGE_END => Content::EndWithoutStart { last: devid },
+        ALIAS => Content::Device(one(Some(target()?), None)),
+        ALIAS_RANGE_START => Content::StartWithoutEnd(one(Some(target()?), None)),
+        EXT_SELECT => Content::Device(one(None, Some(u32_at(bytes, 4)?))),
+        EXT_RANGE_START => Content::StartWithoutEnd(one(None, Some(u32_at(bytes, 4)?))),
+        SPECIAL => Content::Special {
+            handle: u8_at(bytes, 4)?,
+            devid: target()?,
+            kind: match u8_at(bytes, 7)? {
+                1 => SpecialKind::IoApic,
+                2 => SpecialKind::Hpet,
+                other => SpecialKind::Other(other),
+            },
+            settings,
+        },
+        ACPI_HID => Content::Acpi(AcpiDevice {
+            devid,
+            settings,
+            hid: name(array_at(bytes, 4)?),
+            cid: name(array_at(bytes, 12)?),
+            uid: uid(u8_at(bytes, 20)?, bytes.get(ACPI_HID_FIXED..)?),
+        }),
+        _ => Content::Reserved,
+    })
+}
+
+fn name(bytes: [u8; 8]) -> String {
+    printable_bytes(&bytes).trim_end_matches(' ').to_owned()
+}
+
+fn uid(format: u8, bytes: &[u8]) -> Uid {
+    match (format, u8::try_from(bytes.len())) {
+        (0, _) => Uid::None,
+        (1, Ok(length @ 1..=8)) => {
+            let value = bytes.iter().rev().fold(0, |value, byte| value << 8 | u64::from(*byte));
+            Uid::Integer { value, length }
+        }
+        (2, _) => Uid::Text(printable_bytes(bytes)),
+        _ => Uid::Unknown { format },
+    }
 }
 
 /// A device entry to be encoded. `settings` is the entry's data byte (byte 3): INITPASS, NMI, LINT

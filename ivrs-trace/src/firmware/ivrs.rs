@@ -9,7 +9,7 @@ use thiserror::Error;
 
 use super::{
     bytes::{array_at, u8_at, u16_at, u32_at, u64_at},
-    device_entry::RawEntries,
+    device_entry::{self, Entry, RawEntries},
 };
 use crate::pci::{Devid, Segment};
 
@@ -153,10 +153,52 @@ impl IvInfo {
     /// The bit that [`IvInfo::dma_remap`] tells.
     pub const DMA_REMAP: u32 = 0x2;
 
+    /// Bit 0, `EFRSup`: the IOMMUs' extended feature registers are reported.
+    #[must_use]
+    pub fn efr_sup(self) -> bool {
+        self.0 & 1 != 0
+    }
+
     /// Bit 1: the firmware used the IOMMU to protect against DMA before boot.
     #[must_use]
     pub fn dma_remap(self) -> bool {
         self.0 & Self::DMA_REMAP != 0
+    }
+
+    /// Bits 5 to 7, `GVASize`: width of guest virtual addresses as the specification encodes it; 2
+    /// stands for 48 bits.
+    #[must_use]
+    pub fn gva_size(self) -> u8 {
+        self.field(5, 0x07)
+    }
+
+    /// Bits 8 to 14, `PASize`: width of physical addresses in bits.
+    #[must_use]
+    pub fn pa_size(self) -> u8 {
+        self.field(8, 0x7f)
+    }
+
+    /// Bits 15 to 21, `VASize`: width of virtual addresses in bits.
+    #[must_use]
+    pub fn va_size(self) -> u8 {
+        self.field(15, 0x7f)
+    }
+
+    /// Bit 22, `HtAtsResv`: the range that `HyperTransport` keeps for ATS responses is reserved.
+    #[must_use]
+    pub fn ht_ats_resv(self) -> bool {
+        self.0 & 1 << 22 != 0
+    }
+
+    /// The bits that the specification (48882) gives no meaning: 2 to 4 and 23 to 31.
+    #[must_use]
+    pub fn reserved(self) -> u32 {
+        self.0 & 0xff80_001c
+    }
+
+    fn field(self, shift: u32, mask: u8) -> u8 {
+        let [low, ..] = (self.0 >> shift).to_le_bytes();
+        low & mask
     }
 }
 
@@ -244,6 +286,27 @@ impl Ivhd {
             self.offset.saturating_add(self.kind.header_length()),
             self.offset.saturating_add(usize::from(self.length)),
         )
+    }
+
+    /// The names of the flags that are set, the lowest bit first. Bits 6 and 7 have a meaning in type
+    /// 0x10 only; the other types say the same in the extended feature register.
+    pub fn flag_names(&self) -> impl Iterator<Item = &'static str> {
+        const NAMES: [&str; 8] =
+            ["HtTunEn", "PassPW", "ResPassPW", "Isoc", "IotlbSup", "Coherent", "PreFSup", "PPRSup"];
+        let known = if self.kind == IvhdKind::Type10 { 8 } else { 6 };
+        let flags = self.flags;
+        NAMES
+            .into_iter()
+            .enumerate()
+            .take(known)
+            .filter(move |(bit, _)| flags >> bit & 1 != 0)
+            .map(|(_, name)| name)
+    }
+
+    /// The device entries, decoded. `table` is what this block came from.
+    #[must_use]
+    pub fn entries(&self, table: &Ivrs) -> Vec<Entry> {
+        device_entry::decode(self.raw_entries(table))
     }
 }
 

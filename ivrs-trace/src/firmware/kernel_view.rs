@@ -222,10 +222,18 @@ impl KernelView {
         self.entries.iter().filter(move |entry| self.initialises() && entry.matches(bdf))
     }
 
+    /// First and last devid (inclusive) that the kernel takes the block for, whether it heeds the
+    /// block or not.
+    #[must_use]
+    pub fn devids_of(&self, ivmd: &Ivmd) -> (Devid, Devid) {
+        devids_of(ivmd, &self.last_bdf)
+    }
+
     /// The unity entry made of the IVMD block with that index, if the kernel makes one.
     #[must_use]
     pub fn entry_of(&self, ivmd_index: usize) -> Option<&UnityEntry> {
-        self.entries.iter().find(|entry| entry.ivmd_index == ivmd_index)
+        let at = self.entries.binary_search_by_key(&ivmd_index, |entry| entry.ivmd_index);
+        self.entries.get(at.ok()?)
     }
 }
 
@@ -239,11 +247,7 @@ fn unity_entries(table: &Ivrs, last_bdf: &BTreeMap<Segment, Devid>) -> Vec<Unity
     let mut ordinals: BTreeMap<Segment, usize> = BTreeMap::new();
     let mut entries = Vec::new();
     for ivmd in table.ivmd.iter().filter(|ivmd| is_effective(ivmd)) {
-        let (devid_start, devid_end) = match ivmd.kind {
-            IvmdKind::All => (Devid(0), last_bdf.get(&ivmd.segment).copied().unwrap_or_default()),
-            IvmdKind::Device => (ivmd.devid, ivmd.devid),
-            IvmdKind::Range => (ivmd.devid, Devid(ivmd.aux)),
-        };
+        let (devid_start, devid_end) = devids_of(ivmd, last_bdf);
         let ordinal = ordinals.entry(ivmd.segment).or_default();
         let start = page_align(ivmd.start);
         entries.push(UnityEntry {
@@ -259,6 +263,14 @@ fn unity_entries(table: &Ivrs, last_bdf: &BTreeMap<Segment, Devid>) -> Vec<Unity
         *ordinal += 1;
     }
     entries
+}
+
+fn devids_of(ivmd: &Ivmd, last_bdf: &BTreeMap<Segment, Devid>) -> (Devid, Devid) {
+    match ivmd.kind {
+        IvmdKind::All => (Devid(0), last_bdf.get(&ivmd.segment).copied().unwrap_or_default()),
+        IvmdKind::Device => (ivmd.devid, ivmd.devid),
+        IvmdKind::Range => (ivmd.devid, Devid(ivmd.aux)),
+    }
 }
 
 /// `PAGE_ALIGN`: up, wrapping at 2^64.

@@ -1,13 +1,18 @@
 //! Tables in, the kernel's regions out: what was seen in virtual machines, what must hold for any
 //! table, and real tables where a folder of them is at hand.
 
-use std::{collections::BTreeMap, fs, path::Path};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    path::Path,
+};
 
 use proptest::prelude::*;
 
 use super::{
     builder::{BuildError, IvhdSpec, IvmdSpec, IvrsBuilder, ParseIvmdSpecError},
-    device_entry::{AcpiUid, DeviceEntry, SpecialKind},
+    device_entry::{AcpiUid, Content, DeviceEntry, SpecialKind, Uid},
+    findings,
     ivrs::{IvhdKind, IvmdFlags, IvmdKind, Ivrs, IvrsError, Truncation},
     kernel_view::{Fatal, KernelView, UnityEntry, is_effective},
 };
@@ -790,8 +795,31 @@ fn real_tables_decode_to_what_their_manifest_says() {
         let expected = if expected == "-" { "" } else { expected };
         assert_eq!(ivmds.join("; "), expected, "{name}");
 
+        let mut hids = BTreeSet::new();
+        for entry in table.ivhd.iter().flat_map(|ivhd| ivhd.entries(&table)) {
+            match entry.content {
+                Content::Acpi(device) => {
+                    assert!(!matches!(device.uid, Uid::Unknown { .. }), "{name}: {device:?}");
+                    hids.insert(device.hid);
+                }
+                Content::Cut
+                | Content::NoLength
+                | Content::Reserved
+                | Content::StartWithoutEnd(_)
+                | Content::EndWithoutStart { .. } => panic!("{name}: {entry:?}"),
+                _ => {}
+            }
+        }
+        let hids = hids.into_iter().collect::<Vec<_>>().join(",");
+        assert_eq!(if hids.is_empty() { "-" } else { &hids }, row["acpi_hids"], "{name}");
+
         let view = KernelView::new(&table);
         assert!(view.initialises(), "{name}: {:?}", view.fatal);
+        let errors: Vec<_> = findings::of_table(&table, &view)
+            .into_iter()
+            .filter(|finding| finding.severity == findings::Severity::Error)
+            .collect();
+        assert_eq!(errors, [], "{name}");
         let used = table.ivhd.iter().filter(|ivhd| view.uses(ivhd)).count();
         assert_eq!(used.to_string(), row["iommu_units"], "{name}");
         assert_eq!(view.entries.len(), table.ivmd.len(), "{name}: all of these are effective");

@@ -1,0 +1,583 @@
+//! What is worth telling about a table, from the table alone.
+//!
+//! Each finding has a code that stays; [`explain`] tells at length what it means and what to do.
+//! Whether a device exists, which memory is reserved and what the running kernel did needs a host
+//! and is not judged here: such findings use the same [`Finding`] and add their codes to the table
+//! of [`Explanation`]s.
+
+mod explanations;
+#[cfg(test)]
+mod tests;
+
+use std::{collections::BTreeMap, ops::RangeInclusive};
+
+use serde::Serialize;
+
+pub use self::explanations::{Explanation, ReportedSwitch, all_codes, explain};
+use super::{
+    device_entry::{Content, Entry},
+    ivrs::{Ivhd, IvhdKind, Ivmd, IvmdKind, Ivrs, Truncation},
+    kernel_view::{Fatal, KernelView, UnityEntry, is_effective},
+};
+use crate::pci::{Devid, Segment};
+
+/// How much a finding matters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Severity {
+    /// Good to know; nothing is wrong.
+    Note,
+    /// Questionable, or more than the firmware can have meant.
+    Warning,
+    /// The kernel loses the IOMMU, or the table is damaged.
+    Error,
+}
+
+/// Anything worth telling about a table.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finding {
+    /// A name that stays, to be given to [`explain`].
+    pub code: &'static str,
+    /// How much it matters.
+    pub severity: Severity,
+    /// Where in the table it is, in bytes from its start.
+    pub offset: Option<usize>,
+    /// Index of the IVMD block that it is about.
+    pub ivmd: Option<usize>,
+    /// What this rests on, one fact a line.
+    pub evidence: Vec<String>,
+    /// One sentence.
+    pub message: String,
+}
+
+/// How many findings of one code are told one by one; of the others the number is told. Only a table
+/// made to annoy has more.
+const AT_MOST: usize = 32;
+/// How many pairs of IVMD blocks are compared. Real tables have five blocks at most.
+const PAIRS: usize = 1 << 20;
+const PAGE: u64 = 4096;
+
+/// The findings of `table`, in the order of what they are about: the table, its blocks, its IVMD
+/// blocks.
+#[must_use]
+pub fn of_table(table: &Ivrs, view: &KernelView) -> Vec<Finding> {
+    let mut found = Found::default();
+    let mut served = Served::default();
+    header(&mut found, table);
+    fatal(&mut found, view);
+    blocks(&mut found, table);
+    for ivhd in &table.ivhd {
+        let entries = ivhd.entries(table);
+        device_entries(&mut found, ivhd, &entries);
+        if Some(ivhd.kind.code()) == view.target_ivhd_type {
+            served.add(ivhd, entries);
+        }
+    }
+    served.merge();
+    protection(&mut found, table);
+    for ivmd in &table.ivmd {
+        ivmd_flags(&mut found, ivmd, view);
+        ivmd_memory(&mut found, ivmd);
+        ivmd_devices(&mut found, ivmd, view, &served);
+    }
+    pairs(&mut found, table, view);
+    found.finish()
+}
+
+/// Collects, and holds back what is too much of the same.
+#[derive(Default)]
+struct Found {
+    findings: Vec<Finding>,
+    counts: BTreeMap<&'static str, usize>,
+}
+
+impl Found {
+    fn add(&mut self, code: &'static str, offset: usize, message: String) -> Option<&mut Finding> {
+        let count = self.counts.entry(code).or_default();
+        *count += 1;
+        if *count > AT_MOST {
+            return None;
+        }
+        self.findings.push(Finding {
+            code,
+            severity: explain(code).map_or(Severity::Warning, |known| known.severity),
+            offset: Some(offset),
+            ivmd: None,
+            evidence: Vec::new(),
+            message,
+        });
+        self.findings.last_mut()
+    }
+
+    fn of_ivmd(
+        &mut self,
+        code: &'static str,
+        ivmd: &Ivmd,
+        field: RangeInclusive<usize>,
+        message: String,
+    ) {
+        let (start, end) = (*field.start(), *field.end());
+        if let Some(finding) = self.add(code, ivmd.offset, message) {
+            finding.ivmd = Some(ivmd.index);
+            let at = ivmd.offset.saturating_add(start);
+            let bytes = ivmd.bytes.get(start..=end).unwrap_or_default();
+            finding.evidence.push(format!("offset {at:#x}: {}", hex(bytes)));
+        }
+    }
+
+    fn finish(mut self) -> Vec<Finding> {
+        for (code, count) in self.counts {
+            if let Some(more) = count.checked_sub(AT_MOST).filter(|more| *more > 0) {
+                self.findings.push(Finding {
+                    code,
+                    severity: explain(code).map_or(Severity::Warning, |known| known.severity),
+                    offset: None,
+                    ivmd: None,
+                    evidence: Vec::new(),
+                    message: format!("There are {more} more of this kind."),
+                });
+            }
+        }
+        self.findings
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().join(" ")
+}
+
+/// What the IVHD blocks in use hand to the kernel.
+#[derive(Default)]
+struct Served {
+    /// First and last devids; once merged, by first devid and apart from each other.
+    ranges: BTreeMap<Segment, Vec<(Devid, Devid)>>,
+    /// The entries that name ACPI devices.
+    acpi: BTreeMap<(Segment, Devid), Vec<Entry>>,
+}
+
+impl Served {
+    fn add(&mut self, ivhd: &Ivhd, entries: Vec<Entry>) {
+        for entry in entries {
+            if let Some(devids) = entry.devids() {
+                let ranges = self.ranges.entry(ivhd.segment).or_default();
+                ranges.push((*devids.start(), *devids.end()));
+            }
+            if let Content::Acpi(device) = &entry.content
+                && ivhd.kind == IvhdKind::Type40
+            {
+                self.acpi.entry((ivhd.segment, device.devid)).or_default().push(entry);
+            }
+        }
+    }
+
+    fn merge(&mut self) {
+        for ranges in self.ranges.values_mut() {
+            ranges.sort_unstable();
+            // A range swallows those that begin inside it.
+            ranges.dedup_by(|next, kept| {
+                let inside = next.0 <= kept.1;
+                if inside {
+                    kept.1 = kept.1.max(next.1);
+                }
+                inside
+            });
+        }
+    }
+
+    fn contains(&self, segment: Segment, devid: Devid) -> bool {
+        let ranges = self.ranges.get(&segment).map(Vec::as_slice).unwrap_or_default();
+        let behind = ranges.partition_point(|(first, _)| *first <= devid);
+        let last = behind.checked_sub(1).and_then(|index| ranges.get(index));
+        last.is_some_and(|(_, last)| devid <= *last)
+    }
+}
+
+fn header(found: &mut Found, table: &Ivrs) {
+    if !table.header.checksum_ok {
+        let sum = table.bytes().iter().fold(0_u8, |sum, byte| sum.wrapping_add(*byte));
+        let right = table.header.checksum.wrapping_sub(sum);
+        let message = format!(
+            "The checksum is {:#04x} where {right:#04x} would be right, so the kernel does not \
+             initialise the AMD IOMMU.",
+            table.header.checksum
+        );
+        if let Some(finding) = found.add("IVRS-CHECKSUM", 9, message) {
+            finding.evidence.push(format!("offset 0x9: {:02x}", table.header.checksum));
+            finding.evidence.push(format!("all bytes add up to {sum:#04x}, not to 0"));
+        }
+    }
+    if table.trailing > 0 {
+        let message = format!(
+            "{} follow the table's end at {:#x} and were not looked at.",
+            count(table.trailing, "byte", "bytes"),
+            table.header.length
+        );
+        if let Some(finding) = found.add("IVRS-TRAILING", table.bytes().len(), message) {
+            finding.evidence.push(format!("offset 0x4: length {:#x}", table.header.length));
+        }
+    }
+}
+
+fn fatal(found: &mut Found, view: &KernelView) {
+    for reason in &view.fatal {
+        let (code, offset) = match *reason {
+            // Told from the header and from the walk, with what is read there.
+            Fatal::BadChecksum | Fatal::ZeroLengthBlock { .. } => continue,
+            Fatal::ZeroLengthEntry { offset, .. } => ("IVHD-ENTRY-LOOP", offset),
+            Fatal::NoIvhd => ("IVRS-NO-IVHD", super::ivrs::HEADER_LENGTH),
+            Fatal::UnsupportedIvhdType { .. } => ("IVRS-IVHD-TYPE", super::ivrs::HEADER_LENGTH),
+            Fatal::NoDevices { offset } => ("IVHD-NO-DEVICES", offset),
+        };
+        found.add(code, offset, sentence(&reason.to_string()));
+    }
+}
+
+fn blocks(found: &mut Found, table: &Ivrs) {
+    let known: BTreeMap<_, _> =
+        table.ivmd.iter().rev().map(|ivmd| (ivmd.bytes.get(1..), ivmd.index)).collect();
+    for block in &table.unknown {
+        let mut message = format!(
+            "The block of type {:#04x} is of no type that the kernel knows, which steps over it",
+            block.kind
+        );
+        let copy = known.get(&block.bytes.get(1..));
+        message.push_str(&copy.map_or_else(
+            || ".".to_owned(),
+            |index| format!("; but for the type it is a copy of ivmd:{index}."),
+        ));
+        if let Some(finding) = found.add("IVRS-BLOCK-UNKNOWN", block.offset, message) {
+            let start = block.bytes.get(..32).unwrap_or(&block.bytes);
+            let more = if block.bytes.len() > 32 { " .." } else { "" };
+            finding.evidence.push(format!("offset {:#x}: {}{more}", block.offset, hex(start)));
+        }
+    }
+    if let Some(truncation) = table.truncation {
+        let (code, tail) = match truncation {
+            Truncation::ZeroLength { .. } => {
+                ("IVRS-BLOCK-ZERO", "; the kernel would stay on it for ever")
+            }
+            _ => ("IVRS-BLOCK-END", "; the kernel does not check and reads on behind the table"),
+        };
+        let message = sentence(&format!("{truncation}{tail}"));
+        let offset = truncation.offset();
+        if let Some(finding) = found.add(code, offset, message) {
+            let rest = table.bytes().get(offset..).unwrap_or_default();
+            finding
+                .evidence
+                .push(format!("offset {offset:#x}: {}", hex(rest.get(..4).unwrap_or(rest))));
+        }
+    }
+}
+
+fn device_entries(found: &mut Found, ivhd: &Ivhd, entries: &[Entry]) {
+    for entry in entries {
+        let (code, message) = match &entry.content {
+            Content::StartWithoutEnd(devices) => (
+                "IVHD-RANGE",
+                format!(
+                    "The range that starts at {} has no end, so the kernel hands none of it to \
+                     the IOMMU.",
+                    devices.first
+                ),
+            ),
+            Content::EndWithoutStart { last } => (
+                "IVHD-RANGE",
+                format!(
+                    "The range that ends at {last} has no start; the kernel takes the last start \
+                     before it in the block, or 00:00.0."
+                ),
+            ),
+            Content::Range { devices, .. } if devices.first > devices.last => (
+                "IVHD-RANGE",
+                format!(
+                    "The range from {} to {} is the wrong way round and names no device.",
+                    devices.first, devices.last
+                ),
+            ),
+            Content::Reserved => (
+                "IVHD-ENTRY-UNKNOWN",
+                format!(
+                    "The device entry of type {:#04x} means nothing to the kernel, which steps \
+                     over it.",
+                    entry.kind
+                ),
+            ),
+            Content::Cut => (
+                "IVHD-ENTRY-CUT",
+                format!("The table ends inside the device entry of type {:#04x}.", entry.kind),
+            ),
+            Content::Acpi(device) if ivhd.kind != IvhdKind::Type40 => (
+                "IVHD-ACPI-BLOCK",
+                format!(
+                    "The ACPI device {} is named in a block of type {:#04x}, where the kernel \
+                     drops it: only type 0x40 may name one.",
+                    device.hid,
+                    ivhd.kind.code()
+                ),
+            ),
+            _ => continue,
+        };
+        if let Some(finding) = found.add(code, entry.offset, message) {
+            finding.evidence.push(format!("offset {:#x}: {}", entry.offset, hex(&entry.bytes)));
+        }
+    }
+}
+
+fn protection(found: &mut Found, table: &Ivrs) {
+    let excluded: Vec<String> = table
+        .ivmd
+        .iter()
+        .filter(|ivmd| ivmd.flags.exclusion())
+        .map(|ivmd| format!("ivmd:{}", ivmd.index))
+        .take(AT_MOST)
+        .collect();
+    if !table.ivinfo.dma_remap() || excluded.is_empty() {
+        return;
+    }
+    let message = "IVinfo bit 1 is set beside exclusion ranges, which is consistent with pre-boot \
+                   DMA protection; on some boards a BIOS setting for it removed the entries."
+        .to_owned();
+    if let Some(finding) = found.add("IVRS-DMA-PROTECTION", 36, message) {
+        finding.evidence.push(format!("offset 0x24: IVinfo {:#010x}, bit 1 set", table.ivinfo.0));
+        finding.evidence.push(format!("exclusion ranges: {}", excluded.join(", ")));
+    }
+}
+
+fn ivmd_flags(found: &mut Found, ivmd: &Ivmd, view: &KernelView) {
+    let name = name(ivmd);
+    let flags = ivmd.flags;
+    if !is_effective(ivmd) {
+        let message = format!(
+            "{name} asks for neither a unity map nor an exclusion (flags {:#04x}), so the kernel \
+             ignores it.",
+            flags.0
+        );
+        found.of_ivmd("IVMD-IGNORED", ivmd, 1..=1, message);
+    } else if flags.exclusion() && flags.unity() {
+        let message = format!(
+            "{name} asks for a unity map and an exclusion at once (flags {:#04x}); the kernel \
+             makes a map for reading and writing of it.",
+            flags.0
+        );
+        found.of_ivmd("IVMD-EXCL-UNITY", ivmd, 1..=1, message);
+    } else if flags.exclusion() {
+        let message = format!(
+            "{name} asks that the IOMMU leave its memory alone (exclusion); Linux maps it 1:1 \
+             instead, for reading and writing, which is what blocks VFIO."
+        );
+        found.of_ivmd("IVMD-EXCLUSION", ivmd, 1..=1, message);
+    } else if view.entry_of(ivmd.index).is_some_and(UnityEntry::fails_iommu) {
+        let message = format!(
+            "{name} asks for a unity map without read or write (flags {:#04x}); where a device \
+             matches, the map fails and the kernel gives up the IOMMU.",
+            flags.0
+        );
+        found.of_ivmd("IVMD-NO-ACCESS", ivmd, 1..=1, message);
+    }
+    if usize::from(ivmd.block_length) != super::ivrs::IVMD_LENGTH {
+        let message = format!(
+            "{name} says that it has {} bytes where an IVMD block has 32; the kernel reads 32 and \
+             steps on by {}.",
+            ivmd.block_length, ivmd.block_length
+        );
+        found.of_ivmd("IVMD-BLOCK-LENGTH", ivmd, 2..=3, message);
+    }
+}
+
+fn ivmd_memory(found: &mut Found, ivmd: &Ivmd) {
+    if !is_effective(ivmd) {
+        return;
+    }
+    let name = name(ivmd);
+    let (start, length) = (ivmd.start, ivmd.length);
+    let wraps = start.checked_next_multiple_of(PAGE).is_none()
+        || length.checked_next_multiple_of(PAGE).is_none()
+        || length > 0 && start.checked_add(length - 1).is_none();
+    if wraps {
+        let message = format!(
+            "{name} asks for {length:#x} bytes from {start:#x}, which is more than there are \
+             addresses; the kernel's sum wraps."
+        );
+        found.of_ivmd("IVMD-WRAP", ivmd, 16..=31, message);
+        return;
+    }
+    if start < PAGE {
+        let message = format!(
+            "{name} starts in page 0 of memory (at {start:#x}), which is rarely what a device \
+             needs and often a field that was never filled in."
+        );
+        found.of_ivmd("IVMD-PAGE0", ivmd, 16..=23, message);
+    }
+    if !start.is_multiple_of(PAGE) {
+        let message = format!(
+            "{name} starts at {start:#x}, inside a page; the kernel rounds up to {:#x} and does \
+             not map what is before.",
+            start.next_multiple_of(PAGE)
+        );
+        found.of_ivmd("IVMD-UNALIGNED", ivmd, 16..=23, message);
+    }
+    if length == 0 {
+        let message = format!(
+            "{name} asks for no memory at all (length 0), yet the kernel makes a region of it \
+             that blocks VFIO like any other."
+        );
+        found.of_ivmd("IVMD-EMPTY", ivmd, 24..=31, message);
+    } else if !length.is_multiple_of(PAGE) {
+        let message = format!(
+            "{name} asks for {length:#x} bytes, not whole pages; the kernel rounds up to {:#x}.",
+            length.next_multiple_of(PAGE)
+        );
+        found.of_ivmd("IVMD-SUBPAGE", ivmd, 24..=31, message);
+    }
+}
+
+fn ivmd_devices(found: &mut Found, ivmd: &Ivmd, view: &KernelView, served: &Served) {
+    if !is_effective(ivmd) {
+        return;
+    }
+    let Some(entry) = view.entry_of(ivmd.index) else { return };
+    let name = name(ivmd);
+    let (first, last) = (entry.devid_start, entry.devid_end);
+    let Some(last_bdf) = view.last_bdf.get(&ivmd.segment) else {
+        let message = format!(
+            "{name} is for PCI segment {}, where no IVHD in use names a device: it reaches none.",
+            ivmd.segment
+        );
+        return found.of_ivmd("IVMD-SEGMENT", ivmd, 8..=9, message);
+    };
+    if first > last {
+        let message = format!(
+            "{name} is for the devices from {first} to {last}, the wrong way round: it reaches \
+             none."
+        );
+        return found.of_ivmd("IVMD-ORDER", ivmd, 4..=7, message);
+    }
+    if first > *last_bdf {
+        let message = format!(
+            "{name} is for {}, behind the last device that an IVHD names in that segment \
+             ({last_bdf}): it reaches none.",
+            range(first, last)
+        );
+        found.of_ivmd("IVMD-BEYOND-LAST", ivmd, 4..=7, message);
+    } else if last > *last_bdf {
+        let message = format!(
+            "{name} is for {}, but the last device that an IVHD names in that segment is \
+             {last_bdf}.",
+            range(first, last)
+        );
+        found.of_ivmd("IVMD-BEYOND-LAST", ivmd, 4..=7, message);
+    } else if first == last && !served.contains(ivmd.segment, first) {
+        let message =
+            format!("{name} is for {first}, which no IVHD in use names: it has no IOMMU.");
+        found.of_ivmd("IVMD-NO-IOMMU", ivmd, 4..=5, message);
+    }
+    if ivmd.kind == IvmdKind::All {
+        let message = format!(
+            "{name} is for every device of the segment ({}), and so blocks all of them.",
+            range(first, last)
+        );
+        found.of_ivmd("IVMD-WIDE", ivmd, 0..=0, message);
+    } else if first.bus() != last.bus() || (last.0 - first.0) == 0xff {
+        let buses = u16::from(last.bus()) - u16::from(first.bus()) + 1;
+        let message = format!(
+            "{name} is for all of {} ({}), whatever is plugged in there.",
+            count(buses.into(), "bus", "buses"),
+            range(first, last),
+        );
+        found.of_ivmd("IVMD-WIDE", ivmd, 4..=7, message);
+    }
+    owners(found, ivmd, first..=last, served);
+}
+
+/// The ACPI devices that the entry covers and that an IVHD in use names.
+fn owners(found: &mut Found, ivmd: &Ivmd, devids: RangeInclusive<Devid>, served: &Served) {
+    let places = (ivmd.segment, *devids.start())..=(ivmd.segment, *devids.end());
+    let entries: Vec<&Entry> =
+        served.acpi.range(places).flat_map(|(_, entries)| entries).take(AT_MOST).collect();
+    let mut names: Vec<String> = entries
+        .iter()
+        .filter_map(|entry| match &entry.content {
+            Content::Acpi(device) => Some(format!("{} at {}", device.hid, device.devid)),
+            _ => None,
+        })
+        .collect();
+    names.dedup();
+    let meant = match names.len() {
+        0 => return,
+        1 if devids.start() == devids.end() => "most likely it is meant for that",
+        1 => "it may be meant for that",
+        _ => "it may be meant for one of those",
+    };
+    let message = format!(
+        "{} covers what the table names as ACPI {} {}; {meant}.",
+        name(ivmd),
+        if names.len() == 1 { "device" } else { "devices" },
+        names.join(", ")
+    );
+    if let Some(finding) = found.add("IVMD-ACPI-OWNER", ivmd.offset, message) {
+        finding.ivmd = Some(ivmd.index);
+        finding.evidence.extend(
+            entries
+                .iter()
+                .map(|entry| format!("offset {:#x}: {}", entry.offset, hex(&entry.bytes))),
+        );
+    }
+}
+
+/// What two IVMD blocks have in common.
+fn pairs(found: &mut Found, table: &Ivrs, view: &KernelView) {
+    let entries = || table.ivmd.iter().filter_map(|ivmd| Some((ivmd, view.entry_of(ivmd.index)?)));
+    // A table that needs the limit has lost its meaning long before.
+    let mut left = PAIRS;
+    let blocks: Vec<_> = entries().take(4096).collect();
+    for (number, (ivmd, entry)) in blocks.iter().enumerate() {
+        for (earlier, other) in blocks.iter().take(number) {
+            let Some(fewer) = left.checked_sub(1) else { return };
+            left = fewer;
+            let same_devices =
+                entry.devid_start <= other.devid_end && other.devid_start <= entry.devid_end;
+            if entry.segment != other.segment || !same_devices {
+                continue;
+            }
+            let equal = (entry.devid_start, entry.devid_end, entry.start, entry.end_exclusive)
+                == (other.devid_start, other.devid_end, other.start, other.end_exclusive);
+            if equal {
+                let message = format!(
+                    "{} asks for the same memory and the same devices as ivmd:{}.",
+                    name(ivmd),
+                    earlier.index
+                );
+                found.of_ivmd("IVMD-DUPLICATE", ivmd, 0..=31, message);
+            } else if entry.start < other.end_exclusive && other.start < entry.end_exclusive {
+                let message = format!(
+                    "{} asks for memory that ivmd:{} asks for as well, from {:#x} to {:#x}, for \
+                     devices that both cover.",
+                    name(ivmd),
+                    earlier.index,
+                    entry.start.max(other.start),
+                    entry.end_inclusive().min(other.end_inclusive())
+                );
+                found.of_ivmd("IVMD-OVERLAP", ivmd, 16..=31, message);
+            }
+        }
+    }
+}
+
+fn name(ivmd: &Ivmd) -> String {
+    format!("ivmd:{}", ivmd.index)
+}
+
+fn range(first: Devid, last: Devid) -> String {
+    if first == last { first.to_string() } else { format!("{first} to {last}") }
+}
+
+fn count(number: usize, one: &str, many: &str) -> String {
+    if number == 1 { format!("1 {one}") } else { format!("{number} {many}") }
+}
+
+/// The text with a capital letter and a full stop.
+pub(crate) fn sentence(text: &str) -> String {
+    let mut chars = text.chars();
+    let first = chars.next().map(|c| c.to_ascii_uppercase());
+    first.into_iter().chain(chars).chain(['.']).collect()
+}

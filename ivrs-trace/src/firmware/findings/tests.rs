@@ -1,0 +1,263 @@
+//! Tables made to show one thing each, and what is said of them.
+
+use std::collections::BTreeSet;
+
+use super::*;
+use crate::firmware::{
+    builder::{IvhdSpec, IvmdSpec, IvrsBuilder},
+    device_entry::{AcpiUid, DeviceEntry},
+};
+
+fn select(devid: u16) -> DeviceEntry {
+    DeviceEntry::Select { devid: Devid(devid), settings: 0 }
+}
+
+fn ivhd(kind: IvhdKind, entries: Vec<DeviceEntry>) -> IvhdSpec {
+    IvhdSpec { kind, entries, ..IvhdSpec::default() }
+}
+
+/// One IOMMU that serves buses 0x00 to 0x22.
+fn machine() -> IvrsBuilder {
+    let all = DeviceEntry::Range { first: Devid(0), last: Devid(0x22ff), settings: 0 };
+    IvrsBuilder::new().ivhd(ivhd(IvhdKind::Type10, vec![all]))
+}
+
+fn with(text: &str) -> IvrsBuilder {
+    machine().ivmd(ivmd(text))
+}
+
+fn ivmd(text: &str) -> IvmdSpec {
+    text.parse().unwrap_or_else(|error| panic!("{text}: {error}"))
+}
+
+fn found(builder: &IvrsBuilder) -> Vec<Finding> {
+    found_in(&builder.build().unwrap())
+}
+
+fn found_in(bytes: &[u8]) -> Vec<Finding> {
+    let table = Ivrs::parse(bytes).unwrap();
+    of_table(&table, &KernelView::new(&table))
+}
+
+fn codes(builder: &IvrsBuilder) -> Vec<&'static str> {
+    found(builder).iter().map(|finding| finding.code).collect()
+}
+
+#[test]
+fn a_plain_table_has_no_findings() {
+    assert_eq!(found(&machine()), []);
+    let plain = "type=0x21,flags=7,devid=0x310,start=0x7ffe0000,length=0x20000";
+    assert_eq!(found(&with(plain)), []);
+}
+
+#[test]
+fn each_oddity_of_an_entry_has_its_code() {
+    let one = |text: &str| codes(&with(text));
+    let rest = "start=0x7ffe0000,length=0x1000";
+    for (text, expected) in [
+        (format!("type=0x21,flags=8,devid=8,{rest}"), vec!["IVMD-EXCLUSION"]),
+        (format!("type=0x21,flags=0x0f,devid=8,{rest}"), vec!["IVMD-EXCL-UNITY"]),
+        (format!("type=0x21,flags=1,devid=8,{rest}"), vec!["IVMD-NO-ACCESS"]),
+        (format!("type=0x21,flags=6,devid=8,{rest}"), vec!["IVMD-IGNORED"]),
+        (format!("type=0x20,flags=7,{rest}"), vec!["IVMD-WIDE"]),
+        (format!("type=0x22,flags=7,devid=0,aux=0xfff,{rest}"), vec!["IVMD-WIDE"]),
+        (format!("type=0x22,flags=7,devid=0x100,aux=0x1ff,{rest}"), vec!["IVMD-WIDE"]),
+        (format!("type=0x22,flags=7,devid=0x100,aux=0x107,{rest}"), vec![]),
+        (format!("type=0x22,flags=7,devid=0x20f,aux=0x200,{rest}"), vec!["IVMD-ORDER"]),
+        (format!("type=0x21,flags=7,devid=0x2300,{rest}"), vec!["IVMD-BEYOND-LAST"]),
+        (
+            format!("type=0x22,flags=7,devid=0x2200,aux=0x23ff,{rest}"),
+            vec!["IVMD-BEYOND-LAST", "IVMD-WIDE"],
+        ),
+        (format!("type=0x21,flags=7,devid=8,segment=3,{rest}"), vec!["IVMD-SEGMENT"]),
+    ] {
+        assert_eq!(one(&text), expected, "{text}");
+    }
+    for (memory, expected) in [
+        ("start=0,length=0x1000", vec!["IVMD-PAGE0"]),
+        ("start=0x800,length=0x1000", vec!["IVMD-PAGE0", "IVMD-UNALIGNED"]),
+        ("start=0x1800,length=0x800", vec!["IVMD-UNALIGNED", "IVMD-SUBPAGE"]),
+        ("start=0x1000,length=1", vec!["IVMD-SUBPAGE"]),
+        ("start=0x1000,length=0", vec!["IVMD-EMPTY"]),
+        ("start=0xfffffffffffff001,length=0x1000", vec!["IVMD-WRAP"]),
+        ("start=0xfffffffffffff000,length=0x1000", vec![]),
+        ("start=0xfffffffffffff000,length=0x1001", vec!["IVMD-WRAP"]),
+        ("start=0x1000,length=0xffffffffffffffff", vec!["IVMD-WRAP"]),
+    ] {
+        assert_eq!(one(&format!("type=0x21,flags=7,devid=8,{memory}")), expected, "{memory}");
+    }
+}
+
+#[test]
+fn a_finding_says_where_and_on_what_it_rests() {
+    let findings = found(&with("type=0x21,flags=7,devid=8,start=0x7ffe0000,length=1"));
+    let [only] = findings.as_slice() else { panic!("{findings:?}") };
+    assert_eq!((only.offset, only.ivmd, only.severity), (Some(0x50), Some(0), Severity::Note));
+    assert_eq!(only.evidence, ["offset 0x68: 01 00 00 00 00 00 00 00"]);
+    assert_eq!(
+        only.message,
+        "ivmd:0 asks for 0x1 bytes, not whole pages; the kernel rounds up to 0x1000."
+    );
+}
+
+#[test]
+fn entries_are_held_against_each_other() {
+    let first = ivmd("type=0x22,flags=7,devid=0x100,aux=0x107,start=0x10000,length=0x2000");
+    let pair = |text: &str| codes(&machine().ivmd(first).ivmd(ivmd(text)));
+    for (second, expected) in [
+        ("devid=0x100,aux=0x107,start=0x10000,length=0x2000", vec!["IVMD-DUPLICATE"]),
+        // The same to the kernel, which rounds.
+        (
+            "devid=0x100,aux=0x107,start=0x10000,length=0x1001",
+            vec!["IVMD-SUBPAGE", "IVMD-DUPLICATE"],
+        ),
+        ("devid=0x104,aux=0x10f,start=0x11000,length=0x2000", vec!["IVMD-OVERLAP"]),
+        ("devid=0x104,aux=0x10f,start=0x12000,length=0x2000", vec![]),
+        ("devid=0x108,aux=0x10f,start=0x10000,length=0x2000", vec![]),
+        ("devid=0x100,aux=0x107,start=0x10000,length=0x2000,segment=1", vec!["IVMD-SEGMENT"]),
+    ] {
+        assert_eq!(pair(&format!("type=0x22,flags=7,{second}")), expected, "{second}");
+    }
+}
+
+#[test]
+fn a_table_that_costs_the_iommu_says_so_as_an_error() {
+    let entry = "type=0x21,flags=7,devid=8,start=0x1000,length=0x1000";
+    let errors = |builder: &IvrsBuilder| -> Vec<_> {
+        let errors = found(builder).into_iter().filter(|one| one.severity == Severity::Error);
+        errors.map(|one| (one.code, one.offset)).collect()
+    };
+    assert_eq!(errors(&with(entry).checksum(0)), [("IVRS-CHECKSUM", Some(9))]);
+    assert_eq!(errors(&IvrsBuilder::new()), [("IVRS-NO-IVHD", Some(48))]);
+    assert_eq!(
+        errors(&with("type=0x21,flags=7,devid=2,start=0x1000,length=0x1000")),
+        [("IVRS-IVHD-TYPE", Some(48))]
+    );
+    let empty = IvrsBuilder::new().ivhd(ivhd(IvhdKind::Type10, vec![]));
+    assert_eq!(errors(&empty), [("IVHD-NO-DEVICES", Some(48))]);
+    let endless = ivhd(IvhdKind::Type10, vec![DeviceEntry::Raw(vec![0x90, 0, 0, 0])]);
+    assert_eq!(errors(&IvrsBuilder::new().ivhd(endless)), [("IVHD-ENTRY-LOOP", Some(72))]);
+    assert_eq!(errors(&with(entry).last_block_length(0)), [("IVRS-BLOCK-ZERO", Some(80))]);
+    assert_eq!(errors(&with(entry).last_block_length(33)), [("IVRS-BLOCK-END", Some(80))]);
+    assert_eq!(errors(&machine().raw(vec![0x21, 0])), [("IVRS-BLOCK-END", Some(80))]);
+    let cut = ivhd(IvhdKind::Type10, vec![select(8), DeviceEntry::Raw(vec![0x42, 0, 0, 0])]);
+    assert_eq!(errors(&IvrsBuilder::new().ivhd(cut)), [("IVHD-ENTRY-CUT", Some(76))]);
+
+    let sum = found(&with(entry).checksum(0)).remove(0);
+    let right = Ivrs::parse(&with(entry).build().unwrap()).unwrap().header.checksum;
+    assert!(sum.message.contains(&format!("where {right:#04x} would be right")), "{sum:?}");
+}
+
+#[test]
+fn oddities_of_blocks_and_device_entries_are_told() {
+    let copy = with("type=0x21,flags=7,devid=8,start=0x1000,length=0x1000");
+    let mut bytes = Ivrs::parse(&copy.build().unwrap()).unwrap().ivmd[0].bytes.to_vec();
+    bytes[0] = 0x51;
+    let findings = found(&copy.raw(bytes));
+    assert_eq!(findings[0].code, "IVRS-BLOCK-UNKNOWN");
+    assert!(findings[0].message.ends_with("it is a copy of ivmd:0."), "{findings:?}");
+
+    let mut padded = machine().build().unwrap();
+    padded.extend([0; 3]);
+    assert_eq!(found_in(&padded)[0].code, "IVRS-TRAILING");
+
+    let odd = vec![
+        select(8),
+        DeviceEntry::Raw(vec![0x04, 9, 0, 0]),
+        DeviceEntry::Raw(vec![0x05, 0, 0, 0]),
+        DeviceEntry::Range { first: Devid(9), last: Devid(8), settings: 0 },
+        DeviceEntry::AcpiHid {
+            devid: Devid(0x60),
+            settings: 0,
+            hid: *b"MSFT0201",
+            cid: [0; 8],
+            uid: AcpiUid::None,
+        },
+        DeviceEntry::Raw(vec![0x03, 9, 0, 0]),
+    ];
+    assert_eq!(
+        codes(&IvrsBuilder::new().ivhd(ivhd(IvhdKind::Type11, odd))),
+        ["IVHD-RANGE", "IVHD-ENTRY-UNKNOWN", "IVHD-RANGE", "IVHD-ACPI-BLOCK", "IVHD-RANGE"]
+    );
+
+    let served = IvrsBuilder::new().ivhd(ivhd(IvhdKind::Type10, vec![select(8), select(0x20)]));
+    let between = ivmd("type=0x21,flags=7,devid=0x10,start=0x1000,length=0x1000");
+    assert_eq!(codes(&served.ivmd(between)), ["IVMD-NO-IOMMU"]);
+
+    let short = with("type=0x21,flags=7,devid=8,start=0x1000,length=0x1000").last_block_length(30);
+    assert!(codes(&short).contains(&"IVMD-BLOCK-LENGTH"));
+}
+
+#[test]
+fn exclusions_beside_the_protection_bit_are_told_with_care() {
+    let text = "type=0x22,flags=8,devid=0,aux=0xfff,start=0x1000,length=0x1000";
+    assert!(!codes(&with(text)).contains(&"IVRS-DMA-PROTECTION"));
+    let findings = found(&with(text).ivinfo(0x0020_3043));
+    let told = findings.iter().find(|one| one.code == "IVRS-DMA-PROTECTION").unwrap();
+    assert_eq!((told.offset, told.severity), (Some(36), Severity::Note));
+    assert!(told.message.contains("consistent with"), "{}", told.message);
+    assert_eq!(told.evidence[0], "offset 0x24: IVinfo 0x00203043, bit 1 set");
+    let unity = with("type=0x21,flags=7,devid=8,start=0x1000,length=0x1000").ivinfo(0x0020_3043);
+    assert_eq!(codes(&unity), [""; 0]);
+}
+
+#[test]
+fn an_acpi_device_is_named_as_the_owner() {
+    let named = DeviceEntry::AcpiHid {
+        devid: Devid(0x60),
+        settings: 0,
+        hid: *b"MSFT0201",
+        cid: [0; 8],
+        uid: AcpiUid::Integer(1),
+    };
+    let builder = |kind| IvrsBuilder::new().ivhd(ivhd(kind, vec![select(0x800), named.clone()]));
+    let alone = ivmd("type=0x21,flags=7,devid=0x60,start=0x1000,length=0x1000");
+    let owner = |builder: &IvrsBuilder| {
+        found(builder).into_iter().find(|one| one.code == "IVMD-ACPI-OWNER")
+    };
+    let told = owner(&builder(IvhdKind::Type40).ivmd(alone)).unwrap();
+    assert!(told.message.ends_with("MSFT0201 at 00:0c.0; most likely it is meant for that."));
+    assert_eq!(told.ivmd, Some(0));
+    assert!(owner(&builder(IvhdKind::Type11).ivmd(alone)).is_none());
+    let wide = ivmd("type=0x22,flags=7,devid=0,aux=0xff,start=0x1000,length=0x1000");
+    let told = owner(&builder(IvhdKind::Type40).ivmd(wide)).unwrap();
+    assert!(told.message.ends_with("it may be meant for that."), "{}", told.message);
+}
+
+#[test]
+fn too_much_of_the_same_is_counted() {
+    let block = ivmd("type=0x21,flags=6,devid=8,start=0x1000,length=0x1000");
+    let table = (0..AT_MOST + 5).fold(machine(), |builder, _| builder.ivmd(block));
+    let findings = found(&table);
+    assert_eq!(findings.len(), AT_MOST + 1);
+    let last = findings.last().unwrap();
+    assert_eq!(
+        (last.code, last.message.as_str()),
+        ("IVMD-IGNORED", "There are 5 more of this kind.")
+    );
+}
+
+/// A table of the largest size, all of it effective blocks, is judged in reasonable time.
+#[test]
+fn a_huge_table_is_an_answer_not_a_hang() {
+    let block = ivmd("type=0x22,flags=9,devid=0,aux=0xffff,start=0x1001,length=0x1000");
+    let table = (0..30_000).fold(machine(), |builder, _| builder.ivmd(block));
+    let findings = found(&table);
+    assert!(findings.iter().any(|one| one.code == "IVMD-DUPLICATE"));
+}
+
+#[test]
+fn every_code_is_short_unique_and_explained() {
+    let codes: Vec<_> = all_codes().map(|known| known.code).collect();
+    assert_eq!(codes.iter().collect::<BTreeSet<_>>().len(), codes.len());
+    for known in all_codes() {
+        let code = known.code;
+        assert!(code.len() <= 20 && code.is_ascii(), "{code}");
+        assert_eq!(code, code.to_ascii_uppercase());
+        assert_eq!(explain(&code.to_lowercase()), Some(known));
+        assert!(known.meaning.len() > 60 && !known.advice.is_empty(), "{code}");
+        assert!(!known.title.ends_with('.'), "{code}");
+        assert!(!known.meaning.contains("  ") && !known.advice.contains("  "), "{code}");
+    }
+    assert_eq!(explain("IVMD-NOTHING"), None);
+}
