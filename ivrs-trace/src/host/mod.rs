@@ -4,13 +4,18 @@
 //! be read is a fact of its own with its reason. PCI configuration space is left alone, because
 //! reading it wakes devices that sleep.
 
+mod memory;
+mod names;
 mod region;
 mod snapshot;
 mod tree;
 
+pub use memory::{MapSource, MemoryMap, MemoryRange, RegionClass};
+pub use names::PciNames;
 pub use region::{ParseRegionError, RegionKind, ReservedRegion};
 pub use snapshot::{
-    Dmi, Group, HexBytes, Member, ParseHexBytesError, PciFunction, Skipped, Snapshot,
+    AcpiDevice, Dmi, Group, HexBytes, Member, ParseHexBytesError, PciFunction, Skipped, Snapshot,
+    kernel_btf,
 };
 pub use tree::Reading;
 

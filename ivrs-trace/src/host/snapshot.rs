@@ -1,11 +1,18 @@
 //! The snapshot itself: what is read, and how.
 
-use std::{fmt, path::Path, str::FromStr};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    path::Path,
+    str::FromStr,
+};
 
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use super::{
+    memory::{MapSource, MemoryMap, RegionClass},
+    names::PciNames,
     region::{ParseRegionError, ReservedRegion},
     tree::{Dir, Reading},
 };
@@ -15,6 +22,8 @@ use crate::pci::Bdf;
 const ATTRIBUTE_LIMIT: usize = 64 * 1024;
 /// Bytes of an ACPI table that are read at most; real ones have a few hundred.
 const TABLE_LIMIT: usize = 1024 * 1024;
+/// Bytes of the kernel's BTF that are read at most; real ones have some five million.
+const BTF_LIMIT: usize = 64 * 1024 * 1024;
 
 /// Bytes that are a hex string where they are written down.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -55,7 +64,7 @@ impl TryFrom<String> for HexBytes {
 }
 
 /// A host as it stood when it was read.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Snapshot {
     /// `/proc/sys/kernel/osrelease`.
     pub kernel_release: Reading<String>,
@@ -74,8 +83,40 @@ pub struct Snapshot {
     pub functions: Reading<Vec<PciFunction>>,
     /// The IOMMUs by name, such as `ivhd0` or `dmar1`.
     pub iommus: Reading<Vec<String>>,
+    /// The names that the host's own `pci.ids` has for its functions.
+    #[serde(default)]
+    pub pci_names: Reading<PciNames>,
+    /// `/proc/iomem`; without root the kernel hides its addresses.
+    #[serde(default)]
+    pub iomem: Reading<MemoryMap>,
+    /// `/sys/firmware/memmap`, the e820 map; many kernels are built without it.
+    #[serde(default)]
+    pub firmware_memory: Reading<MemoryMap>,
+    /// The ACPI devices that have a hardware id, by name.
+    #[serde(default)]
+    pub acpi_devices: Reading<Vec<AcpiDevice>>,
+    /// How far the kernel is locked down: `none`, `integrity` or `confidentiality`; absent if it
+    /// knows no lockdown or securityfs is not mounted.
+    #[serde(default)]
+    pub lockdown: Reading<String>,
     /// What was found and has no place in the fields above.
     pub skipped: Vec<Skipped>,
+}
+
+/// A device that ACPI describes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AcpiDevice {
+    /// Its name on the ACPI bus, such as `MSFT0201:00`.
+    pub name: String,
+    /// Its hardware id (`_HID`), such as `MSFT0201`.
+    pub hid: String,
+    /// Its unique id (`_UID`) among those of the same hardware id; absent if it has none.
+    pub uid: Reading<String>,
+    /// Its path in the ACPI name space, such as `\_SB_.PCI0.PSP_`.
+    pub path: Reading<String>,
+    /// The device that the kernel made of it: a platform device such as `MSFT0201:00` or a PCI
+    /// function; absent if it made none.
+    pub device: Reading<String>,
 }
 
 /// Something found that could not be placed.
@@ -88,7 +129,7 @@ pub struct Skipped {
 }
 
 /// Board and firmware, `/sys/class/dmi/id`; no serial numbers.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Dmi {
     /// Maker of the machine.
     pub sys_vendor: Reading<String>,
@@ -131,7 +172,7 @@ pub enum Member {
 }
 
 /// A PCI function.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PciFunction {
     /// Its address.
     pub bdf: Bdf,
@@ -147,6 +188,24 @@ pub struct PciFunction {
     pub group: Reading<u32>,
     /// Name of the IOMMU that serves it, such as `ivhd0`; absent if none does.
     pub iommu: Reading<String>,
+    /// Vendor id of the card or board that it is on.
+    #[serde(default)]
+    pub subsystem_vendor: Reading<u16>,
+    /// Device id that this vendor gave.
+    #[serde(default)]
+    pub subsystem_device: Reading<u16>,
+    /// Revision id.
+    #[serde(default)]
+    pub revision: Reading<u8>,
+    /// The bridge above it; absent on a root bus.
+    #[serde(default)]
+    pub parent: Reading<Bdf>,
+    /// The bus right below it; absent if it is not a bridge, or one without a bus.
+    #[serde(default)]
+    pub secondary_bus: Reading<u8>,
+    /// The physical function that it is a virtual function of; absent if it is not virtual.
+    #[serde(default)]
+    pub physical_function: Reading<Bdf>,
 }
 
 impl PciFunction {
@@ -166,6 +225,7 @@ impl Snapshot {
     #[must_use]
     pub fn read(root: &Path) -> Self {
         let canonical = root.canonicalize();
+        let copied = canonical.as_ref().is_ok_and(|path| path != Path::new("/"));
         // An absent root is a mistake of whoever named it, not a host without anything.
         let root = match &canonical {
             Ok(path) => Reading::Read(Dir::root(path)),
@@ -175,9 +235,25 @@ impl Snapshot {
         let mut skipped = Vec::new();
         let dmi = at("sys/class/dmi/id");
         let dmi = |name| dmi.clone().and_then(|dir| dir.text(name, ATTRIBUTE_LIMIT));
+        // Every Linux has these directories, so a copy without them does not show the host.
+        let must = |path: &str| match at(path) {
+            Reading::Absent if copied => {
+                Reading::Unreadable(format!("{path}: is not in this copy of a host"))
+            }
+            reading => reading,
+        };
+        let iommu_dir = must("sys/class/iommu");
+        let groups =
+            must("sys/kernel/iommu_groups").and_then(|dir| read_groups(&dir, copied, &mut skipped));
+        let links = if copied { Links::of(&groups, &iommu_dir) } else { Links::default() };
+        let functions = must("sys/bus/pci/devices")
+            .and_then(|dir| read_functions(&dir, copied.then_some(&links), &mut skipped));
+        let known = functions.value().map_or(&[][..], Vec::as_slice);
+        let pci_names = root.clone().and_then(|root| PciNames::read(&root, known));
         let snapshot = Self {
-            kernel_release: at("proc/sys/kernel")
-                .and_then(|dir| dir.text("osrelease", ATTRIBUTE_LIMIT)),
+            kernel_release: at("proc/sys/kernel").and_then(|dir| {
+                not_empty(&dir, "osrelease", dir.text("osrelease", ATTRIBUTE_LIMIT))
+            }),
             command_line: at("proc").and_then(|dir| dir.text("cmdline", ATTRIBUTE_LIMIT)),
             has_btf: at("sys/kernel/btf").value().is_some_and(|dir| dir.has("vmlinux")),
             ivrs: at("sys/firmware/acpi/tables")
@@ -191,17 +267,158 @@ impl Snapshot {
                 bios_version: dmi("bios_version"),
                 bios_date: dmi("bios_date"),
             },
-            groups: at("sys/kernel/iommu_groups").and_then(|dir| groups(&dir, &mut skipped)),
-            functions: at("sys/bus/pci/devices").and_then(|dir| functions(&dir, &mut skipped)),
-            iommus: at("sys/class/iommu").and_then(|dir| dir.names()).map(|mut names| {
+            groups,
+            functions,
+            iommus: iommu_dir.and_then(|dir| dir.names()).map(|mut names| {
                 names.sort_by_cached_key(|name| in_number_order(name));
                 names
             }),
+            pci_names,
+            iomem: at("proc").and_then(|dir| MemoryMap::iomem(&dir)),
+            firmware_memory: at("sys/firmware/memmap").and_then(|dir| MemoryMap::firmware(&dir)),
+            acpi_devices: at("sys/bus/acpi/devices").and_then(|dir| acpi_devices(&dir)),
+            lockdown: at("sys/kernel/security").and_then(|dir| lockdown(&dir)),
             skipped: Vec::new(),
         };
+        snapshot.lost_members(&mut skipped);
         skipped.sort();
-        Self { skipped, ..snapshot }
+        let ivrs = snapshot.ivrs_or_why();
+        Self { ivrs, skipped, ..snapshot }
     }
+
+    /// What the bytes of memory from `start` to `end_inclusive` are by `/proc/iomem`, or by the
+    /// firmware's map where that was not read.
+    ///
+    /// The reading is that of `/proc/iomem` where neither was.
+    #[must_use]
+    pub fn region_class(&self, start: u64, end_inclusive: u64) -> Reading<RegionClass<'_>> {
+        let (map, source) = match (&self.iomem, &self.firmware_memory) {
+            (Reading::Read(map), _) => (map, MapSource::Iomem),
+            (_, Reading::Read(map)) => (map, MapSource::Firmware),
+            (Reading::Absent, _) => return Reading::Absent,
+            (Reading::Unreadable(why), _) => return Reading::Unreadable(why.clone()),
+        };
+        Reading::Read(map.class(source, start, end_inclusive))
+    }
+
+    /// The buses below the bridge `bdf` from its secondary one to the highest on which something
+    /// is. The bridge itself may forward more, but its registers are not read.
+    #[must_use]
+    pub fn buses_below(&self, bdf: Bdf) -> Option<(u8, u8)> {
+        let functions = self.functions.value()?;
+        let bridge = functions.iter().find(|function| function.bdf == bdf)?;
+        let secondary = *bridge.secondary_bus.value()?;
+        let mut buses = BTreeSet::from([secondary]);
+        // In the order of addresses, a bridge may come after what is below it: until nothing new.
+        let mut above = BTreeSet::from([bdf]);
+        loop {
+            let before = above.len();
+            for function in functions {
+                if function.parent.value().is_some_and(|parent| above.contains(parent)) {
+                    above.insert(function.bdf);
+                    buses.insert(function.bdf.devid.bus());
+                    buses.extend(function.secondary_bus.value());
+                }
+            }
+            if above.len() == before {
+                return Some((secondary, buses.last().copied().unwrap_or(secondary)));
+            }
+        }
+    }
+
+    /// Whether virtual functions of this function are there.
+    #[must_use]
+    pub fn has_virtual_functions(&self, bdf: Bdf) -> bool {
+        let functions = self.functions.value();
+        functions.into_iter().flatten().any(|f| f.physical_function.value() == Some(&bdf))
+    }
+
+    /// No AMD IOMMU works without an IVRS: where there is one, the table was only not copied.
+    fn ivrs_or_why(&self) -> Reading<HexBytes> {
+        let amd =
+            self.iommus.value().is_some_and(|units| units.iter().any(|u| u.starts_with("ivhd")));
+        match &self.ivrs {
+            Reading::Absent if amd => Reading::Unreadable(
+                "sys/firmware/acpi/tables/IVRS: is not there, though the kernel found an AMD IOMMU \
+                 by it"
+                    .to_owned(),
+            ),
+            reading => reading.clone(),
+        }
+    }
+
+    /// Members of groups of which the bus shows nothing.
+    fn lost_members(&self, skipped: &mut Vec<Skipped>) {
+        let Some(functions) = self.functions.value() else { return };
+        let known: BTreeSet<Bdf> = functions.iter().map(|function| function.bdf).collect();
+        for group in self.groups.value().into_iter().flatten() {
+            for member in group.members.value().into_iter().flatten() {
+                if let Member::Pci(bdf) = member
+                    && !known.contains(bdf)
+                {
+                    skipped.push(Skipped {
+                        path: format!("sys/kernel/iommu_groups/{}/devices/{bdf}", group.id),
+                        why: "is in a group, but sys/bus/pci/devices does not show it".to_owned(),
+                    });
+                }
+            }
+        }
+    }
+}
+
+/// The kernel's BTF below `root`, whole.
+#[must_use]
+pub fn kernel_btf(root: &Path) -> Reading<Vec<u8>> {
+    match root.canonicalize() {
+        Ok(root) => {
+            Dir::root(&root).dir("sys/kernel/btf").and_then(|dir| dir.bytes("vmlinux", BTF_LIMIT))
+        }
+        Err(error) => Reading::Unreadable(format!("{}: {error}", root.display())),
+    }
+}
+
+/// What links say, from where a copy without its links still has it.
+#[derive(Default)]
+struct Links {
+    groups: BTreeMap<Bdf, u32>,
+    iommus: BTreeMap<Bdf, String>,
+}
+
+impl Links {
+    fn of(groups: &Reading<Vec<Group>>, iommus: &Reading<Dir<'_>>) -> Self {
+        let mut links = Self::default();
+        for group in groups.value().into_iter().flatten() {
+            for member in group.members.value().into_iter().flatten() {
+                if let Member::Pci(bdf) = member {
+                    links.groups.insert(*bdf, group.id);
+                }
+            }
+        }
+        let Some(dir) = iommus.value() else { return links };
+        for unit in dir.names().value().into_iter().flatten() {
+            let served = dir.dir(unit).and_then(|unit| unit.dir("devices"));
+            let names = served.and_then(|devices| devices.names());
+            for bdf in names.value().into_iter().flatten().filter_map(|name| exact(name)) {
+                links.iommus.insert(bdf, unit.clone());
+            }
+        }
+        links
+    }
+}
+
+/// A file that the kernel never leaves empty: an empty copy comes of tools that trust the sizes
+/// that procfs and sysfs give.
+fn not_empty(dir: &Dir<'_>, name: &str, reading: Reading<String>) -> Reading<String> {
+    reading.and_then(|text| {
+        if text.is_empty() {
+            let path = dir.path_of(name);
+            return Reading::Unreadable(format!(
+                "{}: is empty, as no kernel has it",
+                path.display()
+            ));
+        }
+        Reading::Read(text)
+    })
 }
 
 /// The directories in `dir` whose names are keys, in the order of the keys.
@@ -236,14 +453,19 @@ fn exact<K: FromStr + fmt::Display>(name: &str) -> Option<K> {
     name.parse().ok().filter(|key: &K| key.to_string() == name)
 }
 
-fn groups(dir: &Dir<'_>, skipped: &mut Vec<Skipped>) -> Reading<Vec<Group>> {
+fn read_groups(dir: &Dir<'_>, copied: bool, skipped: &mut Vec<Skipped>) -> Reading<Vec<Group>> {
     children(dir, "is not the number of an IOMMU group", skipped)
-        .map(|groups| groups.iter().map(|(id, group)| read_group(*id, group)).collect())
+        .map(|groups| groups.iter().map(|(id, group)| read_group(*id, group, copied)).collect())
 }
 
-fn read_group(id: u32, group: &Dir<'_>) -> Group {
+fn read_group(id: u32, group: &Dir<'_>, copied: bool) -> Group {
     let mut bad_region_lines = Vec::new();
-    let regions = group.text("reserved_regions", ATTRIBUTE_LIMIT).map(|text| {
+    let mut text = group.text("reserved_regions", ATTRIBUTE_LIMIT);
+    // Some IOMMUs do without reserved regions, those of x86 never.
+    if copied {
+        text = not_empty(group, "reserved_regions", text);
+    }
+    let regions = text.map(|text| {
         let lines = text.lines().map(str::parse::<ReservedRegion>);
         lines.filter_map(|line| line.map_err(|error| bad_region_lines.push(error)).ok()).collect()
     });
@@ -257,26 +479,116 @@ fn read_group(id: u32, group: &Dir<'_>) -> Group {
     Group { id, domain_type, regions, bad_region_lines, members }
 }
 
-fn functions(dir: &Dir<'_>, skipped: &mut Vec<Skipped>) -> Reading<Vec<PciFunction>> {
+fn read_functions(
+    dir: &Dir<'_>,
+    links: Option<&Links>,
+    skipped: &mut Vec<Skipped>,
+) -> Reading<Vec<PciFunction>> {
     // Functions behind Intel VMD are in domains from 0x10000 on.
     children(dir, "is not an address in a 16-bit PCI segment", skipped).map(|functions| {
-        functions.iter().map(|(bdf, function)| read_function(*bdf, function)).collect()
+        functions.iter().map(|(bdf, function)| read_function(*bdf, function, links)).collect()
     })
 }
 
-fn read_function(bdf: Bdf, function: &Dir<'_>) -> PciFunction {
+fn read_function(bdf: Bdf, function: &Dir<'_>, links: Option<&Links>) -> PciFunction {
+    let mut driver = function.link_name("driver");
+    let mut group = function.link_name("iommu_group").and_then(|name| match name.parse() {
+        Ok(id) => Reading::Read(id),
+        Err(_) => wrong(function, "iommu_group", &name, "the number of an IOMMU group"),
+    });
+    // The folder of an IOMMU's own function, in which its unit lies, is not the link to one.
+    let is_unit = function.dir("iommu").value().is_some_and(|dir| !dir.has("devices"));
+    let mut iommu = if is_unit { Reading::Absent } else { function.link_name("iommu") };
+    if let Some(links) = links {
+        driver = driver.or_from(|| driver_of_uevent(function));
+        group = group.or_from(|| links.groups.get(&bdf).copied());
+        iommu = iommu.or_from(|| links.iommus.get(&bdf).cloned());
+    }
     PciFunction {
         bdf,
         vendor: hex(function, "vendor"),
         device: hex(function, "device"),
         class: hex(function, "class"),
-        driver: function.link_name("driver"),
-        group: function.link_name("iommu_group").and_then(|name| match name.parse() {
-            Ok(id) => Reading::Read(id),
-            Err(_) => wrong(function, "iommu_group", &name, "the number of an IOMMU group"),
+        driver,
+        group,
+        iommu,
+        subsystem_vendor: hex(function, "subsystem_vendor"),
+        subsystem_device: hex(function, "subsystem_device"),
+        revision: hex(function, "revision"),
+        parent: parent(function),
+        secondary_bus: secondary_bus(function),
+        physical_function: function.link_name("physfn").and_then(|name| match exact(&name) {
+            Some(bdf) => Reading::Read(bdf),
+            None => wrong(function, "physfn", &name, "a PCI address"),
         }),
-        iommu: function.link_name("iommu"),
     }
+}
+
+/// `DRIVER=e1000e` (`dev_uevent`, drivers/base/core.c).
+fn driver_of_uevent(function: &Dir<'_>) -> Option<String> {
+    let text = function.text("uevent", ATTRIBUTE_LIMIT);
+    text.value()?.lines().find_map(|line| line.strip_prefix("DRIVER=")).map(str::to_owned)
+}
+
+/// The directory of a function lies in that of the bridge above it, or of the root bus, such as
+/// `pci0000:00`.
+fn parent(function: &Dir<'_>) -> Reading<Bdf> {
+    let name = function.parent_name().unwrap_or_default();
+    if let Some(bdf) = exact(&name) {
+        return Reading::Read(bdf);
+    }
+    if name.strip_prefix("pci").is_some_and(|rest| rest.contains(':')) {
+        return Reading::Absent;
+    }
+    let path = function.path_of("..");
+    Reading::Unreadable(format!(
+        "{}: is neither a bridge nor a root bus: the tree was copied without its links",
+        path.display()
+    ))
+}
+
+/// By the name of the bus, such as `pci_bus/0000:01`: the attributes that give the numbers read
+/// configuration space and wake the bridge (`secondary_bus_number_show`, drivers/pci/pci-sysfs.c).
+fn secondary_bus(function: &Dir<'_>) -> Reading<u8> {
+    function.dir("pci_bus").and_then(|dir| {
+        dir.names().and_then(|names| {
+            let bus = |name: &String| {
+                let (_, bus) = name.rsplit_once(':')?;
+                let hex = bus.len() == 2 && bus.bytes().all(|byte| byte.is_ascii_hexdigit());
+                hex.then(|| u8::from_str_radix(bus, 16).ok()).flatten()
+            };
+            names.iter().find_map(bus).map_or(Reading::Absent, Reading::Read)
+        })
+    })
+}
+
+fn acpi_devices(dir: &Dir<'_>) -> Reading<Vec<AcpiDevice>> {
+    dir.names().map(|mut names| {
+        names.sort();
+        let device = |name: String| {
+            let device = dir.dir(&name).value().cloned()?;
+            Some(AcpiDevice {
+                // Devices without a hardware id are named by their place alone.
+                hid: device.text("hid", ATTRIBUTE_LIMIT).value()?.clone(),
+                uid: device.text("uid", ATTRIBUTE_LIMIT),
+                path: device.text("path", ATTRIBUTE_LIMIT),
+                device: device.link_name("physical_node"),
+                name,
+            })
+        };
+        names.into_iter().filter_map(device).collect()
+    })
+}
+
+/// The word in brackets of `none [integrity] confidentiality`.
+fn lockdown(dir: &Dir<'_>) -> Reading<String> {
+    dir.text("lockdown", ATTRIBUTE_LIMIT).and_then(|text| {
+        let chosen = text.split_once('[').and_then(|(_, rest)| rest.split_once(']'));
+        match chosen {
+            Some((word, _)) => Reading::Read(word.to_owned()),
+            None => wrong(dir, "lockdown", &text, "a choice in brackets"),
+        }
+    })
 }
 
 fn hex<T: TryFrom<u32>>(dir: &Dir<'_>, name: &str) -> Reading<T> {

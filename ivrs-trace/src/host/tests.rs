@@ -103,9 +103,12 @@ fn whole_host() -> Host {
         .function("0000:00:00.0", ["0x1022", "0x14d8", "0x060000"], None, None)
         .group("10", &format!("0x0000000087000000 0x0000000087000fff direct\n{MSI}"))
         .group("2", MSI)
-        .file("sys/kernel/iommu_groups/2/devices/MSFT0201:00", "")
-        .file("sys/class/iommu/ivhd10/x", "")
-        .file("sys/class/iommu/ivhd2/x", "")
+        .link(
+            "sys/kernel/iommu_groups/2/devices/MSFT0201:00",
+            "../../../../devices/platform/MSFT0201:00",
+        )
+        .link("sys/class/iommu/ivhd10", "../../devices/pci0000:00/0000:00:00.2/iommu/ivhd10")
+        .link("sys/class/iommu/ivhd2", "../../devices/pci0000:00/0000:00:00.2/iommu/ivhd2")
         .file("sys/firmware/acpi/tables/IVRS", IvrsBuilder::new().build().unwrap())
         .file("sys/kernel/btf/vmlinux", "")
         .file("proc/sys/kernel/osrelease", "6.12.0-amd64\n")
@@ -113,7 +116,34 @@ fn whole_host() -> Host {
         .file("sys/devices/virtual/dmi/id/board_name", "B650 Board  \n")
         .file("sys/devices/virtual/dmi/id/bios_version", "A.30\n")
         .link("sys/class/dmi/id", "../../devices/virtual/dmi/id")
+        .file("proc/iomem", IOMEM)
+        .file("sys/kernel/security/lockdown", "none [integrity] confidentiality\n")
+        .file("sys/firmware/memmap/1/start", "0x100000\n")
+        .file("sys/firmware/memmap/1/end", "0x7fffffff\n")
+        .file("sys/firmware/memmap/1/type", "System RAM\n")
+        .file("sys/firmware/memmap/0/start", "0x0\n")
+        .file("sys/firmware/memmap/0/end", "0x9fbff\n")
+        .file("sys/firmware/memmap/0/type", "Reserved\n")
+        .file("sys/devices/LNXSYSTM:00/MSFT0201:00/hid", "MSFT0201\n")
+        .file("sys/devices/LNXSYSTM:00/MSFT0201:00/uid", "1\n")
+        .file("sys/devices/LNXSYSTM:00/MSFT0201:00/path", "\\_SB_.MSFT\n")
+        .link("sys/devices/LNXSYSTM:00/MSFT0201:00/physical_node", "../../platform/MSFT0201:00")
+        .link("sys/bus/acpi/devices/MSFT0201:00", "../../../devices/LNXSYSTM:00/MSFT0201:00")
+        .file("sys/devices/LNXSYSTM:00/device:00/path", "\\_SB_\n")
+        .link("sys/bus/acpi/devices/device:00", "../../../devices/LNXSYSTM:00/device:00")
 }
+
+const IOMEM: &str = "\
+00000000-00000fff : Reserved
+00001000-0009fbff : System RAM
+0009fc00-000fffff : Reserved
+  000f0000-000fffff : System ROM
+00100000-7ffdffff : System RAM
+  01000000-02000d91 : Kernel code
+7ffe0000-7ffe0fff : ACPI Tables
+7ffe1000-7fffffff : Reserved
+fee00000-fee00fff : Local APIC
+";
 
 #[test]
 fn a_whole_host_is_read() {
@@ -163,6 +193,195 @@ fn a_whole_host_is_read() {
 }
 
 #[test]
+fn what_stands_beside_the_groups_is_read_too() {
+    let host = whole_host()
+        .file("sys/devices/pci0000:00/0000:01:00.0/subsystem_vendor", "0x1458\n")
+        .file("sys/devices/pci0000:00/0000:01:00.0/subsystem_device", "0x4188\n")
+        .file("sys/devices/pci0000:00/0000:01:00.0/revision", "0xa1\n")
+        .file("usr/share/hwdata/pci.ids", "10de  Maker\n\t2d04  Card\n");
+    let snapshot = host.read();
+    assert_eq!(read(&snapshot.lockdown), "integrity");
+    let devices = read(&snapshot.acpi_devices);
+    assert_eq!(devices.len(), 1, "a device without a hardware id is only a place");
+    assert_eq!((devices[0].name.as_str(), devices[0].hid.as_str()), ("MSFT0201:00", "MSFT0201"));
+    assert_eq!(read(&devices[0].path), "\\_SB_.MSFT");
+    assert_eq!(read(&devices[0].uid), "1");
+    assert_eq!(read(&devices[0].device), "MSFT0201:00");
+    let functions = read(&snapshot.functions);
+    let gpu = &functions[2];
+    assert_eq!((read(&gpu.subsystem_vendor), read(&gpu.subsystem_device)), (0x1458, 0x4188));
+    assert_eq!(read(&gpu.revision), 0xa1);
+    assert_eq!(gpu.physical_function, Reading::Absent);
+    let names = read(&snapshot.pci_names);
+    assert_eq!((gpu.vendor_name(&names), gpu.device_name(&names)), (Some("Maker"), Some("Card")));
+}
+
+#[test]
+fn what_memory_is_shows_entry_by_entry() {
+    let snapshot = whole_host().read();
+    let class = |start, end| read(&snapshot.region_class(start, end));
+    let names = |start, end| class(start, end).names().join(", ");
+    assert_eq!(names(0x7ffe_0000, 0x7ffe_0fff), "ACPI Tables");
+    assert_eq!(names(0x7ffe_0000, 0x7ffe_1fff), "ACPI Tables, Reserved");
+    assert_eq!(names(0x8000_0000, 0x8000_0fff), "");
+    assert_eq!(class(0xf_0000, 0xf_ffff).ranges.len(), 2, "System ROM in Reserved");
+
+    let reserved = |start, end| {
+        let class = class(start, end);
+        (class.reserved, class.touches_ram(), class.gap)
+    };
+    assert_eq!(reserved(0x7ffe_0000, 0x7fff_ffff), (true, false, false));
+    assert_eq!(reserved(0x7ffd_ffff, 0x7ffe_0000), (false, true, false));
+    assert_eq!(reserved(0x7fff_f000, 0x8000_0000), (false, false, true));
+    assert_eq!(reserved(0x8000_0000, 0x8000_0fff), (false, false, true));
+    assert_eq!(reserved(0, 0xfff), (true, false, false));
+    assert_eq!(class(1, 0).ranges.len(), 0);
+    assert_eq!(class(0, u64::MAX).ranges.len(), 9);
+
+    // The firmware's map stands in where the kernel hides addresses.
+    let hidden = "00000000-00000000 : Reserved\n  00000000-00000000 : System RAM\n";
+    let snapshot = whole_host().file("proc/iomem", hidden).read();
+    assert!(format!("{:?}", snapshot.iomem).contains("to root only"), "{:?}", snapshot.iomem);
+    let class = read(&snapshot.region_class(0x7ffe_0000, 0x7ffe_0fff));
+    assert_eq!((class.source, class.touches_ram()), (MapSource::Firmware, true));
+
+    let odd = "junk\n2000-1fff : x\n+1-2 : x\n0-fff : Reserved\n";
+    let map = read(&Host::new().file("proc/iomem", odd).read().iomem);
+    assert_eq!((map.ranges.len(), map.bad), (1, 3));
+    let empty = Host::new().read();
+    assert_eq!(empty.region_class(0, 1), Reading::Absent);
+}
+
+#[test]
+fn bridges_and_virtual_functions_show_in_the_tree() {
+    let root = "sys/devices/pci0000:00";
+    let bridge = format!("{root}/0000:00:01.1");
+    let switch = format!("{bridge}/0000:01:00.0");
+    let mut host = Host::new();
+    for (path, bdf) in [
+        (&bridge, "0000:00:01.1"),
+        (&switch, "0000:01:00.0"),
+        (&format!("{switch}/0000:02:00.0"), "0000:02:00.0"),
+        (&format!("{switch}/0000:03:10.0"), "0000:03:10.0"),
+        (&format!("{root}/0000:00:02.0"), "0000:00:02.0"),
+    ] {
+        host = host
+            .file(&format!("{path}/class"), "0x060400\n")
+            .link(&format!("sys/bus/pci/devices/{bdf}"), &format!("../../../../{path}"));
+    }
+    let snapshot = host
+        .file(&format!("{bridge}/pci_bus/0000:01/x"), "")
+        .file(&format!("{switch}/pci_bus/0000:02/x"), "")
+        .link(&format!("{switch}/0000:03:10.0/physfn"), "../0000:02:00.0")
+        .read();
+    let functions = read(&snapshot.functions);
+    let parents: Vec<_> = functions.iter().map(|f| f.parent.value().copied()).collect();
+    let (one, two) = (Some(bdf("00:01.1")), Some(bdf("01:00.0")));
+    assert_eq!(parents, [None, None, one, two, two]);
+    assert_eq!(functions[0].parent, Reading::Absent, "on a root bus");
+    assert_eq!(snapshot.buses_below(bdf("00:01.1")), Some((1, 3)));
+    assert_eq!(snapshot.buses_below(bdf("01:00.0")), Some((2, 3)));
+    assert_eq!(snapshot.buses_below(bdf("00:02.0")), None);
+    assert_eq!(read(&functions[4].physical_function), bdf("02:00.0"));
+    assert!(snapshot.has_virtual_functions(bdf("02:00.0")));
+    assert!(!snapshot.has_virtual_functions(bdf("03:10.0")));
+}
+
+/// The script in docs makes a copy that reads like the host itself.
+#[test]
+fn the_script_copies_a_whole_host() {
+    let host = whole_host();
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/copy-a-host.sh");
+    let run = |command: &mut std::process::Command| {
+        let output = command.output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        assert_eq!(output.stderr, b"");
+        output.stdout
+    };
+    let tar = run(std::process::Command::new("sh").arg(script).arg(host.root()));
+    let copy = Host::new().file("host.tar", tar);
+    run(std::process::Command::new("tar").current_dir(copy.root()).args(["-xf", "host.tar"]));
+    assert_eq!(copy.read(), host.read());
+    assert_eq!(kernel_btf(copy.root()), Reading::Read(Vec::new()));
+}
+
+#[test]
+fn a_copy_without_links_or_with_tars_padding_is_understood() {
+    let padded = |text: &str| {
+        let mut bytes = text.as_bytes().to_vec();
+        bytes.resize(4096, 0);
+        bytes
+    };
+    let device = "sys/bus/pci/devices/0000:01:00.0";
+    let host = Host::new()
+        .file(&format!("{device}/vendor"), padded("0x10de\n"))
+        .file(&format!("{device}/uevent"), padded("DRIVER=nvidia\nPCI_ID=10DE:2D04\n"))
+        .file(&format!("{device}/driver/module/x"), "")
+        .file(&format!("{device}/iommu_group/type"), "DMA\n")
+        .file(&format!("{device}/iommu/devices/0000:01:00.0/x"), "")
+        .file("sys/class/iommu/ivhd0/devices/0000:01:00.0/x", "")
+        .file("sys/kernel/iommu_groups/7/devices/0000:01:00.0/x", "")
+        .file("sys/kernel/iommu_groups/7/devices/0000:01:00.1/x", "")
+        .file("sys/kernel/iommu_groups/7/reserved_regions", padded(MSI))
+        .file("sys/kernel/iommu_groups/8/reserved_regions", "")
+        .file("proc/sys/kernel/osrelease", "");
+    let snapshot = host.read();
+    let function = read(&snapshot.functions).remove(0);
+    assert_eq!(read(&function.vendor), 0x10de);
+    assert_eq!(read(&function.driver), "nvidia");
+    assert_eq!(read(&function.group), 7);
+    assert_eq!(read(&function.iommu), "ivhd0");
+    assert!(matches!(function.parent, Reading::Unreadable(_)), "{:?}", function.parent);
+    let groups = read(&snapshot.groups);
+    assert_eq!(read(&groups[0].regions).len(), 1);
+    assert_eq!(groups[0].bad_region_lines, []);
+    assert!(matches!(groups[1].regions, Reading::Unreadable(_)), "nothing was copied");
+    assert!(matches!(snapshot.kernel_release, Reading::Unreadable(_)));
+    // An AMD IOMMU without its table, and a member without its function.
+    assert!(matches!(snapshot.ivrs, Reading::Unreadable(_)), "{:?}", snapshot.ivrs);
+    assert!(
+        snapshot.skipped.iter().any(|skipped| skipped.path.ends_with("7/devices/0000:01:00.1"))
+    );
+}
+
+#[test]
+fn an_iommu_is_not_served_by_itself() {
+    let unit = "sys/devices/pci0000:00/0000:00:00.2";
+    let snapshot = Host::new()
+        .file(&format!("{unit}/iommu/ivhd0/x"), "")
+        .link("sys/bus/pci/devices/0000:00:00.2", &format!("../../../../{unit}"))
+        .read();
+    assert_eq!(read(&snapshot.functions)[0].iommu, Reading::Absent);
+}
+
+#[test]
+fn a_snapshot_of_an_older_version_is_read() {
+    let mut json = serde_json::to_value(whole_host().read()).unwrap();
+    let whole = json.as_object_mut().unwrap();
+    for added in ["pci_names", "iomem", "firmware_memory", "acpi_devices", "lockdown"] {
+        assert!(whole.remove(added).is_some(), "{added}");
+    }
+    let functions = whole["functions"]["read"].as_array_mut().unwrap();
+    for function in functions {
+        let function = function.as_object_mut().unwrap();
+        for added in [
+            "subsystem_vendor",
+            "subsystem_device",
+            "revision",
+            "parent",
+            "secondary_bus",
+            "physical_function",
+        ] {
+            assert!(function.remove(added).is_some(), "{added}");
+        }
+    }
+    let snapshot: Snapshot = serde_json::from_value(json).unwrap();
+    assert!(format!("{:?}", snapshot.iomem).contains("without it"));
+    assert_eq!(read(&snapshot.functions)[1].revision, Reading::default());
+    assert_eq!(read(&snapshot.functions)[1].bdf, bdf("00:01.1"));
+}
+
+#[test]
 fn a_snapshot_survives_being_written_down() {
     for snapshot in [whole_host().read(), Host::new().read()] {
         let json = serde_json::to_string(&snapshot).unwrap();
@@ -179,8 +398,14 @@ fn a_snapshot_survives_being_written_down() {
 #[test]
 fn an_empty_tree_is_absent_and_a_missing_one_is_not() {
     let snapshot = Host::new().read();
-    assert_eq!(snapshot.groups, Reading::Absent);
-    assert_eq!(snapshot.functions, Reading::Absent);
+    // Every kernel has these folders: without them the copy is not whole.
+    for why in [
+        format!("{:?}", snapshot.groups),
+        format!("{:?}", snapshot.functions),
+        format!("{:?}", snapshot.iommus),
+    ] {
+        assert!(why.contains("is not in this copy"), "{why}");
+    }
     assert_eq!(snapshot.ivrs, Reading::Absent);
     assert_eq!(snapshot.dmi.board_name, Reading::Absent);
     assert!(!snapshot.has_btf);

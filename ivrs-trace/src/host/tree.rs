@@ -26,6 +26,13 @@ pub enum Reading<T> {
     Unreadable(String),
 }
 
+/// What a snapshot does not have that was taken before this was read at all.
+impl<T> Default for Reading<T> {
+    fn default() -> Self {
+        Self::Unreadable("this snapshot was taken without it".to_owned())
+    }
+}
+
 impl<T> Reading<T> {
     /// The value, if it was read.
     #[must_use]
@@ -33,6 +40,14 @@ impl<T> Reading<T> {
         match self {
             Self::Read(value) => Some(value),
             Self::Absent | Self::Unreadable(_) => None,
+        }
+    }
+
+    /// This, or what else says it.
+    pub(super) fn or_from(self, other: impl FnOnce() -> Option<T>) -> Self {
+        match self {
+            Self::Read(value) => Self::Read(value),
+            failed => other().map_or(failed, Self::Read),
         }
     }
 
@@ -130,8 +145,20 @@ impl<'a> Dir<'a> {
     }
 
     /// The text of the file at `name` without space at its ends; what is not UTF-8 is replaced.
+    ///
+    /// Zero bytes at the end go too: tar fills up with them what is shorter than its size says,
+    /// as all of sysfs is.
     pub(super) fn text(&self, name: &str, limit: usize) -> Reading<String> {
-        self.bytes(name, limit).map(|bytes| String::from_utf8_lossy(&bytes).trim().to_owned())
+        self.bytes(name, limit).map(|bytes| {
+            let text = String::from_utf8_lossy(&bytes);
+            text.trim_matches(|c: char| c == '\0' || c.is_whitespace()).to_owned()
+        })
+    }
+
+    /// The name of the directory that this one really lies in.
+    pub(super) fn parent_name(&self) -> Option<String> {
+        let parent = self.path.parent().filter(|parent| parent.starts_with(self.root))?;
+        Some(parent.file_name()?.to_string_lossy().into_owned())
     }
 
     /// The last name of what the link at `name` points to. The link is not followed: in a copied

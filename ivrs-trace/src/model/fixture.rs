@@ -90,7 +90,7 @@ pub(crate) fn host(groups: &str, table: &IvrsBuilder) -> Snapshot {
         groups: Reading::Read(groups),
         functions: Reading::Read(functions),
         iommus: Reading::Read(vec!["ivhd0".to_owned()]),
-        skipped: Vec::new(),
+        ..Snapshot::default()
     }
 }
 
@@ -103,6 +103,7 @@ fn function(bdf: Bdf, group: u32, bridge: bool) -> PciFunction {
         driver: if bridge { Reading::Absent } else { Reading::Read("vfio-pci".to_owned()) },
         group: Reading::Read(group),
         iommu: Reading::Read("ivhd0".to_owned()),
+        ..PciFunction::default()
     }
 }
 
