@@ -6,6 +6,7 @@
 pub mod builder;
 mod bytes;
 pub mod device_entry;
+pub mod dump;
 pub mod findings;
 pub mod ivrs;
 pub mod kernel_view;

@@ -1,0 +1,154 @@
+//! What can be wrong with an input, in words for the one who pasted it.
+
+use thiserror::Error;
+
+use super::{Form, INPUT_LIMIT, TABLE_LIMIT};
+
+/// Why no table was found.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum DumpError {
+    /// More than [`INPUT_LIMIT`] bytes.
+    #[error(
+        "the input has {length} bytes, and more than {INPUT_LIMIT} are not read: give the IVRS \
+         table alone"
+    )]
+    InputTooLarge {
+        /// Bytes of the input.
+        length: usize,
+    },
+    /// Nothing but white space.
+    #[error("the input is empty: reading /sys/firmware/acpi/tables/IVRS needs root")]
+    Empty,
+    /// Neither text nor a table that begins with `IVRS`.
+    #[error("the input is {}: give /sys/firmware/acpi/tables/IVRS, or a text dump of it",
+        match signature {
+            Some(name) => format!("a binary that begins with \"{name}\", not with \"IVRS\""),
+            None => "neither text nor an IVRS table".to_owned(),
+        })]
+    NotText {
+        /// The first four bytes, if they could be the signature of an ACPI table.
+        signature: Option<String>,
+    },
+    /// Text in which no form was found.
+    #[error(
+        "the input is text, but no dump was found in it: give /sys/firmware/acpi/tables/IVRS, what \
+         acpidump, xxd, hexdump, od or iasl -d make of it, or a kernel log of a boot with \
+         amd_iommu_dump"
+    )]
+    Unrecognised,
+    /// A form that fits up to a place.
+    #[error("taken for {form}{}: {problem}; {}", at(*line), problem.advice())]
+    Bad {
+        /// The form that fits best.
+        form: Form,
+        /// The line at which it stops making sense, from 1; none for a binary.
+        line: Option<usize>,
+        /// What is wrong there.
+        problem: Problem,
+    },
+}
+
+fn at(line: Option<usize>) -> String {
+    line.map_or_else(String::new, |line| format!(", line {line}"))
+}
+
+/// Where a form stops making sense.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum Problem {
+    /// Something that is not a number of the dump, where bytes are missing.
+    #[error("{token:?} is no number like the others in the dump, and bytes are missing there")]
+    BadDigits {
+        /// The word, cut if it is long.
+        token: String,
+    },
+    /// An offset too high.
+    #[error(
+        "the offset is {found:#x}, but {expected:#x} should follow: a line above it is missing or \
+         damaged"
+    )]
+    Jump {
+        /// Bytes read up to there, from the table's start.
+        expected: u64,
+        /// The offset in the line.
+        found: u64,
+    },
+    /// An offset too low.
+    #[error(
+        "the offset goes back to {found:#x}, but {expected:#x} should follow: lines are doubled or \
+         out of order"
+    )]
+    Back {
+        /// Bytes read up to there, from the table's start.
+        expected: u64,
+        /// The offset in the line.
+        found: u64,
+    },
+    /// The first line is missing.
+    #[error("the dump begins at offset {offset:#x}: the lines before it are missing")]
+    NoStart {
+        /// The first offset.
+        offset: u64,
+    },
+    /// Tables, but not this one.
+    #[error("there is no IVRS table, only: {}", found.join(", "))]
+    OtherTables {
+        /// Their signatures, the first few.
+        found: Vec<String>,
+    },
+    /// Words in the order of the machine, in a form whose last word cannot be told from text.
+    #[error("the bytes are swapped within words")]
+    Swapped,
+    /// Hex digits, but not of a table.
+    #[error("the bytes do not begin with \"IVRS\"")]
+    NoSignature,
+    /// The end is missing.
+    #[error("the dump ends after {have} bytes{}", match length {
+        Some(length) => format!(", but the table's header says that it has {length}"),
+        None => ", within the table's header".to_owned(),
+    })]
+    Cut {
+        /// Bytes there.
+        have: usize,
+        /// The header's length field, if it is there.
+        length: Option<u32>,
+    },
+    /// Longer than any real table.
+    #[error("the table would have {length} bytes, and more than {TABLE_LIMIT} are not read")]
+    TooLong {
+        /// Its length, or what is known of it.
+        length: usize,
+    },
+    /// An IVMD line of a kernel log without one of its fields.
+    #[error("the IVMD line has no readable {field:?}")]
+    LogField {
+        /// The field as the kernel names it.
+        field: &'static str,
+    },
+    /// A kernel log of a boot without `amd_iommu_dump`.
+    #[error("it has lines of the AMD IOMMU, but not those that list the IVMD blocks")]
+    LogWithoutDump,
+}
+
+impl Problem {
+    /// What to do about it.
+    #[must_use]
+    pub fn advice(&self) -> &'static str {
+        match self {
+            Self::BadDigits { .. } | Self::Jump { .. } | Self::Back { .. } => {
+                "copy the dump again, whole, or give the file itself"
+            }
+            Self::NoStart { .. } => "copy the dump again from its first line on",
+            Self::OtherTables { .. } => {
+                "dump /sys/firmware/acpi/tables/IVRS of the machine with the AMD IOMMU"
+            }
+            Self::Swapped => "run xxd without -e",
+            Self::NoSignature => "dump /sys/firmware/acpi/tables/IVRS, from its first byte on",
+            Self::Cut { .. } => "copy the dump again to its last line",
+            Self::TooLong { .. } => "check that it is an IVRS table, which has a few hundred bytes",
+            Self::LogField { .. } => "copy the line again, whole",
+            Self::LogWithoutDump => {
+                "boot once with amd_iommu_dump on the kernel command line and take the log of that"
+            }
+        }
+    }
+}

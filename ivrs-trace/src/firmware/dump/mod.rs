@@ -1,0 +1,250 @@
+//! An IVRS table, or the kernel's own account of it, out of whatever people paste.
+//!
+//! [`read`] takes the bytes of a file or of standard input and finds the table in them: the table
+//! itself, or the text that `acpidump`, `xxd`, `hexdump`, `od` or `iasl` make of it, with prompts,
+//! quote marks, indentation, colours and other tables around it. Where there is no table but a kernel
+//! log written with `amd_iommu_dump`, it gives the IVMD lines of that.
+//!
+//! The form is told by structure alone: every form reads the whole input, and only one that arrives
+//! at an IVRS table with all the bytes its header claims has read it. If none has, the error is that
+//! of the form that got furthest. Nothing here does I/O, checks the checksum or decodes blocks: that is
+//! [`Ivrs::parse`](super::Ivrs::parse).
+
+mod columns;
+mod error;
+mod log;
+mod plain;
+mod text;
+
+use std::fmt;
+
+pub use error::{DumpError, Problem};
+pub use log::{IvmdLine, IvmdLog, LastBdf};
+
+use super::{
+    bytes::u32_at,
+    ivrs::{HEADER_LENGTH, SIGNATURE},
+};
+use columns::Style;
+
+/// Input of more bytes than this is refused. A log of many boots is smaller.
+pub const INPUT_LIMIT: usize = 16 * 1024 * 1024;
+/// No table may have more bytes than this; real ones have a few hundred.
+pub const TABLE_LIMIT: usize = 1024 * 1024;
+
+/// What the input was taken for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Form {
+    /// The table's bytes as they are.
+    Binary,
+    /// `acpidump` or `acpixtract`: a line `IVRS @ 0x...`, then lines `0000: 49 56 ...`.
+    Acpidump,
+    /// The raw table data at the end of what `iasl -d` writes.
+    Iasl,
+    /// `xxd`, in groups of any size.
+    Xxd,
+    /// `hexdump -C`, also called `hd`.
+    HexdumpC,
+    /// `hexdump` with another format; 16-bit words unless told otherwise.
+    Hexdump,
+    /// `od` with offsets in octal, hex or decimal.
+    Od,
+    /// Hex digits without offsets: `xxd -p`, `xxd -i`, `od -A n`.
+    PlainHex,
+    /// A kernel log written with `amd_iommu_dump`.
+    KernelLog,
+}
+
+impl fmt::Display for Form {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Binary => "a binary table",
+            Self::Acpidump => "acpidump text",
+            Self::Iasl => "iasl's raw table data",
+            Self::Xxd => "xxd text",
+            Self::HexdumpC => "hexdump -C text",
+            Self::Hexdump => "hexdump text",
+            Self::Od => "od text",
+            Self::PlainHex => "plain hex digits",
+            Self::KernelLog => "a kernel log",
+        })
+    }
+}
+
+/// What was in the input.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Dump {
+    /// An IVRS table.
+    Table(TableDump),
+    /// No table, but what the kernel made of one.
+    Log(IvmdLog),
+}
+
+impl Dump {
+    /// What a reader of the result should know about the input, a sentence each.
+    #[must_use]
+    pub fn notes(&self) -> &[String] {
+        match self {
+            Self::Table(table) => &table.notes,
+            Self::Log(log) => &log.notes,
+        }
+    }
+}
+
+/// A table found in the input.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TableDump {
+    /// The form it had.
+    pub form: Form,
+    /// The bytes: `IVRS` first, at least as many as the header says, at most [`TABLE_LIMIT`]. Bytes
+    /// after the table's end are kept.
+    pub table: Vec<u8>,
+    /// What a reader of the result should know about the input, a sentence each.
+    pub notes: Vec<String>,
+}
+
+/// Finds the table, or the IVMD lines of a kernel log, in `input`.
+///
+/// If there are both, the table is taken. Takes time and memory linear in the input.
+///
+/// # Errors
+/// Where the input is too large, has no form known here, or has one that does not hold to the end of
+/// the table.
+pub fn read(input: &[u8]) -> Result<Dump, DumpError> {
+    if input.len() > INPUT_LIMIT {
+        return Err(DumpError::InputTooLarge { length: input.len() });
+    }
+    // acpidump's text may begin with the signature too.
+    if input.starts_with(&SIGNATURE) && !input.starts_with(b"IVRS @") && !is_text(input) {
+        return binary(input);
+    }
+    let text = String::from_utf8_lossy(input);
+    let text = text::without_escapes(&text);
+    if text.trim().is_empty() {
+        return Err(DumpError::Empty);
+    }
+
+    let mut fault = None;
+    let readers = [
+        |text: &str| columns::read(text, Style::Colon),
+        |text: &str| columns::read(text, Style::Hex),
+        |text: &str| columns::read(text, Style::Octal),
+        |text: &str| columns::read(text, Style::Decimal),
+        plain::read,
+    ];
+    for reader in readers {
+        match reader(&text) {
+            None => {}
+            Some(Ok(table)) => return Ok(Dump::Table(table)),
+            Some(Err(found)) => keep_further(&mut fault, found),
+        }
+    }
+    match log::read(&text) {
+        None => {}
+        Some(Ok(mut log)) => {
+            if let Some(fault) = fault.filter(|fault| fault.rank == Rank::Ivrs) {
+                log.notes
+                    .push(format!("the IVRS table beside the log is not used: {}", fault.error));
+            }
+            return Ok(Dump::Log(log));
+        }
+        Some(Err(found)) => keep_further(&mut fault, found),
+    }
+    Err(match fault {
+        Some(fault) => fault.error,
+        None if is_text(input) => DumpError::Unrecognised,
+        None => DumpError::NotText { signature: name(input) },
+    })
+}
+
+/// How much an attempt that failed had found. The one that found most explains the input best.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Rank {
+    /// Digits that begin like no table.
+    Digits,
+    /// Another table, or the middle of one.
+    Other,
+    /// The beginning of an IVRS table, or an IVMD line.
+    Ivrs,
+}
+
+/// Why one form does not fit.
+#[derive(Debug)]
+struct Fault {
+    rank: Rank,
+    /// Lines understood before it.
+    progress: usize,
+    error: DumpError,
+}
+
+/// Keeps the fault that found more; of equals the one that was there first.
+fn keep_further(kept: &mut Option<Fault>, found: Fault) {
+    let key = |fault: &Fault| (fault.rank, fault.progress);
+    if kept.as_ref().is_none_or(|kept| key(&found) > key(kept)) {
+        *kept = Some(found);
+    }
+}
+
+/// Text has no control characters but those for lines, tabs, pages, backspace, bell and escapes.
+fn is_text(input: &[u8]) -> bool {
+    !input.iter().any(|byte| matches!(byte, 0..=6 | 0x0e..=0x1a | 0x1c..=0x1f))
+}
+
+/// The first four bytes, if they could be the signature of an ACPI table.
+fn name(input: &[u8]) -> Option<String> {
+    let name = input.first_chunk::<4>()?;
+    let fits = name.iter().all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit());
+    fits.then(|| name.escape_ascii().to_string())
+}
+
+/// Reads `input`, which begins with the signature.
+fn binary(input: &[u8]) -> Result<Dump, DumpError> {
+    let mut notes = Vec::new();
+    let mut table = input;
+    if let Some(limited) = input.get(..TABLE_LIMIT).filter(|limited| limited.len() < input.len()) {
+        notes.push(format!("only the first {TABLE_LIMIT} of {} bytes are read", input.len()));
+        table = limited;
+    }
+    match complete(table) {
+        Ok(trailing) => {
+            notes.extend(trailing_note(trailing));
+            Ok(Dump::Table(TableDump { form: Form::Binary, table: table.to_vec(), notes }))
+        }
+        Err(problem) => Err(DumpError::Bad { form: Form::Binary, line: None, problem }),
+    }
+}
+
+/// Whether `table`, which begins with the signature, has all the bytes that its header claims, and how
+/// many it has beyond those.
+fn complete(table: &[u8]) -> Result<usize, Problem> {
+    let have = table.len();
+    let length = u32_at(table, 4);
+    let cut = Problem::Cut { have, length };
+    let Some(claimed) = length.and_then(|length| usize::try_from(length).ok()) else {
+        return Err(cut);
+    };
+    if claimed > TABLE_LIMIT {
+        return Err(Problem::TooLong { length: claimed });
+    }
+    // A header that claims less than itself is left to the parser, which says so.
+    have.checked_sub(claimed.max(HEADER_LENGTH)).ok_or(cut)
+}
+
+/// Takes off the zeros that fill up the last word of a table whose end no offset tells, and says how
+/// many bytes still follow the table's end.
+fn without_padding(table: &mut Vec<u8>, trailing: usize, word: usize) -> usize {
+    let end = table.len().saturating_sub(trailing);
+    let zeros = table.iter().skip(end).all(|byte| *byte == 0);
+    if trailing == 0 || trailing >= word || !zeros {
+        return trailing;
+    }
+    table.truncate(end);
+    0
+}
+
+fn trailing_note(trailing: usize) -> Option<String> {
+    (trailing > 0).then(|| format!("{trailing} bytes follow the table's end"))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,43 @@
+//! What terminals, mail and forums add to text, taken off again.
+
+use std::borrow::Cow;
+
+/// `text` without terminal escape sequences: colours, cursor movement, titles.
+///
+/// A sequence that does not end ends at the line's end, so that it costs one line at most.
+pub(super) fn without_escapes(text: &str) -> Cow<'_, str> {
+    if !text.contains('\u{1b}') {
+        return Cow::Borrowed(text);
+    }
+    let mut out = String::with_capacity(text.len());
+    let mut chars = text.chars().peekable();
+    while let Some(c) = chars.next() {
+        if c != '\u{1b}' {
+            out.push(c);
+            continue;
+        }
+        // The introducer, then what it introduces, never past the end of the line.
+        let Some(introducer) = chars.next_if(|c| *c != '\n') else { continue };
+        match introducer {
+            '[' => while chars.next_if(|c| matches!(c, ' '..='?')).is_some() {},
+            ']' => while chars.next_if(|c| !matches!(c, '\u{7}' | '\u{1b}' | '\n')).is_some() {},
+            _ => continue,
+        }
+        // The last character of the sequence; the escape that ends a title is met by the loop.
+        chars.next_if(|c| !matches!(c, '\n' | '\u{1b}'));
+    }
+    Cow::Owned(out)
+}
+
+/// The lines from 1, without indentation, quote marks of mail and carriage returns.
+pub(super) fn lines(text: &str) -> impl Iterator<Item = (usize, &str)> {
+    (1..).zip(text.lines().map(|line| {
+        line.trim_start_matches(|c: char| c == '>' || c.is_whitespace() || c == '\u{feff}')
+            .trim_end()
+    }))
+}
+
+/// A word of the input, short enough for a message.
+pub(super) fn excerpt(word: &str) -> String {
+    word.chars().take(24).collect()
+}
