@@ -3,7 +3,9 @@
 //! Results go to standard output, talk to standard error. A failure is one line and status 2.
 
 mod check;
+mod decode;
 mod events;
+mod explain;
 mod live;
 mod output;
 mod run;
@@ -35,6 +37,10 @@ enum Command {
     /// Exit status: 0 all clear, 1 something is blocked, 2 error, 3 something is unknown and
     /// nothing is blocked.
     Check(check::Args),
+    /// Decode an IVRS table: what it asks for and what Linux makes of it
+    Decode(decode::Args),
+    /// Say what the code of a finding means and what to do about it
+    Explain(explain::Args),
 }
 
 /// Runs the program.
@@ -44,6 +50,8 @@ pub fn main() -> ExitCode {
         Some(Command::Run(args)) => run::command(&args),
         Some(Command::Events(args)) => events::command(&args),
         Some(Command::Check(args)) => check::command(&args),
+        Some(Command::Decode(args)) => decode::command(&args),
+        Some(Command::Explain(args)) => explain::command(&args),
         None => {
             output::print(&Cli::command().render_help().to_string()).map(|()| ExitCode::from(2))
         }

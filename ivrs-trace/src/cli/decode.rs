@@ -1,0 +1,80 @@
+//! `ivrs-trace decode`: an IVRS table, and what Linux makes of it.
+
+use std::{
+    ffi::OsStr,
+    fs::File,
+    io::{self, Read},
+    path::PathBuf,
+    process::ExitCode,
+};
+
+use anyhow::Context as _;
+
+use super::output;
+use crate::{
+    firmware::{
+        Ivrs, KernelView,
+        dump::{self, Dump, INPUT_LIMIT},
+    },
+    report::decode::{self, Detail},
+};
+
+/// Arguments of `decode`.
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// Print one JSON document instead of text
+    #[arg(long)]
+    json: bool,
+    /// Show the device entries of ignored IVHD blocks too, and the bytes of all
+    #[arg(long)]
+    all: bool,
+    /// The table: /sys/firmware/acpi/tables/IVRS, a copy of it, or a dump as text; - reads standard
+    /// input
+    file: PathBuf,
+}
+
+/// Decodes a table. Its findings do not change the exit status.
+pub(super) fn command(args: &Args) -> anyhow::Result<ExitCode> {
+    let name = if args.file == OsStr::new("-") {
+        "standard input".to_owned()
+    } else {
+        args.file.display().to_string()
+    };
+    let input = read(args).with_context(|| format!("{name} cannot be read"))?;
+    let dump = dump::read(&input).with_context(|| name.clone())?;
+    for note in dump.notes() {
+        output::complain(&format!("{name}: {note}"));
+    }
+    match dump {
+        Dump::Table(found) => {
+            let table = Ivrs::parse(&found.table).with_context(|| name)?;
+            let view = KernelView::new(&table);
+            if args.json {
+                output::print_json(&decode::decode(&table, &view))?;
+            } else {
+                let detail = if args.all { Detail::All } else { Detail::Used };
+                output::print(&decode::text(&table, &view, detail))?;
+            }
+        }
+        Dump::Log(log) => {
+            if args.json {
+                output::print_json(&decode::decode_log(&log))?;
+            } else {
+                output::print(&decode::log_text(&log))?;
+            }
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// One byte more than is allowed at most, so that too much is noticed.
+fn read(args: &Args) -> io::Result<Vec<u8>> {
+    let limit = u64::try_from(INPUT_LIMIT).unwrap_or(u64::MAX).saturating_add(1);
+    let mut input = Vec::new();
+    if args.file == OsStr::new("-") {
+        io::stdin().lock().take(limit).read_to_end(&mut input)?;
+    } else {
+        File::open(&args.file)?.take(limit).read_to_end(&mut input)?;
+    }
+    Ok(input)
+}

@@ -1,0 +1,30 @@
+//! `ivrs-trace explain`: what the code of a finding means and what to do about it.
+
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+
+use super::output;
+use crate::{escape::printable, firmware::findings, report::decode};
+
+/// Arguments of `explain`.
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// The code of a finding, such as IVMD-WIDE; without one, all codes are listed
+    code: Option<String>,
+}
+
+/// Prints the long text of a code, or the codes.
+pub(super) fn command(args: &Args) -> anyhow::Result<ExitCode> {
+    let text = match &args.code {
+        None => decode::codes(),
+        Some(code) => decode::explanation(findings::explain(code).with_context(|| {
+            format!(
+                "there is no finding of the code {:?}; `ivrs-trace explain` lists them",
+                printable(code)
+            )
+        })?),
+    };
+    output::print(&text)?;
+    Ok(ExitCode::SUCCESS)
+}

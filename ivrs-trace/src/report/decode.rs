@@ -1,0 +1,19 @@
+//! A decoded table: the JSON document of `decode`, and the text for people.
+//!
+//! It judges nothing: what the kernel makes of the table and what is worth telling comes from
+//! `firmware`. What comes from firmware leaves here printable.
+
+mod document;
+mod log;
+mod page;
+#[cfg(test)]
+mod tests;
+mod text;
+
+pub use document::{
+    Decode, EntryDocument, FindingDocument, FlagsDocument, IvInfoDocument, IvhdDocument,
+    IvmdDocument, KernelDocument, RegionDocument, SettingsDocument, Table, UidDocument,
+    UnknownDocument, decode,
+};
+pub use log::{DecodeLog, LoggedIvmd, LoggedRegion, decode_log, log_text};
+pub use text::{Detail, codes, explanation, text};

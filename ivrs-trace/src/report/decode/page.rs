@@ -1,0 +1,49 @@
+//! Lines of text that keep within a width. All output of `decode` goes through here.
+
+use textwrap::{Options, WordSplitter};
+
+/// A page under construction.
+pub(super) struct Page {
+    text: String,
+    width: usize,
+}
+
+impl Page {
+    /// An empty page of `width` columns.
+    pub(super) fn new(width: usize) -> Self {
+        Self { text: String::new(), width }
+    }
+
+    /// What was written.
+    pub(super) fn finish(self) -> String {
+        self.text
+    }
+
+    /// An empty line.
+    pub(super) fn blank(&mut self) {
+        self.text.push('\n');
+    }
+
+    /// A paragraph behind `label`, which stands in column `indent`; the text is set in to column
+    /// `column` (or behind the label, if that is longer), all of its lines.
+    pub(super) fn labelled(&mut self, indent: usize, label: &str, column: usize, text: &str) {
+        let mut first = format!("{}{label}", " ".repeat(indent));
+        let length = first.chars().count();
+        first.push_str(&" ".repeat(column.saturating_sub(length)));
+        let rest = " ".repeat(column);
+        let options = Options::new(self.width)
+            .initial_indent(&first)
+            .subsequent_indent(&rest)
+            .break_words(true)
+            .word_splitter(WordSplitter::NoHyphenation);
+        for line in textwrap::wrap(text, options) {
+            self.text.push_str(line.trim_end());
+            self.text.push('\n');
+        }
+    }
+
+    /// A paragraph in column `indent`.
+    pub(super) fn text(&mut self, indent: usize, text: &str) {
+        self.labelled(indent, "", indent, text);
+    }
+}

@@ -1,0 +1,276 @@
+//! What a decoded table looks like: tables built in the shapes that real ones have.
+
+use insta::assert_snapshot;
+use proptest::prelude::*;
+
+use super::*;
+use crate::{
+    firmware::{
+        Ivrs, KernelView,
+        builder::{IvhdSpec, IvmdSpec, IvrsBuilder},
+        device_entry::{AcpiUid, DeviceEntry, SpecialKind},
+        findings,
+        ivrs::{IvhdKind, IvmdFlags, IvmdKind},
+    },
+    pci::{Devid, Segment},
+};
+
+fn ivmd(text: &str) -> IvmdSpec {
+    text.parse().unwrap_or_else(|error| panic!("{text}: {error}"))
+}
+
+fn acpi(hid: [u8; 8], devid: u16, uid: AcpiUid) -> DeviceEntry {
+    DeviceEntry::AcpiHid { devid: Devid(devid), settings: 0, hid, cid: [0; 8], uid }
+}
+
+/// The entries that an IOMMU of a desktop or laptop has.
+fn usual() -> Vec<DeviceEntry> {
+    let special = |handle, devid, kind, settings| DeviceEntry::Special {
+        handle,
+        devid: Devid(devid),
+        kind,
+        settings,
+    };
+    vec![
+        DeviceEntry::Range { first: Devid(0x0003), last: Devid(0xfffe), settings: 0 },
+        DeviceEntry::AliasRange {
+            first: Devid(0xff00),
+            last: Devid(0xffff),
+            source: Devid(0x00a5),
+            settings: 0,
+        },
+        special(0, 0x00a0, SpecialKind::Hpet, 0),
+        special(0x21, 0x00a0, SpecialKind::IoApic, 0xd7),
+        special(0x22, 0x0001, SpecialKind::IoApic, 0),
+        DeviceEntry::Raw(vec![0; 4]),
+        DeviceEntry::Raw(vec![0; 4]),
+    ]
+}
+
+fn ivhd(kind: IvhdKind, entries: Vec<DeviceEntry>) -> IvhdSpec {
+    let flags = if kind == IvhdKind::Type10 { 0xb0 } else { 0x30 };
+    IvhdSpec {
+        kind,
+        flags,
+        feature_info: 0x8004_8000,
+        efr: 0x2465_77ef_a225_4afa,
+        entries,
+        ..IvhdSpec::default()
+    }
+}
+
+/// Types 0x10 and 0x11, as every table since Zen has them.
+fn stacked() -> IvrsBuilder {
+    IvrsBuilder::new().ivhd(ivhd(IvhdKind::Type10, usual())).ivhd(ivhd(IvhdKind::Type11, usual()))
+}
+
+fn uart() -> DeviceEntry {
+    acpi(*b"AMDI0020", 0x00a5, AcpiUid::Text("\\_SB.FUR0".to_owned()))
+}
+
+/// Three exclusion ranges of a page each for the buses 0x00 to 0x0f.
+fn desktop() -> IvrsBuilder {
+    let range = |start: u64| IvmdSpec {
+        start,
+        ..ivmd("type=0x22,flags=0x08,devid=0,aux=0x0fff,start=0,length=0x1000")
+    };
+    let mut entries = usual();
+    entries.push(uart());
+    [0x872d_9000, 0x872d_8000, 0x962f_6000]
+        .into_iter()
+        .fold(stacked().ivinfo(0x0020_3043), |builder, start| builder.ivmd(range(start)))
+        .ivhd(ivhd(IvhdKind::Type40, entries))
+}
+
+/// One exclusion range for one device, and the reserved block that repeats it.
+fn laptop() -> IvrsBuilder {
+    let spec = ivmd("type=0x21,flags=0x08,devid=0x0300,start=0xccd42000,length=0x26000");
+    let builder = stacked().ivinfo(0x0020_3043).ivmd(spec);
+    let mut copy = Ivrs::parse(&builder.build().unwrap()).unwrap().ivmd[0].bytes.to_vec();
+    copy[0] = 0x51;
+    builder.ivhd(ivhd(IvhdKind::Type40, vec![usual().remove(0), uart()])).raw(copy)
+}
+
+/// A unity map for an ACPI device whose unique id has two bytes, and one for the sensor hub.
+fn strix() -> IvrsBuilder {
+    let mut short_uid = vec![0xf0, 0x60, 0x00, 0x40];
+    short_uid.extend(b"MSFT0201");
+    short_uid.extend([0; 8]);
+    short_uid.extend([1, 2, 1, 0]);
+    stacked()
+        .ivinfo(0x0020_3043)
+        .ivmd(ivmd("type=0x21,flags=0x07,devid=0x60,start=0x7d900000,length=0x100000"))
+        .ivmd(ivmd("type=0x21,flags=0x08,devid=0xc407,start=0x75e00000,length=0x20000"))
+        .ivhd(ivhd(IvhdKind::Type40, vec![usual().remove(0), DeviceEntry::Raw(short_uid)]))
+}
+
+/// Revision 1, two IOMMUs in two segments, single devices, an entry for all devices.
+fn server() -> IvrsBuilder {
+    let one = |devid, settings| DeviceEntry::Select { devid: Devid(devid), settings };
+    let second = IvhdSpec {
+        devid: Devid(0x4002),
+        mmio: 0xf260_0000,
+        segment: Segment(1),
+        ..ivhd(
+            IvhdKind::Type10,
+            vec![
+                DeviceEntry::ExtRange {
+                    first: Devid(0x4100),
+                    last: Devid(0x41ff),
+                    settings: 0,
+                    extended: 0x8000_0000,
+                },
+                DeviceEntry::ExtSelect { devid: Devid(0x4200), settings: 0, extended: 1 },
+            ],
+        )
+    };
+    IvrsBuilder::new()
+        .revision(1)
+        .ivinfo(0x0020_3400)
+        .ivhd(ivhd(
+            IvhdKind::Type10,
+            vec![
+                one(0x0000, 0),
+                one(0x0010, 0),
+                one(0x00a0, 0xd7),
+                DeviceEntry::Alias { devid: Devid(0x0508), source: Devid(0x0500), settings: 0 },
+            ],
+        ))
+        .ivhd(second)
+        .ivmd(ivmd("type=0x20,flags=0x03,start=0x7ffe0000,length=0x20000"))
+        .ivmd(ivmd("type=0x22,flags=0x06,devid=0,aux=0xff,start=0x1000,length=1,segment=1"))
+}
+
+/// As much wrong as fits: text that is none, a page-0 entry, half a range, a block that is cut.
+fn broken() -> IvrsBuilder {
+    stacked()
+        .oem_id(*b"\x1b[2J\xff ")
+        .ivhd(ivhd(
+            IvhdKind::Type40,
+            vec![
+                usual().remove(0),
+                acpi(*b"EV\x1b[31mL", 0x60, AcpiUid::Text("\u{202e}drow\n".to_owned())),
+                DeviceEntry::Raw(vec![0x05, 1, 2, 3]),
+                DeviceEntry::Raw(vec![0x04, 9, 0, 0]),
+                DeviceEntry::Raw(vec![0x03, 8, 0, 0]),
+            ],
+        ))
+        .ivmd(ivmd("type=0x21,flags=0x0f,devid=0x08,start=0,length=1"))
+        .ivmd(ivmd("type=0x22,flags=0x01,devid=0x20,aux=0x10,start=0x7ffe0800,length=0"))
+        .raw(vec![0x21, 0x07, 0x20, 0x00, 0x08])
+        .checksum(0)
+}
+
+fn seen(builder: &IvrsBuilder, detail: Detail) -> String {
+    let table = Ivrs::parse(&builder.build().unwrap()).unwrap();
+    text(&table, &KernelView::new(&table), detail)
+}
+
+fn document(builder: &IvrsBuilder) -> Decode {
+    let table = Ivrs::parse(&builder.build().unwrap()).unwrap();
+    decode(&table, &KernelView::new(&table))
+}
+
+fn pretty(builder: &IvrsBuilder) -> String {
+    serde_json::to_string_pretty(&document(builder)).unwrap()
+}
+
+#[test]
+fn texts_are_as_they_were() {
+    assert_snapshot!("desktop_text", seen(&desktop(), Detail::Used));
+    assert_snapshot!("laptop_text", seen(&laptop(), Detail::Used));
+    assert_snapshot!("strix_text", seen(&strix(), Detail::All));
+    assert_snapshot!("server_text", seen(&server(), Detail::Used));
+    assert_snapshot!("broken_text", seen(&broken(), Detail::Used));
+    assert_snapshot!("plain_text", seen(&stacked(), Detail::Used));
+}
+
+#[test]
+fn documents_are_as_they_were() {
+    assert_snapshot!("desktop_json", pretty(&desktop()));
+    assert_snapshot!("laptop_json", pretty(&laptop()));
+    assert_snapshot!("strix_json", pretty(&strix()));
+    assert_snapshot!("server_json", pretty(&server()));
+    assert_snapshot!("broken_json", pretty(&broken()));
+}
+
+#[test]
+fn explanations_are_as_they_were() {
+    assert_snapshot!("codes", codes());
+    assert_snapshot!("explained", explanation(findings::explain("IVRS-DMA-PROTECTION").unwrap()));
+}
+
+#[test]
+fn the_names_that_others_build_on_are_there() {
+    let json = serde_json::to_value(document(&desktop())).unwrap();
+    let has = |value: &serde_json::Value, names: &[&str]| {
+        for name in names {
+            assert!(value.get(name).is_some(), "{name} in {value}");
+        }
+    };
+    assert_eq!(json["schema"], "ivrs-trace/decode/1");
+    has(&json["table"], &["signature", "revision", "length", "checksum_ok", "oem_id"]);
+    has(&json["table"], &["oem_table_id", "oem_revision"]);
+    has(&json["table"]["ivinfo"], &["raw", "dma_remap"]);
+    has(&json["ivhd"][0], &["type", "offset", "flags", "devid", "segment", "mmio", "used"]);
+    has(&json["ivhd"][0], &["entries"]);
+    has(&json["ivmd"][0], &["index", "offset", "type", "segment", "devid_start", "devid_end"]);
+    has(&json["ivmd"][0], &["start", "length", "bytes", "effective"]);
+    has(&json["ivmd"][0]["flags"], &["raw", "unity", "read", "write", "exclusion"]);
+    has(&json["ivmd"][0]["kernel"], &["start", "end", "prot", "type"]);
+    has(&json["findings"][0], &["code", "severity", "message", "offset"]);
+    let laptop = serde_json::to_value(document(&laptop())).unwrap();
+    has(&laptop["unknown"][0], &["offset", "type", "length"]);
+}
+
+#[test]
+fn used_blocks_and_heeded_entries_are_told_apart() {
+    let json = document(&desktop());
+    let used: Vec<_> = json.ivhd.iter().map(|ivhd| (ivhd.kind.as_str(), ivhd.used)).collect();
+    assert_eq!(used, [("0x10", false), ("0x11", false), ("0x40", true)]);
+    assert!(json.ivmd.iter().all(|ivmd| ivmd.effective));
+    let server = document(&server());
+    assert_eq!(server.ivmd.iter().map(|ivmd| ivmd.effective).collect::<Vec<_>>(), [true, false]);
+    assert_eq!(server.ivmd[0].devid_end, Devid(0x0508), "the segment's last");
+    // The kernel never comes to the entries of a table whose checksum is wrong.
+    let wrong = document(&desktop().checksum(0));
+    assert!(wrong.ivmd.iter().all(|ivmd| !ivmd.effective && ivmd.kernel.is_none()));
+    assert!(!wrong.kernel.initialises);
+}
+
+proptest! {
+    #[test]
+    fn any_entries_give_plain_lines_that_fit(
+        entries in prop::collection::vec(any::<(u8, [u8; 7])>(), 0..12),
+        ivmds in prop::collection::vec(any::<(u8, u8, u16, u16, u16, u64, u64)>(), 0..5),
+        oem_id: [u8; 6],
+        checksum in prop::option::of(any::<u8>()),
+    ) {
+        let entries = entries.into_iter().map(|(kind, rest)| {
+            let mut bytes = vec![kind];
+            bytes.extend(rest);
+            DeviceEntry::Raw(bytes)
+        });
+        let mut builder = stacked().oem_id(oem_id).ivhd(ivhd(IvhdKind::Type40, entries.collect()));
+        for (kind, flags, devid, aux, segment, start, length) in ivmds {
+            let kind = [IvmdKind::All, IvmdKind::Device, IvmdKind::Range][usize::from(kind % 3)];
+            let (devid, flags, segment) = (Devid(devid), IvmdFlags(flags), Segment(segment));
+            builder = builder.ivmd(IvmdSpec { kind, flags, devid, aux, segment, start, length });
+        }
+        if let Some(checksum) = checksum {
+            builder = builder.checksum(checksum);
+        }
+        for detail in [Detail::Used, Detail::All] {
+            for line in seen(&builder, detail).lines() {
+                prop_assert!(line.chars().count() < 80, "{}", line);
+                prop_assert!(!line.contains(char::is_control), "{:?}", line);
+                prop_assert_eq!(line.trim_end(), line);
+            }
+        }
+        let document = document(&builder);
+        prop_assert!(serde_json::to_string(&document).is_ok());
+        for found in &document.findings {
+            prop_assert!(findings::explain(found.code).is_some(), "{}", found.code);
+        }
+    }
+}
