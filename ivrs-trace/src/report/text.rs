@@ -583,7 +583,7 @@ impl Page {
         let options = Options::new(WIDTH)
             .initial_indent(first)
             .subsequent_indent(rest)
-            .break_words(false)
+            .break_words(true)
             .word_splitter(textwrap::WordSplitter::NoHyphenation);
         self.line(&textwrap::fill(text, options));
     }
