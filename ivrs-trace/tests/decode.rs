@@ -1,4 +1,5 @@
 //! `decode` and `explain` as they are called: files and standard input in, status and streams out.
+#![expect(clippy::unwrap_used, reason = "in tests a failed unwrap is the failed assertion")]
 
 use std::{
     io::Write as _,
