@@ -121,6 +121,8 @@ impl<'a> Apt<'a> {
         let format = "$(RELEASE) $(REPO_URI)";
         let sources = run::output(self.command("apt-get").args([
             "indextargets",
+            // Also what no list was fetched of yet.
+            "--no-release-info",
             "--format",
             format,
             "Created-By: Packages",
