@@ -15,7 +15,7 @@ const ATTRIBUTE_LIMIT: usize = 4096;
 /// (`e820_type_to_string`, arch/x86/kernel/e820.c, 6.12).
 const RESERVED: [&str; 4] =
     ["Reserved", "ACPI Tables", "ACPI Non-volatile Storage", "Unusable memory"];
-/// The name of ordinary memory.
+/// How the names of ordinary memory begin; newer kernels also have `System RAM (kernel)`.
 const RAM: &str = "System RAM";
 
 /// An entry of a memory map.
@@ -67,7 +67,7 @@ impl RegionClass<'_> {
     /// Whether the range touches ordinary memory.
     #[must_use]
     pub fn touches_ram(&self) -> bool {
-        self.ranges.iter().any(|range| range.name == RAM)
+        self.ranges.iter().any(|range| range.name.starts_with(RAM))
     }
 
     /// The names of the entries at the top, each once; empty where there is none.
@@ -110,8 +110,7 @@ impl MemoryMap {
                     None => map.bad += 1,
                 }
             }
-            // `iomem_open` and `r_show` (kernel/resource.c) give zeros to those without
-            // CAP_SYS_ADMIN.
+            // `r_show` (kernel/resource.c) gives zeros to those without CAP_SYS_ADMIN.
             if map.ranges.iter().all(|range| range.end_inclusive == 0) {
                 let path = proc.path_of("iomem");
                 let why = if map.ranges.is_empty() {

@@ -548,7 +548,8 @@ fn parent(function: &Dir<'_>) -> Reading<Bdf> {
 }
 
 /// By the name of the bus, such as `pci_bus/0000:01`: the attributes that give the numbers read
-/// configuration space and wake the bridge (`secondary_bus_number_show`, drivers/pci/pci-sysfs.c).
+/// configuration space, and newer kernels wake the bridge for that (`secondary_bus_number_show`,
+/// drivers/pci/pci-sysfs.c).
 fn secondary_bus(function: &Dir<'_>) -> Reading<u8> {
     function.dir("pci_bus").and_then(|dir| {
         dir.names().and_then(|names| {
