@@ -119,7 +119,7 @@ impl Live {
                     },
                     probe.spec.explains,
                 )),
-                tracer::State::Attached | tracer::State::Waiting => None,
+                tracer::State::Attached | tracer::State::Waiting | tracer::State::NotNeeded => None,
             })
             .collect()
     }

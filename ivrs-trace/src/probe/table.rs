@@ -17,6 +17,8 @@ pub struct ProbeSpec {
     pub home: Home,
     /// What it means if it cannot be attached.
     pub need: Need,
+    /// Which kernels have what it shows.
+    pub kernels: Kernels,
     /// The programs, all of which are attached.
     pub programs: &'static [ProgramSpec],
 }
@@ -37,6 +39,16 @@ pub enum Need {
     Verdict,
     /// It adds context.
     Context,
+}
+
+/// Which kernels have what a probe shows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kernels {
+    /// All that the tool runs on.
+    All,
+    /// Those that refuse devices (`dev_iommu.require_direct`, mainline since 6.6). On others there
+    /// is nothing to see, so a function that is not there is not missed.
+    Refusing,
 }
 
 /// One BPF program.
@@ -90,6 +102,7 @@ pub const PROBES: &[ProbeSpec] = &[
         explains: "the regions that the AMD IOMMU driver reports for a device",
         home: Home::Kernel,
         need: Need::Verdict,
+        kernels: Kernels::All,
         programs: &[program("amd_resv_regions", How::Fexit)],
     },
     ProbeSpec {
@@ -98,6 +111,7 @@ pub const PROBES: &[ProbeSpec] = &[
         explains: "the refusal itself, and the unity map entries behind it",
         home: Home::Kernel,
         need: Need::Verdict,
+        kernels: Kernels::Refusing,
         programs: &[program("set_domain", How::Fexit)],
     },
     ProbeSpec {
@@ -106,6 +120,7 @@ pub const PROBES: &[ProbeSpec] = &[
         explains: "who claims a group, and with what result",
         home: Home::Kernel,
         need: Need::Verdict,
+        kernels: Kernels::All,
         programs: &[
             program("group_claim_enter", How::Fentry),
             program("group_claim_exit", How::Fexit),
@@ -113,10 +128,12 @@ pub const PROBES: &[ProbeSpec] = &[
     },
     ProbeSpec {
         id: ProbeId::DEVICE_CLAIM,
+        // Since 6.2, with iommufd.
         symbol: "iommu_device_claim_dma_owner",
         explains: "who claims a device through iommufd, and with what result",
         home: Home::Kernel,
         need: Need::Context,
+        kernels: Kernels::Refusing,
         programs: &[
             program("device_claim_enter", How::Fentry),
             program("device_claim_exit", How::Fexit),
@@ -130,6 +147,7 @@ pub const PROBES: &[ProbeSpec] = &[
         explains: "the regions that any IOMMU driver reports to iommu-dma and iommufd",
         home: Home::Kernel,
         need: Need::Context,
+        kernels: Kernels::All,
         programs: &[program("core_resv_regions", How::Fexit)],
     },
     ProbeSpec {
@@ -138,6 +156,7 @@ pub const PROBES: &[ProbeSpec] = &[
         explains: "that a VFIO module came, whose functions can be watched from then on",
         home: Home::Kernel,
         need: Need::Context,
+        kernels: Kernels::All,
         programs: &[program("module_load", How::RawTracepoint)],
     },
     ProbeSpec {
@@ -146,6 +165,7 @@ pub const PROBES: &[ProbeSpec] = &[
         explains: "the ioctl that a process made on a group, and its errno",
         home: Home::Module("vfio"),
         need: Need::Context,
+        kernels: Kernels::All,
         programs: &[
             program("group_ioctl_enter", How::Kprobe),
             program("group_ioctl_exit", How::Kretprobe),
@@ -157,6 +177,7 @@ pub const PROBES: &[ProbeSpec] = &[
         explains: "that a group was put into a VFIO container",
         home: Home::Module("vfio"),
         need: Need::Context,
+        kernels: Kernels::All,
         programs: &[
             program("container_attach_enter", How::Kprobe),
             program("container_attach_exit", How::Kretprobe),
@@ -168,6 +189,7 @@ pub const PROBES: &[ProbeSpec] = &[
         explains: "that the container's IOMMU took the group",
         home: Home::Module("vfio_iommu_type1"),
         need: Need::Context,
+        kernels: Kernels::All,
         programs: &[
             program("type1_attach_enter", How::Kprobe),
             program("type1_attach_exit", How::Kretprobe),

@@ -18,7 +18,7 @@ use thiserror::Error;
 use super::{
     btf::{Btf, BtfError, KERNEL_BTF},
     privilege,
-    table::{Home, How, Need, PROBES, ProbeSpec},
+    table::{Home, How, Kernels, Need, PROBES, ProbeSpec},
 };
 
 /// The BPF object, chosen when the program was built (build.rs).
@@ -68,6 +68,8 @@ pub enum State {
     Attached,
     /// Its module is not loaded; it is attached when the module comes.
     Waiting,
+    /// This kernel has neither the function nor what it would show.
+    NotNeeded,
     /// It cannot be attached.
     Missing {
         /// Why, one line.
@@ -235,7 +237,7 @@ impl Tracer {
         let reasons: Vec<String> = verdict()
             .map(|probe| match &probe.state {
                 State::Missing { reason } => format!("{}: {reason}", probe.spec.symbol),
-                State::Attached | State::Waiting => probe.spec.symbol.to_owned(),
+                State::Attached | State::Waiting | State::NotNeeded => probe.spec.symbol.to_owned(),
             })
             .collect();
         Err(TraceError::NoVerdict(reasons.join("; ")))
@@ -297,6 +299,9 @@ fn prepare(ebpf: &mut Ebpf, spec: &ProbeSpec, btf: &Btf, types: &aya::Btf) -> St
     let trampoline =
         spec.programs.iter().any(|program| matches!(program.how, How::Fentry | How::Fexit));
     if trampoline && !btf.has_function(spec.symbol) {
+        if spec.kernels == Kernels::Refusing && !has_require_direct(btf) {
+            return State::NotNeeded;
+        }
         return State::Missing {
             reason: "this kernel has no such function, or the compiler inlined it".to_owned(),
         };
