@@ -8,6 +8,8 @@
 #[cfg(test)]
 mod conditions;
 #[cfg(test)]
+mod kernels;
+#[cfg(test)]
 mod oracle;
 #[cfg(test)]
 mod transcript;
