@@ -19,6 +19,9 @@ pub struct Args {}
 /// read them say so when they are not there.
 const TABLES: (&str, &str) = ("IVRS_TABLES_DIR", "../shared/ivrs-tables");
 
+/// The kernels that the tests in the lab boot.
+const KERNELS: [&str; 3] = ["debian-6.12", "debian-6.1", "debian-newest"];
+
 /// `cargo xtask test`.
 ///
 /// # Errors
@@ -38,12 +41,14 @@ pub fn command(_: &Args) -> Result<()> {
     step("BPF object", ebpf::check_prebuilt)?;
     step("set-up of the lab", || {
         setup::qemu()?;
-        setup::kernel(&vm::Guest::default().kernel)?;
+        for name in KERNELS {
+            setup::kernel(name)?;
+        }
         setup::busybox()?;
         vm::programs().map(drop)
     })?;
     step("tests in the lab", || {
-        cargo(&root, "test --locked --package xtask --test lab -- --ignored --test-threads=1")
+        cargo(&root, "test --locked --package xtask --test lab -- --ignored --test-threads=2")
     })?;
     println!("\nall steps passed in {:.0} s", started.elapsed().as_secs_f32());
     Ok(())

@@ -12,6 +12,8 @@ mod kernels;
 #[cfg(test)]
 mod oracle;
 #[cfg(test)]
+mod shapes;
+#[cfg(test)]
 mod transcript;
 #[cfg(test)]
 mod truth;
