@@ -6,8 +6,10 @@
 
 mod attempt;
 mod cause;
+pub mod compare;
 mod listing;
 mod verdict;
+pub mod what_if;
 
 #[cfg(test)]
 pub(crate) mod fixture;
@@ -20,6 +22,7 @@ pub use attempt::{Attempt, Call, Outcome, Process, Reason, Rejection, Via};
 pub use cause::{Cause, CauseKind, Coverage};
 pub use listing::{Listed, Listing};
 pub use verdict::{DeviceVerdict, EntryCoverage, Finding, Severity, Verdict, Verdicts};
+pub use what_if::{Change, ChangeError, WhatIf};
 
 use crate::{
     event::{Body, Event},
@@ -174,6 +177,15 @@ impl Model {
     #[must_use]
     pub fn verdicts(&self) -> Verdicts {
         verdict::all(self)
+    }
+
+    /// What would be said of this host's devices, if the table or their slots were others.
+    ///
+    /// # Errors
+    /// Where a change names a block or a function that there is not, contradicts another one, or
+    /// where there is no table or no group to judge.
+    pub fn what_if(&self, changes: &[Change]) -> Result<WhatIf, ChangeError> {
+        what_if::what_if(self, changes)
     }
 
     /// Which devices of this host an IVMD block covers; `None` if the kernel ignores the block.

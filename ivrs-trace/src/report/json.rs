@@ -1,4 +1,4 @@
-//! The JSON documents of `check` and `run`. Numbers of firmware and memory are hex strings, PCI
+//! The JSON documents of `check`, `run`, `what-if` and `diff`. Numbers of firmware and memory are hex strings, PCI
 //! addresses are `0000:01:00.0`.
 
 use serde::Serialize;
@@ -7,8 +7,8 @@ use super::Lost;
 use crate::{
     errno::Errno,
     model::{
-        Attempt, Call, Cause, Finding, Model, Outcome, Process, Reason, RequireDirect, Verdict,
-        Verdicts, Via,
+        Attempt, Call, Cause, Change, Finding, Model, Outcome, Process, Reason, RequireDirect,
+        Verdict, Verdicts, Via, WhatIf, compare::Diff, what_if::DeviceEffect,
     },
     pci::{Bdf, Devid, Segment},
 };
@@ -127,6 +127,31 @@ pub struct RunRejection {
     pub causes: Vec<Cause>,
 }
 
+/// `what-if --json`
+#[derive(Debug, Serialize)]
+pub struct WhatIfDocument<'a> {
+    /// Name and version of this layout.
+    pub schema: &'static str,
+    /// What is otherwise.
+    pub changes: &'a [Change],
+    /// Every device that is in a group, before and after.
+    pub devices: &'a [DeviceEffect],
+    /// What a reader should know about the answer.
+    pub notices: &'a [String],
+}
+
+/// `diff --json`
+#[derive(Debug, Serialize)]
+pub struct DiffDocument<'a> {
+    /// Name and version of this layout.
+    pub schema: &'static str,
+    /// Whether nothing differs.
+    pub equal: bool,
+    /// All that differs.
+    #[serde(flatten)]
+    pub diff: &'a Diff,
+}
+
 /// The document of `check`.
 #[must_use]
 pub fn check(model: &Model, verdicts: Verdicts) -> Check {
@@ -204,4 +229,21 @@ fn of_attempt(model: &Model, attempt: &Attempt) -> RunAttempt {
         reason: attempt.reason,
         calls: attempt.calls.clone(),
     }
+}
+
+/// The document of `what-if`.
+#[must_use]
+pub fn what_if(answer: &WhatIf) -> WhatIfDocument<'_> {
+    WhatIfDocument {
+        schema: "ivrs-trace/what-if/1",
+        changes: &answer.changes,
+        devices: &answer.devices,
+        notices: &answer.notices,
+    }
+}
+
+/// The document of `diff`.
+#[must_use]
+pub fn diff(diff: &Diff) -> DiffDocument<'_> {
+    DiffDocument { schema: "ivrs-trace/diff/1", equal: diff.is_empty(), diff }
 }

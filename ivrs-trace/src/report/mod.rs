@@ -4,15 +4,19 @@
 //! printable when it was decoded.
 
 pub mod decode;
+mod diff;
 pub mod json;
 mod text;
+mod what_if;
 
 #[cfg(test)]
 mod tests;
 
 use serde::Serialize;
 
+pub use diff::diff;
 pub use text::{attempts, check, one_line};
+pub use what_if::what_if;
 
 /// Facts that did not arrive.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]

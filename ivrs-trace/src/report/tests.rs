@@ -2,13 +2,16 @@
 
 use serde_json::Value;
 
-use super::{Lost, attempts, check, hex_bytes, json, size};
+use super::{Lost, attempts, check, diff, hex_bytes, json, size, what_if};
 use crate::{
     event::{Body, Event, GroupRequest, Phase},
     host::{Reading, Snapshot},
     model::{
-        Model, RequireDirect,
-        fixture::{AM5, GROUPS, Owned, QEMU, SINGLE, Thread, device, host, model, model_of, table},
+        Change, Model, RequireDirect,
+        compare::{Diff, Scope, compare},
+        fixture::{
+            AM5, GROUPS, Owned, QEMU, SINGLE, Thread, bdf, device, host, model, model_of, table,
+        },
     },
 };
 
@@ -305,4 +308,169 @@ fn sizes_and_bytes() {
     }
     assert_eq!(hex_bytes(&[0x21, 0, 0xff]), "21 00 ff");
     assert_eq!(hex_bytes(&[]), "");
+}
+
+fn thought(host: &Snapshot, changes: &[Change]) -> String {
+    what_if(&model(host, &[]).what_if(changes).unwrap())
+}
+
+#[test]
+fn what_would_be_in_words() {
+    let (am5, single) = (am5(), single());
+    let all = [0, 1].map(|ivmd| Change::Without { ivmd });
+    let narrow = Change::Narrow { ivmd: 2, first: bdf("05:00.0"), last: bdf("05:00.7") };
+    let moved = Change::Move { from: bdf("12:00.0"), to: bdf("04:00.0") };
+    for (name, text) in [
+        ("one_of_three", thought(&am5, &[Change::Without { ivmd: 1 }])),
+        ("narrowed", thought(&am5, &[all[0], all[1], narrow])),
+        ("moved", thought(&am5, &[moved])),
+        ("relaxed", thought(&single, &[Change::Relax { ivmd: 0 }])),
+        ("without_all", thought(&single, &all[..1])),
+    ] {
+        insta::assert_snapshot!(format!("what_if_{name}"), text);
+    }
+}
+
+fn differences(before: &Snapshot, after: &Snapshot, scope: Scope) -> Diff {
+    compare(&model(before, &[]), &model(after, &[]), scope)
+}
+
+/// Before and after an update that takes two entries away and narrows the third.
+fn update() -> (Snapshot, Snapshot) {
+    let mut before = am5();
+    before.dmi.bios_version = Reading::Read("1.A30".to_owned());
+    before.dmi.bios_date = Reading::Read("03/01/2026".to_owned());
+    let groups = "10: 00:01.0*; 14: 01:00.0; 15: 01:00.1; 21: 05:00.0; 31: 12:00.0 12:00.1";
+    let narrowed = AM5[2].replace("aux=0x0fff", "aux=0x00ff");
+    let table = table(&[&narrowed, SINGLE]).ivinfo(0x0020_3040).oem_revision(2);
+    let mut after = host(groups, &table.raw(vec![0x51, 0, 6, 0, 1, 2]));
+    after.dmi.bios_version = Reading::Read("1.A40".to_owned());
+    after.dmi.bios_date = Reading::Read("05/20/2026".to_owned());
+    (before, after)
+}
+
+#[test]
+fn differences_in_words() {
+    let (before, after) = update();
+    let mut other_kernel = before.clone();
+    other_kernel.kernel_release = Reading::Read("6.18.2".to_owned());
+    let mut no_table = before.clone();
+    no_table.ivrs = Reading::Unreadable("IVRS: Permission denied".to_owned());
+    for (name, found) in [
+        ("none", differences(&before, &before, Scope::Host)),
+        ("update", differences(&before, &after, Scope::Host)),
+        ("tables", differences(&before, &after, Scope::Table)),
+        ("kernel", differences(&before, &other_kernel, Scope::Host)),
+        ("unreadable", differences(&before, &no_table, Scope::Host)),
+    ] {
+        insta::assert_snapshot!(format!("diff_{name}"), diff(&found));
+    }
+}
+
+#[test]
+fn the_document_of_what_if() {
+    let narrow = Change::Narrow { ivmd: 0, first: bdf("00:07.1"), last: bdf("00:07.1") };
+    let moved = Change::Move { from: bdf("00:07.0"), to: bdf("00:08.0") };
+    let answer = model(&single(), &[]).what_if(&[narrow, moved]).unwrap();
+    let document = parsed(&json::what_if(&answer));
+    assert_fields(
+        &document,
+        &[("schema", "string"), ("changes", "array"), ("devices", "array"), ("notices", "array")],
+    );
+    assert_eq!(document["schema"], "ivrs-trace/what-if/1");
+    assert_fields(
+        &document["changes"][0],
+        &[("change", "string"), ("ivmd", "number"), ("first", "string"), ("last", "string")],
+    );
+    assert_fields(
+        &document["changes"][1],
+        &[("change", "string"), ("from", "string"), ("to", "string")],
+    );
+    let device = &document["devices"][2];
+    assert_fields(
+        device,
+        &[
+            ("bdf", "string"),
+            ("moved_from", "string"),
+            ("group", "number"),
+            ("driver", "string"),
+            ("effect", "string"),
+            ("before", "object"),
+            ("after", "object"),
+        ],
+    );
+    assert_eq!(
+        (&device["bdf"], &device["effect"]),
+        (&"0000:00:08.0".into(), &"stays_blocked".into())
+    );
+    assert_fields(
+        &device["after"],
+        &[
+            ("verdict", "string"),
+            ("ivmd", "array"),
+            ("unnamed", "number"),
+            ("blocked_by", "string"),
+        ],
+    );
+}
+
+#[test]
+fn the_document_of_diff() {
+    let (before, after) = update();
+    let document = parsed(&json::diff(&differences(&before, &after, Scope::Host)));
+    assert_fields(
+        &document,
+        &[
+            ("schema", "string"),
+            ("equal", "bool"),
+            ("compared", "string"),
+            ("host", "array"),
+            ("table", "array"),
+            ("ivhd", "array"),
+            ("ivmd", "array"),
+            ("unknown", "array"),
+            ("groups", "array"),
+            ("devices", "array"),
+            ("notices", "array"),
+        ],
+    );
+    assert_eq!(document["schema"], "ivrs-trace/diff/1");
+    assert_eq!((&document["equal"], &document["compared"]), (&false.into(), &"host".into()));
+    let field = [("name", "string"), ("before", "string"), ("after", "string")];
+    assert_fields(&document["host"][0], &field);
+    let changed = &document["ivmd"][0];
+    assert_fields(
+        changed,
+        &[("change", "string"), ("before", "object"), ("after", "object"), ("fields", "array")],
+    );
+    assert_fields(
+        &changed["before"],
+        &[("index", "number"), ("offset", "hex"), ("bytes", "string")],
+    );
+    let hex = [("name", "string"), ("before", "hex"), ("after", "hex")];
+    assert_fields(&changed["fields"][0], &hex);
+    assert_fields(
+        &document["groups"][0],
+        &[("change", "string"), ("before", "object"), ("after", "object")],
+    );
+    assert_fields(
+        &document["groups"][0]["before"],
+        &[("id", "number"), ("members", "array"), ("domain_type", "string"), ("regions", "array")],
+    );
+    let device = &document["devices"][0];
+    assert_fields(
+        device,
+        &[("bdf", "string"), ("change", "string"), ("before", "object"), ("after", "object")],
+    );
+    assert_fields(
+        &device["before"],
+        &[
+            ("id", "string"),
+            ("group", "number"),
+            ("verdict", "string"),
+            ("ivmd", "array"),
+            ("unnamed", "number"),
+            ("blocked_by", "null"),
+        ],
+    );
 }

@@ -370,7 +370,7 @@ fn coverage_text(coverage: &Coverage, device: Option<Bdf>) -> String {
     )
 }
 
-fn plural(count: usize) -> &'static str {
+pub(super) fn plural(count: usize) -> &'static str {
     if count == 1 { "" } else { "s" }
 }
 
@@ -552,23 +552,23 @@ fn finding_text(finding: &Finding) -> String {
 
 /// Text being put together.
 #[derive(Default)]
-struct Page(String);
+pub(super) struct Page(pub(super) String);
 
 impl Page {
     /// An empty line between two paragraphs.
-    fn blank(&mut self) {
+    pub(super) fn blank(&mut self) {
         if !self.0.is_empty() {
             self.0.push('\n');
         }
     }
 
-    fn line(&mut self, text: &str) {
+    pub(super) fn line(&mut self, text: &str) {
         self.0.push_str(text);
         self.0.push('\n');
     }
 
     /// A paragraph; lines after the first are set in by two more columns.
-    fn text(&mut self, indent: usize, text: &str) {
+    pub(super) fn text(&mut self, indent: usize, text: &str) {
         self.filled(&" ".repeat(indent), &" ".repeat(indent + 2), text);
     }
 
