@@ -1,20 +1,14 @@
 //! `ivrs-trace decode`: an IVRS table, and what Linux makes of it.
 
-use std::{
-    ffi::OsStr,
-    fs::File,
-    io::{self, Read},
-    path::PathBuf,
-    process::ExitCode,
-};
+use std::{path::PathBuf, process::ExitCode};
 
 use anyhow::Context as _;
 
-use super::output;
+use super::{output, source};
 use crate::{
     firmware::{
         Ivrs, KernelView,
-        dump::{self, Dump, INPUT_LIMIT},
+        dump::{self, Dump},
     },
     report::decode::{self, Detail},
 };
@@ -35,12 +29,8 @@ pub(super) struct Args {
 
 /// Decodes a table. Its findings do not change the exit status.
 pub(super) fn command(args: &Args) -> anyhow::Result<ExitCode> {
-    let name = if args.file == OsStr::new("-") {
-        "standard input".to_owned()
-    } else {
-        args.file.display().to_string()
-    };
-    let input = read(args).with_context(|| format!("{name} cannot be read"))?;
+    let name = source::name_of(&args.file);
+    let input = source::read(&args.file).with_context(|| format!("{name} cannot be read"))?;
     let dump = dump::read(&input).with_context(|| name.clone())?;
     for note in dump.notes() {
         output::complain(&format!("{name}: {note}"));
@@ -65,16 +55,4 @@ pub(super) fn command(args: &Args) -> anyhow::Result<ExitCode> {
         }
     }
     Ok(ExitCode::SUCCESS)
-}
-
-/// One byte more than is allowed at most, so that too much is noticed.
-fn read(args: &Args) -> io::Result<Vec<u8>> {
-    let limit = u64::try_from(INPUT_LIMIT).unwrap_or(u64::MAX).saturating_add(1);
-    let mut input = Vec::new();
-    if args.file == OsStr::new("-") {
-        io::stdin().lock().take(limit).read_to_end(&mut input)?;
-    } else {
-        File::open(&args.file)?.take(limit).read_to_end(&mut input)?;
-    }
-    Ok(input)
 }

@@ -4,11 +4,14 @@
 
 mod check;
 mod decode;
+mod diff;
 mod events;
 mod explain;
 mod live;
 mod output;
 mod run;
+mod source;
+mod what_if;
 
 use std::process::ExitCode;
 
@@ -39,6 +42,17 @@ enum Command {
     Check(check::Args),
     /// Decode an IVRS table: what it asks for and what Linux makes of it
     Decode(decode::Args),
+    /// Say what differs between two tables, or between two copied hosts
+    ///
+    /// Exit status: 0 no difference, 1 differences, 2 error.
+    Diff(diff::Args),
+    /// Say which devices would become clear or blocked if the table or a slot were another
+    ///
+    /// It only thinks: it changes nothing, and neither writes nor installs a table. A device that
+    /// does use the memory behind an entry loses it with the entry: its DMA then fails, corrupts
+    /// data or hangs the machine, perhaps long after. Only the maker of the board knows which
+    /// entries are needed; ask there for firmware with the table that this shows to be enough.
+    WhatIf(what_if::Args),
     /// Say what the code of a finding means and what to do about it
     Explain(explain::Args),
 }
@@ -51,6 +65,8 @@ pub fn main() -> ExitCode {
         Some(Command::Events(args)) => events::command(&args),
         Some(Command::Check(args)) => check::command(&args),
         Some(Command::Decode(args)) => decode::command(&args),
+        Some(Command::Diff(args)) => diff::command(&args),
+        Some(Command::WhatIf(args)) => what_if::command(&args),
         Some(Command::Explain(args)) => explain::command(&args),
         None => {
             output::print(&Cli::command().render_help().to_string()).map(|()| ExitCode::from(2))

@@ -1,0 +1,44 @@
+//! `ivrs-trace diff`: what differs between two tables or two copied hosts.
+
+use std::{ffi::OsStr, path::PathBuf, process::ExitCode};
+
+use anyhow::bail;
+
+use super::{output, source};
+use crate::{
+    model::compare::{self, Scope},
+    report::{self, json},
+};
+
+/// Arguments of `diff`.
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// Print one JSON document instead of text
+    #[arg(long)]
+    json: bool,
+    /// A folder with a copy of a host's sys and proc, or an IVRS table in any form that `decode`
+    /// reads; - reads a table from standard input
+    #[arg(value_name = "A")]
+    before: PathBuf,
+    /// What to compare it with: another one. If either is a table alone, only tables are compared
+    #[arg(value_name = "B")]
+    after: PathBuf,
+}
+
+/// Compares; the exit status is that of diff(1).
+pub(super) fn command(args: &Args) -> anyhow::Result<ExitCode> {
+    if args.before == OsStr::new("-") && args.after == OsStr::new("-") {
+        bail!("only one of the two can be standard input");
+    }
+    let (before, of_before) = source::tree_or_table(&args.before)?;
+    let (after, of_after) = source::tree_or_table(&args.after)?;
+    let both = of_before == Scope::Host && of_after == Scope::Host;
+    let scope = if both { Scope::Host } else { Scope::Table };
+    let diff = compare::compare(&before, &after, scope);
+    if args.json {
+        output::print_json(&json::diff(&diff))?;
+    } else {
+        output::print(&report::diff(&diff))?;
+    }
+    Ok(ExitCode::from(u8::from(!diff.is_empty())))
+}

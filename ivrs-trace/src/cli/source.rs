@@ -1,0 +1,226 @@
+//! Where a command takes its host from: this one, a copied tree, or a table alone.
+
+use std::{
+    ffi::OsStr,
+    fs::File,
+    io::{self, Read as _},
+    path::Path,
+};
+
+use anyhow::{Context as _, bail};
+
+use super::{live, output};
+use crate::{
+    escape::printable,
+    firmware::{
+        Ivrs,
+        dump::{self, Dump, INPUT_LIMIT},
+    },
+    host::{self, HexBytes, Reading, Snapshot},
+    model::{Finding, Model, RequireDirect, Severity, compare::Scope},
+    probe::{btf::Btf, tracer},
+};
+
+/// This host or a copied one, from files alone.
+pub(super) fn files(from: Option<&Path>) -> anyhow::Result<Model> {
+    match from {
+        Some(tree) => Ok(model_of_tree(tree)?.0),
+        None => Ok(Model::new(Snapshot::read(Path::new("/")), live::require_direct())),
+    }
+}
+
+/// A copied tree, or a table in any form that `decode` reads; `-` is standard input.
+pub(super) fn tree_or_table(path: &Path) -> anyhow::Result<(Model, Scope)> {
+    if path.is_dir() {
+        return Ok((model_of_tree(path)?.0, Scope::Host));
+    }
+    let name = name_of(path);
+    let input = read(path).with_context(|| format!("{name} cannot be read"))?;
+    let dump = dump::read(&input).with_context(|| name.clone())?;
+    for note in dump.notes() {
+        output::complain(&format!("{name}: {note}"));
+    }
+    let Dump::Table(found) = dump else {
+        bail!(
+            "{name} is a kernel log, which has only what the kernel made of a table; give the table \
+             itself (/sys/firmware/acpi/tables/IVRS) or a copied tree"
+        );
+    };
+    // What follows the table in a dump is not the table.
+    let table = Ivrs::parse(&found.table).with_context(|| name)?;
+    let ivrs = Reading::Read(HexBytes(table.bytes().to_vec()));
+    let snapshot = Snapshot { ivrs, ..Snapshot::default() };
+    Ok((Model::new(snapshot, RequireDirect::Unknown), Scope::Table))
+}
+
+/// The name of an input for people.
+pub(super) fn name_of(path: &Path) -> String {
+    if path.as_os_str() == OsStr::new("-") {
+        "standard input".to_owned()
+    } else {
+        printable(&path.display().to_string())
+    }
+}
+
+/// The bytes of a file or of standard input: one more than is allowed at most, so that too much is
+/// noticed.
+pub(super) fn read(path: &Path) -> io::Result<Vec<u8>> {
+    let limit = u64::try_from(INPUT_LIMIT).unwrap_or(u64::MAX).saturating_add(1);
+    let mut input = Vec::new();
+    if path.as_os_str() == OsStr::new("-") {
+        io::stdin().lock().take(limit).read_to_end(&mut input)?;
+    } else {
+        File::open(path)?.take(limit).read_to_end(&mut input)?;
+    }
+    Ok(input)
+}
+
+/// A copied host, and how it is known whether its kernel refuses.
+pub(super) fn model_of_tree(tree: &Path) -> anyhow::Result<(Model, Finding)> {
+    let shown = printable(&tree.display().to_string());
+    let meta = tree.metadata().with_context(|| format!("cannot read {shown}"))?;
+    if !meta.is_dir() {
+        bail!(
+            "{shown} is not a folder: `--from` takes the copied tree of a host \
+             (docs/copy-a-host.md); `ivrs-trace decode` reads a table alone"
+        );
+    }
+    if !tree.join("sys").is_dir() {
+        bail!(
+            "{shown} holds no folder `sys`, so it is not the copied tree of a host; \
+             docs/copy-a-host.md says how to make one"
+        );
+    }
+    let snapshot = Snapshot::read(tree);
+    let (require_direct, evidence) = require_direct(
+        &host::kernel_btf(tree),
+        snapshot.kernel_release.value().map(String::as_str),
+    );
+    Ok((Model::new(snapshot, require_direct), evidence))
+}
+
+/// Whether a copied kernel refuses devices with direct regions: from its BTF, else by its version.
+///
+/// Mainline does from 6.6 on (a48ce36e2786) and has not stopped. That an older one does not, its
+/// version cannot tell: distributions have backported it.
+fn require_direct(btf: &Reading<Vec<u8>>, release: Option<&str>) -> (RequireDirect, Finding) {
+    let no_btf = match btf {
+        Reading::Read(bytes) => match Btf::parse(bytes.clone()) {
+            Ok(btf) => {
+                let (answer, has) = if tracer::has_require_direct(&btf) {
+                    (RequireDirect::Present, "has")
+                } else {
+                    (RequireDirect::Missing, "does not have")
+                };
+                let message = format!(
+                    "sys/kernel/btf/vmlinux in the tree {has} dev_iommu.require_direct, by which \
+                     the kernel refuses devices with direct regions"
+                );
+                return (answer, evidence(Severity::Note, message));
+            }
+            Err(error) => format!("sys/kernel/btf/vmlinux in the tree is of no use: {error}"),
+        },
+        Reading::Absent => "the tree has no sys/kernel/btf/vmlinux".to_owned(),
+        Reading::Unreadable(why) => printable(why),
+    };
+    match release {
+        Some(text) if version(text).is_some_and(|version| version >= (6, 6)) => (
+            RequireDirect::Present,
+            evidence(
+                Severity::Note,
+                format!(
+                    "that kernel {} refuses devices with direct regions is taken from its version \
+                     (mainline does from 6.6 on): {no_btf}",
+                    printable(text)
+                ),
+            ),
+        ),
+        Some(text) => (
+            RequireDirect::Unknown,
+            evidence(
+                Severity::Warning,
+                format!(
+                    "whether kernel {} refuses devices with direct regions is not known: mainline \
+                     does from 6.6 on, but some distributions' older kernels do too, and {no_btf}",
+                    printable(text)
+                ),
+            ),
+        ),
+        None => (
+            RequireDirect::Unknown,
+            evidence(
+                Severity::Warning,
+                format!(
+                    "whether the kernel refuses devices with direct regions is not known: its \
+                     release could not be read (proc/sys/kernel/osrelease), and {no_btf}"
+                ),
+            ),
+        ),
+    }
+}
+
+fn evidence(severity: Severity, message: String) -> Finding {
+    Finding { code: "require-direct", severity, message }
+}
+
+/// `(6, 12)` of `6.12.117+deb12-amd64`.
+fn version(release: &str) -> Option<(u32, u32)> {
+    let (major, rest) = release.split_once('.')?;
+    let minor = rest.split(|c: char| !c.is_ascii_digit()).next()?;
+    // `parse` would take a sign.
+    major.bytes().all(|byte| byte.is_ascii_digit()).then_some(())?;
+    Some((major.parse().ok()?, minor.parse().ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_copied_kernel_is_judged_by_its_version_only_where_that_is_never_wrong() {
+        let absent = Reading::Absent;
+        for (release, expected) in [
+            (Some("6.12.117+deb12-amd64"), RequireDirect::Present),
+            (Some("6.6.0-rc1"), RequireDirect::Present),
+            (Some("6.6"), RequireDirect::Present),
+            (Some("7.0.0-43-generic"), RequireDirect::Present),
+            (Some("10.0"), RequireDirect::Present),
+            // Red Hat's 5.14 has it; 6.1 of others has not.
+            (Some("5.14.0-503.el9.x86_64"), RequireDirect::Unknown),
+            (Some("6.1.192"), RequireDirect::Unknown),
+            (Some("6.5.0+"), RequireDirect::Unknown),
+            (Some("+7.0"), RequireDirect::Unknown),
+            (Some("99999999999.1"), RequireDirect::Unknown),
+            (Some("Linux"), RequireDirect::Unknown),
+            (Some(""), RequireDirect::Unknown),
+            (None, RequireDirect::Unknown),
+        ] {
+            let (answer, evidence) = require_direct(&absent, release);
+            assert_eq!(answer, expected, "{release:?}");
+            assert_eq!(evidence.code, "require-direct");
+            assert!(evidence.message.contains("no sys/kernel/btf"), "{}", evidence.message);
+        }
+    }
+
+    #[test]
+    fn what_is_no_btf_proves_nothing() {
+        let (answer, evidence) = require_direct(&Reading::Read(vec![0; 64]), Some("6.1.0"));
+        assert_eq!(answer, RequireDirect::Unknown);
+        assert!(evidence.message.contains("is not BTF"), "{}", evidence.message);
+    }
+
+    #[test]
+    fn what_is_not_a_tree_is_refused_in_one_line() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("IVRS");
+        std::fs::write(&file, "IVRS").unwrap();
+        for (path, expected) in [
+            (file.as_path(), "is not a folder"),
+            (folder.path(), "holds no folder `sys`"),
+            (&folder.path().join("nowhere"), "cannot read"),
+        ] {
+            let error = format!("{:#}", model_of_tree(path).err().unwrap());
+            assert!(error.contains(expected) && !error.contains('\n'), "{error}");
+        }
+    }
+}

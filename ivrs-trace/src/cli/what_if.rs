@@ -1,0 +1,124 @@
+//! `ivrs-trace what-if`: which devices another table or another slot would free or block.
+
+use std::{path::PathBuf, process::ExitCode};
+
+use clap::ArgGroup;
+
+use super::{output, source};
+use crate::{
+    model::Change,
+    pci::Bdf,
+    report::{self, json},
+};
+
+/// Arguments of `what-if`.
+#[derive(Debug, clap::Args)]
+#[command(group(ArgGroup::new("changes").required(true).multiple(true).args(["without", "relax", "narrow", "move_to"])))]
+pub(super) struct Args {
+    /// Print one JSON document instead of text
+    #[arg(long)]
+    json: bool,
+    /// Think the table without this IVMD block; they are counted from 0, as `decode` shows them
+    #[arg(long, value_name = "ivmd:N", value_parser = without)]
+    without: Vec<Change>,
+    /// Think the regions of this IVMD block relaxable: the kernel maps them, but lets VFIO take the
+    /// device all the same
+    #[arg(long, value_name = "ivmd:N", value_parser = relax)]
+    relax: Vec<Change>,
+    /// Think this IVMD block narrowed to a part of its devices, such as ivmd:0=00:01.0-00:1f.7
+    #[arg(long, value_name = "ivmd:N=BDF-BDF", value_parser = narrow)]
+    narrow: Vec<Change>,
+    /// Think a PCI function at another address, such as 01:00.0=12:00.0
+    #[arg(long = "move", id = "move_to", value_name = "BDF=BDF", value_parser = moved)]
+    moves: Vec<Change>,
+    /// Take the tree of another host: a folder with a copy of its sys and proc
+    #[arg(long, value_name = "DIR")]
+    from: Option<PathBuf>,
+}
+
+/// Judges a host with the changes, from files alone.
+pub(super) fn command(args: &Args) -> anyhow::Result<ExitCode> {
+    let changes = [&args.without, &args.relax, &args.narrow, &args.moves];
+    let changes: Vec<Change> = changes.into_iter().flatten().copied().collect();
+    let model = source::files(args.from.as_deref())?;
+    let answer = model.what_if(&changes)?;
+    if args.json {
+        output::print_json(&json::what_if(&answer))?;
+    } else {
+        output::print(&report::what_if(&answer))?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn block(text: &str) -> Result<usize, String> {
+    text.strip_prefix("ivmd:")
+        // `parse` would take a sign.
+        .filter(|digits| digits.bytes().all(|byte| byte.is_ascii_digit()))
+        .and_then(|digits| digits.parse().ok())
+        .ok_or_else(|| "an IVMD block is named like ivmd:0".to_owned())
+}
+
+fn bdf(text: &str) -> Result<Bdf, String> {
+    text.parse().map_err(|error: crate::pci::ParseBdfError| error.to_string())
+}
+
+fn without(text: &str) -> Result<Change, String> {
+    Ok(Change::Without { ivmd: block(text)? })
+}
+
+fn relax(text: &str) -> Result<Change, String> {
+    Ok(Change::Relax { ivmd: block(text)? })
+}
+
+fn narrow(text: &str) -> Result<Change, String> {
+    let parts = text.split_once('=').and_then(|(ivmd, range)| Some((ivmd, range.split_once('-')?)));
+    let Some((ivmd, (first, last))) = parts else {
+        return Err("it is written like ivmd:0=00:01.0-00:1f.7".to_owned());
+    };
+    Ok(Change::Narrow { ivmd: block(ivmd)?, first: bdf(first)?, last: bdf(last)? })
+}
+
+fn moved(text: &str) -> Result<Change, String> {
+    let Some((from, to)) = text.split_once('=') else {
+        return Err("it is written like 01:00.0=12:00.0".to_owned());
+    };
+    Ok(Change::Move { from: bdf(from)?, to: bdf(to)? })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn changes_are_read_as_they_are_written() {
+        let at = |text: &str| text.parse::<Bdf>().unwrap();
+        let (first, last) = (at("00:01.0"), at("00:1f.7"));
+        assert_eq!(without("ivmd:2"), Ok(Change::Without { ivmd: 2 }));
+        assert_eq!(relax("ivmd:0"), Ok(Change::Relax { ivmd: 0 }));
+        assert_eq!(
+            narrow("ivmd:0=00:01.0-0000:00:1f.7"),
+            Ok(Change::Narrow { ivmd: 0, first, last })
+        );
+        assert_eq!(moved("00:01.0=00:1f.7"), Ok(Change::Move { from: first, to: last }));
+    }
+
+    #[test]
+    fn what_is_no_change_is_refused_in_one_line() {
+        for error in [
+            without("0"),
+            without("ivmd:"),
+            without("ivmd:+1"),
+            without("ivmd:99999999999999999999"),
+            relax("IVMD:0"),
+            narrow("ivmd:0"),
+            narrow("ivmd:0=00:01.0"),
+            narrow("ivmd:x=00:01.0-00:02.0"),
+            narrow("ivmd:0=00:01.0-00:02"),
+            moved("00:01.0"),
+            moved("00:01.0=x"),
+        ] {
+            let error = error.unwrap_err();
+            assert!(!error.is_empty() && !error.contains('\n'), "{error}");
+        }
+    }
+}
