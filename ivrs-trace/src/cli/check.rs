@@ -63,12 +63,14 @@ pub(super) fn command(args: &Args) -> anyhow::Result<ExitCode> {
     }
     if !args.devices.is_empty() {
         verdicts.devices.retain(|device| args.devices.contains(&device.bdf));
+        let shown: Vec<u32> = verdicts.devices.iter().map(|device| device.group).collect();
+        verdicts.groups.retain(|group| shown.contains(&group.id));
     }
     let code = exit_code(&verdicts);
     if args.json {
         output::print_json(&json::check(&model, verdicts))?;
     } else {
-        output::print(&report::check(&model, &verdicts))?;
+        output::print(&report::check(&model, &verdicts, output::style()))?;
     }
     Ok(code)
 }

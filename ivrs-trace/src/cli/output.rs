@@ -1,8 +1,13 @@
 //! Writing to the terminal: results, and talk.
 
-use std::io::{self, Write as _};
+use std::io::{self, IsTerminal as _, Write as _};
 
 use serde::Serialize;
+
+use crate::report::Style;
+
+/// Columns within which text is still good to read.
+const WIDTHS: std::ops::RangeInclusive<usize> = 40..=120;
 
 /// Writes a result to standard output.
 pub(super) fn print(text: &str) -> anyhow::Result<()> {
@@ -28,4 +33,22 @@ pub(super) fn is_broken_pipe(error: &anyhow::Error) -> bool {
         .chain()
         .filter_map(|cause| cause.downcast_ref::<io::Error>())
         .any(|error| error.kind() == io::ErrorKind::BrokenPipe)
+}
+
+/// How text looks on standard output: as wide as the terminal, with colours unless `NO_COLOR` is set
+/// to something (no-color.org).
+pub(super) fn style() -> Style {
+    let out = io::stdout();
+    if !out.is_terminal() {
+        return Style::default();
+    }
+    let columns = rustix::termios::tcgetwinsize(&out).map_or(0, |size| usize::from(size.ws_col));
+    let width = match columns {
+        // A terminal that does not know.
+        0 => Style::default().width,
+        columns => columns.clamp(*WIDTHS.start(), *WIDTHS.end()),
+    };
+    let colour = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+        && std::env::var_os("TERM").is_none_or(|term| term != "dumb");
+    Style { width, colour }
 }

@@ -78,7 +78,7 @@ async fn trace(args: &Args) -> anyhow::Result<ExitCode> {
     if args.json {
         output::print_json(&json::run(&live.model, lost, code))?;
     } else {
-        output::print(&report::attempts(&live.model, lost))?;
+        output::print(&report::attempts(&live.model, lost, output::style()))?;
     }
     Ok(ExitCode::from(u8::try_from(code).unwrap_or(u8::MAX)))
 }

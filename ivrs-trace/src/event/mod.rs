@@ -230,6 +230,8 @@ pub struct RegionType(pub u32);
 impl RegionType {
     /// Must be mapped 1:1 at all times; sets `require_direct`.
     pub const DIRECT: Self = Self(wire::RegionType::DIRECT.0);
+    /// Mapped 1:1 until a driver of the machine's owner takes the device; it blocks nothing.
+    pub const DIRECT_RELAXABLE: Self = Self(wire::RegionType::DIRECT_RELAXABLE.0);
 }
 
 impl fmt::Display for RegionType {

@@ -6,6 +6,7 @@
 //! of [`Explanation`]s.
 
 mod explanations;
+mod host_explanations;
 #[cfg(test)]
 mod tests;
 

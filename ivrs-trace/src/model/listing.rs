@@ -47,6 +47,13 @@ impl Listing {
     pub fn direct(&self) -> impl Iterator<Item = &Listed> {
         self.regions.iter().filter(|region| region.kind == RegionType::DIRECT)
     }
+
+    /// The regions that are mapped 1:1, those that a driver may give up (which never block) among
+    /// them.
+    pub fn mapped(&self) -> impl Iterator<Item = &Listed> {
+        let kinds = [RegionType::DIRECT, RegionType::DIRECT_RELAXABLE];
+        self.regions.iter().filter(move |region| kinds.contains(&region.kind))
+    }
 }
 
 #[derive(Default)]

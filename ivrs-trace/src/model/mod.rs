@@ -7,7 +7,10 @@
 mod attempt;
 mod cause;
 pub mod compare;
+mod host_findings;
 mod listing;
+mod options;
+mod owners;
 mod verdict;
 pub mod what_if;
 
@@ -21,7 +24,10 @@ use serde::{Deserialize, Serialize};
 pub use attempt::{Attempt, Call, Outcome, Process, Reason, Rejection, Via};
 pub use cause::{Cause, CauseKind, Coverage};
 pub use listing::{Listed, Listing};
-pub use verdict::{DeviceVerdict, EntryCoverage, Finding, Severity, Verdict, Verdicts};
+pub use owners::{Owner, OwnerKind};
+pub use verdict::{
+    DeviceVerdict, EntryCoverage, Finding, GroupVerdict, Severity, Verdict, Verdicts,
+};
 pub use what_if::{Change, ChangeError, WhatIf};
 
 use crate::{
@@ -134,7 +140,7 @@ impl Model {
     /// What there is to say of the host as a whole, before any device is judged.
     #[must_use]
     pub fn host_findings(&self) -> Vec<Finding> {
-        verdict::host_findings(self)
+        host_findings::of_host(self)
     }
 
     /// The host as it was read.
@@ -192,6 +198,18 @@ impl Model {
     #[must_use]
     pub fn coverage(&self, ivmd: usize) -> Option<Coverage> {
         cause::coverage(self, ivmd)
+    }
+
+    /// For whom an IVMD block is likely meant; empty where the table names nobody.
+    #[must_use]
+    pub fn owners(&self, ivmd: usize) -> Vec<Owner> {
+        owners::of_entry(self, ivmd)
+    }
+
+    /// The options of the kernel command line that bear on the IOMMU and VFIO, printable.
+    #[must_use]
+    pub fn iommu_options(&self) -> Vec<String> {
+        options::of(&self.host).map(crate::escape::printable).collect()
     }
 
     /// The IVMD block with this index.

@@ -4,11 +4,13 @@
 //! (`__iommu_take_dma_ownership`, drivers/iommu/iommu.c, from 6.6), so members are judged first
 //! and devices by their group. Nothing but the 1:1 map is judged here.
 
-use std::collections::BTreeSet;
-
 use serde::Serialize;
 
-use super::{Cause, Coverage, Model, RequireDirect, Table, cause, is_amd, member_name};
+use super::{
+    Cause, Coverage, Model, Owner, RequireDirect, cause, host_findings, is_amd, member_name,
+    options, owners,
+};
+pub use crate::firmware::findings::Severity;
 use crate::{
     firmware::kernel_view::is_effective,
     host::{Group, Member, PciFunction, Reading, RegionKind},
@@ -55,18 +57,18 @@ pub struct EntryCoverage {
     pub ivmd: usize,
     /// What it covers.
     pub coverage: Coverage,
+    /// For whom it is likely meant, as far as the table names anybody.
+    pub owners: Vec<Owner>,
 }
 
-/// How much a finding matters.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Severity {
-    /// Good to know.
-    Note,
-    /// The answer is less sure than it looks, or will change.
-    Warning,
-    /// No answer is possible.
-    Error,
+impl EntryCoverage {
+    /// The PCI functions that are merely caught: covered, though the likely owners are others. None
+    /// where no owner is named.
+    pub fn caught(&self) -> impl Iterator<Item = Bdf> + '_ {
+        let named = !self.owners.is_empty();
+        let is_owner = |bdf: &Bdf| self.owners.iter().any(|owner| owner.bdf == *bdf);
+        self.coverage.devices.iter().copied().filter(move |bdf| named && !is_owner(bdf))
+    }
 }
 
 /// Anything worth telling that is not a verdict.
@@ -80,11 +82,25 @@ pub struct Finding {
     pub message: String,
 }
 
+/// What is said of a group, which is handed out whole or not at all.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct GroupVerdict {
+    /// Its number.
+    pub id: u32,
+    /// The answer.
+    pub verdict: Verdict,
+    /// The members that are known to have direct regions, each of which is enough to stop it, by
+    /// `dev_name()`. In the order in which the kernel tries them, where that is known.
+    pub blocked_by: Vec<String>,
+}
+
 /// All that is said of a host.
 #[derive(Clone, Debug)]
 pub struct Verdicts {
     /// A verdict a PCI function that is in a group, by address.
     pub devices: Vec<DeviceVerdict>,
+    /// A verdict a group, in the order of their numbers.
+    pub groups: Vec<GroupVerdict>,
     /// The reach of every IVMD block that the kernel heeds.
     pub entries: Vec<EntryCoverage>,
     /// The rest.
@@ -102,8 +118,9 @@ enum Hold {
 }
 
 pub(super) fn all(model: &Model) -> Verdicts {
-    let mut findings = host_findings(model);
+    let mut findings = host_findings::of_host(model);
     let mut devices = Vec::new();
+    let mut groups = Vec::new();
     for group in model.groups() {
         let (members, order_known) = ordered_members(model, group);
         let holds: Vec<(&Member, Hold)> = members
@@ -116,6 +133,7 @@ pub(super) fn all(model: &Model) -> Verdicts {
         }) {
             devices.push(judge(model, group, function, &holds, order_known));
         }
+        groups.push(judge_group(model, group.id, &holds));
     }
     devices.sort_by_key(|device| device.bdf);
     let held = devices.iter().filter(|device| !device.causes.is_empty()).count();
@@ -129,6 +147,7 @@ pub(super) fn all(model: &Model) -> Verdicts {
             ),
         });
     }
+    findings.extend(host_findings::of_entries(model));
     let entries = model
         .table()
         .ivrs()
@@ -137,10 +156,31 @@ pub(super) fn all(model: &Model) -> Verdicts {
         .filter(|block| is_effective(block))
         .filter_map(|block| {
             let coverage = model.coverage(block.index)?;
-            Some(EntryCoverage { ivmd: block.index, coverage })
+            let owners = owners::of_entry(model, block.index);
+            Some(EntryCoverage { ivmd: block.index, coverage, owners })
         })
         .collect();
-    Verdicts { devices, entries, findings }
+    Verdicts { devices, groups, entries, findings }
+}
+
+fn judge_group(model: &Model, id: u32, holds: &[(&Member, Hold)]) -> GroupVerdict {
+    let any = |wanted: fn(&Hold) -> bool| holds.iter().any(|(_, hold)| wanted(hold));
+    let held = any(|hold| matches!(hold, Hold::Direct(_) | Hold::Somewhere(_)));
+    let verdict = match model.require_direct() {
+        RequireDirect::Missing => Verdict::Clear,
+        RequireDirect::Present if held => Verdict::Blocked,
+        RequireDirect::Unknown if held => Verdict::Unknown,
+        _ if any(|hold| matches!(hold, Hold::Unknown(_))) => Verdict::Unknown,
+        _ => Verdict::Clear,
+    };
+    let direct = holds.iter().filter(|(_, hold)| matches!(hold, Hold::Direct(_)));
+    let blocked_by = match verdict {
+        Verdict::Blocked => {
+            direct.map(|(member, _)| crate::escape::printable(&member_name(member))).collect()
+        }
+        Verdict::Clear | Verdict::Unknown => Vec::new(),
+    };
+    GroupVerdict { id, verdict, blocked_by }
 }
 
 /// The members in the order in which the kernel tries them, which is the order in which it first
@@ -272,7 +312,7 @@ fn without_listing(model: &Model, group: &Group, bdf: Option<Bdf>, causes: Vec<C
         && bdf.and_then(|bdf| model.function(bdf)).is_some_and(is_amd);
     match shown {
         // No member of the group has a direct region: that needs no table.
-        Some(false) if causes.is_empty() => Hold::Free,
+        Some(false) if causes.is_empty() || relaxed(group, &causes) => Hold::Free,
         Some(false) => Hold::Unknown(
             "the IVRS table asks for direct regions that the kernel does not show in the group's \
              reserved_regions"
@@ -290,11 +330,30 @@ fn without_listing(model: &Model, group: &Group, bdf: Option<Bdf>, causes: Vec<C
             }
         }
         None if from_table && causes.is_empty() => Hold::Free,
+        None if from_table && options::relaxes_unity(model.host()) => Hold::Unknown(
+            "whether this kernel follows amd_iommu=relax_unity, as the group's reserved_regions \
+             could not be read"
+                .to_owned(),
+        ),
         None if from_table => Hold::Direct(causes),
         None => Hold::Unknown(
             "neither the group's reserved_regions nor the IVRS table could be read".to_owned(),
         ),
     }
+}
+
+/// Whether the kernel shows as relaxable what the table asks for: such regions block nobody
+/// (`iommu_create_device_direct_mappings` sets `require_direct` for the type `direct` alone).
+fn relaxed(group: &Group, causes: &[Cause]) -> bool {
+    let regions = || group.regions.value().into_iter().flatten();
+    let within = |cause: &Cause| {
+        regions().any(|region| {
+            region.kind == RegionKind::DirectRelaxable
+                && region.start <= cause.start
+                && region.end_inclusive >= cause.end
+        })
+    };
+    !causes.is_empty() && causes.iter().all(within)
 }
 
 /// Whether some member of the group has direct regions by the table.
@@ -338,7 +397,7 @@ fn difference(model: &Model, name: &str, bdf: Option<Bdf>) -> Option<Finding> {
     model.function(bdf).filter(|function| is_amd(function))?;
     let listing = model.listing(name)?;
     let entries: Vec<_> = view.regions_of(bdf).collect();
-    let listed: Vec<_> = listing.direct().collect();
+    let listed: Vec<_> = listing.mapped().collect();
     let equal = entries.len() == listed.len()
         && entries.iter().zip(&listed).all(|(entry, region)| cause::same(entry, region));
     (!equal).then(|| Finding {
@@ -357,96 +416,4 @@ fn push_once(findings: &mut Vec<Finding>, finding: Finding) {
     if !findings.contains(&finding) {
         findings.push(finding);
     }
-}
-
-/// What there is to say of the host as a whole.
-pub(super) fn host_findings(model: &Model) -> Vec<Finding> {
-    let mut findings = Vec::new();
-    let mut push = |code, severity, message| findings.push(Finding { code, severity, message });
-    let host = model.host();
-    let units: BTreeSet<&str> =
-        host.iommus.value().into_iter().flatten().map(String::as_str).collect();
-    let no_groups = model.groups().next().is_none();
-    if let Reading::Unreadable(why) = &host.groups {
-        push("groups-unreadable", Severity::Error, format!("IOMMU groups: {why}"));
-    } else if no_groups {
-        push(
-            "no-iommu-groups",
-            Severity::Error,
-            "this host has no IOMMU groups: its IOMMU is absent or switched off (firmware set-up, \
-             or the kernel command line), so VFIO can take no device and nothing can be judged"
-                .to_owned(),
-        );
-    } else if units.is_empty() {
-        push(
-            "no-iommu-shown",
-            Severity::Warning,
-            "/sys/class/iommu shows no IOMMU, though there are groups: entries of the IVRS cannot \
-             be named, as it does not show which devices an AMD IOMMU serves"
-                .to_owned(),
-        );
-    } else if !units.iter().any(|unit| unit.starts_with("ivhd")) {
-        let names: Vec<String> = units.iter().map(|name| crate::escape::printable(name)).collect();
-        push(
-            "not-amd",
-            Severity::Warning,
-            format!(
-                "the IOMMU of this host is not AMD's ({}): direct regions come from another table \
-                 than the IVRS (DMAR on Intel, IORT on ARM), and no entry can be named",
-                names.join(", ")
-            ),
-        );
-    }
-    let amd = units.iter().any(|unit| unit.starts_with("ivhd"));
-    match model.table() {
-        Table::Absent if amd => push(
-            "ivrs-absent",
-            Severity::Warning,
-            "there is no /sys/firmware/acpi/tables/IVRS: direct regions can be told, but not the \
-             firmware entries behind them"
-                .to_owned(),
-        ),
-        Table::Unreadable(why) => push(
-            "ivrs-unreadable",
-            Severity::Warning,
-            format!(
-                "{}, so the firmware entries behind direct regions cannot be named; only root may \
-                 read the IVRS table, so try with sudo",
-                crate::escape::printable(why)
-            ),
-        ),
-        Table::Malformed(error) => push(
-            "ivrs-malformed",
-            Severity::Warning,
-            format!("/sys/firmware/acpi/tables/IVRS cannot be decoded: {error}"),
-        ),
-        Table::Read(read) => {
-            // Only where the kernel gave the IOMMU up is this the likely reason.
-            for fatal in read.1.fatal.iter().filter(|_| !amd) {
-                push("ivrs-refused", Severity::Warning, format!("the IVRS table: {fatal}"));
-            }
-            for entry in read.1.entries.iter().filter(|entry| !amd && entry.fails_iommu()) {
-                push(
-                    "ivmd-without-access",
-                    Severity::Warning,
-                    format!(
-                        "IVMD {} of the IVRS asks for a unity map without read and write: the \
-                         kernel cannot make one, and gives up the whole IOMMU",
-                        entry.ivmd_index
-                    ),
-                );
-            }
-        }
-        Table::Absent => {}
-    }
-    if model.require_direct() == RequireDirect::Unknown && !no_groups {
-        push(
-            "no-btf",
-            Severity::Warning,
-            "this kernel has no BTF (/sys/kernel/btf/vmlinux), where it would show whether it \
-             refuses devices with direct regions"
-                .to_owned(),
-        );
-    }
-    findings
 }

@@ -1,6 +1,6 @@
 //! Text of `diff`: a summary, then what differs, the table first.
 
-use super::text::{Page, plural};
+use super::{page::Page, text::plural};
 use crate::model::{
     Verdict,
     compare::{BlockChange, DeviceChange, DeviceSide, Diff, Field, GroupChange, Kind, Scope},
@@ -50,7 +50,7 @@ pub fn diff(diff: &Diff) -> String {
     for notice in &diff.notices {
         page.text(0, &format!("Note: {notice}"));
     }
-    page.0
+    page.finish()
 }
 
 fn section<T>(page: &mut Page, title: &str, items: &[T], mut each: impl FnMut(&mut Page, &T)) {

@@ -7,8 +7,9 @@ use super::Lost;
 use crate::{
     errno::Errno,
     model::{
-        Attempt, Call, Cause, Change, Finding, Model, Outcome, Process, Reason, RequireDirect,
-        Verdict, Verdicts, Via, WhatIf, compare::Diff, what_if::DeviceEffect,
+        Attempt, Call, Cause, Change, Finding, GroupVerdict, Model, Outcome, Owner, Process,
+        Reason, RequireDirect, Verdict, Verdicts, Via, WhatIf, compare::Diff,
+        what_if::DeviceEffect,
     },
     pci::{Bdf, Devid, Segment},
 };
@@ -22,6 +23,8 @@ pub struct Check {
     pub kernel: Kernel,
     /// A verdict a device.
     pub devices: Vec<Device>,
+    /// A verdict a group.
+    pub groups: Vec<GroupVerdict>,
     /// The reach of each IVMD block that the kernel heeds.
     pub entries: Vec<Entry>,
     /// The rest.
@@ -35,6 +38,8 @@ pub struct Kernel {
     pub release: Option<String>,
     /// Whether it refuses devices with direct regions; null where that is not known.
     pub require_direct: Option<bool>,
+    /// The options of its command line that bear on the IOMMU and VFIO.
+    pub options: Vec<String>,
 }
 
 /// A verdict.
@@ -72,6 +77,10 @@ pub struct Entry {
     pub devices: Vec<Bdf>,
     /// Their groups.
     pub groups: Vec<u32>,
+    /// For whom the block is likely meant; empty where the table names nobody.
+    pub owners: Vec<Owner>,
+    /// The devices that are merely covered where others are the likely owners.
+    pub caught: Vec<Bdf>,
 }
 
 /// `run --json`
@@ -165,6 +174,7 @@ pub fn check(model: &Model, verdicts: Verdicts) -> Check {
                 RequireDirect::Missing => Some(false),
                 RequireDirect::Unknown => None,
             },
+            options: model.iommu_options(),
         },
         devices: verdicts
             .devices
@@ -182,11 +192,14 @@ pub fn check(model: &Model, verdicts: Verdicts) -> Check {
                 missing: device.missing,
             })
             .collect(),
+        groups: verdicts.groups,
         entries: verdicts
             .entries
             .into_iter()
             .map(|entry| Entry {
                 ivmd: entry.ivmd,
+                caught: entry.caught().collect(),
+                owners: entry.owners,
                 devices: entry.coverage.devices,
                 groups: entry.coverage.groups.into_iter().collect(),
             })

@@ -3,19 +3,25 @@
 //! It judges nothing and reads nothing. What comes from firmware, processes or devices was made
 //! printable when it was decoded.
 
+mod check;
 pub mod decode;
 mod diff;
 pub mod json;
+mod page;
 mod text;
 mod what_if;
 
+#[cfg(test)]
+mod hosts;
 #[cfg(test)]
 mod tests;
 
 use serde::Serialize;
 
+pub use check::check;
 pub use diff::diff;
-pub use text::{attempts, check, one_line};
+pub use page::Style;
+pub use text::{attempts, one_line};
 pub use what_if::what_if;
 
 /// Facts that did not arrive.

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::{Lost, attempts, check, diff, hex_bytes, json, size, what_if};
+use super::{Lost, Style, attempts, check, diff, hex_bytes, json, size, what_if};
 use crate::{
     event::{Body, Event, GroupRequest, Phase},
     host::{Reading, Snapshot},
@@ -29,12 +29,12 @@ fn single() -> Snapshot {
 }
 
 fn explain(host: &Snapshot, events: &[Event]) -> String {
-    attempts(&model(host, events), NO_LOSS)
+    attempts(&model(host, events), NO_LOSS, Style::default())
 }
 
 fn checked(host: &Snapshot, flag: RequireDirect, events: &[Event]) -> String {
     let model = model_of(host, flag, events);
-    check(&model, &model.verdicts())
+    check(&model, &model.verdicts(), Style::default())
 }
 
 /// One block that covers 00:03.0, and its refusal.
@@ -70,12 +70,20 @@ fn attempts_in_words() {
         ("attached", explain(&single, &[claimed, QEMU.type1(1, 0).to_vec()].concat())),
         ("no_end", explain(&single, &by_other[..7])),
         ("nothing", explain(&single, &[])),
-        ("lost", attempts(&model(&single, &unexplained), Lost { ring: 3, read: 1, queue: 0 })),
+        (
+            "lost",
+            attempts(
+                &model(&single, &unexplained),
+                Lost { ring: 3, read: 1, queue: 0 },
+                Style::default(),
+            ),
+        ),
     ] {
         insta::assert_snapshot!(format!("attempts_{name}"), text);
     }
 }
 
+#[cfg(feature = "pci-names")]
 #[test]
 fn hosts_in_words() {
     let (am5, single) = (am5(), single());
@@ -146,12 +154,19 @@ fn the_document_of_check() {
             ("schema", "string"),
             ("kernel", "object"),
             ("devices", "array"),
+            ("groups", "array"),
             ("entries", "array"),
             ("findings", "array"),
         ],
     );
     assert_eq!(document["schema"], "ivrs-trace/check/1");
-    assert_fields(&document["kernel"], &[("release", "string"), ("require_direct", "bool")]);
+    assert_fields(
+        &document["kernel"],
+        &[("release", "string"), ("require_direct", "bool"), ("options", "array")],
+    );
+    let group = &document["groups"][1];
+    assert_fields(group, &[("id", "number"), ("verdict", "string"), ("blocked_by", "array")]);
+    assert_eq!((&group["id"], &group["blocked_by"][0]), (&5.into(), &"0000:00:07.1".into()));
     let tied = &document["devices"][1];
     assert_fields(
         tied,
@@ -174,7 +189,20 @@ fn the_document_of_check() {
     assert_fields(&tied["causes"][0], &CAUSE);
     assert_eq!(tied["causes"][0]["end"], "0x7a2d9fff", "inclusive");
     let entry = &document["entries"][0];
-    assert_fields(entry, &[("ivmd", "number"), ("devices", "array"), ("groups", "array")]);
+    assert_fields(
+        entry,
+        &[
+            ("ivmd", "number"),
+            ("devices", "array"),
+            ("groups", "array"),
+            ("owners", "array"),
+            ("caught", "array"),
+        ],
+    );
+    assert_fields(
+        &entry["owners"][0],
+        &[("kind", "string"), ("bdf", "string"), ("name", "string"), ("device", "null")],
+    );
     assert_eq!(entry["devices"][0], "0000:00:07.1");
 
     let unknown = model_of(&host, RequireDirect::Unknown, &[]);
@@ -263,13 +291,17 @@ fn hostile() -> (Snapshot, Vec<Event>) {
 fn no_name_reaches_beyond_its_place_on_the_page() {
     let (host, events) = hostile();
     let model = model(&host, &events);
-    let page = attempts(&model, Lost { ring: u64::MAX, read: u64::MAX, queue: u64::MAX });
-    let verdicts = check(&model, &model.verdicts());
+    let page = attempts(
+        &model,
+        Lost { ring: u64::MAX, read: u64::MAX, queue: u64::MAX },
+        Style::default(),
+    );
+    let verdicts = check(&model, &model.verdicts(), Style::default());
     assert!(page.contains("Virtual machine"), "{page}");
     for text in [&page, &verdicts] {
         let bad = |c: char| c != '\n' && (c.is_control() || c == '\u{202e}');
         assert!(!text.contains(bad), "{text:?}");
-        for line in text.lines().filter(|line| !line.starts_with("  0000:")) {
+        for line in text.lines() {
             assert!(line.chars().count() <= 80, "{line}");
         }
     }
@@ -290,7 +322,7 @@ fn two_attempts_are_two_paragraphs() {
         ]
         .concat(),
     );
-    insta::assert_snapshot!(attempts(&model, NO_LOSS));
+    insta::assert_snapshot!(attempts(&model, NO_LOSS, Style::default()));
 }
 
 #[test]

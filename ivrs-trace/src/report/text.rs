@@ -1,10 +1,10 @@
-//! Text for people: the explanation of an attempt, and the verdicts on a host.
+//! Text for people: the explanation of an attempt, and of a cause.
 
-use std::collections::{BTreeMap, BTreeSet};
-
-use textwrap::Options;
-
-use super::{Lost, hex_bytes, size};
+use super::{
+    Lost, hex_bytes,
+    page::{Page, Style},
+    size,
+};
 use crate::{
     errno::{self, Errno},
     firmware::{
@@ -12,14 +12,11 @@ use crate::{
         kernel_view::UnityEntry,
     },
     model::{
-        Attempt, Cause, CauseKind, Coverage, DeviceVerdict, Finding, Model, Outcome, Reason,
-        Rejection, RequireDirect, Verdict, Verdicts,
+        Attempt, Cause, CauseKind, Coverage, DeviceVerdict, Model, Outcome, Owner, OwnerKind,
+        Reason, Rejection, Verdict,
     },
     pci::Bdf,
 };
-
-/// Columns of text.
-const WIDTH: usize = 78;
 
 /// One line that says what came of an attempt.
 #[must_use]
@@ -46,6 +43,20 @@ pub fn one_line(attempt: &Attempt) -> String {
         Outcome::Claimed => format!("CLEAR: {who} was given the ownership of {what}."),
         Outcome::Attached => format!("CLEAR: {who} has taken {what}."),
         Outcome::Unknown => format!("UNKNOWN: {who} tried to take {what}; the end was not seen."),
+    }
+}
+
+/// The same, its first word in the colour of what it says.
+fn painted(attempt: &Attempt, style: Style) -> String {
+    let line = one_line(attempt);
+    let verdict = match attempt.outcome {
+        Outcome::Rejected => Verdict::Blocked,
+        Outcome::Claimed | Outcome::Attached => Verdict::Clear,
+        Outcome::Failed | Outcome::Unknown => Verdict::Unknown,
+    };
+    match line.find([' ', ':', ',']).and_then(|end| line.split_at_checked(end)) {
+        Some((word, rest)) => format!("{}{rest}", style.paint(verdict, word)),
+        None => line,
     }
 }
 
@@ -76,8 +87,8 @@ fn clear_of_direct_maps(attempt: &Attempt) -> bool {
 
 /// The explanation of every attempt.
 #[must_use]
-pub fn attempts(model: &Model, lost: Lost) -> String {
-    let mut page = Page::default();
+pub fn attempts(model: &Model, lost: Lost, style: Style) -> String {
+    let mut page = Page::new(style);
     if model.attempts().is_empty() {
         page.text(0, "No attempt to take a VFIO group or device was seen.");
     }
@@ -85,7 +96,7 @@ pub fn attempts(model: &Model, lost: Lost) -> String {
         if index > 0 {
             page.blank();
         }
-        page.text(0, &one_line(attempt));
+        page.text(0, &painted(attempt, style));
         match attempt.outcome {
             Outcome::Rejected => rejected(&mut page, model, attempt),
             Outcome::Failed => failed(&mut page, model, attempt),
@@ -104,7 +115,7 @@ pub fn attempts(model: &Model, lost: Lost) -> String {
             ),
         );
     }
-    page.0
+    page.finish()
 }
 
 fn taken(page: &mut Page, attempt: &Attempt) {
@@ -255,7 +266,7 @@ fn exclusion_text(causes: &[Cause]) -> Option<String> {
 }
 
 /// A cause: the block, its bytes, what the kernel made of it, whom it covers.
-fn cause_block(page: &mut Page, model: &Model, cause: &Cause, device: Option<Bdf>) {
+pub(super) fn cause_block(page: &mut Page, model: &Model, cause: &Cause, device: Option<Bdf>) {
     let block = cause.ivmd.and_then(|index| model.ivmd(index));
     let entry = cause.ivmd.and_then(|index| model.entry(index));
     let (Some(block), Some(entry)) = (block, entry) else {
@@ -279,11 +290,51 @@ fn cause_block(page: &mut Page, model: &Model, cause: &Cause, device: Option<Bdf
     row("kernel", &kernel_text(cause, block, entry));
     if let Some(coverage) = model.coverage(block.index) {
         row("covers", &coverage_text(&coverage, device));
+        let owners = model.owners(block.index);
+        row("owner", &owner_text(block, &coverage, &owners));
+    }
+}
+
+/// For whom the block is likely meant.
+pub(super) fn owner_text(block: &Ivmd, coverage: &Coverage, owners: &[Owner]) -> String {
+    if let [Owner { kind: OwnerKind::Pci, .. }] = owners {
+        return "likely the device itself, the only one that the entry is for".to_owned();
+    }
+    if owners.is_empty() {
+        let range =
+            if block.kind == IvmdKind::Device { "at that address" } else { "in that range" };
+        return format!("does not show; the table names no ACPI device {range}");
+    }
+    let names: Vec<String> = owners.iter().take(6).map(owner_name).collect();
+    let more = match owners.len().saturating_sub(6) {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    let meant = if owners.len() == 1 { "likely" } else { "likely one of" };
+    let caught = coverage
+        .devices
+        .iter()
+        .filter(|bdf| !owners.iter().any(|owner| owner.bdf == **bdf))
+        .count();
+    let rest = match caught {
+        0 => String::new(),
+        1 => "; the other device would then be merely caught".to_owned(),
+        _ => format!("; the other {caught} devices would then be merely caught"),
+    };
+    let them = if owners.len() == 1 { "it" } else { "them" };
+    format!("{meant} {}{more}, as the table names {them} there{rest}", names.join(", "))
+}
+
+fn owner_name(owner: &Owner) -> String {
+    let at = owner.bdf.devid;
+    match &owner.device {
+        Some(device) => format!("{} at {at} (here {device})", owner.name),
+        None => format!("{} at {at}", owner.name),
     }
 }
 
 /// A direct region, its end inclusive.
-fn range_text(start: u64, end: u64) -> String {
+pub(super) fn range_text(start: u64, end: u64) -> String {
     if end == start.wrapping_sub(1) {
         return format!("{start:#x}, no length");
     }
@@ -442,149 +493,4 @@ fn slot_advice(model: &Model, attempt: &Attempt) -> Option<String> {
             entry.devid_start, entry.devid_end, coverage.of_devices
         )
     })
-}
-
-/// The verdicts on a host, a summary first.
-#[must_use]
-pub fn check(model: &Model, verdicts: &Verdicts) -> String {
-    let mut page = Page::default();
-    let shown = &verdicts.devices;
-    let count = |verdict| shown.iter().filter(|device| device.verdict == verdict).count();
-    let release = model.host().kernel_release.value().map_or("of unknown release", String::as_str);
-    let kernel = format!(
-        "kernel {} {}",
-        crate::escape::printable(release),
-        match model.require_direct() {
-            RequireDirect::Present => "refuses devices that firmware wants mapped 1:1",
-            RequireDirect::Missing => "does not refuse devices that firmware wants mapped 1:1",
-            RequireDirect::Unknown => "may refuse devices that firmware wants mapped 1:1",
-        }
-    );
-    if !shown.is_empty() {
-        page.text(
-            0,
-            &format!(
-                "{} blocked, {} clear, {} unknown of {} devices; {kernel}.",
-                count(Verdict::Blocked),
-                count(Verdict::Clear),
-                count(Verdict::Unknown),
-                shown.len()
-            ),
-        );
-        page.blank();
-        for device in shown {
-            page.line(&device_line(device));
-        }
-        let missing: BTreeSet<&str> =
-            shown.iter().filter_map(|device| device.missing.as_deref()).collect();
-        if !missing.is_empty() {
-            page.blank();
-        }
-        for what in missing {
-            page.text(2, &format!("Not known: {what}"));
-        }
-    }
-    let blocks: BTreeMap<usize, &Cause> = shown
-        .iter()
-        .flat_map(|device| &device.causes)
-        .filter_map(|cause| Some((cause.ivmd?, cause)))
-        .collect();
-    for cause in blocks.into_values() {
-        page.blank();
-        cause_block(&mut page, model, cause, None);
-    }
-    let unnamed: BTreeSet<(u32, u64, u64)> = shown
-        .iter()
-        .flat_map(|device| device.causes.iter().map(move |cause| (device.group, cause)))
-        .filter(|(_, cause)| cause.ivmd.is_none())
-        .map(|(group, cause)| (group, cause.start, cause.end))
-        .collect();
-    if !unnamed.is_empty() {
-        page.blank();
-    }
-    for (group, start, end) in unnamed {
-        page.line(&format!("  group {group}: direct region {}", range_text(start, end)));
-    }
-    if !verdicts.findings.is_empty() {
-        page.blank();
-        for finding in &verdicts.findings {
-            page.text(0, &finding_text(finding));
-        }
-    }
-    page.0
-}
-
-fn device_line(device: &DeviceVerdict) -> String {
-    let verdict = match device.verdict {
-        Verdict::Blocked => "blocked",
-        Verdict::Clear => "clear",
-        Verdict::Unknown => "unknown",
-    };
-    let driver = device.driver.as_deref().unwrap_or("-");
-    let named: Vec<String> =
-        device.causes.iter().filter_map(|cause| cause.ivmd).map(|ivmd| ivmd.to_string()).collect();
-    // A kernel that does not refuse hands it out all the same.
-    let despite = if device.verdict == Verdict::Clear { " despite" } else { "" };
-    let cause = match (named.is_empty(), device.causes.is_empty()) {
-        (false, _) => format!("{despite} IVMD {}", named.join(", ")),
-        (true, false) => format!("{despite} direct regions"),
-        (true, true) => String::new(),
-    };
-    let other = device.blocked_by.as_ref().map(|name| format!(", through {name}"));
-    let line = format!(
-        "  {}  group {:<4} {driver:<14} {verdict:<8}{cause}{}",
-        device.bdf,
-        device.group,
-        other.unwrap_or_default(),
-    );
-    line.trim_end().to_owned()
-}
-
-fn finding_text(finding: &Finding) -> String {
-    use crate::model::Severity;
-    let severity = match finding.severity {
-        Severity::Note => "note",
-        Severity::Warning => "warning",
-        Severity::Error => "error",
-    };
-    format!("{severity} [{}]: {}", finding.code, finding.message)
-}
-
-/// Text being put together.
-#[derive(Default)]
-pub(super) struct Page(pub(super) String);
-
-impl Page {
-    /// An empty line between two paragraphs.
-    pub(super) fn blank(&mut self) {
-        if !self.0.is_empty() {
-            self.0.push('\n');
-        }
-    }
-
-    pub(super) fn line(&mut self, text: &str) {
-        self.0.push_str(text);
-        self.0.push('\n');
-    }
-
-    /// A paragraph; lines after the first are set in by two more columns.
-    pub(super) fn text(&mut self, indent: usize, text: &str) {
-        self.filled(&" ".repeat(indent), &" ".repeat(indent + 2), text);
-    }
-
-    /// A row of a table of two columns.
-    fn row(&mut self, name: &str, text: &str) {
-        let first = format!("    {name:<8}");
-        self.filled(&first, &" ".repeat(first.len()), text);
-    }
-
-    /// Text broken into lines, of which the first begins in another way than the rest.
-    fn filled(&mut self, first: &str, rest: &str, text: &str) {
-        let options = Options::new(WIDTH)
-            .initial_indent(first)
-            .subsequent_indent(rest)
-            .break_words(true)
-            .word_splitter(textwrap::WordSplitter::NoHyphenation);
-        self.line(&textwrap::fill(text, options));
-    }
 }

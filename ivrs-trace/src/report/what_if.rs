@@ -1,6 +1,6 @@
 //! Text of `what-if`: a summary, then the devices that would fare otherwise.
 
-use super::text::{Page, plural};
+use super::{page::Page, text::plural};
 use crate::model::{
     Change, WhatIf,
     what_if::{DeviceEffect, Effect, Judgement},
@@ -58,7 +58,7 @@ pub fn what_if(answer: &WhatIf) -> String {
     for notice in &answer.notices {
         page.text(0, &format!("Note: {notice}"));
     }
-    page.0
+    page.finish()
 }
 
 fn capital(text: &str) -> String {

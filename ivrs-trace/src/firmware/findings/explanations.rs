@@ -1,6 +1,6 @@
 //! What each code means and what to do, as data.
 
-use super::Severity;
+use super::{Severity, host_explanations};
 
 /// The long text of a code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,7 +30,7 @@ pub struct ReportedSwitch {
     pub source: &'static str,
 }
 
-const NONE: &[ReportedSwitch] = &[];
+pub(super) const NONE: &[ReportedSwitch] = &[];
 
 /// The settings reported so far. A report is no promise: another board or BIOS may not have the
 /// setting, or keep the entries whatever it says.
@@ -56,12 +56,12 @@ const SWITCHES: &[ReportedSwitch] = &[
 /// The explanation of a code, in upper or lower case.
 #[must_use]
 pub fn explain(code: &str) -> Option<&'static Explanation> {
-    EXPLANATIONS.iter().find(|known| known.code.eq_ignore_ascii_case(code))
+    all_codes().find(|known| known.code.eq_ignore_ascii_case(code))
 }
 
 /// Every code, in the order in which they are best read.
 pub fn all_codes() -> impl Iterator<Item = &'static Explanation> {
-    EXPLANATIONS.iter()
+    EXPLANATIONS.iter().chain(host_explanations::EXPLANATIONS)
 }
 
 const EXPLANATIONS: &[Explanation] = &[

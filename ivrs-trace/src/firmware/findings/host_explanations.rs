@@ -1,0 +1,216 @@
+//! What the codes mean that need a host: what `check` adds to the findings about the table.
+
+use super::{
+    Severity,
+    explanations::{Explanation, NONE},
+};
+
+pub(super) const EXPLANATIONS: &[Explanation] = &[
+    Explanation {
+        code: "IVMD-ABSENT-DEVICE",
+        severity: Severity::Warning,
+        title: "an entry for a device that this host does not have",
+        meaning: "No PCI function of the host is among the devices of the entry, and the table \
+                  names no ACPI device, IO-APIC or timer there either. The kernel keeps the entry \
+                  all the same: a device that appears there later, by hotplug or after a change \
+                  of slots, is refused to VFIO.",
+        advice: "It blocks nothing now. Bus numbers follow from what is plugged in, so firmware \
+                 that wrote the entry for another set of cards can miss its device: if one \
+                 misbehaves, report the entry to the board's vendor.",
+        switches: NONE,
+    },
+    Explanation {
+        code: "IVMD-NOT-RESERVED",
+        severity: Severity::Warning,
+        title: "an entry for memory that is not reserved",
+        meaning: "Memory that a device is to use at all times has to be kept from the operating \
+                  system, and the specification wants such memory reserved in the firmware's \
+                  memory map. Here the map lists it as ordinary memory, or not at all: the \
+                  kernel may give the same bytes to programs, while the entry lets every device \
+                  that it covers write to them. Linux does not check this; Xen does, and gives up \
+                  the IOMMU.",
+        advice: "Report it to the board's vendor with the line of the map. The class is as \
+                 /proc/iomem has it (read as root), or /sys/firmware/memmap where that cannot be \
+                 read; where neither can, nothing is said.",
+        switches: NONE,
+    },
+    Explanation {
+        code: "no-iommu-groups",
+        severity: Severity::Error,
+        title: "the host has no IOMMU groups",
+        meaning: "VFIO takes devices by their IOMMU group. Without an IOMMU that works, or with \
+                  one that is switched off, the kernel makes no groups, and there is nothing to \
+                  take or to judge.",
+        advice: "Switch the IOMMU on in the BIOS (IOMMU, AMD-Vi, SVM, VT-d), and take amd_iommu=off, \
+                 iommu=off or the like from the kernel command line. On Intel intel_iommu=on may \
+                 be needed. If it is on, the kernel log says why the kernel gave it up; \
+                 `ivrs-trace decode` shows whether the table is the reason.",
+        switches: NONE,
+    },
+    Explanation {
+        code: "groups-unreadable",
+        severity: Severity::Error,
+        title: "the IOMMU groups could not be read",
+        meaning: "/sys/kernel/iommu_groups is where the kernel shows its groups, their devices \
+                  and reserved regions. Without it no device can be judged.",
+        advice: "Everybody may read it on a running host, so sysfs may not be mounted, or a \
+                 container hides it. Of a copied tree: copy it anew, with its links.",
+        switches: NONE,
+    },
+    Explanation {
+        code: "no-iommu-shown",
+        severity: Severity::Warning,
+        title: "there are groups, but no IOMMU is shown",
+        meaning: "/sys/class/iommu lists the IOMMUs, and each device has a link to the one that \
+                  serves it. Without those it is not known which devices AMD's IOMMU serves, and \
+                  so not which entries of the table are meant for them. Groups without an IOMMU \
+                  also come from VFIO's own no-IOMMU mode.",
+        advice: "Of a copied tree: copy sys/class/iommu and the links of the devices as well.",
+        switches: NONE,
+    },
+    Explanation {
+        code: "not-amd",
+        severity: Severity::Warning,
+        title: "the host's IOMMU is not AMD's",
+        meaning: "The same refusal exists with every vendor, but the wish for a 1:1 map comes \
+                  from another table: RMRR structures of the DMAR on Intel, RMR nodes of the \
+                  IORT on ARM. Which devices are blocked is told from the regions that the kernel \
+                  shows; entries of those tables are not named.",
+        advice: "On Intel look for \"RMRR\" in the kernel log and for BIOS settings about the \
+                 device. Servers may have such settings a slot or a card.",
+        switches: NONE,
+    },
+    Explanation {
+        code: "ivrs-absent",
+        severity: Severity::Warning,
+        title: "an AMD IOMMU without an IVRS table to read",
+        meaning: "The kernel has found an AMD IOMMU, so there was a table when it started; but \
+                  /sys/firmware/acpi/tables has none. Verdicts are made from the regions that the \
+                  kernel shows, without the entries behind them.",
+        advice: "If this is a copied tree, copy the file as root and put it in its place.",
+        switches: NONE,
+    },
+    Explanation {
+        code: "ivrs-unreadable",
+        severity: Severity::Warning,
+        title: "the IVRS table may not be read",
+        meaning: "/sys/firmware/acpi/tables/IVRS is for root only. The regions of each group, \
+                  which everybody may read, tell whether a group is blocked; which entry does it, \
+                  and which member of a group, they do not tell.",
+        advice: "Run it as root (sudo).",
+        switches: NONE,
+    },
+    Explanation {
+        code: "ivrs-malformed",
+        severity: Severity::Warning,
+        title: "what should be the IVRS table is none",
+        meaning: "The bytes in /sys/firmware/acpi/tables/IVRS do not begin as such a table does, \
+                  or are too few. Verdicts are made without it.",
+        advice: "Take the copy anew. `ivrs-trace decode` says where it stops making sense.",
+        switches: NONE,
+    },
+    Explanation {
+        code: "ivrs-refused",
+        severity: Severity::Warning,
+        title: "the kernel cannot use this IVRS table",
+        meaning: "The host has a table but no AMD IOMMU in use, and the table has a defect for \
+                  which the kernel gives the IOMMU up. That is likely the reason; the kernel log \
+                  has the last word, because the IOMMU may as well be switched off.",
+        advice: "`ivrs-trace decode` shows the defect with its offset. Report it to the board's \
+                 vendor.",
+        switches: NONE,
+    },
+    Explanation {
+        code: "ivmd-without-access",
+        severity: Severity::Warning,
+        title: "an entry without access cost the host its IOMMU",
+        meaning: "The host has a table but no AMD IOMMU in use, and an entry of the table asks \
+                  for a unity map that allows neither reading nor writing. The kernel cannot make \
+                  one and gives up the IOMMU if a device matches (see IVMD-NO-ACCESS).",
+        advice: "Look for \"not able to establish FW requested direct mapping\" in the kernel log, \
+                 and report the entry to the board's vendor.",
+        switches: NONE,
+    },
+    Explanation {
+        code: "no-btf",
+        severity: Severity::Warning,
+        title: "the kernel does not describe its types",
+        meaning: "Whether a kernel refuses devices with direct regions shows in its BTF \
+                  (/sys/kernel/btf/vmlinux), by the member dev_iommu.require_direct. Its version \
+                  does not tell below 6.6, because distributions have taken the change to older \
+                  kernels.",
+        advice: "Use a kernel built with CONFIG_DEBUG_INFO_BTF, as those of all large \
+                 distributions are. A verdict \"unknown\" means here: blocked, if the kernel is \
+                 6.6 or newer.",
+        switches: NONE,
+    },
+    Explanation {
+        code: "require-direct",
+        severity: Severity::Note,
+        title: "how it is known whether a copied kernel refuses",
+        meaning: "Of a host that was copied, the kernel cannot be asked. Its BTF in the tree is \
+                  the proof; else a version from 6.6 on is, as mainline refuses since and has not \
+                  stopped. Older ones may or may not: distributions have backported it.",
+        advice: "To be sure, copy sys/kernel/btf/vmlinux with the tree.",
+        switches: NONE,
+    },
+    Explanation {
+        code: "refused-from-6.6",
+        severity: Severity::Warning,
+        title: "a newer kernel would refuse devices that this one hands out",
+        meaning: "This kernel has no dev_iommu.require_direct, so it gives devices with direct \
+                  regions to VFIO. They lose their 1:1 map then: what firmware meant by it does \
+                  not work while a guest has the device. From 6.6 on Linux refuses that, and an \
+                  upgrade stops the virtual machine with \"Invalid argument\".",
+        advice: "Before the upgrade, look for firmware that does not ask for it: see \
+                 IVRS-DMA-PROTECTION.",
+        switches: NONE,
+    },
+    Explanation {
+        code: "relax-unity",
+        severity: Severity::Warning,
+        title: "the command line asks for relaxed unity maps",
+        meaning: "amd_iommu=relax_unity comes from a patch that was posted in 2026 and not taken. \
+                  A kernel with it reports the regions of IVMD entries as direct-relaxable, which \
+                  block nothing; a kernel without it does not know the option and blocks as \
+                  ever. Which of the two runs shows in the regions that it lists, and the verdicts \
+                  follow those.",
+        advice: "What was asked of the patch holds for its users: nobody has shown that the \
+                 memory is no longer used. A device that a guest drives can then overwrite what \
+                 firmware left there, or miss its own buffer.",
+        switches: NONE,
+    },
+    Explanation {
+        code: "flag-cleared",
+        severity: Severity::Warning,
+        title: "regions are direct, but the kernel's flag is not set",
+        meaning: "The kernel sets dev_iommu.require_direct for every device with a direct region \
+                  and never clears it. Here the region is listed and the flag is not set, so \
+                  something else changed the kernel, such as a module that clears the flag.",
+        advice: "The device is handed out while firmware may still use its memory. See which \
+                 modules from outside the kernel are loaded (a taint in the kernel log).",
+        switches: NONE,
+    },
+    Explanation {
+        code: "kernel-differs",
+        severity: Severity::Warning,
+        title: "the kernel lists other regions than the table leads to",
+        meaning: "The regions that the kernel lists for a device are not those that its rules \
+                  make of the table that was read. The kernel is believed, and entries are named \
+                  only where both agree.",
+        advice: "The table in use may be another one (an override in the initrd), or the kernel \
+                 may be patched. A bug of this program is possible as well: please report it with \
+                 the table.",
+        switches: NONE,
+    },
+    Explanation {
+        code: "skipped",
+        severity: Severity::Note,
+        title: "something was found and has no place in the picture",
+        meaning: "A file or a link of the host was not what it should be, or a device was named \
+                  in a group and was not to be found. It is left out of the verdicts.",
+        advice: "On a running host a device may have come or gone meanwhile: try again. A copied \
+                 tree may lack its links.",
+        switches: NONE,
+    },
+];

@@ -1,0 +1,262 @@
+//! What there is to tell of a host, and of its table on this host, beside the verdicts.
+//!
+//! Findings that the table alone gives rise to come from [`findings::of_table`]; here those are
+//! added that need the host: which devices exist, what the memory is, what the kernel was told.
+//! Every code has its long text in [`findings::explain`].
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{Finding, Model, RequireDirect, Severity, Table, options};
+use crate::{
+    escape::printable,
+    firmware::{
+        findings,
+        ivrs::Ivmd,
+        kernel_view::{UnityEntry, is_effective},
+    },
+    host::{MapSource, Reading},
+    pci::{Devid, Segment},
+};
+
+/// What there is to say of the host as a whole.
+pub(super) fn of_host(model: &Model) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    let mut push = |code, severity, message| findings.push(Finding { code, severity, message });
+    let host = model.host();
+    let units: BTreeSet<&str> =
+        host.iommus.value().into_iter().flatten().map(String::as_str).collect();
+    let no_groups = model.groups().next().is_none();
+    if let Reading::Unreadable(why) = &host.groups {
+        push("groups-unreadable", Severity::Error, format!("IOMMU groups: {why}"));
+    } else if no_groups {
+        push(
+            "no-iommu-groups",
+            Severity::Error,
+            "this host has no IOMMU groups: its IOMMU is absent or switched off (firmware set-up, \
+             or the kernel command line), so VFIO can take no device and nothing can be judged"
+                .to_owned(),
+        );
+    } else if units.is_empty() {
+        push(
+            "no-iommu-shown",
+            Severity::Warning,
+            "/sys/class/iommu shows no IOMMU, though there are groups: entries of the IVRS cannot \
+             be named, as it does not show which devices an AMD IOMMU serves"
+                .to_owned(),
+        );
+    } else if !units.iter().any(|unit| unit.starts_with("ivhd")) {
+        let names: Vec<String> = units.iter().map(|name| printable(name)).collect();
+        push(
+            "not-amd",
+            Severity::Warning,
+            format!(
+                "the IOMMU of this host is not AMD's ({}): direct regions come from another table \
+                 than the IVRS (DMAR on Intel, IORT on ARM), and no entry can be named",
+                names.join(", ")
+            ),
+        );
+    }
+    let amd = units.iter().any(|unit| unit.starts_with("ivhd"));
+    match model.table() {
+        Table::Absent if amd => push(
+            "ivrs-absent",
+            Severity::Warning,
+            "there is no /sys/firmware/acpi/tables/IVRS: direct regions can be told, but not the \
+             firmware entries behind them"
+                .to_owned(),
+        ),
+        Table::Unreadable(why) => push(
+            "ivrs-unreadable",
+            Severity::Warning,
+            format!(
+                "{}, so the firmware entries behind direct regions cannot be named; only root may \
+                 read the IVRS table, so try with sudo",
+                printable(why)
+            ),
+        ),
+        Table::Malformed(error) => push(
+            "ivrs-malformed",
+            Severity::Warning,
+            format!("/sys/firmware/acpi/tables/IVRS cannot be decoded: {error}"),
+        ),
+        Table::Read(read) => {
+            // Only where the kernel gave the IOMMU up is this the likely reason.
+            for fatal in read.1.fatal.iter().filter(|_| !amd) {
+                push("ivrs-refused", Severity::Warning, format!("the IVRS table: {fatal}"));
+            }
+            for entry in read.1.entries.iter().filter(|entry| !amd && entry.fails_iommu()) {
+                push(
+                    "ivmd-without-access",
+                    Severity::Warning,
+                    format!(
+                        "IVMD {} of the IVRS asks for a unity map without read and write: the \
+                         kernel cannot make one, and gives up the whole IOMMU",
+                        entry.ivmd_index
+                    ),
+                );
+            }
+        }
+        Table::Absent => {}
+    }
+    if model.require_direct() == RequireDirect::Unknown && !no_groups {
+        push(
+            "no-btf",
+            Severity::Warning,
+            "this kernel has no BTF (/sys/kernel/btf/vmlinux), where it would show whether it \
+             refuses devices with direct regions"
+                .to_owned(),
+        );
+    }
+    if let Some(option) = options::relax_unity(host) {
+        push(
+            "relax-unity",
+            Severity::Warning,
+            format!(
+                "the kernel command line has {}, which no released kernel knows: one patched for \
+                 it gives devices away although firmware may still use their memory, any other \
+                 ignores it; the verdicts follow the types of the regions that the kernel shows",
+                printable(option)
+            ),
+        );
+    }
+    findings
+}
+
+/// What there is to say of the table's entries on this host.
+pub(super) fn of_entries(model: &Model) -> Vec<Finding> {
+    let Table::Read(read) = model.table() else { return Vec::new() };
+    let (ivrs, view) = (&read.0, &read.1);
+    let amd =
+        model.host().iommus.value().into_iter().flatten().any(|unit| unit.starts_with("ivhd"));
+    let mut findings: Vec<Finding> = findings::of_table(ivrs, view)
+        .into_iter()
+        .filter(|finding| finding.severity > Severity::Note)
+        // With its reach on this host it is told below.
+        .filter(|finding| finding.code != "IVMD-WIDE")
+        // What costs the IOMMU is told of a host that has none.
+        .filter(|finding| amd || finding.severity != Severity::Error)
+        .map(|finding| Finding {
+            code: finding.code,
+            severity: finding.severity,
+            message: match finding.offset {
+                Some(offset) => format!("{} (IVRS offset {offset:#x})", finding.message),
+                None => finding.message,
+            },
+        })
+        .collect();
+    if !amd || !view.initialises() {
+        return findings;
+    }
+    findings.extend(wide(model));
+    for (block, entry) in effective(model) {
+        findings.extend(absent(model, block, entry));
+    }
+    findings.extend(memory(model));
+    findings
+}
+
+fn effective(model: &Model) -> impl Iterator<Item = (&Ivmd, &UnityEntry)> {
+    let blocks = model.table().ivrs().into_iter().flat_map(|ivrs| &ivrs.ivmd);
+    blocks
+        .filter(|block| is_effective(block))
+        .filter_map(|block| Some((block, model.entry(block.index)?)))
+}
+
+/// Entries for whole buses, those for the same devices in one.
+fn wide(model: &Model) -> Vec<Finding> {
+    let mut ranges: BTreeMap<(Segment, Devid, Devid), Vec<&Ivmd>> = BTreeMap::new();
+    for (block, entry) in effective(model) {
+        let (first, last) = (entry.devid_start, entry.devid_end);
+        let whole = first <= last && (first.bus() != last.bus() || last.0 - first.0 == 0xff);
+        if whole {
+            ranges.entry((entry.segment, first, last)).or_default().push(block);
+        }
+    }
+    let told = |((segment, first, last), blocks): (_, Vec<&Ivmd>)| {
+        let coverage = model.coverage(blocks.first()?.index)?;
+        let count = coverage.devices.len();
+        if count == 0 {
+            return None;
+        }
+        let message = format!(
+            "{} for every device from {} to {last} and {} {count} of the {} behind this host's \
+             AMD IOMMU, in {} group{}, whatever they are",
+            subject(&blocks, "is", "are each"),
+            crate::pci::Bdf::new(segment, first),
+            if blocks.len() == 1 { "covers" } else { "cover" },
+            coverage.of_devices,
+            coverage.groups.len(),
+            if coverage.groups.len() == 1 { "" } else { "s" },
+        );
+        Some(Finding { code: "IVMD-WIDE", severity: Severity::Warning, message })
+    };
+    ranges.into_iter().filter_map(told).collect()
+}
+
+/// `IVMD 0 is`, `IVMD 0, 1 and 2 are each`
+fn subject(blocks: &[&Ivmd], one: &str, many: &str) -> String {
+    let numbers: Vec<String> = blocks.iter().map(|block| block.index.to_string()).collect();
+    match numbers.split_last() {
+        Some((last, before)) if !before.is_empty() => {
+            format!("IVMD {} and {last} {many}", before.join(", "))
+        }
+        _ => format!("IVMD {} {one}", numbers.join("")),
+    }
+}
+
+/// An entry for which there is nobody.
+fn absent(model: &Model, block: &Ivmd, entry: &UnityEntry) -> Option<Finding> {
+    let functions = model.host().functions.value()?;
+    let (first, last) = (entry.devid_start, entry.devid_end);
+    // What lies behind the last device, or between two ends in the wrong order, is told already.
+    let in_reach =
+        model.table().view()?.last_bdf.get(&entry.segment).is_some_and(|end| first <= *end);
+    let met = functions.iter().any(|function| entry.matches(function.bdf));
+    if met || !in_reach || first > last || !model.owners(block.index).is_empty() {
+        return None;
+    }
+    let whom = if first == last { format!("{first}") } else { format!("{first} to {last}") };
+    let message = format!(
+        "IVMD {} (IVRS offset {:#x}) is for {whom} of segment {}, where this host has no PCI \
+         function and the table names no ACPI device: it blocks nothing now",
+        block.index, block.offset, entry.segment
+    );
+    Some(Finding { code: "IVMD-ABSENT-DEVICE", severity: Severity::Warning, message })
+}
+
+/// Entries for memory that is not kept from the operating system. Of a map that cannot be read, and
+/// of memory with a purpose of its own (registers of devices), nothing is said.
+fn memory(model: &Model) -> Vec<Finding> {
+    let mut regions: BTreeMap<(u64, u64), Vec<&Ivmd>> = BTreeMap::new();
+    for (block, entry) in effective(model) {
+        if entry.length() > 0 && entry.end_inclusive() >= entry.start {
+            regions.entry((entry.start, entry.end_inclusive())).or_default().push(block);
+        }
+    }
+    let told = |((start, end), blocks): (_, Vec<&Ivmd>)| {
+        let Reading::Read(class) = model.host().region_class(start, end) else { return None };
+        let (name, map) = match class.source {
+            MapSource::Iomem => ("/proc/iomem", &model.host().iomem),
+            MapSource::Firmware => ("/sys/firmware/memmap", &model.host().firmware_memory),
+        };
+        // Where lines of the map are lost, what is not listed may have been.
+        let whole = map.value().is_some_and(|map| map.bad == 0);
+        let found = if class.reserved {
+            return None;
+        } else if class.touches_ram() {
+            let names: Vec<String> = class.names().into_iter().map(printable).collect();
+            format!("lists as {}", names.join(" and "))
+        } else if class.gap && whole {
+            if class.ranges.is_empty() { "does not list" } else { "lists only in part" }.to_owned()
+        } else {
+            return None;
+        };
+        let message = format!(
+            "{} for {start:#x} to {end:#x}, which {name} {found}: memory that is not reserved may \
+             be used for something else",
+            subject(&blocks, "is", "are")
+        );
+        Some(Finding { code: "IVMD-NOT-RESERVED", severity: Severity::Warning, message })
+    };
+    regions.into_iter().filter_map(told).collect()
+}

@@ -1,0 +1,41 @@
+//! What the kernel command line says about the IOMMU. It only picks options out; what they do is
+//! the kernel's.
+
+use crate::host::Snapshot;
+
+/// How options begin that bear on the IOMMU and VFIO.
+const PREFIXES: [&str; 10] = [
+    "iommu=",
+    "iommu.",
+    "amd_iommu",
+    "intel_iommu",
+    "ivrs_",
+    "vfio",
+    "iommufd",
+    "pcie_acs_override",
+    "pci=noats",
+    "efi=disable_early_pci_dma",
+];
+
+/// The options that bear on the IOMMU and VFIO, as they are written, in their order.
+pub(super) fn of(host: &Snapshot) -> impl Iterator<Item = &str> {
+    let line = host.command_line.value().map_or("", String::as_str);
+    // What follows `--` is for init.
+    line.split_whitespace()
+        .take_while(|option| *option != "--")
+        .filter(|option| PREFIXES.iter().any(|prefix| option.starts_with(prefix)))
+}
+
+/// The option that asks for relaxed unity maps, if there is one: `amd_iommu=relax_unity`, alone or
+/// in a list. No mainline kernel up to 7.3 knows it; a patch that was posted does.
+pub(super) fn relax_unity(host: &Snapshot) -> Option<&str> {
+    of(host).find(|option| {
+        let values = option.strip_prefix("amd_iommu=");
+        values.is_some_and(|values| values.split(',').any(|value| value == "relax_unity"))
+    })
+}
+
+/// Whether the command line asks for relaxed unity maps.
+pub(super) fn relaxes_unity(host: &Snapshot) -> bool {
+    relax_unity(host).is_some()
+}

@@ -1,0 +1,99 @@
+//! Text being put together: paragraphs, tables of two columns, and how they look.
+
+use textwrap::{Options, WordSplitter};
+
+use crate::model::Verdict;
+
+/// How text for people looks. Whoever prints knows the terminal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Style {
+    /// Columns.
+    pub width: usize,
+    /// Whether verdicts have colours.
+    pub colour: bool,
+}
+
+/// What suits a file or a pipe.
+impl Default for Style {
+    fn default() -> Self {
+        Self { width: 80, colour: false }
+    }
+}
+
+impl Style {
+    /// A word in the colour of a verdict: red, green or yellow.
+    pub(super) fn paint(self, verdict: Verdict, word: &str) -> String {
+        if !self.colour {
+            return word.to_owned();
+        }
+        let colour = match verdict {
+            Verdict::Blocked => 31,
+            Verdict::Clear => 32,
+            Verdict::Unknown => 33,
+        };
+        format!("\u{1b}[1;{colour}m{word}\u{1b}[0m")
+    }
+}
+
+/// Text being put together.
+#[derive(Default)]
+pub(super) struct Page {
+    text: String,
+    style: Style,
+}
+
+impl Page {
+    pub(super) fn new(style: Style) -> Self {
+        Self { text: String::new(), style }
+    }
+
+    pub(super) fn style(&self) -> Style {
+        self.style
+    }
+
+    pub(super) fn finish(self) -> String {
+        self.text
+    }
+
+    /// An empty line between two paragraphs.
+    pub(super) fn blank(&mut self) {
+        if !self.text.is_empty() && !self.text.ends_with("\n\n") {
+            self.text.push('\n');
+        }
+    }
+
+    pub(super) fn line(&mut self, text: &str) {
+        self.text.push_str(text.trim_end());
+        self.text.push('\n');
+    }
+
+    /// A paragraph; lines after the first are set in by two more columns.
+    pub(super) fn text(&mut self, indent: usize, text: &str) {
+        self.filled(&" ".repeat(indent), &" ".repeat(indent + 2), text);
+    }
+
+    /// A row of a table of two columns.
+    pub(super) fn row(&mut self, name: &str, text: &str) {
+        let first = format!("    {name:<8}");
+        self.filled(&first, &" ".repeat(first.len()), text);
+    }
+
+    /// Text broken into lines, of which the first begins in another way than the rest.
+    pub(super) fn filled(&mut self, first: &str, rest: &str, text: &str) {
+        let options = Options::new(self.style.width)
+            .initial_indent(first)
+            .subsequent_indent(rest)
+            .break_words(true)
+            .word_splitter(WordSplitter::NoHyphenation);
+        self.line(&textwrap::fill(text, options));
+    }
+}
+
+/// The text, cut to so many columns with a mark where it is longer.
+pub(super) fn cut(text: &str, columns: usize) -> String {
+    if text.chars().count() <= columns {
+        return text.to_owned();
+    }
+    let kept: String = text.chars().take(columns.saturating_sub(2)).collect();
+    format!("{}..", kept.trim_end())
+}
