@@ -11,7 +11,7 @@ use crate::{
     escape::printable,
     firmware::{
         findings,
-        ivrs::Ivmd,
+        ivrs::{Ivmd, IvmdKind},
         kernel_view::{UnityEntry, is_effective},
     },
     host::{MapSource, Reading},
@@ -167,7 +167,8 @@ fn wide(model: &Model) -> Vec<Finding> {
     let mut ranges: BTreeMap<(Segment, Devid, Devid), Vec<&Ivmd>> = BTreeMap::new();
     for (block, entry) in effective(model) {
         let (first, last) = (entry.devid_start, entry.devid_end);
-        let whole = first <= last && (first.bus() != last.bus() || last.0 - first.0 == 0xff);
+        let whole = block.kind == IvmdKind::All
+            || first <= last && (first.bus() != last.bus() || last.0 - first.0 == 0xff);
         if whole {
             ranges.entry((entry.segment, first, last)).or_default().push(block);
         }

@@ -669,6 +669,9 @@ proptest! {
         let direct = |regions: &ReservedRegion| regions.kind == RegionKind::Direct;
         for group in host.groups.value().unwrap() {
             let shown = group.regions.value().unwrap().iter().any(direct);
+            let judged = listed.groups.iter().find(|one| one.id == group.id).unwrap();
+            prop_assert_eq!(judged.verdict == Verdict::Blocked, shown);
+            prop_assert_eq!(judged.blocked_by.is_empty(), !shown);
             let mut members = listed.devices.iter().filter(|one| one.group == group.id);
             prop_assert!(members.all(|one| (one.verdict == Verdict::Blocked) == shown));
         }

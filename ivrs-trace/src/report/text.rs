@@ -310,7 +310,13 @@ pub(super) fn owner_text(block: &Ivmd, coverage: &Coverage, owners: &[Owner]) ->
         0 => String::new(),
         more => format!(" and {more} more"),
     };
-    let meant = if owners.len() == 1 { "likely" } else { "likely one of" };
+    // Almost every table names IO-APIC and timer, which need no memory of their own.
+    let meant = match (owners.iter().any(|owner| owner.kind == OwnerKind::Acpi), owners.len()) {
+        (true, 1) => "likely",
+        (true, _) => "likely one of",
+        (false, 1) => "perhaps",
+        (false, _) => "perhaps one of",
+    };
     let caught = coverage
         .devices
         .iter()
