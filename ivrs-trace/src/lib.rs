@@ -21,3 +21,5 @@ pub mod pci;
 #[cfg(feature = "live")]
 pub mod probe;
 pub mod report;
+#[cfg(feature = "schema")]
+pub mod schema;

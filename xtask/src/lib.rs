@@ -4,6 +4,7 @@
 
 pub mod build;
 pub mod demo;
+pub mod docs;
 pub mod ebpf;
 pub mod run;
 pub mod setup;

@@ -17,6 +17,8 @@ enum Command {
     Setup(xtask::setup::Args),
     /// Build the BPF object, or renew or check the one that is checked in
     BuildEbpf(xtask::ebpf::Args),
+    /// Write what of the documentation is made from the code: docs/schema
+    Docs(xtask::docs::Args),
     /// Check and test everything, tests in virtual machines included
     Test(xtask::test::Args),
     /// Show a refusal and its explanation, from nothing
@@ -29,6 +31,7 @@ fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Setup(args) => xtask::setup::command(&args).map(|()| ExitCode::SUCCESS),
         Command::BuildEbpf(args) => xtask::ebpf::command(&args).map(|()| ExitCode::SUCCESS),
+        Command::Docs(args) => xtask::docs::command(&args).map(|()| ExitCode::SUCCESS),
         Command::Test(args) => xtask::test::command(&args).map(|()| ExitCode::SUCCESS),
         Command::Demo(args) => xtask::demo::command(&args).map(|()| ExitCode::SUCCESS),
         Command::Vm(args) => return xtask::vm::cli::command(args),

@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use anyhow::{Context as _, Result, ensure};
 
-use crate::{ebpf, setup, vm, workspace};
+use crate::{docs, ebpf, setup, vm, workspace};
 
 /// Arguments of `cargo xtask test`.
 #[derive(Debug, clap::Args)]
@@ -37,6 +37,7 @@ pub fn command(_: &Args) -> Result<()> {
             "clippy --package ivrs-trace --no-default-features --lib --locked -- -D warnings";
         cargo(&root, pure)
     })?;
+    step("schemas", docs::check)?;
     step("unit and golden tests", || cargo(&root, "test --locked"))?;
     step("BPF object", ebpf::check_prebuilt)?;
     step("set-up of the lab", || {

@@ -6,11 +6,10 @@ use std::{
 };
 
 use anyhow::Context as _;
-use serde::Serialize;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::{live::Live, output};
-use crate::event::Event;
+use crate::{event::Event, report::json::EventLine};
 
 /// Arguments of `events`.
 #[derive(Debug, clap::Args)]
@@ -18,13 +17,6 @@ pub(super) struct Args {
     /// Print one JSON object an event instead of text
     #[arg(long)]
     json: bool,
-}
-
-#[derive(Serialize)]
-struct Line<'a> {
-    number: u64,
-    #[serde(flatten)]
-    event: &'a Event,
 }
 
 /// Prints events until SIGINT or SIGTERM, or until nobody reads them.
@@ -64,7 +56,8 @@ fn write_event(lines: &mut Vec<u8>, json: bool, number: u64, event: &Event) {
     // Writing to memory fails for nothing but a value that cannot be serialised, which an event
     // is not.
     if json {
-        let _: serde_json::Result<()> = serde_json::to_writer(&mut *lines, &Line { number, event });
+        let line = EventLine { number, event };
+        let _: serde_json::Result<()> = serde_json::to_writer(&mut *lines, &line);
         lines.push(b'\n');
     } else {
         let _: io::Result<()> = writeln!(lines, "{number:>6} {event}");

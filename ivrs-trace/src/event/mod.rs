@@ -18,6 +18,7 @@ mod tests;
 
 /// One event.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Event {
     /// `CLOCK_MONOTONIC` of the host, ns.
     pub time_ns: u64,
@@ -36,6 +37,7 @@ pub struct Event {
 
 /// What happened.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum Body {
     /// The kernel listed a reserved region for a device.
@@ -89,8 +91,8 @@ pub enum Body {
         /// The group is not on its default domain.
         foreign_domain: bool,
     },
-    /// An entry of the kernel's unity map that covers the device of the [`Body::SetDomain`] that
-    /// follows on the same thread.
+    /// An entry of the kernel's unity map that covers the device of the `set_domain` that follows
+    /// on the same thread.
     UnityMatch {
         /// The device.
         device: Device,
@@ -186,6 +188,7 @@ pub enum Body {
 
 /// Entry to a function, or return from it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(tag = "phase", rename_all = "snake_case")]
 pub enum Phase {
     /// On entry.
@@ -199,6 +202,7 @@ pub enum Phase {
 
 /// The function that listed reserved regions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum RegionSource {
     /// `amd_iommu_get_resv_regions`
@@ -209,6 +213,7 @@ pub enum RegionSource {
 
 /// A device as the kernel names it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Device {
     /// Address of its `struct device`: good to tell two devices apart, no more.
     #[serde(skip)]

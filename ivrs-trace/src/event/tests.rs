@@ -5,6 +5,10 @@ use proptest::prelude::*;
 use zerocopy::{Immutable, IntoBytes};
 
 use super::{Body, DecodeError, Device, Event, GroupRequest, Phase, RegionSource, RegionType};
+use crate::report::{
+    json::EventLine,
+    valid::{assert_wrong, parsed},
+};
 
 fn name<const N: usize>(text: &[u8]) -> [u8; N] {
     let mut name = [0; N];
@@ -107,12 +111,13 @@ fn module_load() -> wire::ModuleLoad {
     wire::ModuleLoad { header: header(wire::Kind::MODULE_LOAD), name: name(b"vfio_pci") }
 }
 
+fn bytes(event: &(impl IntoBytes + Immutable)) -> Vec<u8> {
+    event.as_bytes().to_vec()
+}
+
 /// One event of every kind, as bytes, and its text.
 fn all_kinds() -> Vec<(Vec<u8>, &'static str)> {
     use wire::Kind;
-    fn bytes(event: &(impl IntoBytes + Immutable)) -> Vec<u8> {
-        event.as_bytes().to_vec()
-    }
     let none = wire::DeviceId { ptr: 0, sbdf: wire::NOT_PCI, group: 5, name: name(b"") };
     let refused = wire::SET_REFUSED | wire::SET_UNITY_WALKED;
     vec![
@@ -330,6 +335,28 @@ fn json_has_flat_fields_and_names() {
     assert_eq!((&json["phase"], &json["ret"]), (&"exit".into(), &(-1).into()));
 }
 
+#[test]
+fn every_kind_fits_the_schema_of_a_line() {
+    let header = header(wire::Kind(u16::MAX));
+    for bytes in all_kinds().into_iter().map(|(bytes, _)| bytes).chain([bytes(&header)]) {
+        let event = Event::decode(&bytes).unwrap();
+        let line = parsed(&EventLine { number: u64::MAX, event: &event });
+        for member in line.as_object().unwrap().keys() {
+            // What is there only where it is known may as well be missing.
+            let optional = ["device", "device_name", "group", "request", "require_direct"];
+            let required = !optional.contains(&member.as_str()) && member != "unity_entries";
+            if required || (member == "device" && line["kind"] != "claim") {
+                assert_wrong(&line, &format!("/{member}"), None);
+            }
+            assert_wrong(&line, &format!("/{member}"), Some(serde_json::json!([])));
+        }
+    }
+    let event = decode(&set_domain(0));
+    let line = parsed(&EventLine { number: 1, event: &event });
+    assert_wrong(&line, "/device/bdf", Some(0x39.into()));
+    assert_wrong(&line, "/kind", Some("other".into()));
+}
+
 proptest! {
     #[test]
     fn any_bytes_are_an_event_or_an_error(
@@ -347,7 +374,7 @@ proptest! {
         if let Ok(event) = Event::decode(&bytes) {
             let text = event.to_string();
             prop_assert!(!text.chars().any(char::is_control), "{text:?}");
-            prop_assert!(serde_json::to_string(&event).is_ok());
+            parsed(&EventLine { number: 1, event: &event });
         }
     }
 }

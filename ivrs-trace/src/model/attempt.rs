@@ -48,6 +48,7 @@ pub struct Attempt {
 
 /// A process.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Process {
     /// Its id.
     pub pid: u32,
@@ -59,6 +60,7 @@ pub struct Process {
 
 /// The way by which a device is taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub enum Via {
     /// A VFIO group in a container.
     #[serde(rename = "vfio-group")]
@@ -70,6 +72,7 @@ pub enum Via {
 
 /// What came of an attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {
     /// The kernel refused a device for its 1:1 map.
@@ -86,6 +89,7 @@ pub enum Outcome {
 
 /// Why an attempt failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Reason {
     /// Firmware asks for a 1:1 map of a device in the group.
@@ -140,6 +144,7 @@ pub struct Match {
 
 /// A call that was seen to return.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Call {
     /// The function or request.
     pub name: String,

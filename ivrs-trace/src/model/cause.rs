@@ -13,6 +13,7 @@ use crate::{
 
 /// What holds a device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum CauseKind {
     /// An IVMD block that asks for a unity map.
@@ -25,6 +26,7 @@ pub enum CauseKind {
 
 /// One reason why a device cannot leave its 1:1 map.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Cause {
     /// What it is.
     pub kind: CauseKind,
@@ -32,12 +34,15 @@ pub struct Cause {
     pub ivmd: Option<usize>,
     /// Its offset in the table, bytes.
     #[serde(serialize_with = "hex_offset")]
+    #[cfg_attr(feature = "schema", schemars(with = "Option<crate::schema::Hex>"))]
     pub offset: Option<usize>,
     /// First address of the region.
     #[serde(serialize_with = "hex")]
+    #[cfg_attr(feature = "schema", schemars(with = "crate::schema::Hex"))]
     pub start: u64,
     /// Last address, inclusive; one below `start` where the region has no length.
     #[serde(serialize_with = "hex")]
+    #[cfg_attr(feature = "schema", schemars(with = "crate::schema::Hex"))]
     pub end: u64,
     /// What this rests on, one fact a line.
     pub evidence: Vec<String>,

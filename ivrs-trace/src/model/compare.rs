@@ -22,6 +22,7 @@ use crate::{
 
 /// How much of two models is compared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Scope {
     /// The tables alone: one of the two is no more than that.
@@ -32,6 +33,7 @@ pub enum Scope {
 
 /// What became of a thing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Kind {
     /// Only the first has it.
@@ -57,6 +59,7 @@ impl Kind {
 
 /// A value that is another one in the second. `None` where there is none, or where it is not known.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Field {
     /// Its name.
     pub name: &'static str,
@@ -68,12 +71,15 @@ pub struct Field {
 
 /// A block of a table.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Block {
     /// Its number among the blocks of its sort, from 0.
     pub index: usize,
     /// Where it starts, bytes from the start of the table, in hex.
+    #[cfg_attr(feature = "schema", schemars(with = "crate::schema::Hex"))]
     pub offset: String,
     /// Its bytes, as many as the table has.
+    #[cfg_attr(feature = "schema", schemars(with = "crate::schema::HexBytes"))]
     pub bytes: String,
     /// What it is, in a few words.
     #[serde(skip)]
@@ -90,6 +96,7 @@ pub struct Block {
 
 /// A block that differs.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct BlockChange {
     /// What became of it.
     pub change: Kind,
@@ -103,6 +110,7 @@ pub struct BlockChange {
 
 /// A group of devices.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct GroupSide {
     /// Its number.
     pub id: u32,
@@ -116,6 +124,7 @@ pub struct GroupSide {
 
 /// A group that differs.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct GroupChange {
     /// What became of it; `moved` if it only has another number.
     pub change: Kind,
@@ -127,6 +136,7 @@ pub struct GroupChange {
 
 /// A device on one host.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct DeviceSide {
     /// Vendor and device id, `10de:2d04`.
     pub id: Option<String>,
@@ -139,6 +149,7 @@ pub struct DeviceSide {
 
 /// A device of which something else is said.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct DeviceChange {
     /// The device.
     pub bdf: Bdf,
@@ -161,6 +172,7 @@ impl DeviceChange {
 
 /// All that differs.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Diff {
     /// What was compared.
     pub compared: Scope,

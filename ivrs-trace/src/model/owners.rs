@@ -18,6 +18,7 @@ use crate::{
 
 /// What an owner is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum OwnerKind {
     /// A device that ACPI describes.
@@ -32,6 +33,7 @@ pub enum OwnerKind {
 
 /// A likely owner of an IVMD block.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Owner {
     /// What it is.
     pub kind: OwnerKind,

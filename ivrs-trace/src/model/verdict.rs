@@ -19,6 +19,7 @@ use crate::{
 
 /// The three answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Verdict {
     /// The kernel refuses it.
@@ -73,6 +74,7 @@ impl EntryCoverage {
 
 /// Anything worth telling that is not a verdict.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Finding {
     /// A name that stays.
     pub code: &'static str,
@@ -84,6 +86,7 @@ pub struct Finding {
 
 /// What is said of a group, which is handed out whole or not at all.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct GroupVerdict {
     /// Its number.
     pub id: u32,

@@ -21,6 +21,7 @@ use crate::{
 
 /// One thing that is otherwise.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(tag = "change", rename_all = "snake_case")]
 pub enum Change {
     /// The table does not have this IVMD block.
@@ -158,6 +159,7 @@ fn has(count: usize) -> String {
 
 /// What is said of a device on one side.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Judgement {
     /// The answer.
     pub verdict: Verdict,
@@ -185,6 +187,7 @@ impl From<&DeviceVerdict> for Judgement {
 
 /// What the changes do to a device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Effect {
     /// It was blocked and would be clear.
@@ -213,6 +216,7 @@ impl Effect {
 
 /// A device before and after.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct DeviceEffect {
     /// Where it would be.
     pub bdf: Bdf,

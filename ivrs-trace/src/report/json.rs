@@ -1,11 +1,12 @@
-//! The JSON documents of `check`, `run`, `what-if` and `diff`. Numbers of firmware and memory are hex strings, PCI
-//! addresses are `0000:01:00.0`.
+//! The JSON documents of `check`, `run`, `what-if` and `diff`, and the lines of `events`. Numbers of
+//! firmware and memory are hex strings, but numbers in `events`; PCI addresses are `0000:01:00.0`.
 
 use serde::Serialize;
 
 use super::Lost;
 use crate::{
     errno::Errno,
+    event::Event,
     model::{
         Attempt, Call, Cause, Change, Finding, GroupVerdict, Model, Outcome, Owner, Process,
         Reason, RequireDirect, Verdict, Verdicts, Via, WhatIf, compare::Diff,
@@ -14,10 +15,12 @@ use crate::{
     pci::{Bdf, Devid, Segment},
 };
 
-/// `check --json`
+/// What `check --json` prints: which devices the kernel refuses for a 1:1 map, and why.
 #[derive(Debug, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Check {
     /// Name and version of this layout.
+    #[cfg_attr(feature = "schema", schemars(extend("const" = "ivrs-trace/check/1")))]
     pub schema: &'static str,
     /// The kernel.
     pub kernel: Kernel,
@@ -33,6 +36,7 @@ pub struct Check {
 
 /// The kernel.
 #[derive(Debug, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Kernel {
     /// `uname -r`, if it could be read.
     pub release: Option<String>,
@@ -44,6 +48,7 @@ pub struct Kernel {
 
 /// A verdict.
 #[derive(Debug, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Device {
     /// The device.
     pub bdf: Bdf,
@@ -70,6 +75,7 @@ pub struct Device {
 
 /// The reach of an IVMD block.
 #[derive(Debug, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Entry {
     /// Index of the block.
     pub ivmd: usize,
@@ -83,10 +89,12 @@ pub struct Entry {
     pub caught: Vec<Bdf>,
 }
 
-/// `run --json`
+/// What `run --json` prints: the attempts to take a device while the command ran.
 #[derive(Debug, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Run {
     /// Name and version of this layout.
+    #[cfg_attr(feature = "schema", schemars(extend("const" = "ivrs-trace/run/1")))]
     pub schema: &'static str,
     /// The attempts, in the order in which they began.
     pub attempts: Vec<RunAttempt>,
@@ -98,6 +106,7 @@ pub struct Run {
 
 /// An attempt.
 #[derive(Debug, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct RunAttempt {
     /// The process.
     pub process: Process,
@@ -127,6 +136,7 @@ pub struct RunAttempt {
 
 /// A refused device.
 #[derive(Debug, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct RunRejection {
     /// The device, by address, or by name if it is no PCI function.
     pub bdf: String,
@@ -136,10 +146,13 @@ pub struct RunRejection {
     pub causes: Vec<Cause>,
 }
 
-/// `what-if --json`
+/// What `what-if --json` prints: the verdicts of a host if its firmware or a slot were otherwise.
+/// Both sides are judged from the table alone, as by a kernel that refuses.
 #[derive(Debug, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct WhatIfDocument<'a> {
     /// Name and version of this layout.
+    #[cfg_attr(feature = "schema", schemars(extend("const" = "ivrs-trace/what-if/1")))]
     pub schema: &'static str,
     /// What is otherwise.
     pub changes: &'a [Change],
@@ -149,16 +162,29 @@ pub struct WhatIfDocument<'a> {
     pub notices: &'a [String],
 }
 
-/// `diff --json`
+/// What `diff --json` prints: how two tables or hosts differ.
 #[derive(Debug, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct DiffDocument<'a> {
     /// Name and version of this layout.
+    #[cfg_attr(feature = "schema", schemars(extend("const" = "ivrs-trace/diff/1")))]
     pub schema: &'static str,
     /// Whether nothing differs.
     pub equal: bool,
     /// All that differs.
     #[serde(flatten)]
     pub diff: &'a Diff,
+}
+
+/// A line of what `events --json` prints.
+#[derive(Debug, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct EventLine<'a> {
+    /// The event's number in this run, in the order of arrival.
+    pub number: u64,
+    /// The event.
+    #[serde(flatten)]
+    pub event: &'a Event,
 }
 
 /// The document of `check`.

@@ -15,6 +15,8 @@ mod what_if;
 mod hosts;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+pub(crate) mod valid;
 
 use serde::Serialize;
 
@@ -26,6 +28,7 @@ pub use what_if::what_if;
 
 /// Facts that did not arrive.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Lost {
     /// Events that found the ring buffer full.
     pub ring: u64,

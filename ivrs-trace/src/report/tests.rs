@@ -2,7 +2,11 @@
 
 use serde_json::Value;
 
-use super::{Lost, Style, attempts, check, diff, hex_bytes, json, size, what_if};
+use super::{
+    Lost, Style, attempts, check, diff, hex_bytes, json, size,
+    valid::{assert_wrong, parsed},
+    what_if,
+};
 use crate::{
     event::{Body, Event, GroupRequest, Phase},
     host::{Reading, Snapshot},
@@ -29,11 +33,14 @@ fn single() -> Snapshot {
 }
 
 fn explain(host: &Snapshot, events: &[Event]) -> String {
-    attempts(&model(host, events), NO_LOSS, Style::default())
+    let model = model(host, events);
+    parsed(&json::run(&model, NO_LOSS, 0));
+    attempts(&model, NO_LOSS, Style::default())
 }
 
 fn checked(host: &Snapshot, flag: RequireDirect, events: &[Event]) -> String {
     let model = model_of(host, flag, events);
+    parsed(&json::check(&model, model.verdicts()));
     check(&model, &model.verdicts(), Style::default())
 }
 
@@ -107,10 +114,6 @@ fn hosts_in_words() {
     ] {
         insta::assert_snapshot!(format!("check_{name}"), text);
     }
-}
-
-fn parsed(document: &impl serde::Serialize) -> Value {
-    serde_json::from_str(&serde_json::to_string(document).unwrap()).unwrap()
 }
 
 /// Asserts that a value has fields of these names and types, and no others.
@@ -205,6 +208,16 @@ fn the_document_of_check() {
     );
     assert_eq!(entry["devices"][0], "0000:00:07.1");
 
+    for member in ["schema", "kernel/release", "devices/1/blocked_by", "entries/0/ivmd"] {
+        assert_wrong(&document, &format!("/{member}"), None);
+    }
+    assert_wrong(&document, "/schema", Some("ivrs-trace/check/2".into()));
+    assert_wrong(&document, "/devices/1/bdf", Some(0x0038.into()));
+    assert_wrong(&document, "/devices/1/bdf", Some("00:07.0".into()));
+    assert_wrong(&document, "/devices/1/devid", Some("0x38".into()));
+    assert_wrong(&document, "/devices/1/verdict", Some("free".into()));
+    assert_wrong(&document, "/devices/1/causes/0/end", Some(0x7a2d_9fff.into()));
+
     let unknown = model_of(&host, RequireDirect::Unknown, &[]);
     let document = parsed(&json::check(&unknown, unknown.verdicts()));
     assert_eq!(document["kernel"]["require_direct"], Value::Null);
@@ -260,6 +273,11 @@ fn the_document_of_run() {
     assert_fields(rejection, &[("bdf", "string"), ("driver", "string"), ("causes", "array")]);
     assert_fields(&rejection["causes"][0], &CAUSE);
 
+    assert_wrong(&document, "/attempts/0/outcome", None);
+    assert_wrong(&document, "/attempts/0/errno", Some((-22).into()));
+    assert_wrong(&document, "/lost/ring", Some((-1).into()));
+    assert_wrong(&document, "/exit_status", Some("1".into()));
+
     let none = parsed(&json::run(&model(&host, &[]), NO_LOSS, 137));
     assert_eq!((&none["attempts"], &none["exit_status"]), (&Value::Array(vec![]), &137.into()));
 }
@@ -305,7 +323,8 @@ fn no_name_reaches_beyond_its_place_on_the_page() {
             assert!(line.chars().count() <= 80, "{line}");
         }
     }
-    let document = serde_json::to_string(&json::check(&model, model.verdicts())).unwrap();
+    parsed(&json::run(&model, NO_LOSS, 0));
+    let document = parsed(&json::check(&model, model.verdicts())).to_string();
     assert!(!document.contains(['\u{1b}', '\u{202e}']), "{document}");
 }
 
@@ -343,7 +362,9 @@ fn sizes_and_bytes() {
 }
 
 fn thought(host: &Snapshot, changes: &[Change]) -> String {
-    what_if(&model(host, &[]).what_if(changes).unwrap())
+    let answer = model(host, &[]).what_if(changes).unwrap();
+    parsed(&json::what_if(&answer));
+    what_if(&answer)
 }
 
 #[test]
@@ -395,6 +416,7 @@ fn differences_in_words() {
         ("kernel", differences(&before, &other_kernel, Scope::Host)),
         ("unreadable", differences(&before, &no_table, Scope::Host)),
     ] {
+        parsed(&json::diff(&found));
         insta::assert_snapshot!(format!("diff_{name}"), diff(&found));
     }
 }
@@ -418,6 +440,9 @@ fn the_document_of_what_if() {
         &document["changes"][1],
         &[("change", "string"), ("from", "string"), ("to", "string")],
     );
+    assert_wrong(&document, "/changes/0/ivmd", None);
+    assert_wrong(&document, "/changes/1/to", Some(0x40.into()));
+    assert_wrong(&document, "/devices/2/effect", Some("none".into()));
     let device = &document["devices"][2];
     assert_fields(
         device,
@@ -468,6 +493,10 @@ fn the_document_of_diff() {
     );
     assert_eq!(document["schema"], "ivrs-trace/diff/1");
     assert_eq!((&document["equal"], &document["compared"]), (&false.into(), &"host".into()));
+    for member in ["equal", "devices", "ivmd/0/change", "ivmd/0/before/offset"] {
+        assert_wrong(&document, &format!("/{member}"), None);
+    }
+    assert_wrong(&document, "/ivmd/0/before/offset", Some(48.into()));
     let field = [("name", "string"), ("before", "string"), ("after", "string")];
     assert_fields(&document["host"][0], &field);
     let changed = &document["ivmd"][0];

@@ -68,12 +68,14 @@ impl Transcript {
 }
 
 impl Tried<'_> {
-    /// Its standard output, which is one JSON document.
+    /// Its standard output, which is one JSON document that fits the schema it names.
     #[track_caller]
     pub(crate) fn json(&self) -> Value {
-        serde_json::from_str(self.stdout).unwrap_or_else(|error| {
+        let document = serde_json::from_str(self.stdout).unwrap_or_else(|error| {
             panic!("no JSON ({error}): stdout {:?}, stderr {:?}", self.stdout, self.stderr)
-        })
+        });
+        assert_fits_its_schema(&document);
+        document
     }
 
     /// The one line that it wrote to standard error.
@@ -85,6 +87,19 @@ impl Tried<'_> {
             _ => panic!("not one line on standard error: {:?}", self.stderr),
         }
     }
+}
+
+/// By the schemas as the code makes them.
+#[track_caller]
+fn assert_fits_its_schema(document: &Value) {
+    let called = document["schema"].as_str().unwrap_or_default();
+    let named = ivrs_trace::schema::all()
+        .into_iter()
+        .find(|named| called == format!("ivrs-trace/{}/1", named.name))
+        .unwrap_or_else(|| panic!("no schema {called:?}: {document}"));
+    let schema = jsonschema::draft202012::new(named.schema.as_value()).unwrap();
+    let errors: Vec<_> = schema.iter_errors(document).map(|error| error.to_string()).collect();
+    assert!(errors.is_empty(), "{errors:?}: {document}");
 }
 
 /// The items of a JSON array.

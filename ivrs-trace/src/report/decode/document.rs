@@ -18,10 +18,12 @@ use crate::{
     report::hex_bytes,
 };
 
-/// `decode --json`
+/// What `decode --json` prints: an IVRS table, and what Linux makes of it.
 #[derive(Clone, Debug, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Decode {
     /// Name and version of this layout.
+    #[cfg_attr(feature = "schema", schemars(extend("const" = "ivrs-trace/decode/1")))]
     pub schema: &'static str,
     /// The table's header.
     pub table: Table,
@@ -39,14 +41,17 @@ pub struct Decode {
 
 /// The table's header.
 #[derive(Clone, Debug, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Table {
     /// `IVRS`.
+    #[cfg_attr(feature = "schema", schemars(extend("const" = "IVRS")))]
     pub signature: &'static str,
     /// Revision of the layout.
     pub revision: u8,
     /// Length in bytes.
     pub length: u32,
     /// The checksum byte.
+    #[cfg_attr(feature = "schema", schemars(with = "crate::schema::Hex"))]
     pub checksum: String,
     /// Whether it is right.
     pub checksum_ok: bool,
@@ -55,10 +60,12 @@ pub struct Table {
     /// OEM table id without padding.
     pub oem_table_id: String,
     /// OEM revision.
+    #[cfg_attr(feature = "schema", schemars(with = "crate::schema::Hex"))]
     pub oem_revision: String,
     /// Id of the tool that made the table.
     pub creator_id: String,
     /// Revision of that tool.
+    #[cfg_attr(feature = "schema", schemars(with = "crate::schema::Hex"))]
     pub creator_revision: String,
     /// Bytes behind the table in what was given.
     pub trailing: usize,
@@ -68,8 +75,10 @@ pub struct Table {
 
 /// The `IVinfo` field.
 #[derive(Clone, Debug, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct IvInfoDocument {
     /// All of it.
+    #[cfg_attr(feature = "schema", schemars(with = "crate::schema::Hex"))]
     pub raw: String,
     /// Bit 0: extended feature registers are reported.
     pub efr_sup: bool,
@@ -84,17 +93,21 @@ pub struct IvInfoDocument {
     /// Bit 22: the `HyperTransport` range for ATS responses is reserved.
     pub ht_ats_resv: bool,
     /// The bits without a meaning.
+    #[cfg_attr(feature = "schema", schemars(with = "crate::schema::Hex"))]
     pub reserved: String,
 }
 
 /// What the kernel makes of the table as a whole.
 #[derive(Clone, Debug, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct KernelDocument {
     /// Whether it gets a working IOMMU from the table, as far as the table decides that.
     pub initialises: bool,
     /// The IVHD type that it uses.
+    #[cfg_attr(feature = "schema", schemars(with = "Option<crate::schema::Hex>"))]
     pub ivhd_type: Option<String>,
     /// Highest devid of each segment that it has an IOMMU for.
+    #[cfg_attr(feature = "schema", schemars(with = "BTreeMap<Segment, Devid>"))]
     pub last_bdf: BTreeMap<String, Devid>,
     /// Why it gets no IOMMU.
     pub fatal: Vec<String>,
@@ -104,15 +117,19 @@ pub struct KernelDocument {
 
 /// An IVHD block.
 #[derive(Clone, Debug, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct IvhdDocument {
     /// Type byte.
     #[serde(rename = "type")]
+    #[cfg_attr(feature = "schema", schemars(with = "crate::schema::Hex"))]
     pub kind: String,
     /// Where it starts.
+    #[cfg_attr(feature = "schema", schemars(with = "crate::schema::Hex"))]
     pub offset: String,
     /// Length in bytes.
     pub length: u16,
     /// Flags byte.
+    #[cfg_attr(feature = "schema", schemars(with = "crate::schema::Hex"))]
     pub flags: String,
     /// Names of the flags.
     pub flag_names: Vec<&'static str>,
@@ -121,16 +138,22 @@ pub struct IvhdDocument {
     /// PCI segment.
     pub segment: Segment,
     /// Address of the IOMMU's registers.
+    #[cfg_attr(feature = "schema", schemars(with = "crate::schema::Hex"))]
     pub mmio: String,
     /// Offset of its capability in configuration space.
+    #[cfg_attr(feature = "schema", schemars(with = "crate::schema::Hex"))]
     pub cap_offset: String,
     /// MSI number and unit id.
+    #[cfg_attr(feature = "schema", schemars(with = "crate::schema::Hex"))]
     pub info: String,
     /// Feature reporting (0x10) or attributes.
+    #[cfg_attr(feature = "schema", schemars(with = "crate::schema::Hex"))]
     pub feature_info: String,
     /// Extended feature register; not in type 0x10.
+    #[cfg_attr(feature = "schema", schemars(with = "Option<crate::schema::Hex>"))]
     pub efr: Option<String>,
     /// Second extended feature register; not in type 0x10.
+    #[cfg_attr(feature = "schema", schemars(with = "Option<crate::schema::Hex>"))]
     pub efr2: Option<String>,
     /// Whether the kernel uses the block.
     pub used: bool,
@@ -140,17 +163,29 @@ pub struct IvhdDocument {
 
 /// A device entry. A member that its type does not have is left out.
 #[derive(Clone, Debug, Default, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct EntryDocument {
     /// Type byte; of the start for a range.
     #[serde(rename = "type")]
+    #[cfg_attr(feature = "schema", schemars(with = "crate::schema::Hex"))]
     pub kind: String,
     /// What it is: `padding`, `all`, `select`, `range`, `alias`, `alias_range`, `ext_select`,
     /// `ext_range`, `ioapic`, `hpet`, `special`, `acpi`, `start_without_end`, `end_without_start`,
     /// `reserved`, `cut`, `no_length`.
+    #[cfg_attr(
+        feature = "schema",
+        schemars(extend("enum" = [
+            "padding", "all", "select", "range", "alias", "alias_range", "ext_select", "ext_range",
+            "ioapic", "hpet", "special", "acpi", "start_without_end", "end_without_start",
+            "reserved", "cut", "no_length",
+        ]))
+    )]
     pub name: &'static str,
     /// Where it starts.
+    #[cfg_attr(feature = "schema", schemars(with = "crate::schema::Hex"))]
     pub offset: String,
     /// Its bytes; of the start for a range.
+    #[cfg_attr(feature = "schema", schemars(with = "crate::schema::HexBytes"))]
     pub bytes: String,
     /// First device, or the device.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -166,12 +201,14 @@ pub struct EntryDocument {
     pub settings: Option<SettingsDocument>,
     /// The extended settings.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "schema", schemars(with = "Option<crate::schema::Hex>"))]
     pub extended: Option<String>,
     /// Whether they forbid address translation services.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ats_disabled: Option<bool>,
     /// APIC id or HPET number.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "schema", schemars(with = "Option<crate::schema::Hex>"))]
     pub handle: Option<String>,
     /// ACPI hardware id.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -184,16 +221,20 @@ pub struct EntryDocument {
     pub uid: Option<UidDocument>,
     /// Where the end of a range is.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "schema", schemars(with = "Option<crate::schema::Hex>"))]
     pub end_offset: Option<String>,
     /// The bytes of the end of a range.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "schema", schemars(with = "Option<crate::schema::HexBytes>"))]
     pub end_bytes: Option<String>,
 }
 
 /// The data byte of a device entry.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct SettingsDocument {
     /// All of it.
+    #[cfg_attr(feature = "schema", schemars(with = "crate::schema::Hex"))]
     pub raw: String,
     /// Names of the bits that are set.
     pub names: Vec<&'static str>,
@@ -203,6 +244,7 @@ pub struct SettingsDocument {
 
 /// The unique id of an ACPI device.
 #[derive(Clone, Debug, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(tag = "format", rename_all = "snake_case")]
 pub enum UidDocument {
     /// None.
@@ -210,6 +252,7 @@ pub enum UidDocument {
     /// A number.
     Integer {
         /// The number.
+        #[cfg_attr(feature = "schema", schemars(with = "crate::schema::Hex"))]
         value: String,
         /// Its length in bytes.
         length: u8,
@@ -228,13 +271,16 @@ pub enum UidDocument {
 
 /// An IVMD block.
 #[derive(Clone, Debug, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct IvmdDocument {
     /// Its number among the IVMD blocks, from 0.
     pub index: usize,
     /// Where it starts.
+    #[cfg_attr(feature = "schema", schemars(with = "crate::schema::Hex"))]
     pub offset: String,
     /// Type byte.
     #[serde(rename = "type")]
+    #[cfg_attr(feature = "schema", schemars(with = "crate::schema::Hex"))]
     pub kind: String,
     /// Its flags.
     pub flags: FlagsDocument,
@@ -245,10 +291,13 @@ pub struct IvmdDocument {
     /// Last device, inclusive; the first again for type 0x21, the last of the segment for 0x20.
     pub devid_end: Devid,
     /// First byte of memory as written.
+    #[cfg_attr(feature = "schema", schemars(with = "crate::schema::Hex"))]
     pub start: String,
     /// Length of memory in bytes as written.
+    #[cfg_attr(feature = "schema", schemars(with = "crate::schema::Hex"))]
     pub length: String,
     /// Its 32 bytes.
+    #[cfg_attr(feature = "schema", schemars(with = "crate::schema::HexBytes"))]
     pub bytes: String,
     /// Whether the kernel makes a region of it. None of a table that it gives up on.
     pub effective: bool,
@@ -259,8 +308,10 @@ pub struct IvmdDocument {
 /// The flags of an IVMD block.
 #[expect(clippy::struct_excessive_bools, reason = "a bit each, by the names that others build on")]
 #[derive(Clone, Debug, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct FlagsDocument {
     /// All of them.
+    #[cfg_attr(feature = "schema", schemars(with = "crate::schema::Hex"))]
     pub raw: String,
     /// Bit 0.
     pub unity: bool,
@@ -274,15 +325,20 @@ pub struct FlagsDocument {
 
 /// The region that the kernel makes of an IVMD block.
 #[derive(Clone, Debug, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct RegionDocument {
     /// First byte.
+    #[cfg_attr(feature = "schema", schemars(with = "crate::schema::Hex"))]
     pub start: String,
     /// Last byte; one below `start` where the region has no length.
+    #[cfg_attr(feature = "schema", schemars(with = "crate::schema::Hex"))]
     pub end: String,
     /// Access: `rw`, `r`, `w` or empty.
+    #[cfg_attr(feature = "schema", schemars(extend("enum" = ["rw", "r", "w", ""])))]
     pub prot: &'static str,
     /// Type of the reserved region: always `direct`.
     #[serde(rename = "type")]
+    #[cfg_attr(feature = "schema", schemars(extend("const" = "direct")))]
     pub kind: &'static str,
     /// First device.
     pub devid_start: Devid,
@@ -294,20 +350,25 @@ pub struct RegionDocument {
 
 /// A block of another type.
 #[derive(Clone, Debug, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct UnknownDocument {
     /// Where it starts.
+    #[cfg_attr(feature = "schema", schemars(with = "crate::schema::Hex"))]
     pub offset: String,
     /// Type byte.
     #[serde(rename = "type")]
+    #[cfg_attr(feature = "schema", schemars(with = "crate::schema::Hex"))]
     pub kind: String,
     /// Length in bytes.
     pub length: u16,
     /// Its bytes, as many as the table has.
+    #[cfg_attr(feature = "schema", schemars(with = "crate::schema::HexBytes"))]
     pub bytes: String,
 }
 
 /// Something worth telling.
 #[derive(Clone, Debug, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct FindingDocument {
     /// A name that stays; `ivrs-trace explain` knows it.
     pub code: &'static str,
@@ -316,6 +377,7 @@ pub struct FindingDocument {
     /// One sentence.
     pub message: String,
     /// Where in the table it is.
+    #[cfg_attr(feature = "schema", schemars(with = "Option<crate::schema::Hex>"))]
     pub offset: Option<String>,
     /// Index of the IVMD block that it is about.
     pub ivmd: Option<usize>,

@@ -17,10 +17,12 @@ use crate::{
     report::size,
 };
 
-/// `decode --json` of a kernel log.
+/// What `decode --json` prints of a kernel log: the IVMD blocks that the kernel heeded.
 #[derive(Clone, Debug, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct DecodeLog {
     /// Name and version of this layout.
+    #[cfg_attr(feature = "schema", schemars(extend("const" = "ivrs-trace/decode-log/1")))]
     pub schema: &'static str,
     /// The IVMD blocks that the kernel heeded, in its order.
     pub ivmd: Vec<LoggedIvmd>,
@@ -28,11 +30,13 @@ pub struct DecodeLog {
 
 /// An IVMD block as the kernel logged it.
 #[derive(Clone, Debug, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct LoggedIvmd {
     /// The line of the input, from 1.
     pub line: usize,
     /// Type byte.
     #[serde(rename = "type")]
+    #[cfg_attr(feature = "schema", schemars(with = "crate::schema::Hex"))]
     pub kind: String,
     /// Its flags.
     pub flags: FlagsDocument,
@@ -48,15 +52,20 @@ pub struct LoggedIvmd {
 
 /// A region as the kernel logged it.
 #[derive(Clone, Debug, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct LoggedRegion {
     /// First byte.
+    #[cfg_attr(feature = "schema", schemars(with = "crate::schema::Hex"))]
     pub start: String,
     /// Last byte; one below `start` where the region has no length.
+    #[cfg_attr(feature = "schema", schemars(with = "crate::schema::Hex"))]
     pub end: String,
     /// Access: `rw`, `r`, `w` or empty.
+    #[cfg_attr(feature = "schema", schemars(extend("enum" = ["rw", "r", "w", ""])))]
     pub prot: &'static str,
     /// Type of the reserved region: always `direct`.
     #[serde(rename = "type")]
+    #[cfg_attr(feature = "schema", schemars(extend("const" = "direct")))]
     pub kind: &'static str,
 }
 

@@ -9,10 +9,12 @@ use crate::{
         Ivrs, KernelView,
         builder::{IvhdSpec, IvmdSpec, IvrsBuilder},
         device_entry::{AcpiUid, DeviceEntry, SpecialKind},
+        dump::{self, Dump},
         findings,
         ivrs::{IvhdKind, IvmdFlags, IvmdKind},
     },
     pci::{Devid, Segment},
+    report::valid::{assert_wrong, parsed},
 };
 
 fn ivmd(text: &str) -> IvmdSpec {
@@ -172,7 +174,9 @@ fn document(builder: &IvrsBuilder) -> Decode {
 }
 
 fn pretty(builder: &IvrsBuilder) -> String {
-    serde_json::to_string_pretty(&document(builder)).unwrap()
+    let document = document(builder);
+    parsed(&document);
+    serde_json::to_string_pretty(&document).unwrap()
 }
 
 #[test]
@@ -221,6 +225,22 @@ fn the_names_that_others_build_on_are_there() {
     has(&json["findings"][0], &["code", "severity", "message", "offset"]);
     let laptop = serde_json::to_value(document(&laptop())).unwrap();
     has(&laptop["unknown"][0], &["offset", "type", "length"]);
+    assert_wrong(&laptop, "/unknown/0/offset", None);
+    assert_wrong(&laptop, "/table/checksum", Some(7.into()));
+    assert_wrong(&json, "/ivhd/0/entries/0/bytes", Some("0x03".into()));
+    assert_wrong(&json, "/ivhd/0/devid", Some("00:00.2".into()));
+    assert_wrong(&json, "/ivmd/0/kernel/prot", Some("rwx".into()));
+    assert_wrong(&json, "/findings/0/severity", Some("bad".into()));
+}
+
+#[test]
+fn a_log_fits_its_schema() {
+    let log = "[    0.5] AMD-Vi: IVMD_TYPE_RANGE\t\t devid_start: 0000:00:00.0 devid_end: \
+               0000:0f:1f.7 range_start: 000000007ffe0000 range_end: 000000007ffe1000 flags: 8\n";
+    let Dump::Log(log) = dump::read(log.as_bytes()).unwrap() else { panic!("not a log") };
+    let document = parsed(&decode_log(&log));
+    assert_wrong(&document, "/ivmd/0/line", None);
+    assert_wrong(&document, "/ivmd/0/kernel/type", Some("msi".into()));
 }
 
 #[test]
@@ -268,7 +288,7 @@ proptest! {
             }
         }
         let document = document(&builder);
-        prop_assert!(serde_json::to_string(&document).is_ok());
+        parsed(&document);
         for found in &document.findings {
             prop_assert!(findings::explain(found.code).is_some(), "{}", found.code);
         }
