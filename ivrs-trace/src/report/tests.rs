@@ -38,6 +38,7 @@ fn explain(host: &Snapshot, events: &[Event]) -> String {
     attempts(&model, NO_LOSS, Style::default())
 }
 
+#[cfg(feature = "pci-names")]
 fn checked(host: &Snapshot, flag: RequireDirect, events: &[Event]) -> String {
     let model = model_of(host, flag, events);
     parsed(&json::check(&model, model.verdicts()));
