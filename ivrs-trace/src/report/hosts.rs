@@ -14,7 +14,7 @@ use crate::{
         fixture::{AM5, QEMU, bdf, host, model_of, table},
     },
     pci::{Devid, Segment},
-    report::{Style, check, json},
+    report::{Style, check, json, valid::parsed},
 };
 
 /// A function, its ids, class and driver (`-` for none).
@@ -298,7 +298,9 @@ fn hosts_for_people_and_programs() {
         let model = model(&host, flag);
         let verdicts = model.verdicts();
         insta::assert_snapshot!(format!("{name}.text"), check(&model, &verdicts, Style::default()));
-        let document = serde_json::to_string_pretty(&json::check(&model, verdicts)).unwrap();
+        let document = json::check(&model, verdicts);
+        parsed(&document);
+        let document = serde_json::to_string_pretty(&document).unwrap();
         insta::assert_snapshot!(format!("{name}.json"), document);
     }
 }
