@@ -130,7 +130,11 @@ pub(super) fn of_entries(model: &Model) -> Vec<Finding> {
         model.host().iommus.value().into_iter().flatten().any(|unit| unit.starts_with("ivhd"));
     let mut findings: Vec<Finding> = findings::of_table(ivrs, view)
         .into_iter()
-        .filter(|finding| finding.severity > Severity::Note)
+        .filter(|finding| {
+            // The likely reason for the entries, and what may remove them: no other note says so
+            // much to the owner of a host.
+            finding.severity > Severity::Note || finding.code == "IVRS-DMA-PROTECTION"
+        })
         // With its reach on this host it is told below.
         .filter(|finding| finding.code != "IVMD-WIDE")
         // What costs the IOMMU is told of a host that has none.

@@ -64,6 +64,11 @@ pub fn check(model: &Model, verdicts: &Verdicts, style: Style) -> String {
         for finding in findings {
             page.text(0, &finding_text(finding));
         }
+        page.blank();
+        page.text(
+            0,
+            "`ivrs-trace explain CODE` says what a finding means and what to do about it.",
+        );
     }
     page.finish()
 }

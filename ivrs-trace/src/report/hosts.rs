@@ -355,7 +355,10 @@ fn an_unread_group_under_relax_unity_is_unknown() {
 fn findings_of_entries_need_what_they_speak_of() {
     let codes = |host: &Snapshot| -> Vec<&'static str> {
         let model = model_of(host, RequireDirect::Present, &[]);
-        model.verdicts().findings.iter().map(|finding| finding.code).collect()
+        let findings = model.verdicts().findings;
+        // What the table says by itself is not at stake here.
+        let of_entries = findings.iter().filter(|finding| finding.code.starts_with("IVMD-"));
+        of_entries.map(|finding| finding.code).collect()
     };
     let (mut host, _) = laptop();
     assert_eq!(codes(&host), ["IVMD-NOT-RESERVED"]);
