@@ -17,6 +17,12 @@ const MAGIC: u16 = 0xeb9f;
 const TYPE_HEADER: usize = 12;
 /// How deep anonymous members and typedefs are followed: far deeper than any kernel nests them.
 const MAX_DEPTH: u32 = 16;
+/// How many members a search looks at: far more than any struct of the kernel has. Without it types
+/// that contain themselves twice would be searched for ever, whatever the depth.
+const MAX_MEMBERS: u32 = 1 << 20;
+/// `KSYM_NAME_LEN`: the kernel takes no longer name. Without it types that share the end of one
+/// long name would each keep it.
+const MAX_NAME: usize = 512;
 
 const KIND_INT: u32 = 1;
 const KIND_ARRAY: u32 = 3;
@@ -169,15 +175,17 @@ impl Btf {
     pub fn member(&self, container: &str, path: &str) -> Option<Member> {
         let mut id = *self.structs.get(container.as_bytes())?;
         let mut found = Member { bits: 0, width: None };
+        let mut left = MAX_MEMBERS;
         for name in path.split('.') {
-            let (member, member_type) = self.find(id, name.as_bytes(), 0)?;
+            let (member, member_type) = self.find(id, name.as_bytes(), 0, &mut left)?;
             found = Member { bits: found.bits.checked_add(member.bits)?, width: member.width };
             id = member_type;
         }
         Some(found)
     }
 
-    fn find(&self, id: u32, name: &[u8], depth: u32) -> Option<(Member, u32)> {
+    /// `left` is how many members may still be looked at.
+    fn find(&self, id: u32, name: &[u8], depth: u32, left: &mut u32) -> Option<(Member, u32)> {
         if depth > MAX_DEPTH {
             return None;
         }
@@ -187,6 +195,7 @@ impl Btf {
         }
         let has_widths = info >> 31 == 1;
         for index in 0..usize::try_from(info & 0xffff).ok()? {
+            *left = left.checked_sub(1)?;
             let member_at = at + TYPE_HEADER + 12 * index;
             let member_type = u32_at(&self.blob, member_at + 4)?;
             let offset = u32_at(&self.blob, member_at + 8)?;
@@ -200,7 +209,8 @@ impl Btf {
             match self.name_at(member_at)? {
                 own if own == name => return Some((member, member_type)),
                 b"" => {
-                    if let Some((inner, inner_type)) = self.find(member_type, name, depth + 1) {
+                    let inner = self.find(member_type, name, depth + 1, left);
+                    if let Some((inner, inner_type)) = inner {
                         let bits = member.bits.checked_add(inner.bits)?;
                         return Some((Member { bits, width: inner.width }, inner_type));
                     }
@@ -227,11 +237,12 @@ impl Btf {
         None
     }
 
-    /// The name whose string offset stands at `at`.
+    /// The name whose string offset stands at `at`; `None` also if it is too long to be one.
     fn name_at(&self, at: usize) -> Option<&[u8]> {
         let offset = usize::try_from(u32_at(&self.blob, at)?).ok()?;
         let rest = self.blob.get(self.strings.clone())?.get(offset..)?;
-        rest.split(|&b| b == 0).next()
+        let end = rest.iter().take(MAX_NAME).position(|&b| b == 0)?;
+        rest.get(..end)
     }
 }
 
@@ -369,6 +380,24 @@ mod tests {
             };
             assert!(matches!(error, BtfError::Format(_)), "{error}");
         }
+    }
+
+    #[test]
+    fn types_that_contain_themselves_twice_end() {
+        let mut b = Builder::new();
+        let members: Vec<_> = std::iter::repeat_n(("", 1, 0), 100).chain([("m", 1, 0)]).collect();
+        b.container(KIND_STRUCT, "s", false, &members);
+        assert_eq!(Btf::parse(b.build()).unwrap().member("s", "y"), None);
+    }
+
+    #[test]
+    fn a_name_is_not_longer_than_the_kernel_takes() {
+        let mut b = Builder::new();
+        b.simple(KIND_FUNC, &"f".repeat(MAX_NAME - 1), 0, &[]);
+        b.simple(KIND_FUNC, &"g".repeat(MAX_NAME), 0, &[]);
+        let btf = Btf::parse(b.build()).unwrap();
+        assert!(btf.has_function(&"f".repeat(MAX_NAME - 1)));
+        assert!(!btf.has_function(&"g".repeat(MAX_NAME)));
     }
 
     #[test]
