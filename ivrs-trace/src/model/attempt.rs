@@ -7,6 +7,7 @@
 
 use std::collections::BTreeMap;
 
+use ivrs_trace_common::MAX_UNITY;
 use serde::Serialize;
 
 use crate::{
@@ -192,6 +193,10 @@ struct Ioctl {
     time_ns: u64,
 }
 
+/// Bytes of a command line that are kept at most; the programs send half of it
+/// (`ivrs_trace_common::ARGS_CHUNKS`).
+const MAX_ARGS: usize = 16 * 1024;
+
 /// A command line, put together from pieces that come in order; some may be lost.
 #[derive(Default)]
 struct CommandLine {
@@ -210,6 +215,7 @@ impl CommandLine {
         self.total = usize::try_from(total).unwrap_or(usize::MAX);
         // What comes after a gap could be half an argument and read as another one.
         self.gap |= usize::try_from(offset) != Ok(self.bytes.len());
+        self.gap |= self.bytes.len() >= MAX_ARGS;
         if !self.gap {
             self.bytes.extend_from_slice(bytes);
         }
@@ -283,7 +289,11 @@ impl Tracker {
                     end: *end,
                     prot: *prot,
                 };
-                self.thread(event).matches.push(found);
+                let matches = &mut self.thread(event).matches;
+                // The programs walk no more entries, so no device has more.
+                if u32::try_from(matches.len()).is_ok_and(|count| count < MAX_UNITY) {
+                    matches.push(found);
+                }
             }
             Body::SetDomain { .. } => self.domain_set(number, event),
             Body::ContainerAttach { phase: Phase::Enter } => {
@@ -669,5 +679,30 @@ mod tests {
         assert_eq!(line(&[(0, "qemu|-h"), (12, "0:07.0|")]), ["qemu"], "the middle is missing");
         assert_eq!(line(&[(7, "ost|00:07.0|")]), [""; 0], "the start is missing");
         assert_eq!(line(&[(0, "old|"), (0, "qemu|-host|00:07.0")]).len(), 3, "a new line");
+    }
+
+    #[test]
+    fn a_command_line_without_end_is_not_kept() {
+        let mut line = CommandLine::default();
+        for offset in (0..1024 * 1024).step_by(512) {
+            line.add(offset, u32::MAX, &[b'a'; 512]);
+        }
+        assert_eq!(line.bytes.len(), MAX_ARGS);
+        assert_eq!(line.arguments(), [""; 0]);
+    }
+
+    #[test]
+    fn matches_without_end_are_not_kept() {
+        let host = Snapshot::read(std::path::Path::new("/no/such/host"));
+        let mut tracker = Tracker::default();
+        let wire = ivrs_trace_common::Kind::UNITY_MATCH.0;
+        let mut bytes = [0; size_of::<ivrs_trace_common::UnityMatch>()];
+        bytes[16..18].copy_from_slice(&wire.to_ne_bytes());
+        let found = Event::decode(&bytes).unwrap();
+        for number in 0..1000 {
+            tracker.observe(number, &found, &host);
+        }
+        let kept: Vec<usize> = tracker.threads.values().map(|one| one.matches.len()).collect();
+        assert_eq!(kept, [128]);
     }
 }

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use ivrs_trace_common::MAX_REGIONS;
+
 use crate::event::{Body, Event, RegionSource, RegionType};
 
 /// A region as the kernel listed it.
@@ -80,8 +82,9 @@ impl Listings {
                 }
                 let Some(open) = self.open.get_mut(&key) else { return };
                 let next = usize::try_from(*index) == Ok(open.regions.len());
-                if open.device != device.ptr || !next {
-                    // Events were lost: this would be a list that the kernel never made.
+                if open.device != device.ptr || !next || *index >= MAX_REGIONS {
+                    // Events were lost, or are not those of the programs: this would be a list that
+                    // the kernel never made.
                     self.open.remove(&key);
                     return;
                 }

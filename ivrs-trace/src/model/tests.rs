@@ -9,7 +9,7 @@ use super::{
     },
 };
 use crate::{
-    event::{Body, Event, GroupRequest, Phase},
+    event::{Body, Event, GroupRequest, Phase, RegionSource, RegionType},
     firmware::builder::IvrsBuilder,
     host::{Reading, RegionKind, ReservedRegion, Snapshot},
 };
@@ -418,6 +418,38 @@ fn the_kernels_order_says_who_blocks_and_a_later_list_of_one_device_does_not_cha
     assert_eq!(verdicts(&model(&host, &events)), expected);
     events.extend(list("00:07.1"));
     assert_eq!(verdicts(&model(&host, &events)), expected);
+}
+
+#[test]
+fn a_list_without_end_is_not_kept() {
+    let device = device("00:07.0", 5);
+    let region = |index| {
+        QEMU.event(Body::Region {
+            device: device.clone(),
+            source: RegionSource::Core,
+            index,
+            start: u64::from(index) << 12,
+            length: 0x1000,
+            prot: 3,
+            region_type: RegionType::DIRECT,
+        })
+    };
+    let end = |count| {
+        QEMU.event(Body::RegionsEnd {
+            device: device.clone(),
+            source: RegionSource::Core,
+            count,
+            require_direct: Some(true),
+            incomplete: false,
+        })
+    };
+    // 64 are what the programs walk.
+    for (count, kept) in [(64, Some(64)), (65, None)] {
+        let events: Vec<Event> = (0..count).map(region).chain([end(count)]).collect();
+        let model = model(&single(), &events);
+        let listing = model.listing("0000:00:07.0");
+        assert_eq!(listing.map(|listing| listing.regions.len()), kept, "{count}");
+    }
 }
 
 #[test]
