@@ -3,8 +3,10 @@
 //! The offsets are what makes a missing or damaged line visible, so every line must follow on the one
 //! before it. Lines that are no part of a dump may stand anywhere between.
 
+use std::cell::Cell;
+
 use super::{
-    DumpError, Fault, Form, Problem, Rank, TABLE_LIMIT, TableDump, complete,
+    DumpError, Fault, Form, INPUT_LIMIT, Problem, Rank, TABLE_LIMIT, TableDump, complete,
     plain::pairs,
     text::{excerpt, lines},
     trailing_note, without_padding,
@@ -178,8 +180,12 @@ fn before_mark(cells: &str) -> &str {
     cells.split(['|', '>']).next().unwrap_or(cells)
 }
 
+/// Bytes that all the `*` of an input may stand for. A line of two bytes could stand for a table of
+/// [`TABLE_LIMIT`], and reading would take as long as all of them.
+const FILL_LIMIT: usize = INPUT_LIMIT;
+
 /// A table being read.
-struct Section {
+struct Section<'a> {
     form: Form,
     /// Offset of the first row: 0, or the beginning is missing.
     base: u64,
@@ -207,11 +213,18 @@ struct Section {
     problem: Option<(usize, Problem)>,
     /// Whether lines that come are still looked at.
     open: bool,
+    /// Bytes that may still be filled in, here and in what follows.
+    fillable: &'a Cell<usize>,
 }
 
-impl Section {
+impl<'a> Section<'a> {
     /// An acpidump header whose rows are yet to come.
-    fn announced(form: Form, line: usize, header: Option<[u8; 4]>) -> Self {
+    fn announced(
+        form: Form,
+        line: usize,
+        header: Option<[u8; 4]>,
+        fillable: &'a Cell<usize>,
+    ) -> Self {
         Self {
             form,
             base: 0,
@@ -228,6 +241,7 @@ impl Section {
             repeat: None,
             problem: None,
             open: true,
+            fillable,
         }
     }
 
@@ -272,7 +286,8 @@ impl Section {
         false
     }
 
-    /// Repeats the last row up to `offset`, if that is a whole number of times and no table is longer.
+    /// Repeats the last row up to `offset`, if that is a whole number of times, no table is longer and
+    /// enough may be filled in.
     fn fill_to(&mut self, offset: u64) {
         let length = self.bytes.len();
         let end = offset.checked_sub(self.base).and_then(|end| usize::try_from(end).ok());
@@ -283,7 +298,9 @@ impl Section {
         };
         let row = length.checked_sub(self.width).and_then(|start| self.bytes.get(start..));
         let row = row.unwrap_or_default().to_vec();
-        if gap.is_multiple_of(row.len()) {
+        let left = self.fillable.get().checked_sub(gap);
+        if let Some(left) = left.filter(|_| gap.is_multiple_of(row.len())) {
+            self.fillable.set(left);
             self.bytes.extend(row.iter().cycle().take(gap));
             self.filled = true;
         }
@@ -420,18 +437,19 @@ fn name_of(bytes: &[u8]) -> String {
 /// Reads the first IVRS table in dumps of one style. `None` if there is no line of such a dump.
 pub(super) fn read(text: &str, style: Style) -> Option<Result<TableDump, Fault>> {
     let mut found = Found::default();
-    let mut section: Option<Section> = None;
+    let fillable = Cell::new(FILL_LIMIT);
+    let mut section: Option<Section<'_>> = None;
     for (number, line) in lines(text) {
         match Line::of(line, style) {
             Line::Other => {}
             Line::Header(name) => {
                 found.add(section.take());
                 let header = name.as_bytes().first_chunk().copied();
-                section = Some(Section::announced(Form::Acpidump, number, header));
+                section = Some(Section::announced(Form::Acpidump, number, header, &fillable));
             }
             Line::RawData => {
                 found.add(section.take());
-                section = Some(Section::announced(Form::Iasl, number, None));
+                section = Some(Section::announced(Form::Iasl, number, None, &fillable));
             }
             Line::Repeat => {
                 if let Some(section) = section.as_mut().filter(|section| section.open) {
@@ -459,7 +477,8 @@ pub(super) fn read(text: &str, style: Style) -> Option<Result<TableDump, Fault>>
                 found.add(section.take());
                 let form = form_of(style, digits, &row, cells, announced.as_ref());
                 let header = announced.and_then(|section| section.header);
-                let mut new = Section { base: offset, ..Section::announced(form, number, header) };
+                let mut new =
+                    Section { base: offset, ..Section::announced(form, number, header, &fillable) };
                 new.add(number, row);
                 section = Some(new);
             }
@@ -475,7 +494,7 @@ fn form_of(
     digits: usize,
     row: &Row<'_>,
     cells: &str,
-    announced: Option<&Section>,
+    announced: Option<&Section<'_>>,
 ) -> Form {
     match style {
         Style::Colon if digits >= 8 => Form::Xxd,
@@ -507,7 +526,7 @@ struct Found {
 }
 
 impl Found {
-    fn add(&mut self, section: Option<Section>) {
+    fn add(&mut self, section: Option<Section<'_>>) {
         let Some(section) = section else { return };
         if section.bytes.is_empty() && section.header != Some(SIGNATURE) {
             return;

@@ -528,6 +528,17 @@ fn apply(mut text: Vec<u8>, damage: &Damage) -> Vec<u8> {
     text
 }
 
+/// Each of these would be a table of a megabyte, which takes its time to fill.
+#[test]
+fn repeated_lines_are_not_filled_in_without_end() {
+    let long = "00000000  49 56 52 53 00 00 20 00  00 00 00 00 00 00 00 00  |IVRS|\n*\n00100000\n";
+    let table = IvrsBuilder::new().build().unwrap();
+    let hexdump = PRINTERS.iter().find(|printer| printer.form == Form::HexdumpC).unwrap();
+    let text = long.repeat(20_000) + &(hexdump.print)(&table);
+    let Ok(Dump::Table(found)) = read(text.as_bytes()) else { panic!("the last one is whole") };
+    assert_eq!(found.table, table);
+}
+
 proptest! {
     #[test]
     fn what_is_printed_is_read(table in any_table(), number in 0..PRINTERS.len()) {
