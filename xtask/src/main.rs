@@ -19,6 +19,8 @@ enum Command {
     BuildEbpf(xtask::ebpf::Args),
     /// Write what of the documentation is made from the code: docs/schema
     Docs(xtask::docs::Args),
+    /// Feed arbitrary input to everything that reads any
+    Fuzz(xtask::fuzz::Args),
     /// Check and test everything, tests in virtual machines included
     Test(xtask::test::Args),
     /// Show a refusal and its explanation, from nothing
@@ -32,6 +34,7 @@ fn main() -> ExitCode {
         Command::Setup(args) => xtask::setup::command(&args).map(|()| ExitCode::SUCCESS),
         Command::BuildEbpf(args) => xtask::ebpf::command(&args).map(|()| ExitCode::SUCCESS),
         Command::Docs(args) => xtask::docs::command(&args).map(|()| ExitCode::SUCCESS),
+        Command::Fuzz(args) => xtask::fuzz::command(&args).map(|()| ExitCode::SUCCESS),
         Command::Test(args) => xtask::test::command(&args).map(|()| ExitCode::SUCCESS),
         Command::Demo(args) => xtask::demo::command(&args).map(|()| ExitCode::SUCCESS),
         Command::Vm(args) => return xtask::vm::cli::command(args),

@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use anyhow::{Context as _, Result, ensure};
 
-use crate::{docs, ebpf, setup, vm, workspace};
+use crate::{docs, ebpf, fuzz, setup, vm, workspace};
 
 /// Arguments of `cargo xtask test`.
 #[derive(Debug, clap::Args)]
@@ -21,6 +21,9 @@ const TABLES: (&str, &str) = ("IVRS_TABLES_DIR", "../shared/ivrs-tables");
 
 /// The kernels that the tests in the lab boot.
 const KERNELS: [&str; 3] = ["debian-6.12", "debian-6.1", "debian-newest"];
+
+/// How long each fuzz target runs: long enough to see that it stands its seeds and what is near them.
+const FUZZ_SECONDS: u32 = 5;
 
 /// `cargo xtask test`.
 ///
@@ -40,6 +43,7 @@ pub fn command(_: &Args) -> Result<()> {
     step("schemas", docs::check)?;
     step("unit and golden tests", || cargo(&root, "test --locked"))?;
     step("BPF object", ebpf::check_prebuilt)?;
+    step("fuzz targets, briefly", || fuzz::all(FUZZ_SECONDS))?;
     step("set-up of the lab", || {
         setup::qemu()?;
         for name in KERNELS {

@@ -1,0 +1,26 @@
+//! A host written down as JSON: verdicts on whatever devices, groups and tables it claims to have.
+#![no_main]
+
+use ivrs_trace::{
+    host::Snapshot,
+    model::{Model, RequireDirect},
+    report,
+};
+use ivrs_trace_fuzz::{assert_printable, bounded};
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|data: &[u8]| {
+    // Every IVMD block can cover every device, and is told with each.
+    bounded(data, 4 * 1024, || {
+        let Ok(host) = serde_json::from_slice::<Snapshot>(data) else { return };
+        let json = serde_json::to_vec(&host).unwrap_or_default();
+        assert_eq!(serde_json::from_slice::<Snapshot>(&json).ok().as_ref(), Some(&host));
+        for flag in [RequireDirect::Present, RequireDirect::Missing, RequireDirect::Unknown] {
+            let model = Model::new(host.clone(), flag);
+            let verdicts = model.verdicts();
+            assert_printable(&report::check(&model, &verdicts));
+            let json = serde_json::to_string(&report::json::check(&model, verdicts));
+            assert!(json.is_ok(), "{json:?}");
+        }
+    });
+});

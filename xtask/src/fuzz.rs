@@ -1,0 +1,355 @@
+//! `cargo xtask fuzz`: the fuzz targets of `ivrs-trace/fuzz`, on the stable compiler.
+//!
+//! libFuzzer is compiled by its crate; rustc puts in the coverage that guides it. Each target starts
+//! from its seeds and from what earlier runs kept in the target folder. What a target cannot stand is
+//! kept in a file, and the message says how to run just that.
+
+use std::fs;
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, bail, ensure};
+
+use crate::{ebpf, run, workspace};
+
+const PACKAGE: &str = "ivrs-trace-fuzz";
+const TARGET: &str = "x86_64-unknown-linux-gnu";
+/// The profile of the root `Cargo.toml` that keeps the compiler's checks.
+const PROFILE: &str = "fuzz";
+/// Edges, and what is compared with what: what `cargo fuzz` asks of a nightly compiler as well, but
+/// for the address sanitizer, of which code without `unsafe` has no need.
+const COVERAGE: [&str; 5] = [
+    "-Cpasses=sancov-module",
+    "-Cllvm-args=-sanitizer-coverage-level=4",
+    "-Cllvm-args=-sanitizer-coverage-inline-8bit-counters",
+    "-Cllvm-args=-sanitizer-coverage-pc-table",
+    "-Cllvm-args=-sanitizer-coverage-trace-compares",
+];
+/// Bytes of an input. Real tables have a few hundred, dumps of them some thousand.
+const MAX_LENGTH: u32 = 8192;
+/// Seconds that an input may take. On a busy machine one takes milliseconds.
+const TIMEOUT_S: u32 = 10;
+/// What a target may use in all, the fuzzer and its corpus included; the targets themselves bound
+/// what an input may use of that.
+const MEMORY_MB: u32 = 512;
+
+/// Arguments of `cargo xtask fuzz`.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// The targets: the names of the files in ivrs-trace/fuzz/targets; all of them if none is given
+    targets: Vec<String>,
+    /// How long each target runs, in seconds
+    #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u32).range(1..))]
+    seconds: u32,
+    /// Run a target once, on this input, with its output shown
+    #[arg(long, value_name = "FILE", conflicts_with = "seconds")]
+    input: Option<PathBuf>,
+    /// Make the seeds anew that are checked in
+    #[arg(long, conflicts_with_all = ["targets", "seconds", "input"])]
+    write_seeds: bool,
+}
+
+/// `cargo xtask fuzz`.
+///
+/// # Errors
+///
+/// When the targets cannot be built, or one finds something.
+pub fn command(args: &Args) -> Result<()> {
+    let fuzz = Fuzz::new()?;
+    if args.write_seeds {
+        return fuzz.write_seeds();
+    }
+    let targets = fuzz.chosen(&args.targets)?;
+    if let Some(input) = &args.input {
+        let [target] = targets.as_slice() else {
+            bail!("--input is for one target: name it");
+        };
+        let input = std::path::absolute(input)?;
+        fuzz.build(&targets)?;
+        return fuzz.once(target, &input);
+    }
+    fuzz.build(&targets)?;
+    fuzz.run(&targets, args.seconds)
+}
+
+/// Every target for `seconds` each.
+///
+/// # Errors
+///
+/// See [`command`].
+pub fn all(seconds: u32) -> Result<()> {
+    let fuzz = Fuzz::new()?;
+    let targets = fuzz.chosen(&[])?;
+    fuzz.build(&targets)?;
+    fuzz.run(&targets, seconds)
+}
+
+/// Where things are.
+struct Fuzz {
+    root: PathBuf,
+    /// `ivrs-trace/fuzz`
+    dir: PathBuf,
+    /// For what is built and found.
+    out: PathBuf,
+}
+
+impl Fuzz {
+    fn new() -> Result<Self> {
+        let root = workspace::root()?;
+        let dir = root.join("ivrs-trace/fuzz");
+        Ok(Self { dir, root, out: workspace::target_dir()?.join("fuzz") })
+    }
+
+    /// The targets that were named, or all of them.
+    fn chosen(&self, named: &[String]) -> Result<Vec<String>> {
+        let dir = self.dir.join("targets");
+        let mut all = Vec::new();
+        for entry in fs::read_dir(&dir).with_context(|| format!("cannot read {}", dir.display()))? {
+            let path = entry?.path();
+            if path.extension().is_some_and(|extension| extension == "rs") {
+                all.extend(path.file_stem().map(|stem| stem.to_string_lossy().into_owned()));
+            }
+        }
+        all.sort();
+        for name in named {
+            ensure!(all.contains(name), "there is no target {name}: there are {}", all.join(", "));
+        }
+        Ok(if named.is_empty() { all } else { named.to_vec() })
+    }
+
+    fn build(&self, targets: &[String]) -> Result<()> {
+        ensure_cxx()?;
+        ebpf::ensure_object()?;
+        let mut cargo = workspace::cargo(&self.root);
+        cargo
+            .args(["build", "--locked", "--package", PACKAGE])
+            // With a target named, build scripts are built without the flags.
+            .args(["--profile", PROFILE, "--target", TARGET, "--target-dir"])
+            .arg(&self.out)
+            .env("CARGO_ENCODED_RUSTFLAGS", COVERAGE.join("\x1f"));
+        for target in targets {
+            cargo.args(["--bin", target]);
+        }
+        run::quietly(&mut cargo, "building the fuzz targets")
+    }
+
+    fn write_seeds(&self) -> Result<()> {
+        ensure_cxx()?;
+        ebpf::ensure_object()?;
+        let seeds = self.dir.join("seeds");
+        // Without coverage, which needs libFuzzer to be there.
+        let mut cargo = workspace::cargo(&self.root);
+        cargo
+            .args(["run", "--locked", "--package", PACKAGE, "--example", "seeds", "--"])
+            .arg(&seeds);
+        run::quietly(&mut cargo, "making the seeds")?;
+        println!("wrote {}", seeds.display());
+        Ok(())
+    }
+
+    fn binary(&self, target: &str) -> PathBuf {
+        self.out.join(TARGET).join(PROFILE).join(target)
+    }
+
+    /// A target with its limits.
+    fn target(&self, target: &str) -> Command {
+        let mut command = Command::new(self.binary(target));
+        command
+            .arg(format!("-max_len={MAX_LENGTH}"))
+            .arg(format!("-timeout={TIMEOUT_S}"))
+            .arg(format!("-rss_limit_mb={MEMORY_MB}"));
+        command
+    }
+
+    /// One target, one input, and what it says.
+    fn once(&self, target: &str, input: &Path) -> Result<()> {
+        ensure!(input.is_file(), "{} is not a file", input.display());
+        let status = self
+            .target(target)
+            .arg(input)
+            .env("RUST_BACKTRACE", "1")
+            .status()
+            .with_context(|| format!("cannot run {target}"))?;
+        ensure!(status.success(), "{target} does not stand {} ({status})", input.display());
+        println!("{target} stands {}", input.display());
+        Ok(())
+    }
+
+    /// Every target goes on after another has found something.
+    fn run(&self, targets: &[String], seconds: u32) -> Result<()> {
+        let mut failed = Vec::new();
+        for target in targets {
+            if let Err(error) = self.run_one(target, seconds) {
+                eprintln!("{target}: {error:#}");
+                failed.push(target.as_str());
+            }
+        }
+        ensure!(failed.is_empty(), "fuzzing found something in {}", failed.join(", "));
+        Ok(())
+    }
+
+    fn run_one(&self, target: &str, seconds: u32) -> Result<()> {
+        let (corpus, found) = (self.out.join("corpus").join(target), self.out.join("found"));
+        let seeds = self.dir.join("seeds").join(target);
+        ensure!(seeds.is_dir(), "it has no seeds: {} is not there", seeds.display());
+        for dir in [&corpus, &found] {
+            fs::create_dir_all(dir).with_context(|| format!("cannot make {}", dir.display()))?;
+        }
+        let prefix = found.join(format!("{target}-"));
+        let log = self.out.join(format!("{target}.log"));
+        let file =
+            fs::File::create(&log).with_context(|| format!("cannot write {}", log.display()))?;
+        let started = Instant::now();
+        let mut child = self
+            .target(target)
+            .arg(format!("-max_total_time={seconds}"))
+            .arg("-print_final_stats=1")
+            .arg(format!("-artifact_prefix={}", prefix.display()))
+            .args([&corpus, &seeds])
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(file)
+            .spawn()
+            .with_context(|| format!("cannot run {target}"))?;
+        // libFuzzer ends by itself; a target that hangs in a system call would not.
+        let limit = Duration::from_secs(u64::from(seconds) + 6 * u64::from(TIMEOUT_S));
+        let status = loop {
+            if let Some(status) = child.try_wait()? {
+                break status;
+            }
+            if started.elapsed() > limit {
+                child.kill()?;
+                child.wait()?;
+                bail!("it does not end: see {}", log.display());
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        };
+        let mut text = Vec::new();
+        fs::File::open(&log)?.read_to_end(&mut text)?;
+        let text = String::from_utf8_lossy(&text);
+        if status.success() {
+            println!("{target}: {}", Progress::of(&text)?);
+            return Ok(());
+        }
+        bail!("{}", finding(target, &text, &log))
+    }
+}
+
+/// What a run that found something says, and how it is run again.
+fn finding(target: &str, text: &str, log: &Path) -> String {
+    let said = |line: &&str| {
+        ["panicked at", "ERROR: libFuzzer", "memory allocation of"].iter().any(|w| line.contains(w))
+    };
+    // The line after a panic's place says what it is.
+    let mut lines = text.lines();
+    let what = lines.find(said).map_or_else(
+        || "it ended unexpectedly".to_owned(),
+        |line| match lines.next() {
+            Some(next) if line.contains("panicked at") => format!("{line} {next}"),
+            _ => line.to_owned(),
+        },
+    );
+    let kept = text.lines().find_map(|line| line.split_once("Test unit written to "));
+    match kept {
+        Some((_, file)) => format!(
+            "{what}\n    to run it again: cargo xtask fuzz {target} --input {file}\n    the whole \
+             output: {}",
+            log.display()
+        ),
+        None => format!("{what}\n    the whole output: {}", log.display()),
+    }
+}
+
+/// What a run did, from libFuzzer's output.
+struct Progress<'a> {
+    runs: &'a str,
+    seconds: &'a str,
+    /// Edges that the seeds and what was kept before reached.
+    first: &'a str,
+    /// Edges reached at the end.
+    last: &'a str,
+    memory_mb: &'a str,
+}
+
+impl<'a> Progress<'a> {
+    fn of(text: &'a str) -> Result<Self> {
+        let after = |line: &'a str, word: &str| {
+            let mut words = line.split_whitespace().skip_while(move |found| *found != word);
+            words.nth(1)
+        };
+        let mut coverage = text.lines().filter_map(|line| after(line, "cov:"));
+        let done = text.lines().find(|line| line.starts_with("Done "));
+        (|| {
+            let first = coverage.next()?;
+            Some(Self {
+                runs: after(done?, "Done")?,
+                seconds: after(done?, "in")?,
+                first,
+                last: coverage.next_back().unwrap_or(first),
+                memory_mb: text.lines().find_map(|line| after(line, "stat::peak_rss_mb:"))?,
+            })
+        })()
+        .context("libFuzzer's output is not as expected: it has no coverage or no end")
+    }
+}
+
+impl std::fmt::Display for Progress<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { runs, seconds, first, last, memory_mb } = self;
+        write!(f, "{runs} runs in {seconds} s, edges {first} -> {last}, {memory_mb} MB")
+    }
+}
+
+/// libFuzzer is written in C++: says so where there is no compiler, as cargo's own message is long.
+fn ensure_cxx() -> Result<()> {
+    let named = std::env::var_os("CXX").filter(|name| !name.is_empty());
+    let compiler = named.unwrap_or_else(|| "c++".into());
+    let found = Command::new(&compiler)
+        .arg("--version")
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status();
+    ensure!(
+        found.is_ok_and(|status| status.success()),
+        "fuzzing needs a C++ compiler, as libFuzzer is compiled with the targets, and {} cannot be \
+         run: install one (Debian and Ubuntu: `apt-get install g++`; Fedora: `dnf install \
+         gcc-c++`), or name one in CXX",
+        compiler.display()
+    );
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DONE: &str = "INFO: Loaded 1 modules\n\
+        #2\tINITED cov: 66 ft: 66 corp: 1/1b exec/s: 0 rss: 27Mb\n\
+        #3\tNEW    cov: 67 ft: 70 corp: 2/3b lim: 4 exec/s: 0 rss: 27Mb L: 2/2 MS: 1 CopyPart-\n\
+        #9\tDONE   cov: 72 ft: 71 corp: 3/5b lim: 4 exec/s: 0 rss: 27Mb\n\
+        Done 815871 runs in 9 second(s)\n\
+        stat::peak_rss_mb:              28\n";
+
+    #[test]
+    fn progress_is_read_from_what_libfuzzer_prints() {
+        let progress = Progress::of(DONE).unwrap().to_string();
+        assert_eq!(progress, "815871 runs in 9 s, edges 66 -> 72, 28 MB");
+        assert!(Progress::of("INFO: Loaded 1 modules\n").is_err());
+    }
+
+    #[test]
+    fn a_finding_says_what_it_is_and_how_to_run_it_again() {
+        let text = "thread '<unnamed>' (7) panicked at ivrs-trace/src/pci.rs:7:5:\n\
+            planted\n\
+            ==7== ERROR: libFuzzer: deadly signal\n\
+            artifact_prefix='found/bdf-'; Test unit written to found/bdf-crash-0a\n";
+        let message = finding("bdf", text, Path::new("bdf.log"));
+        assert!(message.contains("pci.rs:7:5: planted"), "{message}");
+        assert!(message.contains("cargo xtask fuzz bdf --input found/bdf-crash-0a"), "{message}");
+        let hang = "==7== ERROR: libFuzzer: timeout after 11 seconds\n";
+        assert!(finding("bdf", hang, Path::new("bdf.log")).contains("timeout after 11 seconds"));
+    }
+}
