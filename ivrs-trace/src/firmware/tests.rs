@@ -649,6 +649,8 @@ fn check_any(data: &[u8]) -> Result<(), TestCaseError> {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig::with_cases(1000))]
+
     #[test]
     fn a_built_table_parses_to_what_went_in(blocks in prop::collection::vec(any_block(), 0..12)) {
         let bytes = build(&blocks).build().unwrap();
