@@ -31,8 +31,7 @@ fn main() -> Result<()> {
     texts(&root)?;
     dumps(&Seeds::of(&root, "dump")?)?;
     tree(&Seeds::of(&root, "tree")?)?;
-    let host = host::snapshot().context("cannot make a host")?;
-    let json = serde_json::to_string(&host)?;
+    let json = host::json().context("cannot make a host")?;
     Seeds::of(&root, "host")?.write("three-entries", json.as_bytes())?;
     btf(&Seeds::of(&root, "btf")?)
 }

@@ -6,6 +6,7 @@
 
 pub mod host;
 pub mod script;
+pub mod words;
 
 use std::{alloc::System, panic, sync::Once};
 

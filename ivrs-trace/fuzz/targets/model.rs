@@ -7,9 +7,8 @@ use ivrs_trace::{
     event::Event,
     host::Snapshot,
     model::{Model, RequireDirect},
-    report::{self, Lost},
 };
-use ivrs_trace_fuzz::{assert_printable, bounded, host, script};
+use ivrs_trace_fuzz::{bounded, host, script, words};
 use libfuzzer_sys::fuzz_target;
 
 static HOST: LazyLock<Snapshot> = LazyLock::new(|| {
@@ -35,19 +34,9 @@ fuzz_target!(|data: &[u8]| {
         model.finish();
         assert!(model.attempts().len() <= count, "an event begins one attempt at most");
         // An attempt's refusals name what the kernel listed, up to 64 regions each.
-        bounded(data, 16 * 1024, || words(&model));
+        bounded(data, 16 * 1024, || {
+            words::of_attempts(&model);
+            words::of_host(&model);
+        });
     });
 });
-
-fn words(model: &Model) {
-    assert_printable(&report::attempts(model, Lost::default()));
-    for attempt in model.attempts() {
-        assert_printable(&report::one_line(attempt));
-    }
-    let verdicts = model.verdicts();
-    assert_printable(&report::check(model, &verdicts));
-    let json = serde_json::to_string(&report::json::run(model, Lost::default(), 0));
-    assert!(json.is_ok(), "{json:?}");
-    let json = serde_json::to_string(&report::json::check(model, verdicts));
-    assert!(json.is_ok(), "{json:?}");
-}

@@ -19,7 +19,7 @@ const TYPE_HEADER: usize = 12;
 const MAX_DEPTH: u32 = 16;
 /// How many members a search looks at: far more than any struct of the kernel has. Without it types
 /// that contain themselves twice would be searched for ever, whatever the depth.
-const MAX_MEMBERS: u32 = 1 << 20;
+const MAX_MEMBERS: u32 = 1 << 16;
 /// `KSYM_NAME_LEN`: the kernel takes no longer name. Without it types that share the end of one
 /// long name would each keep it.
 const MAX_NAME: usize = 512;
