@@ -107,7 +107,7 @@ fn each_missing_thing_is_one_clear_line_and_what_can_be_said_is_said() {
     for (who, status, verdict, ivmd, finding) in [
         ("user", 1, "blocked", false, "ivrs-unreadable"),
         ("no BTF", 3, "unknown", true, "no-btf"),
-        ("no IVRS", 1, "blocked", false, "ivrs-absent"),
+        ("no IVRS", 1, "blocked", false, "ivrs-unreadable"),
     ] {
         let check = transcript.tried(&format!("{who} check"));
         let told = check.json();
