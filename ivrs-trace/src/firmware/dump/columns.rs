@@ -317,6 +317,7 @@ impl<'a> Section<'a> {
         self.stop = row.stop.map(|token| (line, excerpt(token)));
         let length = self.bytes.len();
         if length > TABLE_LIMIT {
+            self.bytes.truncate(TABLE_LIMIT);
             self.fail(line, Problem::TooLong { length });
         }
     }
