@@ -236,9 +236,7 @@ fn check_prediction(different: &mut Differences, host: &Host<'_>, transcript: &T
         })
         .collect();
     // Whom an entry is likely for is the table's word, not the kernel's.
-    let reach = |entry: &Value| {
-        json!({ "ivmd": entry["ivmd"], "devices": entry["devices"], "groups": entry["groups"] })
-    };
+    let reach = |entry: &Value| json!({ "ivmd": entry["ivmd"], "devices": entry["devices"], "groups": entry["groups"] });
     let told_entries: Vec<Value> = items(&told["entries"]).iter().map(reach).collect();
     different.same("entries", &json!(told_entries), &json!(entries));
     let any = host.groups.keys().any(|bdf| host.blocker(bdf).is_some());
