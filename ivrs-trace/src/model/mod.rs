@@ -256,6 +256,20 @@ impl Model {
         self.host.groups.value().into_iter().flatten()
     }
 
+    /// The entries of the table that cover members of a group, member by member.
+    fn entries_of(&self, group: &Group) -> impl Iterator<Item = &UnityEntry> {
+        let members = group.members.value().into_iter().flatten();
+        members
+            .filter_map(|member| match member {
+                Member::Pci(bdf) => self.function(*bdf),
+                Member::Other(_) => None,
+            })
+            .filter(|function| is_amd(function))
+            .flat_map(|function| {
+                self.table.view().into_iter().flat_map(|view| view.regions_of(function.bdf))
+            })
+    }
+
     /// The group with this number.
     #[must_use]
     pub fn group(&self, id: u32) -> Option<&Group> {

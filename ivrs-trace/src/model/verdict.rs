@@ -326,7 +326,7 @@ fn without_listing(model: &Model, group: &Group, bdf: Option<Bdf>, causes: Vec<C
             // Somebody in the group has a direct region.
             if group.members.value().is_some_and(|members| members.len() == 1) {
                 Hold::Direct(region_causes(group))
-            } else if explained_by_others(model, group) {
+            } else if model.entries_of(group).next().is_some() {
                 Hold::Free
             } else {
                 Hold::Somewhere(region_causes(group))
@@ -357,20 +357,6 @@ fn relaxed(group: &Group, causes: &[Cause]) -> bool {
         })
     };
     !causes.is_empty() && causes.iter().all(within)
-}
-
-/// Whether some member of the group has direct regions by the table.
-fn explained_by_others(model: &Model, group: &Group) -> bool {
-    let members = group.members.value().into_iter().flatten();
-    members
-        .filter_map(|member| match member {
-            Member::Pci(bdf) => model.function(*bdf),
-            Member::Other(_) => None,
-        })
-        .filter(|function| is_amd(function))
-        .any(|function| {
-            model.table().view().is_some_and(|view| view.regions_of(function.bdf).next().is_some())
-        })
 }
 
 /// The direct regions of a group as causes without a block. Which member they belong to does not

@@ -10,9 +10,7 @@ use std::{collections::BTreeMap, fmt};
 use serde::Serialize;
 use thiserror::Error;
 
-use super::{
-    DeviceVerdict, Model, RequireDirect, Table, Verdict, Verdicts, attempt, is_amd, listing,
-};
+use super::{DeviceVerdict, Model, RequireDirect, Table, Verdict, Verdicts, attempt, listing};
 use crate::{
     firmware::{Ivmd, Ivrs, KernelView, UnityEntry},
     host::{Group, Member, Reading, RegionKind, ReservedRegion, Snapshot},
@@ -404,16 +402,8 @@ fn unexplained(model: &Model, group: &Group) -> Vec<ReservedRegion> {
 
 /// The direct regions that the table leads to for the members of a group.
 fn table_regions(model: &Model, group: &Group) -> Vec<ReservedRegion> {
-    let members = group.members.value().into_iter().flatten();
-    members
-        .filter_map(|member| match member {
-            Member::Pci(bdf) => model.function(*bdf),
-            Member::Other(_) => None,
-        })
-        .filter(|function| is_amd(function))
-        .flat_map(|function| {
-            model.table.view().into_iter().flat_map(|view| view.regions_of(function.bdf))
-        })
+    model
+        .entries_of(group)
         .map(|entry| ReservedRegion {
             start: entry.start,
             end_inclusive: entry.end_inclusive(),
