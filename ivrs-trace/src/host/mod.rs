@@ -17,7 +17,7 @@ pub use snapshot::{
     AcpiDevice, Dmi, Group, HexBytes, Member, ParseHexBytesError, PciFunction, Skipped, Snapshot,
     kernel_btf,
 };
-pub use tree::Reading;
+pub use tree::{Files, Place, Reading};
 
 #[cfg(test)]
 mod tests;

@@ -39,8 +39,16 @@ impl PciNames {
     pub(super) fn read(root: &Dir<'_>, functions: &[PciFunction]) -> Reading<Self> {
         let mut last = Reading::Absent;
         for (folder, file) in FILES {
-            match root.dir(folder).and_then(|folder| folder.text(file, FILE_LIMIT)) {
-                Reading::Read(text) => return Reading::Read(Self::parse(&text, functions)),
+            let names = root.dir(folder).and_then(|folder| {
+                let text = folder.text(file, FILE_LIMIT);
+                text.map(|text| {
+                    let names = Self::parse(&text, functions);
+                    folder.keep_only(file, || names.to_text());
+                    names
+                })
+            });
+            match names {
+                Reading::Read(names) => return Reading::Read(names),
                 Reading::Absent => {}
                 Reading::Unreadable(why) => last = Reading::Unreadable(why),
             }
@@ -91,6 +99,20 @@ impl PciNames {
         names.vendors.retain(|_, vendor| !vendor.name.is_empty());
         names.classes.retain(|_, class| !class.name.is_empty());
         names
+    }
+
+    /// A `pci.ids` with just these names.
+    fn to_text(&self) -> String {
+        let mut lines = Vec::new();
+        for (id, vendor) in &self.vendors {
+            lines.push(format!("{id:04x}  {}\n", vendor.name));
+            lines.extend(vendor.parts.iter().map(|(id, name)| format!("\t{id:04x}  {name}\n")));
+        }
+        for (id, class) in &self.classes {
+            lines.push(format!("C {id:02x}  {}\n", class.name));
+            lines.extend(class.parts.iter().map(|(id, name)| format!("\t{id:02x}  {name}\n")));
+        }
+        lines.concat()
     }
 
     /// The ids of `functions`, all without a name.
@@ -252,6 +274,7 @@ mod tests {
         assert_eq!(card.vendor_name(&names), Some("NVIDIA"));
         assert_eq!(card.device_name(&names), Some("A card"));
         assert_eq!(card.class_name(&names), Some("VGA thing"));
+        assert_eq!(PciNames::parse(&names.to_text(), std::slice::from_ref(&card)), names);
         let json = serde_json::to_string(&names).unwrap();
         assert!(!json.contains("Advanced"), "{json}");
         assert_eq!(serde_json::from_str::<PciNames>(&json).unwrap(), names);

@@ -14,7 +14,7 @@ use super::{
     memory::{MapSource, MemoryMap, RegionClass},
     names::PciNames,
     region::{ParseRegionError, ReservedRegion},
-    tree::{Dir, Reading},
+    tree::{Dir, Files, Reading, Tree},
 };
 use crate::pci::Bdf;
 
@@ -24,6 +24,16 @@ const ATTRIBUTE_LIMIT: usize = 64 * 1024;
 const TABLE_LIMIT: usize = 1024 * 1024;
 /// Bytes of the kernel's BTF that are read at most; real ones have some five million.
 const BTF_LIMIT: usize = 64 * 1024 * 1024;
+/// What is kept of a host beyond what a snapshot needs: folder and file. People who read a report
+/// ask for it, and a later version may have use for it. No serial numbers.
+const ALSO_KEPT: [(&str, &str); 6] = [
+    ("proc", "version"),
+    ("etc", "os-release"),
+    ("sys/class/dmi/id", "board_version"),
+    ("sys/class/dmi/id", "bios_vendor"),
+    ("sys/class/dmi/id", "bios_release"),
+    ("sys/module/vfio_iommu_type1/parameters", "allow_unsafe_interrupts"),
+];
 
 /// Bytes that are a hex string where they are written down.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -224,13 +234,35 @@ impl Snapshot {
     /// driver for the regions of every device of the group, which probes can watch.
     #[must_use]
     pub fn read(root: &Path) -> Self {
-        let canonical = root.canonicalize();
-        let copied = canonical.as_ref().is_ok_and(|path| path != Path::new("/"));
-        // An absent root is a mistake of whoever named it, not a host without anything.
-        let root = match &canonical {
-            Ok(path) => Reading::Read(Dir::root(path)),
-            Err(error) => Reading::Unreadable(format!("{}: {error}", root.display())),
-        };
+        Self::of_tree(&Tree::disk(root))
+    }
+
+    /// The same, with everything that was read, from which [`Snapshot::of_files`] makes the same
+    /// snapshot again.
+    #[must_use]
+    pub fn read_and_keep(root: &Path) -> (Self, Files) {
+        let tree = Tree::keeping(root);
+        let snapshot = Self::of_tree(&tree);
+        if let Reading::Read(top) = tree.top() {
+            for (folder, name) in ALSO_KEPT {
+                if let Reading::Read(dir) = top.dir(folder) {
+                    // Asking is keeping.
+                    let _: Reading<Vec<u8>> = dir.bytes(name, ATTRIBUTE_LIMIT);
+                }
+            }
+        }
+        (snapshot, tree.kept())
+    }
+
+    /// The snapshot of a host of which this was read once.
+    #[must_use]
+    pub fn of_files(files: Files) -> Self {
+        Self::of_tree(&Tree::files(files))
+    }
+
+    fn of_tree(tree: &Tree) -> Self {
+        let copied = tree.is_copy();
+        let root = tree.top();
         let at = |path: &str| root.clone().and_then(|root| root.dir(path));
         let mut skipped = Vec::new();
         let dmi = at("sys/class/dmi/id");
@@ -369,12 +401,9 @@ impl Snapshot {
 /// The kernel's BTF below `root`, whole.
 #[must_use]
 pub fn kernel_btf(root: &Path) -> Reading<Vec<u8>> {
-    match root.canonicalize() {
-        Ok(root) => {
-            Dir::root(&root).dir("sys/kernel/btf").and_then(|dir| dir.bytes("vmlinux", BTF_LIMIT))
-        }
-        Err(error) => Reading::Unreadable(format!("{}: {error}", root.display())),
-    }
+    let tree = Tree::disk(root);
+    let btf = tree.top().and_then(|top| top.dir("sys/kernel/btf"));
+    btf.and_then(|dir| dir.bytes("vmlinux", BTF_LIMIT))
 }
 
 /// What links say, from where a copy without its links still has it.

@@ -80,8 +80,12 @@ impl Host {
             .file(&format!("sys/kernel/iommu_groups/{id}/reserved_regions"), regions)
     }
 
+    /// Read from what was kept of it too: the same comes of that.
     fn read(&self) -> Snapshot {
-        Snapshot::read(self.root())
+        let (snapshot, files) = Snapshot::read_and_keep(self.root());
+        assert_eq!(Snapshot::of_files(files), snapshot);
+        assert_eq!(Snapshot::read(self.root()), snapshot);
+        snapshot
     }
 }
 
@@ -469,6 +473,18 @@ fn what_cannot_be_read_says_why() {
     assert!(skipped.iter().any(|(name, why)| *name == "7" && why.ends_with("is not a directory")));
     assert!(skipped.contains(&("10000:e0:06.0", "is not an address in a 16-bit PCI segment")));
     assert!(skipped.iter().any(|(name, _)| *name == "0000:00:04.0"));
+}
+
+#[test]
+fn what_was_never_asked_is_not_absent() {
+    let (_, mut files) = Snapshot::read_and_keep(whole_host().root());
+    files.contents.clear();
+    let snapshot = Snapshot::of_files(files);
+    let Reading::Unreadable(why) = snapshot.ivrs else {
+        panic!("a table that was not kept must not look like a host without one");
+    };
+    assert!(why.contains("is not in this recording"), "{why}");
+    assert!(matches!(Snapshot::of_files(Files::default()).groups, Reading::Unreadable(_)));
 }
 
 #[test]

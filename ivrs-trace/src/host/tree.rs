@@ -2,8 +2,13 @@
 //!
 //! A copied tree is untrusted: its links may lead out of it, its files may be huge or pipes. So a
 //! path is followed only within the root, only regular files are opened, and sizes are capped.
+//!
+//! A tree is on disk, or it is what was once read of one on disk ([`Files`]): every question that is
+//! asked of a disk can be kept with its answer and be answered from that later, elsewhere.
 
 use std::{
+    cell::RefCell,
+    collections::BTreeMap,
     fs::{self, File},
     io::{self, Read},
     path::{Path, PathBuf},
@@ -77,25 +82,189 @@ impl<T> Reading<T> {
     }
 }
 
-/// A directory within the root.
+/// What was read of a tree: each question that was asked of it and its answer, whatever it was.
+///
+/// It answers the same questions in the same words as the tree did. What was never asked is
+/// unreadable, not absent.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Files {
+    /// The canonical root; `/` for a live host.
+    pub root: PathBuf,
+    /// Where paths lead that were followed.
+    pub places: BTreeMap<PathBuf, Reading<Place>>,
+    /// The names in directories.
+    pub names: BTreeMap<PathBuf, Reading<Vec<String>>>,
+    /// The content of files.
+    pub contents: BTreeMap<PathBuf, Reading<Vec<u8>>>,
+    /// What links say, which are not followed.
+    pub targets: BTreeMap<PathBuf, Reading<PathBuf>>,
+}
+
+/// Where a path leads.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// The path without links.
+    pub real: PathBuf,
+    /// Whether a directory is there.
+    pub is_dir: bool,
+}
+
+/// A tree that can be read.
+#[derive(Debug)]
+pub(super) struct Tree {
+    /// Canonical.
+    root: Reading<PathBuf>,
+    backing: Backing,
+}
+
+#[derive(Debug)]
+enum Backing {
+    Disk,
+    /// A disk, and what was read of it so far.
+    Kept(RefCell<Files>),
+    Files(Files),
+}
+
+impl Tree {
+    /// The tree below a folder.
+    pub(super) fn disk(root: &Path) -> Self {
+        // An absent root is a mistake of whoever named it, not a host without anything.
+        let root = match root.canonicalize() {
+            Ok(root) => Reading::Read(root),
+            Err(error) => Reading::unreadable(root, error),
+        };
+        Self { root, backing: Backing::Disk }
+    }
+
+    /// The same, but what is read of it is kept for [`Tree::kept`].
+    pub(super) fn keeping(root: &Path) -> Self {
+        let tree = Self::disk(root);
+        let root = tree.root.value().cloned().unwrap_or_default();
+        Self { backing: Backing::Kept(RefCell::new(Files { root, ..Files::default() })), ..tree }
+    }
+
+    /// What was read of another tree.
+    pub(super) fn files(files: Files) -> Self {
+        Self { root: Reading::Read(files.root.clone()), backing: Backing::Files(files) }
+    }
+
+    /// Everything that was read; nothing if it was not to be kept.
+    pub(super) fn kept(self) -> Files {
+        match self.backing {
+            Backing::Disk => Files::default(),
+            Backing::Kept(files) => files.into_inner(),
+            Backing::Files(files) => files,
+        }
+    }
+
+    /// Whether it is another root than that of a running host.
+    pub(super) fn is_copy(&self) -> bool {
+        self.root.value().is_some_and(|root| root != Path::new("/"))
+    }
+
+    /// The root itself.
+    pub(super) fn top(&self) -> Reading<Dir<'_>> {
+        self.root.clone().map(|path| Dir { tree: self, path })
+    }
+
+    fn ask<T: Clone>(
+        &self,
+        path: &Path,
+        table: impl Fn(&mut Files) -> &mut BTreeMap<PathBuf, Reading<T>>,
+        known: impl Fn(&Files) -> &BTreeMap<PathBuf, Reading<T>>,
+        disk: impl FnOnce(&Path) -> Reading<T>,
+    ) -> Reading<T> {
+        match &self.backing {
+            Backing::Disk => disk(path),
+            Backing::Kept(files) => {
+                let answer = disk(path);
+                table(&mut files.borrow_mut()).insert(path.to_owned(), answer.clone());
+                answer
+            }
+            Backing::Files(files) => known(files)
+                .get(path)
+                .cloned()
+                .unwrap_or_else(|| Reading::unreadable(path, "is not in this recording")),
+        }
+    }
+
+    /// Where a path leads, which must not be out of the root.
+    fn place(&self, path: &Path) -> Reading<Place> {
+        self.ask(
+            path,
+            |files| &mut files.places,
+            |files| &files.places,
+            |path| self.follow(path).map(|real| Place { is_dir: real.is_dir(), real }),
+        )
+    }
+
+    fn names(&self, path: &Path) -> Reading<Vec<String>> {
+        self.ask(path, |files| &mut files.names, |files| &files.names, names)
+    }
+
+    fn content(&self, path: &Path, limit: usize) -> Reading<Vec<u8>> {
+        let too_long = || Reading::unreadable(path, format!("has more than {limit} bytes"));
+        let content = self.ask(
+            path,
+            |files| &mut files.contents,
+            |files| &files.contents,
+            |path| {
+                self.follow(path).and_then(|real| match read(&real, limit) {
+                    Ok(Some(bytes)) => Reading::Read(bytes),
+                    Ok(None) => too_long(),
+                    Err(error) => Reading::failed(path, &error),
+                })
+            },
+        );
+        // What was kept may have been read with another limit.
+        match content {
+            Reading::Read(bytes) if bytes.len() > limit => too_long(),
+            content => content,
+        }
+    }
+
+    fn target(&self, path: &Path) -> Reading<PathBuf> {
+        self.ask(
+            path,
+            |files| &mut files.targets,
+            |files| &files.targets,
+            |path| match fs::read_link(path) {
+                Ok(target) => Reading::Read(target),
+                Err(error) if error.kind() == io::ErrorKind::InvalidInput => Reading::unreadable(
+                    path,
+                    "is not a link: the tree was copied without its links",
+                ),
+                Err(error) => Reading::failed(path, &error),
+            },
+        )
+    }
+
+    /// The real path on disk, which must not lead out of the root.
+    fn follow(&self, path: &Path) -> Reading<PathBuf> {
+        match (path.canonicalize(), &self.root) {
+            (Ok(real), Reading::Read(root)) if real.starts_with(root) => Reading::Read(real),
+            (Ok(real), _) => {
+                Reading::unreadable(path, format!("leads out of the tree, to {}", real.display()))
+            }
+            (Err(error), _) => Reading::failed(path, &error),
+        }
+    }
+}
+
+/// A directory of a tree.
 #[derive(Clone, Debug)]
 pub(super) struct Dir<'a> {
-    root: &'a Path,
+    tree: &'a Tree,
     path: PathBuf,
 }
 
-impl<'a> Dir<'a> {
-    /// The root itself; `root` must be canonical.
-    pub(super) fn root(root: &'a Path) -> Self {
-        Self { root, path: root.to_owned() }
-    }
-
+impl Dir<'_> {
     /// The directory at `name` below this one, links followed.
     pub(super) fn dir(&self, name: impl AsRef<Path>) -> Reading<Self> {
         let path = self.path.join(name);
-        self.follow(&path).and_then(|real| {
-            if real.is_dir() {
-                Reading::Read(Self { root: self.root, path: real })
+        self.tree.place(&path).and_then(|place| {
+            if place.is_dir {
+                Reading::Read(Self { tree: self.tree, path: place.real })
             } else {
                 Reading::unreadable(&path, "is not a directory")
             }
@@ -104,24 +273,7 @@ impl<'a> Dir<'a> {
 
     /// The names in this directory.
     pub(super) fn names(&self) -> Reading<Vec<String>> {
-        let entries = match fs::read_dir(&self.path) {
-            Ok(entries) => entries,
-            Err(error) => return Reading::failed(&self.path, &error),
-        };
-        let mut names = Vec::new();
-        for entry in entries {
-            match entry {
-                Ok(entry) if names.len() < MAX_ENTRIES => {
-                    names.push(entry.file_name().to_string_lossy().into_owned());
-                }
-                Ok(_) => {
-                    let why = format!("has more than {MAX_ENTRIES} entries");
-                    return Reading::unreadable(&self.path, why);
-                }
-                Err(error) => return Reading::unreadable(&self.path, error),
-            }
-        }
-        Reading::Read(names)
+        self.tree.names(&self.path)
     }
 
     /// Where `name` is, for a message.
@@ -131,17 +283,21 @@ impl<'a> Dir<'a> {
 
     /// Whether there is something at `name`.
     pub(super) fn has(&self, name: &str) -> bool {
-        matches!(self.follow(&self.path.join(name)), Reading::Read(_))
+        matches!(self.tree.place(&self.path.join(name)), Reading::Read(_))
     }
 
     /// The file at `name`, opened once, if it has at most `limit` bytes.
     pub(super) fn bytes(&self, name: &str, limit: usize) -> Reading<Vec<u8>> {
-        let path = self.path.join(name);
-        self.follow(&path).and_then(|real| match read(&real, limit) {
-            Ok(Some(bytes)) => Reading::Read(bytes),
-            Ok(None) => Reading::unreadable(&path, format!("has more than {limit} bytes")),
-            Err(error) => Reading::failed(&path, &error),
-        })
+        self.tree.content(&self.path.join(name), limit)
+    }
+
+    /// Keeps, of the file at `name` that was read, only what is given here: the rest of it says
+    /// nothing about this host.
+    pub(super) fn keep_only(&self, name: &str, content: impl FnOnce() -> String) {
+        if let Backing::Kept(files) = &self.tree.backing {
+            let content = Reading::Read(content().into_bytes());
+            files.borrow_mut().contents.insert(self.path.join(name), content);
+        }
     }
 
     /// The text of the file at `name` without space at its ends; what is not UTF-8 is replaced.
@@ -157,7 +313,8 @@ impl<'a> Dir<'a> {
 
     /// The name of the directory that this one really lies in.
     pub(super) fn parent_name(&self) -> Option<String> {
-        let parent = self.path.parent().filter(|parent| parent.starts_with(self.root))?;
+        let root = self.tree.root.value()?;
+        let parent = self.path.parent().filter(|parent| parent.starts_with(root))?;
         Some(parent.file_name()?.to_string_lossy().into_owned())
     }
 
@@ -165,28 +322,32 @@ impl<'a> Dir<'a> {
     /// tree what it names may be missing.
     pub(super) fn link_name(&self, name: &str) -> Reading<String> {
         let path = self.path.join(name);
-        match fs::read_link(&path) {
-            Ok(target) => match target.file_name() {
-                Some(last) => Reading::Read(last.to_string_lossy().into_owned()),
-                None => Reading::unreadable(&path, "is a link that ends in no name"),
-            },
-            Err(error) if error.kind() == io::ErrorKind::InvalidInput => {
-                Reading::unreadable(&path, "is not a link: the tree was copied without its links")
-            }
-            Err(error) => Reading::failed(&path, &error),
-        }
+        self.tree.target(&path).and_then(|target| match target.file_name() {
+            Some(last) => Reading::Read(last.to_string_lossy().into_owned()),
+            None => Reading::unreadable(&path, "is a link that ends in no name"),
+        })
     }
+}
 
-    /// The real path, which must not lead out of the root.
-    fn follow(&self, path: &Path) -> Reading<PathBuf> {
-        match path.canonicalize() {
-            Ok(real) if real.starts_with(self.root) => Reading::Read(real),
-            Ok(real) => {
-                Reading::unreadable(path, format!("leads out of the tree, to {}", real.display()))
+/// The names in a directory on disk.
+fn names(path: &Path) -> Reading<Vec<String>> {
+    let entries = match fs::read_dir(path) {
+        Ok(entries) => entries,
+        Err(error) => return Reading::failed(path, &error),
+    };
+    let mut names = Vec::new();
+    for entry in entries {
+        match entry {
+            Ok(entry) if names.len() < MAX_ENTRIES => {
+                names.push(entry.file_name().to_string_lossy().into_owned());
             }
-            Err(error) => Reading::failed(path, &error),
+            Ok(_) => {
+                return Reading::unreadable(path, format!("has more than {MAX_ENTRIES} entries"));
+            }
+            Err(error) => return Reading::unreadable(path, error),
         }
     }
+    Reading::Read(names)
 }
 
 /// `None` where the file has more than `limit` bytes.
