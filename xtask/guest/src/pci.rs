@@ -75,9 +75,28 @@ impl Function {
         file_name(&self.folder)
     }
 
-    /// The number of its IOMMU group, if it is in one.
-    pub(crate) fn group(&self) -> Result<Option<String>, String> {
-        self.link("iommu_group")
+    /// The number of its IOMMU group.
+    pub(crate) fn group_of_iommu(&self) -> Result<String, String> {
+        self.link("iommu_group")?.ok_or_else(|| {
+            let name = self.name();
+            format!("{name} is in no IOMMU group: this kernel uses no IOMMU for it")
+        })
+    }
+
+    /// The node by which VFIO gives it without its group. A kernel without
+    /// `CONFIG_VFIO_DEVICE_CDEV` has none, nor has a function that is not bound to VFIO's driver.
+    pub(crate) fn device_node(&self) -> Result<String, String> {
+        let folder = self.folder.join("vfio-dev");
+        let device = fs::read_dir(&folder)
+            .and_then(|mut entries| entries.next().transpose())
+            .map_err(|error| format!("{}: {error}", folder.display()))?;
+        let device = device.ok_or_else(|| format!("{} is empty", folder.display()))?;
+        Ok(format!("/dev/vfio/devices/{}", device.file_name().to_string_lossy()))
+    }
+
+    /// Takes it off its bus, as if it were pulled out.
+    pub(crate) fn remove(&self) -> Result<(), String> {
+        write(&self.folder.join("remove"), "1")
     }
 
     fn driver(&self) -> Result<Option<String>, String> {
@@ -96,7 +115,7 @@ impl Function {
     }
 
     /// Takes it from its driver and gives it to vfio-pci, as libvirt does.
-    fn bind(&self) -> Result<(), String> {
+    pub(crate) fn bind(&self) -> Result<(), String> {
         if self.driver()?.as_deref() == Some("vfio-pci") {
             return Ok(());
         }

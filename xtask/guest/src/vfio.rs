@@ -1,34 +1,46 @@
-//! VFIO's calls on its container and group files (`include/uapi/linux/vfio.h`, stable since 3.6).
+//! VFIO's calls on its container, group and device files (`include/uapi/linux/vfio.h`; those on
+//! device nodes since 6.6, all others since 3.6).
 
-use std::ffi::{CString, c_int, c_void};
+use std::ffi::{CString, c_int};
 use std::fs::File;
-use std::mem::size_of;
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
-use std::ptr;
 
 use rustix::io::Errno;
-use rustix::ioctl::{self, Ioctl, IoctlOutput, Opcode, opcode};
+use rustix::ioctl::{self, Opcode};
+
+use crate::ioctl::{Call, Page, code, size_of};
 
 /// The container node.
 pub(crate) const CONTAINER: &str = "/dev/vfio/vfio";
 
-/// `VFIO_TYPE` and `VFIO_BASE`: the calls are `_IO(';', 100 + n)`.
-const fn code(n: u8) -> Opcode {
-    opcode::none(b';', 100 + n)
+/// `VFIO_BASE`.
+const BASE: u8 = 100;
+
+const GET_API_VERSION: Opcode = code(BASE);
+const SET_IOMMU: Opcode = code(BASE + 2);
+const GROUP_GET_STATUS: Opcode = code(BASE + 3);
+const GROUP_SET_CONTAINER: Opcode = code(BASE + 4);
+const GROUP_GET_DEVICE_FD: Opcode = code(BASE + 6);
+const IOMMU_MAP_DMA: Opcode = code(BASE + 13);
+const DEVICE_BIND_IOMMUFD: Opcode = code(BASE + 18);
+const DEVICE_ATTACH_IOMMUFD_PT: Opcode = code(BASE + 19);
+const DEVICE_DETACH_IOMMUFD_PT: Opcode = code(BASE + 20);
+
+/// What `VFIO_SET_IOMMU` takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Backend {
+    /// `VFIO_TYPE1v2_IOMMU`.
+    Type1v2,
+    /// `VFIO_NOIOMMU_IOMMU`.
+    NoIommu,
 }
 
-const GET_API_VERSION: Opcode = code(0);
-const SET_IOMMU: Opcode = code(2);
-const GROUP_GET_STATUS: Opcode = code(3);
-const GROUP_SET_CONTAINER: Opcode = code(4);
-const GROUP_GET_DEVICE_FD: Opcode = code(6);
-
-/// `VFIO_TYPE1v2_IOMMU`.
-const TYPE1V2: usize = 3;
-
-/// The node of a group.
-pub(crate) fn group_path(group: &str) -> String {
-    format!("/dev/vfio/{group}")
+/// The node of a group, or of one that VFIO made for a function without IOMMU.
+pub(crate) fn group_path(group: &str, backend: Backend) -> String {
+    match backend {
+        Backend::Type1v2 => format!("/dev/vfio/{group}"),
+        Backend::NoIommu => format!("/dev/vfio/noiommu-{group}"),
+    }
 }
 
 /// `struct vfio_group_status`.
@@ -46,100 +58,128 @@ impl GroupStatus {
     }
 }
 
-/// One call: its code, its argument as the kernel takes it, and its plain result.
-struct Call {
-    code: Opcode,
-    argument: *mut c_void,
+/// `struct vfio_iommu_type1_dma_map`.
+#[repr(C)]
+struct DmaMap {
+    argsz: u32,
+    flags: u32,
+    vaddr: u64,
+    iova: u64,
+    size: u64,
 }
 
-// SAFETY: the result is the ioctl's own return value; code and argument are passed on as they
-// are, and every caller below says why they fit together.
-unsafe impl Ioctl for Call {
-    type Output = c_int;
-    const IS_MUTATING: bool = true;
+/// `VFIO_DMA_MAP_FLAG_READ` and `VFIO_DMA_MAP_FLAG_WRITE`.
+const READ_WRITE: u32 = 0b11;
 
-    fn opcode(&self) -> Opcode {
-        self.code
-    }
+/// `struct vfio_device_bind_iommufd`.
+#[repr(C)]
+struct BindIommufd {
+    argsz: u32,
+    flags: u32,
+    iommufd: i32,
+    out_devid: u32,
+}
 
-    fn as_ptr(&mut self) -> *mut c_void {
-        self.argument
-    }
+/// `struct vfio_device_attach_iommufd_pt` as of 6.6; later kernels take this size too.
+#[repr(C)]
+struct AttachIommufdPt {
+    argsz: u32,
+    flags: u32,
+    pt_id: u32,
+}
 
-    unsafe fn output_from_ptr(out: IoctlOutput, _: *mut c_void) -> rustix::io::Result<c_int> {
-        Ok(out)
-    }
+/// `struct vfio_device_detach_iommufd_pt` as of 6.6; later kernels take this size too.
+#[repr(C)]
+struct DetachIommufdPt {
+    argsz: u32,
+    flags: u32,
 }
 
 /// `VFIO_GET_API_VERSION`.
 pub(crate) fn api_version(container: &File) -> Result<i32, Errno> {
-    let call = Call { code: GET_API_VERSION, argument: ptr::null_mut() };
     // SAFETY: the call takes no argument.
-    unsafe { ioctl::ioctl(container, call) }
+    unsafe { ioctl::ioctl(container, Call::bare(GET_API_VERSION)) }
 }
 
-/// `VFIO_SET_IOMMU` with `VFIO_TYPE1v2_IOMMU`.
-pub(crate) fn set_iommu_type1v2(container: &File) -> Result<i32, Errno> {
-    let call = Call { code: SET_IOMMU, argument: ptr::without_provenance_mut(TYPE1V2) };
-    // SAFETY: the argument is a number, not a pointer.
-    unsafe { ioctl::ioctl(container, call) }
+/// `VFIO_SET_IOMMU`.
+pub(crate) fn set_iommu(container: &File, backend: Backend) -> Result<i32, Errno> {
+    let number = match backend {
+        Backend::Type1v2 => 3,
+        Backend::NoIommu => 8,
+    };
+    // SAFETY: the call takes a number.
+    unsafe { ioctl::ioctl(container, Call::number(SET_IOMMU, number)) }
 }
 
 /// `VFIO_GROUP_GET_STATUS`.
 pub(crate) fn group_status(group: &File) -> Result<GroupStatus, Errno> {
-    let argsz = u32::try_from(size_of::<GroupStatus>()).unwrap_or_default();
-    let mut status = GroupStatus { argsz, flags: 0 };
-    let call = Call { code: GROUP_GET_STATUS, argument: (&raw mut status).cast() };
+    let mut status = GroupStatus { argsz: size_of::<GroupStatus>(), flags: 0 };
     // SAFETY: the kernel reads and writes `argsz` bytes of the struct, which outlives the call.
-    unsafe { ioctl::ioctl(group, call) }?;
+    unsafe { ioctl::ioctl(group, Call::value(GROUP_GET_STATUS, &mut status)) }?;
     Ok(status)
 }
 
 /// `VFIO_GROUP_SET_CONTAINER`.
 pub(crate) fn set_container(group: &File, container: &File) -> Result<i32, Errno> {
     let mut descriptor: c_int = container.as_raw_fd();
-    let call = Call { code: GROUP_SET_CONTAINER, argument: (&raw mut descriptor).cast() };
     // SAFETY: the kernel reads one int, which outlives the call.
-    unsafe { ioctl::ioctl(group, call) }
+    unsafe { ioctl::ioctl(group, Call::value(GROUP_SET_CONTAINER, &mut descriptor)) }
 }
 
 /// `VFIO_GROUP_GET_DEVICE_FD` for the function with this name (`DDDD:BB:DD.F`).
 pub(crate) fn device(group: &File, name: &str) -> Result<OwnedFd, Errno> {
-    let name = CString::new(name).map_err(|_| Errno::INVAL)?;
-    let call = Call { code: GROUP_GET_DEVICE_FD, argument: name.as_ptr().cast_mut().cast() };
+    let mut name = CString::new(name).map_err(|_| Errno::INVAL)?.into_bytes_with_nul();
     // SAFETY: the kernel reads a string that ends with NUL and outlives the call.
-    let descriptor = unsafe { ioctl::ioctl(group, call) }?;
+    let descriptor = unsafe { ioctl::ioctl(group, Call::bytes(GROUP_GET_DEVICE_FD, &mut name)) }?;
     // SAFETY: a result that is not an error is a new descriptor that nobody else owns.
     Ok(unsafe { OwnedFd::from_raw_fd(descriptor) })
+}
+
+/// `VFIO_IOMMU_MAP_DMA`: lets the container's devices into `page` at the address `iova`.
+///
+/// The page must be kept until the container is closed.
+pub(crate) fn map_dma(container: &File, page: &Page, iova: u64) -> Result<i32, Errno> {
+    let mut map = DmaMap {
+        argsz: size_of::<DmaMap>(),
+        flags: READ_WRITE,
+        vaddr: page.address(),
+        iova,
+        size: Page::size(),
+    };
+    // SAFETY: the kernel reads `argsz` bytes of the struct, which outlives the call. Devices may
+    // write into the page from then on; its content is never read.
+    unsafe { ioctl::ioctl(container, Call::value(IOMMU_MAP_DMA, &mut map)) }
+}
+
+/// `VFIO_DEVICE_BIND_IOMMUFD`; returns the device's number in the iommufd.
+pub(crate) fn bind_iommufd(device: &File, iommufd: &File) -> Result<u32, Errno> {
+    let mut bind = BindIommufd {
+        argsz: size_of::<BindIommufd>(),
+        flags: 0,
+        iommufd: iommufd.as_raw_fd(),
+        out_devid: 0,
+    };
+    // SAFETY: the kernel reads and writes `argsz` bytes of the struct, which outlives the call.
+    unsafe { ioctl::ioctl(device, Call::value(DEVICE_BIND_IOMMUFD, &mut bind)) }?;
+    Ok(bind.out_devid)
+}
+
+/// `VFIO_DEVICE_ATTACH_IOMMUFD_PT` with an address space of the iommufd that the device is bound to.
+pub(crate) fn attach_iommufd_pt(device: &File, address_space: u32) -> Result<i32, Errno> {
+    let argsz = size_of::<AttachIommufdPt>();
+    let mut attach = AttachIommufdPt { argsz, flags: 0, pt_id: address_space };
+    // SAFETY: the kernel reads and writes `argsz` bytes of the struct, which outlives the call.
+    unsafe { ioctl::ioctl(device, Call::value(DEVICE_ATTACH_IOMMUFD_PT, &mut attach)) }
+}
+
+/// `VFIO_DEVICE_DETACH_IOMMUFD_PT`.
+pub(crate) fn detach_iommufd_pt(device: &File) -> Result<i32, Errno> {
+    let mut detach = DetachIommufdPt { argsz: size_of::<DetachIommufdPt>(), flags: 0 };
+    // SAFETY: the kernel reads `argsz` bytes of the struct, which outlives the call.
+    unsafe { ioctl::ioctl(device, Call::value(DEVICE_DETACH_IOMMUFD_PT, &mut detach)) }
 }
 
 /// The descriptor's number.
 pub(crate) fn number(descriptor: &OwnedFd) -> i32 {
     descriptor.as_fd().as_raw_fd()
-}
-
-/// The name of an errno that VFIO's calls return; any other is told by its number.
-pub(crate) fn errno_name(errno: Errno) -> String {
-    let name = match errno {
-        Errno::PERM => "EPERM",
-        Errno::NOENT => "ENOENT",
-        Errno::IO => "EIO",
-        Errno::NXIO => "ENXIO",
-        Errno::BADF => "EBADF",
-        Errno::AGAIN => "EAGAIN",
-        Errno::NOMEM => "ENOMEM",
-        Errno::ACCESS => "EACCES",
-        Errno::FAULT => "EFAULT",
-        Errno::BUSY => "EBUSY",
-        Errno::NODEV => "ENODEV",
-        Errno::INVAL => "EINVAL",
-        Errno::MFILE => "EMFILE",
-        Errno::NOTTY => "ENOTTY",
-        Errno::NOSPC => "ENOSPC",
-        Errno::NOSYS => "ENOSYS",
-        Errno::OPNOTSUPP => "EOPNOTSUPP",
-        Errno::TIMEDOUT => "ETIMEDOUT",
-        _ => return format!("errno {}", errno.raw_os_error()),
-    };
-    name.to_owned()
 }

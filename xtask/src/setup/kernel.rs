@@ -1,4 +1,4 @@
-//! Kernels for the guest: Debian's, unpacked.
+//! Kernels for the guest: Debian's, unpacked; the lab's own ones are [`super::built`]'s.
 
 use std::env;
 use std::fs;
@@ -8,6 +8,7 @@ use std::process::Command;
 use anyhow::{Context as _, Result, bail};
 
 use super::apt::{self, Apt};
+use super::built::{built, built_kernels};
 use super::cache::{Cache, Locked};
 use crate::run;
 
@@ -20,8 +21,8 @@ struct Source {
     /// What comes before and after the version in the package's name.
     prefix: &'static str,
     suffix: &'static str,
-    /// What the lab must tell the kernel, on its command line.
-    arguments: &'static str,
+    /// See [`Kernel::needs_unsafe_interrupts`].
+    needs_unsafe_interrupts: bool,
 }
 
 const SOURCES: [Source; 4] = [
@@ -31,21 +32,21 @@ const SOURCES: [Source; 4] = [
         prefix: "linux-image-6.12.",
         // In bookworm the signed package only depends on the one with the image.
         suffix: "-amd64-unsigned",
-        arguments: "",
+        needs_unsafe_interrupts: false,
     },
     Source {
         name: "debian-6.1",
         suite: None,
         prefix: "linux-image-6.1.",
         suffix: "-amd64-unsigned",
-        arguments: "",
+        needs_unsafe_interrupts: false,
     },
     Source {
         name: "debian-6.18",
         suite: Some("trixie-backports"),
         prefix: "linux-image-6.18.",
         suffix: "-amd64",
-        arguments: "",
+        needs_unsafe_interrupts: false,
     },
     Source {
         name: "debian-newest",
@@ -55,7 +56,7 @@ const SOURCES: [Source; 4] = [
         // 7.3 (6.18 does not yet) wants a southbridge at the IOAPIC's devid and switches interrupt
         // remapping off without one (check_sb_ioapic, drivers/iommu/amd/init.c). QEMU has none
         // there, and VFIO would take no device at all.
-        arguments: "vfio_iommu_type1.allow_unsafe_interrupts=1",
+        needs_unsafe_interrupts: true,
     },
 ];
 
@@ -63,7 +64,8 @@ const SOURCES: [Source; 4] = [
 /// 7.2): prefixes before the kernel's release.
 const PARTS: [&str; 3] = ["linux-binary-", "linux-modules-", "linux-base-"];
 
-/// The names that [`kernel`] knows.
+/// The names of Debian's kernels that [`kernel`] knows; it also knows
+/// [`built_kernels`](super::built_kernels).
 pub fn kernels() -> impl Iterator<Item = &'static str> {
     SOURCES.iter().map(|source| source.name)
 }
@@ -81,30 +83,37 @@ pub struct Kernel {
     pub config: PathBuf,
     /// The version of the package.
     pub version: String,
-    /// What its command line must hold in the lab; may be empty.
-    pub arguments: &'static str,
+    /// Whether VFIO refuses devices on it under QEMU unless it is told to allow interrupts that are
+    /// not remapped.
+    pub needs_unsafe_interrupts: bool,
+    /// Whether it has the drivers of the machine's devices, as modules.
+    pub host_drivers: bool,
 }
 
-/// The newest kernel that the archive has under `name` (one of [`kernels`]). The archive is asked
+/// The newest kernel that the archive has under `name` (one of [`kernels`]), or the lab's own one
+/// of that name, which is built if it is not there: that takes minutes. The archive is asked
 /// once a day; where it cannot be reached, the kernel in the cache is used and that is said.
 ///
 /// # Errors
 ///
 /// For an unknown name, and when there is no such kernel in the cache and none can be had.
 pub fn kernel(name: &str) -> Result<Kernel> {
+    if let Some(kernel) = built(name) {
+        return kernel;
+    }
     let Some(source) = SOURCES.iter().find(|source| source.name == name) else {
-        let known: Vec<&str> = kernels().collect();
+        let known: Vec<&str> = kernels().chain(built_kernels()).collect();
         bail!("there is no kernel {name}: the lab knows {}", known.join(", "));
     };
     let cache = Cache::open()?;
     let label = format!("kernel-{name}");
     let fresh = || cache.current(&label).filter(|current| current.fresh);
     if let Some(current) = fresh() {
-        return describe(source, &current.path);
+        return source.describe(&current.path);
     }
     let lock = cache.lock()?;
     if let Some(current) = fresh() {
-        return describe(source, &current.path);
+        return source.describe(&current.path);
     }
     let folder = match newest(&lock, source) {
         Ok(folder) => folder,
@@ -115,7 +124,7 @@ pub fn kernel(name: &str) -> Result<Kernel> {
         }
     };
     lock.set_current(&label, &folder)?;
-    describe(source, &folder)
+    source.describe(&folder)
 }
 
 fn newest(lock: &Locked<'_>, source: &Source) -> Result<PathBuf> {
@@ -171,17 +180,22 @@ fn newest(lock: &Locked<'_>, source: &Source) -> Result<PathBuf> {
             std::os::unix::fs::symlink("usr/lib", &lib)
                 .with_context(|| format!("cannot make the link {}", lib.display()))?;
         }
-        let kernel = describe(source, dest)?;
+        let kernel = source.describe(dest)?;
         // Programs that run here come from the system's own release.
         dependencies(lock, &system, dest, &kernel.release)
     })
 }
 
 /// Separates the name from the package version in a kernel's folder name.
-const VERSION_MARK: &str = "_";
+pub(super) const VERSION_MARK: &str = "_";
 
 /// Writes `modules.dep` and its like, which the package's maintainer scripts would.
-fn dependencies(lock: &Locked<'_>, apt: &Apt<'_>, dest: &Path, release: &str) -> Result<()> {
+pub(super) fn dependencies(
+    lock: &Locked<'_>,
+    apt: &Apt<'_>,
+    dest: &Path,
+    release: &str,
+) -> Result<()> {
     let path = env::var_os("PATH").unwrap_or_default();
     // An ordinary user's PATH lacks the folders of the administrator's programs.
     let dirs = env::split_paths(&path).chain(["/usr/sbin".into(), "/sbin".into()]);
@@ -205,7 +219,15 @@ fn dependencies(lock: &Locked<'_>, apt: &Apt<'_>, dest: &Path, release: &str) ->
     run::quietly(depmod.arg("-b").arg(dest).arg(release), "listing module dependencies")
 }
 
-fn describe(source: &Source, folder: &Path) -> Result<Kernel> {
+impl Source {
+    fn describe(&self, folder: &Path) -> Result<Kernel> {
+        let needs_unsafe_interrupts = self.needs_unsafe_interrupts;
+        Ok(Kernel { needs_unsafe_interrupts, ..describe(folder)? })
+    }
+}
+
+/// What there is in the folder of a kernel.
+pub(super) fn describe(folder: &Path) -> Result<Kernel> {
     let modules = folder.join("lib/modules");
     let release = fs::read_dir(&modules)
         .with_context(|| format!("cannot read {}", modules.display()))?
@@ -226,7 +248,8 @@ fn describe(source: &Source, folder: &Path) -> Result<Kernel> {
         vmlinuz: file("vmlinuz")?,
         config: file("config")?,
         version: version.to_owned(),
-        arguments: source.arguments,
+        needs_unsafe_interrupts: false,
+        host_drivers: true,
         modules,
         release,
     })

@@ -4,9 +4,11 @@
 //! All of it lives in one cache folder of the user ([`cache::Cache`]); nothing is installed into
 //! the system and nothing needs root. Each function returns at once when what it names is in the
 //! cache and gets it otherwise, so that a command simply asks for what it needs.
-//! What runs in the guest is not made here.
+//! What runs in the guest is not made here, but for its own kernels, and those only when asked for
+//! by name: they take minutes.
 
 pub mod apt;
+mod built;
 mod busybox;
 pub mod cache;
 mod kernel;
@@ -19,6 +21,7 @@ use std::time::Instant;
 use anyhow::Result;
 
 pub use crate::build::static_binary;
+pub use built::built_kernels;
 pub use busybox::busybox;
 pub use kernel::{Kernel, kernel, kernels};
 pub use qemu::{Qemu, qemu};
@@ -29,7 +32,8 @@ pub use toolchain::{TARGET as BPF_TARGET, Toolchain, compiler, toolchain};
 #[derive(Debug, clap::Args)]
 pub struct Args {}
 
-/// `cargo xtask setup`: gets all of it and says what there is, one line each.
+/// `cargo xtask setup`: gets all of it but the kernels that are built, and says what there is, one
+/// line each.
 ///
 /// # Errors
 ///

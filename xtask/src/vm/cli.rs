@@ -11,7 +11,7 @@ use clap::{Args as ClapArgs, Subcommand};
 use ivrs_trace::firmware::builder::IvmdSpec;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
-use super::{DEFAULT_LIMIT, Firmware, Guest, Iommu, Stream};
+use super::{DEFAULT_LIMIT, Firmware, Guest, Iommu, MAX_CPUS, Stream};
 
 /// Arguments of `cargo xtask vm`.
 #[derive(Debug, ClapArgs)]
@@ -41,7 +41,8 @@ struct Run {
 
 #[derive(Debug, ClapArgs)]
 struct Options {
-    /// The guest's kernel
+    /// The guest's kernel: debian-6.12, debian-6.1, debian-6.18, debian-newest, iommufd or
+    /// iommufd-relax (the last two are built, which takes minutes the first time)
     #[arg(long, value_name = "NAME", default_value = "debian-6.12")]
     kernel: String,
     /// The guest's IVRS: none (QEMU's own), am5-desktop, single, all, or a file with one
@@ -54,6 +55,16 @@ struct Options {
     /// The guest's IOMMU
     #[arg(long, value_enum, default_value_t)]
     iommu: Iommu,
+    /// Have an IOMMU that does not remap interrupts
+    #[arg(long)]
+    no_interrupt_remapping: bool,
+    /// Tell VFIO and iommufd whether to allow interrupts that are not remapped: by default only on
+    /// kernels that find no interrupt remapping in the emulated machine
+    #[arg(long, value_name = "YES|NO", value_parser = yes_or_no)]
+    unsafe_interrupts: Option<bool>,
+    /// The guest's processors; two take turns on one thread of the host
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=i64::from(MAX_CPUS)))]
+    cpus: u32,
     /// The guest's memory in MiB
     #[arg(long, value_name = "MIB", default_value_t = 2048, value_parser = clap::value_parser!(u32).range(512..=65536))]
     memory: u32,
@@ -71,10 +82,21 @@ impl Options {
             kernel: self.kernel,
             firmware: self.firmware_ivmd.into_iter().fold(self.firmware, Firmware::with),
             iommu: self.iommu,
+            interrupt_remapping: !self.no_interrupt_remapping,
+            allow_unsafe_interrupts: self.unsafe_interrupts,
+            cpus: self.cpus,
             memory: self.memory,
             append: self.append,
             limit: Duration::from_secs(self.timeout),
         }
+    }
+}
+
+fn yes_or_no(text: &str) -> Result<bool, &'static str> {
+    match text {
+        "yes" => Ok(true),
+        "no" => Ok(false),
+        _ => Err("it is yes or no"),
     }
 }
 

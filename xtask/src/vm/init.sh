@@ -38,7 +38,7 @@ finish() {
 }
 
 # The host drivers of the machine's devices. The VFIO modules are left to whoever takes a device.
-modprobe -a $(cat /lab/drivers)
+[ ! -s /lab/drivers ] || modprobe -a $(cat /lab/drivers)
 
 if [ -f /lab/ivrs.aml ] && ! cmp -s /lab/ivrs.aml /sys/firmware/acpi/tables/IVRS; then
     finish wrong-firmware

@@ -19,7 +19,8 @@ use crate::setup::{self, Kernel, cache::Cache};
 
 /// The first program in the guest.
 const INIT: &str = include_str!("init.sh");
-/// Drivers of the machine's devices, loaded when the guest starts, as on a real host.
+/// Drivers of the machine's devices, loaded when the guest starts, as on a real host, where the
+/// kernel has them.
 const DRIVERS: &[&str] = &["e1000e", "e1000", "8139cp", "virtio_net", "nvme", "xhci_pci"];
 /// Modules that are there for whoever asks for them.
 const ON_DEMAND: &[&str] = &["vfio", "vfio_iommu_type1", "vfio_pci"];
@@ -105,6 +106,10 @@ fn base(kernel: &Kernel) -> Result<PathBuf> {
     Ok(folder.join("base.cpio"))
 }
 
+fn drivers(kernel: &Kernel) -> &'static [&'static str] {
+    if kernel.host_drivers { DRIVERS } else { &[] }
+}
+
 /// A name for everything that the base is made from.
 fn recipe(kernel: &Kernel, busybox: &Path) -> Result<String> {
     let busybox =
@@ -121,12 +126,13 @@ fn recipe(kernel: &Kernel, busybox: &Path) -> Result<String> {
         PASSWD.as_bytes(),
         GROUP.as_bytes(),
     ];
-    let names = [DRIVERS, ON_DEMAND].into_iter().flatten().map(|name| name.as_bytes());
+    let names = [drivers(kernel), ON_DEMAND].into_iter().flatten().map(|name| name.as_bytes());
     Ok(super::digest(parts.into_iter().chain(names)))
 }
 
 fn make_base(path: &Path, kernel: &Kernel, busybox: &Path) -> Result<()> {
-    let wanted: Vec<&str> = DRIVERS.iter().chain(ON_DEMAND).copied().collect();
+    let drivers = drivers(kernel);
+    let wanted: Vec<&str> = drivers.iter().chain(ON_DEMAND).copied().collect();
     let closure = Closure::read(&kernel.modules, &wanted)?;
     let applets = run::output(Command::new(busybox).arg("--list-full"))?;
     let file =
@@ -146,7 +152,7 @@ fn make_base(path: &Path, kernel: &Kernel, busybox: &Path) -> Result<()> {
     archive.file("etc/passwd", 0o644, PASSWD.as_bytes())?;
     archive.file("etc/group", 0o644, GROUP.as_bytes())?;
     archive.folder("home/user", 0o777)?;
-    archive.file("lab/drivers", 0o644, DRIVERS.join(" ").as_bytes())?;
+    archive.file("lab/drivers", 0o644, drivers.join(" ").as_bytes())?;
 
     let folder = format!("lib/modules/{}", kernel.release);
     for module in &closure.modules {

@@ -1,9 +1,9 @@
 //! The machine that QEMU emulates: its PCI functions, its IOMMU, and the IVRS that QEMU itself
 //! makes for it.
 //!
-//! It always has one processor: with more, the multi-threaded code translator of QEMU 7.2 lets
-//! one processor run stale code while another patches the kernel's text, which tracing does all
-//! the time.
+//! All its processors run on one thread of the host: with a thread for each, the code translator
+//! of QEMU 7.2 lets one processor run stale code while another patches the kernel's text, which
+//! tracing does all the time.
 
 use std::fs;
 use std::path::Path;
@@ -61,15 +61,28 @@ const DEVICES: &[&str] = &[
 /// How long QEMU's firmware may take to build its tables (it takes about one second).
 const TABLES_LIMIT: Duration = Duration::from_secs(30);
 
-impl Iommu {
-    fn device(self) -> Option<&'static str> {
-        match self {
-            Self::Amd => Some("amd-iommu,intremap=on,device-iotlb=on"),
-            Self::Intel => Some("intel-iommu,intremap=on,device-iotlb=on"),
-            Self::None => None,
-        }
-    }
+/// What of the machine can be chosen.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Board {
+    pub(super) iommu: Iommu,
+    /// Whether the IOMMU remaps interrupts.
+    pub(super) interrupt_remapping: bool,
+    pub(super) cpus: u32,
+}
 
+impl Board {
+    fn iommu_device(self) -> Option<String> {
+        let model = match self.iommu {
+            Iommu::Amd => "amd-iommu",
+            Iommu::Intel => "intel-iommu",
+            Iommu::None => return None,
+        };
+        let remapping = if self.interrupt_remapping { "on" } else { "off" };
+        Some(format!("{model},intremap={remapping},device-iotlb=on"))
+    }
+}
+
+impl Iommu {
     /// What the guest's kernel must be told to use it.
     pub(super) fn kernel_argument(self) -> Option<&'static str> {
         match self {
@@ -82,40 +95,43 @@ impl Iommu {
 }
 
 /// QEMU's arguments for the machine without memory, kernel and ports.
-fn arguments(iommu: Iommu) -> Vec<String> {
+fn arguments(board: Board) -> Vec<String> {
     let fixed = "-nodefaults -no-user-config -no-reboot -display none -monitor none \
-                 -machine q35,kernel-irqchip=split -accel tcg -cpu max -smp 1 \
+                 -machine q35,kernel-irqchip=split -accel tcg,thread=single -cpu max \
                  -blockdev null-co,node-name=disk,size=67108864,read-zeroes=on";
     let mut arguments: Vec<String> = fixed.split_whitespace().map(str::to_owned).collect();
+    arguments.extend(["-smp".to_owned(), board.cpus.to_string()]);
     // The IOMMU comes first: devices look it up when they are made.
-    for device in iommu.device().iter().chain(DEVICES) {
-        arguments.push("-device".to_owned());
-        arguments.push((*device).to_owned());
+    let devices = DEVICES.iter().map(|device| (*device).to_owned());
+    for device in board.iommu_device().into_iter().chain(devices) {
+        arguments.extend(["-device".to_owned(), device]);
     }
     arguments
 }
 
 /// A QEMU command line for the machine, without memory, kernel and ports.
-pub(super) fn command(qemu: &Qemu, iommu: Iommu) -> Command {
+pub(super) fn command(qemu: &Qemu, board: Board) -> Command {
     let mut command = Command::new(&qemu.binary);
     command.envs(qemu.env.iter().map(|(name, value)| (name, value)));
-    command.args(&qemu.args).args(arguments(iommu));
+    command.args(&qemu.args).args(arguments(board));
     command
 }
 
-/// The IVRS that QEMU itself makes for the machine with an AMD IOMMU.
+/// The IVRS that QEMU itself makes for the machine, which must have an AMD IOMMU.
 ///
 /// It depends on the machine and on the version of QEMU, so it is taken from a start of the
 /// machine without a kernel and kept in the cache.
-pub(super) fn own_ivrs(qemu: &Qemu) -> Result<Ivrs> {
-    let arguments = arguments(Iommu::Amd);
+pub(super) fn own_ivrs(qemu: &Qemu, board: Board) -> Result<Ivrs> {
+    // The number of processors is not in it.
+    let board = Board { cpus: 1, ..board };
+    let arguments = arguments(board);
     let parts = arguments.iter().chain([&qemu.version]).map(String::as_bytes);
     let key = format!("machine-ivrs-{}", super::digest(parts));
     let cache = Cache::open()?;
     let folder = match cache.get(&key) {
         Some(folder) => folder,
         None => cache.lock()?.make(&key, "the machine's own IVRS", |folder| {
-            let table = read_own_ivrs(qemu, folder)?;
+            let table = read_own_ivrs(qemu, board, folder)?;
             fs::write(folder.join("ivrs.aml"), table)
                 .with_context(|| format!("cannot write into {}", folder.display()))
         })?,
@@ -127,11 +143,11 @@ pub(super) fn own_ivrs(qemu: &Qemu) -> Result<Ivrs> {
 
 /// Starts the machine with its memory in a file of `folder` and reads the table from there once
 /// the firmware has written it.
-fn read_own_ivrs(qemu: &Qemu, folder: &Path) -> Result<Vec<u8>> {
+fn read_own_ivrs(qemu: &Qemu, board: Board, folder: &Path) -> Result<Vec<u8>> {
     // Enough for the firmware; small, because it is searched.
     const MEBIBYTES: usize = 64;
     let memory = folder.join("memory");
-    let mut command = command(qemu, Iommu::Amd);
+    let mut command = command(qemu, board);
     command.args(["-m", &format!("{MEBIBYTES}M"), "-machine", "memory-backend=ram", "-object"]);
     command.arg(format!(
         "memory-backend-file,id=ram,share=on,size={MEBIBYTES}M,mem-path={}",

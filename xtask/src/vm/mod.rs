@@ -30,12 +30,19 @@ pub use firmware::Firmware;
 pub use machine::Iommu;
 
 use initrd::{Overlay, Task};
+use machine::Board;
 use qemu::Process;
 
 use crate::{build, setup};
 
 /// How long a guest may take if nothing else is said.
 pub const DEFAULT_LIMIT: Duration = Duration::from_mins(2);
+/// The most processors that a guest may have.
+const MAX_CPUS: u32 = 2;
+/// The same for the container of VFIO and for iommufd. modprobe takes it from the kernel's command
+/// line; a kernel without iommufd does not mind.
+const ALLOW_UNSAFE_INTERRUPTS: &str =
+    "vfio_iommu_type1.allow_unsafe_interrupts=1 iommufd.allow_unsafe_interrupts=1";
 /// How often a running guest is looked at.
 const PERIOD: Duration = Duration::from_millis(10);
 /// How many lines of the kernel log an error repeats.
@@ -50,6 +57,15 @@ pub struct Guest {
     pub firmware: Firmware,
     /// Its IOMMU.
     pub iommu: Iommu,
+    /// Whether its IOMMU remaps interrupts. Without that VFIO takes no device, unless it is told to
+    /// allow it.
+    pub interrupt_remapping: bool,
+    /// Whether VFIO and iommufd are told to allow interrupts that are not remapped. `None` is yes on
+    /// kernels that find no interrupt remapping in the emulated machine, and no on all others.
+    pub allow_unsafe_interrupts: Option<bool>,
+    /// How many processors it has, 1 or 2. Two take turns on one thread of the host: their order
+    /// varies, but nothing gets faster.
+    pub cpus: u32,
     /// Its memory in MiB.
     pub memory: u32,
     /// More arguments for its kernel.
@@ -64,6 +80,9 @@ impl Default for Guest {
             kernel: "debian-6.12".to_owned(),
             firmware: Firmware::default(),
             iommu: Iommu::default(),
+            interrupt_remapping: true,
+            allow_unsafe_interrupts: None,
+            cpus: 1,
             memory: 2048,
             append: String::new(),
             limit: DEFAULT_LIMIT,
@@ -182,21 +201,32 @@ impl Guest {
     /// Makes everything that QEMU needs in `folder` and returns its command line but for the
     /// ports of the task.
     fn prepare(&self, folder: &Path, task: Task<'_>) -> Result<Command> {
+        ensure!(
+            (1..=MAX_CPUS).contains(&self.cpus),
+            "a guest has 1 or {MAX_CPUS} processors, not {}",
+            self.cpus
+        );
         let kernel = setup::kernel(&self.kernel)?;
         let qemu = setup::qemu()?;
-        let ivrs = self.ivrs(&qemu)?;
+        let board = Board {
+            iommu: self.iommu,
+            interrupt_remapping: self.interrupt_remapping,
+            cpus: self.cpus,
+        };
+        let ivrs = self.ivrs(&qemu, board)?;
         let overlay = Overlay { programs: programs()?, ivrs: ivrs.as_deref(), task };
         let initrd = folder.join("initrd");
         initrd::write(&initrd, &kernel, &overlay)?;
 
-        let mut command = machine::command(&qemu, self.iommu);
+        let mut command = machine::command(&qemu, board);
         // A panic and an oops end the machine, so that they are told from a hang.
-        let mut line = "console=ttyS0 panic=-1 oops=panic".to_owned();
-        let others = [kernel.arguments, self.append.as_str()];
-        for more in self.iommu.kernel_argument().into_iter().chain(others) {
-            line.push(' ');
-            line.push_str(more);
+        let mut line = vec!["console=ttyS0 panic=-1 oops=panic"];
+        line.extend(self.iommu.kernel_argument());
+        if self.allow_unsafe_interrupts.unwrap_or(kernel.needs_unsafe_interrupts) {
+            line.push(ALLOW_UNSAFE_INTERRUPTS);
         }
+        line.push(&self.append);
+        let line = line.join(" ");
         command.args(["-m", &format!("{}M", self.memory), "-append", &line, "-kernel"]);
         command.arg(&kernel.vmlinuz).arg("-initrd").arg(&initrd);
         port(&mut command, 0, &file_chardev(&folder.join("console")));
@@ -204,7 +234,7 @@ impl Guest {
     }
 
     /// The table to put in, if any.
-    fn ivrs(&self, qemu: &setup::Qemu) -> Result<Option<Vec<u8>>> {
+    fn ivrs(&self, qemu: &setup::Qemu, board: Board) -> Result<Option<Vec<u8>>> {
         if self.firmware.is_own() {
             return Ok(None);
         }
@@ -212,7 +242,7 @@ impl Guest {
             self.iommu == Iommu::Amd,
             "an IVRS describes an AMD IOMMU, and the guest is to have another: choose the firmware none"
         );
-        let own = machine::own_ivrs(qemu)?;
+        let own = machine::own_ivrs(qemu, board)?;
         Ok(self.firmware.table(&own)?.map(|made| {
             if let Some(note) = made.note {
                 eprintln!("note: firmware: {note}");

@@ -1,0 +1,322 @@
+//! The lab's own kernels, for what no kernel of Debian has: iommufd with VFIO's device nodes
+//! (`iommufd`), and the same with an out-of-tree patch that relaxes the firmware's wish
+//! (`iommufd-relax`).
+//!
+//! Both come from Debian's kernel source and a small configuration of ours (`xtask/kernel`). One
+//! build makes both: the second costs a minute in the tree of the first, and the tree, which is
+//! large, is not kept. The build's tools are packages unpacked beside it; of the system it needs
+//! a C compiler only.
+
+use std::env;
+use std::ffi::OsString;
+use std::fs::{self, File};
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::thread;
+
+use anyhow::{Context as _, Result, bail, ensure};
+use sha2::{Digest as _, Sha256};
+
+use super::apt::Apt;
+use super::cache::{Cache, Locked};
+use super::kernel::{self, Kernel};
+use crate::run;
+
+/// The package with the source. 6.12 keeps interrupt remapping on under QEMU 7.2.
+const SOURCE: &str = "linux-source-6.12";
+const CONFIGURATION: &str = include_str!("../../kernel/iommufd.config");
+const RELAX_UNITY: &str = include_str!("../../kernel/relax-unity.patch");
+/// Raised when the code below makes something else from the same parts.
+const RECIPE: &str = "1";
+
+/// What a build needs besides the C compiler. The libraries are named with their headers, so that
+/// the headers' links lead somewhere.
+const TOOLS: [&str; 10] =
+    ["make", "bc", "patch", "m4", "flex", "bison", "pahole", "libelf-dev", "libelf1", "zlib1g-dev"];
+
+/// A kernel made from the source.
+#[derive(Debug)]
+struct Variant {
+    name: &'static str,
+    patch: Option<&'static str>,
+    /// What follows the configuration's own suffix of the release.
+    suffix: &'static str,
+}
+
+/// In the order of building: a patch stays in the tree.
+const VARIANTS: [Variant; 2] = [
+    Variant { name: "iommufd", patch: None, suffix: "" },
+    Variant { name: "iommufd-relax", patch: Some(RELAX_UNITY), suffix: "-relax" },
+];
+
+/// The names that [`built`] knows.
+pub fn built_kernels() -> impl Iterator<Item = &'static str> {
+    VARIANTS.iter().map(|variant| variant.name)
+}
+
+/// The lab's own kernel of this name, built from the newest source that the archive has; `None`
+/// for a name that is none of [`built_kernels`]. The archive is asked once a day; where it cannot
+/// be reached, the kernel in the cache is used and that is said.
+pub(super) fn built(name: &str) -> Option<Result<Kernel>> {
+    let variant = VARIANTS.iter().find(|variant| variant.name == name)?;
+    Some(variant.get().with_context(|| format!("kernel {name}")))
+}
+
+impl Variant {
+    fn get(&self) -> Result<Kernel> {
+        let ingredients = ingredients(&compiler()?);
+        let label = format!("kernel-{}-{ingredients}", self.name);
+        let cache = Cache::open()?;
+        let fresh = || cache.current(&label).filter(|current| current.fresh);
+        if let Some(current) = fresh() {
+            return describe(&current.path);
+        }
+        let lock = cache.lock()?;
+        if let Some(current) = fresh() {
+            return describe(&current.path);
+        }
+        let folder = match newest(&lock, &ingredients).and_then(|key| {
+            let folder = lock.cache().get(&self.folder(&key));
+            folder.with_context(|| format!("the build made no {}", self.name))
+        }) {
+            Ok(folder) => folder,
+            Err(error) => {
+                let Some(current) = cache.current(&label) else { return Err(error) };
+                eprintln!("    warning: using the {} of an earlier day: {error:#}", self.name);
+                current.path
+            }
+        };
+        lock.set_current(&label, &folder)?;
+        describe(&folder)
+    }
+
+    /// The name of its folder in the cache.
+    fn folder(&self, key: &str) -> String {
+        format!("{}{}{key}", self.name, kernel::VERSION_MARK)
+    }
+}
+
+fn describe(folder: &Path) -> Result<Kernel> {
+    Ok(Kernel { host_drivers: false, ..kernel::describe(folder)? })
+}
+
+/// The version line of the C compiler.
+fn compiler() -> Result<String> {
+    let text = run::output(Command::new("gcc").arg("--version"))
+        .context("a C compiler is needed to build it: install the packages gcc and libc6-dev")?;
+    Ok(text.lines().next().unwrap_or_default().to_owned())
+}
+
+/// A short name for everything that the kernels are made from besides the source.
+fn ingredients(compiler: &str) -> String {
+    let mut hash = Sha256::new();
+    for part in [RECIPE, CONFIGURATION, RELAX_UNITY, compiler] {
+        hash.update(part.len().to_le_bytes());
+        hash.update(part);
+    }
+    hash.finalize().iter().take(6).fold(String::new(), |name, byte| format!("{name}{byte:02x}"))
+}
+
+/// Sees to it that the cache has all variants of the newest source, and returns what their
+/// folders' names have in common.
+fn newest(lock: &Locked<'_>, ingredients: &str) -> Result<String> {
+    let apt = Apt::open(lock)?;
+    let version = apt.candidate(SOURCE)?.with_context(|| {
+        format!("the archive has no package {SOURCE} (its release may be another one)")
+    })?;
+    let key = format!("{version}-{ingredients}");
+    if VARIANTS.iter().all(|variant| lock.cache().get(&variant.folder(&key)).is_some()) {
+        return Ok(key);
+    }
+    let jobs = thread::available_parallelism().map_or(1, usize::from);
+    eprintln!(
+        "  building the kernels iommufd and iommufd-relax from Debian's source, with {jobs} jobs \
+         at a time: about 8 minutes with 2; 3 GB of disk are used for it"
+    );
+    let scratch = lock.scratch()?;
+    let build = Build::prepare(&apt, scratch.path(), &version, jobs)?;
+    for variant in &VARIANTS {
+        if let Some(patch) = variant.patch {
+            build.patch(patch)?;
+        }
+        let what = format!("kernel {}", variant.name);
+        lock.make(&variant.folder(&key), &what, |dest| {
+            build.make(variant)?;
+            build.install(variant, dest)?;
+            let release = describe(dest)?.release;
+            kernel::dependencies(lock, &apt, dest, &release)
+        })?;
+    }
+    Ok(key)
+}
+
+/// A configured source tree and the tools to build it.
+struct Build {
+    tools: PathBuf,
+    tree: PathBuf,
+    jobs: usize,
+}
+
+impl Build {
+    fn prepare(apt: &Apt<'_>, folder: &Path, version: &str, jobs: usize) -> Result<Self> {
+        let tools = folder.join("tools");
+        apt.fetch_unpack(&apt.closure(&TOOLS)?, &tools)?;
+        let package = folder.join("package");
+        apt.fetch_unpack(&[format!("{SOURCE}={version}")], &package)?;
+        eprintln!("    unpacking the source");
+        unpack(&package.join(format!("usr/src/{SOURCE}.tar.xz")), folder)?;
+        fs::remove_dir_all(&package)?;
+
+        let build = Self { tools, tree: folder.join(SOURCE), jobs };
+        let wanted = folder.join("wanted.config");
+        fs::write(&wanted, CONFIGURATION)?;
+        run::quietly(
+            build.command().arg("allnoconfig").env("KCONFIG_ALLCONFIG", &wanted),
+            "configuring the kernel",
+        )?;
+        let got = build.tree.join(".config");
+        let got =
+            fs::read_to_string(&got).with_context(|| format!("cannot read {}", got.display()))?;
+        let missed = not_taken(CONFIGURATION, &got);
+        ensure!(missed.is_empty(), "this source does not take {}", missed.join(", "));
+        Ok(build)
+    }
+
+    /// `make` in the tree, with our tools.
+    fn command(&self) -> Command {
+        let usr = self.tools.join("usr");
+        let path = env::var_os("PATH").unwrap_or_default();
+        let mut path_with_tools = OsString::from(usr.join("bin"));
+        path_with_tools.push(":");
+        path_with_tools.push(path);
+        let library = usr.join("lib/x86_64-linux-gnu");
+        let include = usr.join("include");
+        let mut make = Command::new(usr.join("bin/make"));
+        make.current_dir(&self.tree)
+            .arg(format!(
+                "HOSTCC=gcc -I{} -I{} -L{}",
+                include.display(),
+                include.join("x86_64-linux-gnu").display(),
+                library.display()
+            ))
+            .args(["KBUILD_BUILD_USER=lab", "KBUILD_BUILD_HOST=ivrs-trace"])
+            .env("PATH", path_with_tools)
+            .env("BISON_PKGDATADIR", usr.join("share/bison"))
+            .env("M4", usr.join("bin/m4"))
+            .envs(super::library_path(&self.tools).map(|path| ("LD_LIBRARY_PATH", path)));
+        // What would change the build from outside.
+        for variable in
+            ["MAKEFLAGS", "MFLAGS", "ARCH", "CROSS_COMPILE", "KBUILD_OUTPUT", "LOCALVERSION"]
+        {
+            make.env_remove(variable);
+        }
+        make
+    }
+
+    fn patch(&self, patch: &str) -> Result<()> {
+        let file = self.tools.join("applied.patch");
+        fs::write(&file, patch).with_context(|| format!("cannot write {}", file.display()))?;
+        let mut command = Command::new(self.tools.join("usr/bin/patch"));
+        command.args(["-p1", "--batch", "--forward", "-d"]).arg(&self.tree).arg("-i").arg(&file);
+        run::quietly(&mut command, "patching the kernel")
+            .context("the patch does not fit this source")
+    }
+
+    fn make(&self, variant: &Variant) -> Result<()> {
+        run::quietly(
+            self.command()
+                .arg(format!("LOCALVERSION={}", variant.suffix))
+                .arg(format!("-j{}", self.jobs))
+                .args(["bzImage", "modules"]),
+            &format!("building the kernel {}", variant.name),
+        )
+    }
+
+    /// Puts kernel, configuration and modules where Debian's packages have them.
+    fn install(&self, variant: &Variant, dest: &Path) -> Result<()> {
+        let mut command = self.command();
+        command
+            .arg(format!("LOCALVERSION={}", variant.suffix))
+            .arg(format!("INSTALL_MOD_PATH={}", dest.display()))
+            .args(["INSTALL_MOD_STRIP=1", "modules_install"]);
+        run::quietly(&mut command, "installing the modules")?;
+        let release = fs::read_to_string(self.tree.join("include/config/kernel.release"))
+            .context("the build names no release")?;
+        let release = release.trim();
+        // It leads to the tree, which goes.
+        let _ = fs::remove_file(dest.join("lib/modules").join(release).join("build"));
+        let boot = dest.join("boot");
+        fs::create_dir_all(&boot)?;
+        for (from, to) in [("arch/x86/boot/bzImage", "vmlinuz"), (".config", "config")] {
+            let to = boot.join(format!("{to}-{release}"));
+            fs::copy(self.tree.join(from), &to)
+                .with_context(|| format!("cannot copy {from} to {}", to.display()))?;
+        }
+        Ok(())
+    }
+}
+
+/// Unpacks a `.tar.xz` into `dest`. tar alone would need the program xz too.
+fn unpack(archive: &Path, dest: &Path) -> Result<()> {
+    let file = File::open(archive).with_context(|| format!("cannot read {}", archive.display()))?;
+    let mut tar = Command::new("tar")
+        .args(["-x", "-C"])
+        .arg(dest)
+        .stdin(Stdio::piped())
+        .spawn()
+        .context("cannot run tar")?;
+    let mut input = tar.stdin.take().context("tar has no standard input")?;
+    let copied = io::copy(&mut liblzma::read::XzDecoder::new(file), &mut input)
+        .and_then(|_| input.flush())
+        .with_context(|| format!("cannot decompress {} into tar", archive.display()));
+    drop(input);
+    let status = tar.wait().context("cannot wait for tar")?;
+    // tar has told why on standard error; a broken pipe is what follows from that.
+    if !status.success() {
+        bail!("tar failed ({status}) with {}", archive.display());
+    }
+    copied
+}
+
+/// The lines of the configuration `wanted` that are not in force in `got`: options that the source
+/// does not have (any more), and those whose conditions are not met.
+fn not_taken<'a>(wanted: &'a str, got: &str) -> Vec<&'a str> {
+    let set: Vec<&str> = got.lines().collect();
+    let options = wanted.lines().filter(|line| line.starts_with("CONFIG_"));
+    options
+        .filter(|line| match line.strip_suffix("=n") {
+            Some(name) => set
+                .iter()
+                .any(|set| set.strip_prefix(name).is_some_and(|value| value.starts_with('='))),
+            None => !set.contains(line),
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn options_that_do_not_take_effect_are_named() {
+        let got = "CONFIG_A=y\n# CONFIG_B is not set\nCONFIG_C=m\nCONFIG_DD=y\n";
+        let wanted = "# a comment\nCONFIG_A=y\nCONFIG_B=n\nCONFIG_C=y\nCONFIG_D=n\nCONFIG_E=y\n";
+        assert_eq!(not_taken(wanted, got), ["CONFIG_C=y", "CONFIG_E=y"]);
+        assert_eq!(not_taken("CONFIG_A=n\n", got), ["CONFIG_A=n"]);
+    }
+
+    #[test]
+    fn another_compiler_makes_another_kernel() {
+        assert_ne!(ingredients("gcc 12"), ingredients("gcc 14"));
+    }
+
+    #[test]
+    fn an_archive_that_is_none_is_an_error_that_names_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("source.tar.xz");
+        fs::write(&path, b"no archive").unwrap();
+        let error = unpack(&path, folder.path()).unwrap_err();
+        assert!(format!("{error:#}").contains("source.tar.xz"), "{error:#}");
+    }
+}
