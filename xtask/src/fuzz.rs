@@ -5,7 +5,9 @@
 //! kept in a file, and the message says how to run just that.
 
 use std::fs;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::io::Read as _;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -18,14 +20,21 @@ const PACKAGE: &str = "ivrs-trace-fuzz";
 const TARGET: &str = "x86_64-unknown-linux-gnu";
 /// The profile of the root `Cargo.toml` that keeps the compiler's checks.
 const PROFILE: &str = "fuzz";
-/// Edges, and what is compared with what: what `cargo fuzz` asks of a nightly compiler as well, but
-/// for the address sanitizer, of which code without `unsafe` has no need.
-const COVERAGE: [&str; 5] = [
+/// What the compiler is told of the workspace's crates: edges, and what is compared with what. It is
+/// what `cargo fuzz` asks of a nightly compiler as well, but for the address sanitizer, of which code
+/// without `unsafe` has no need. libFuzzer learns the values of a comparison of 32 or 64 bits only, as
+/// C has no narrower ones; so those of 16 bits, of which a table is full, go the way of 32 bits. They
+/// are passed in whole registers, extended by zeros.
+const COVERAGE: [&str; 7] = [
     "-Cpasses=sancov-module",
     "-Cllvm-args=-sanitizer-coverage-level=4",
     "-Cllvm-args=-sanitizer-coverage-inline-8bit-counters",
     "-Cllvm-args=-sanitizer-coverage-pc-table",
     "-Cllvm-args=-sanitizer-coverage-trace-compares",
+    "-Clink-arg=-Wl,--wrap=__sanitizer_cov_trace_cmp2,\
+     --defsym=__wrap___sanitizer_cov_trace_cmp2=__sanitizer_cov_trace_cmp4",
+    "-Clink-arg=-Wl,--wrap=__sanitizer_cov_trace_const_cmp2,\
+     --defsym=__wrap___sanitizer_cov_trace_const_cmp2=__sanitizer_cov_trace_const_cmp4",
 ];
 /// Bytes of an input. Real tables have a few hundred, dumps of them some thousand.
 const MAX_LENGTH: u32 = 8192;
@@ -125,14 +134,36 @@ impl Fuzz {
         let mut cargo = workspace::cargo(&self.root);
         cargo
             .args(["build", "--locked", "--package", PACKAGE])
-            // With a target named, build scripts are built without the flags.
             .args(["--profile", PROFILE, "--target", TARGET, "--target-dir"])
             .arg(&self.out)
-            .env("CARGO_ENCODED_RUSTFLAGS", COVERAGE.join("\x1f"));
+            .env("RUSTC_WORKSPACE_WRAPPER", self.wrapper()?);
         for target in targets {
             cargo.args(["--bin", target]);
         }
         run::quietly(&mut cargo, "building the fuzz targets")
+    }
+
+    /// A program that cargo runs in place of the compiler for the workspace's own crates, so that
+    /// only they tell libFuzzer what they do: with all the libraries below them a target is three
+    /// times as slow, and what it compares is lost in what they compare.
+    fn wrapper(&self) -> Result<PathBuf> {
+        // Build scripts are built for the host, with no target named. They must do without.
+        let script = format!(
+            "#!/bin/sh\ncase \" $* \" in\n*\" --target \"*) exec \"$@\" {} ;;\nesac\nexec \"$@\"\n",
+            COVERAGE.join(" ")
+        );
+        // cargo builds anew when the name changes, not the content.
+        let mut hasher = DefaultHasher::new();
+        script.hash(&mut hasher);
+        let path = self.out.join(format!("rustc-{:016x}", hasher.finish()));
+        if !path.is_file() {
+            fs::create_dir_all(&self.out)
+                .with_context(|| format!("cannot make {}", self.out.display()))?;
+            fs::write(&path, script)
+                .and_then(|()| fs::set_permissions(&path, fs::Permissions::from_mode(0o755)))
+                .with_context(|| format!("cannot write {}", path.display()))?;
+        }
+        Ok(path)
     }
 
     fn write_seeds(&self) -> Result<()> {

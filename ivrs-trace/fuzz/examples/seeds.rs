@@ -26,7 +26,9 @@ use zerocopy::IntoBytes as _;
 
 fn main() -> Result<()> {
     let root = std::env::args_os().nth(1).map(PathBuf::from).context("which folder?")?;
-    ivrs(&Seeds::of(&root, "ivrs")?)?;
+    for target in ["ivrs", "decode"] {
+        ivrs(&Seeds::of(&root, target)?)?;
+    }
     events(&Seeds::of(&root, "event")?, &Seeds::of(&root, "model")?)?;
     texts(&root)?;
     dumps(&Seeds::of(&root, "dump")?)?;

@@ -1,4 +1,5 @@
-//! An IVRS table: parser, kernel's view, the words for both, and the way back through the builder.
+//! An IVRS table: parser, kernel's view, and the way back through the builder. What is said of a table
+//! is a target of its own, as the words take ten times as long.
 #![no_main]
 
 use ivrs_trace::{
@@ -8,12 +9,11 @@ use ivrs_trace::{
         kernel_view::KernelView,
     },
     pci::{Bdf, Devid},
-    report::decode::{self, Detail},
 };
 use ivrs_trace_fuzz::{assert_printable, bounded};
 use libfuzzer_sys::fuzz_target;
 
-// Four bytes can be a device entry, which takes some lines to tell.
+// Four bytes can be a device entry.
 fuzz_target!(|data: &[u8]| bounded(data, 1024, || {
     match Ivrs::parse(data) {
         Ok(table) => parsed(&table),
@@ -34,11 +34,6 @@ fn parsed(table: &Ivrs) {
             );
         }
     }
-    for detail in [Detail::Used, Detail::All] {
-        assert_printable(&decode::text(table, &view, detail));
-    }
-    let json = serde_json::to_string(&decode::decode(table, &view));
-    assert!(json.is_ok(), "{json:?}");
     rebuilt(table, &view);
 }
 
