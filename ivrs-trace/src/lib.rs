@@ -1,8 +1,9 @@
 //! ivrs-trace names the firmware entry behind a refused VFIO passthrough.
 //!
 //! Facts come from the running kernel ([`probe`]) and from files of the host ([`host`]); [`model`]
-//! makes attempts, causes and verdicts of them, and [`report`] puts those into words. [`firmware`],
-//! [`event`], [`model`] and [`report`] touch no machine: no I/O, no clock, no aya.
+//! makes attempts, causes and verdicts of them, and [`report`] puts those into words. [`recording`]
+//! keeps the facts in a file. [`firmware`], [`event`], [`model`] and [`report`] touch no machine: no
+//! I/O, no clock, no aya.
 #![cfg_attr(
     not(feature = "live"),
     doc = "",
@@ -20,6 +21,7 @@ pub mod model;
 pub mod pci;
 #[cfg(feature = "live")]
 pub mod probe;
+pub mod recording;
 pub mod report;
 #[cfg(feature = "schema")]
 pub mod schema;

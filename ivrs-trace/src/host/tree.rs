@@ -57,12 +57,12 @@ impl<T> Reading<T> {
     }
 
     /// Makes something of the value, if it was read.
-    pub(super) fn map<U>(self, make: impl FnOnce(T) -> U) -> Reading<U> {
+    pub(crate) fn map<U>(self, make: impl FnOnce(T) -> U) -> Reading<U> {
         self.and_then(|value| Reading::Read(make(value)))
     }
 
     /// Makes another reading of the value, if it was read.
-    pub(super) fn and_then<U>(self, make: impl FnOnce(T) -> Reading<U>) -> Reading<U> {
+    pub(crate) fn and_then<U>(self, make: impl FnOnce(T) -> Reading<U>) -> Reading<U> {
         match self {
             Self::Read(value) => make(value),
             Self::Absent => Reading::Absent,

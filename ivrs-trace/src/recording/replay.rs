@@ -1,0 +1,98 @@
+//! A recording through the model, as its events went through it when they happened.
+
+use std::io::Read;
+
+use super::{Condition, Continues, End, Item, Loss, ProbeFact, Reader, Start};
+use crate::{
+    event::Event,
+    host::{Files, Snapshot},
+    model::{Model, RequireDirect},
+    report::Lost,
+};
+
+/// A recording that was read to its end.
+pub struct Replay {
+    /// How it began; absent where that is cut off or damaged.
+    pub start: Option<Start>,
+    /// What is known of its host, with all attempts.
+    pub model: Model,
+    /// The probes as they stood at the end.
+    pub probes: Vec<ProbeFact>,
+    /// What did not arrive: in the ring buffer, from kernel memory, and in the file.
+    pub lost: Lost,
+    /// How it ended; absent where it was not closed.
+    pub end: Option<End>,
+    /// That it is not the first file of its recording.
+    pub continues: Option<Continues>,
+    /// What is left of the file.
+    pub condition: Condition,
+}
+
+/// Reads a recording to its end and makes a model of it. Each event goes to `each` with its number
+/// after the model has taken it in, in the order of the file.
+///
+/// It does not fail: what is damaged or cut off is missing in the model, and the condition says so.
+/// Where there is no snapshot, the model is that of a host of which nothing could be read.
+pub fn replay<R: Read>(
+    mut reader: Reader<R>,
+    mut each: impl FnMut(Option<&Start>, u64, &Event),
+) -> Replay {
+    let mut start: Option<Start> = None;
+    let mut model = None;
+    let mut probes = Vec::new();
+    let mut told = Loss::default();
+    let mut end = None;
+    let mut continues = None;
+    let mut undecoded = 0_u64;
+    for item in &mut reader {
+        match item {
+            Item::Start(found) => start = start.or(Some(found)),
+            Item::Probes(found) => probes = found,
+            Item::Snapshot { files, .. } => {
+                // Verdicts are about the host as it was when it began.
+                model.get_or_insert_with(|| model_of(start.as_ref(), files));
+            }
+            Item::Events(events) => {
+                let model = model.get_or_insert_with(|| model_of(start.as_ref(), Files::default()));
+                for (number, bytes) in events {
+                    match decode(start.as_ref(), &bytes) {
+                        Some(event) => {
+                            model.observe(number, &event);
+                            each(start.as_ref(), number, &event);
+                        }
+                        None => undecoded += 1,
+                    }
+                }
+            }
+            Item::Loss(found) => told = found,
+            Item::Continues(found) => continues = Some(found),
+            Item::End(found) => end = Some(found),
+        }
+    }
+    let mut model = model.unwrap_or_else(|| model_of(start.as_ref(), Files::default()));
+    model.finish();
+    let condition = reader.condition().clone();
+    // Where the recorder counted them, they are also missing in the numbers, but for the last ones.
+    let not_recorded = told.not_recorded.max(condition.missing_events);
+    let sum = |count: fn(&super::ProbeLoss) -> u64| {
+        told.probes.iter().map(count).fold(0, u64::saturating_add)
+    };
+    let lost = Lost {
+        ring: sum(|probe| probe.ring_lost),
+        read: sum(|probe| probe.read_failed.saturating_add(probe.truncated)),
+        queue: not_recorded.saturating_add(undecoded),
+    };
+    Replay { start, model, probes, lost, end, continues, condition }
+}
+
+/// The event, if it can be decoded here: numbers are in the byte order of the recorded host.
+fn decode(start: Option<&Start>, bytes: &[u8]) -> Option<Event> {
+    let own = if cfg!(target_endian = "big") { "big" } else { "little" };
+    let same = start.is_none_or(|start| start.byte_order == own);
+    same.then(|| Event::decode(bytes).ok()).flatten()
+}
+
+fn model_of(start: Option<&Start>, files: Files) -> Model {
+    let require_direct = start.map_or(RequireDirect::Unknown, |start| start.require_direct);
+    Model::new(Snapshot::of_files(files), require_direct)
+}
