@@ -163,12 +163,22 @@ impl Recorder {
         make_way(&path, options.force)?;
         let file = create(&path, options.owner)
             .map_err(|error| CreateError::Io { path: path.clone(), error })?;
+        Self::onto(file, options, tell)
+    }
+
+    /// Writes to a file that is open already.
+    pub(super) fn onto(
+        file: File,
+        options: Options,
+        tell: impl Fn(&str) + Send + 'static,
+    ) -> Result<Self, CreateError> {
+        let path = options.path.clone();
         let shared = Arc::new(Shared::default());
         let writer = Writer::new(options, file, Arc::clone(&shared), Box::new(tell));
         let thread = thread::Builder::new()
             .name("recorder".to_owned())
             .spawn(move || writer.run())
-            .map_err(|error| CreateError::Io { path: path.clone(), error })?;
+            .map_err(|error| CreateError::Io { path, error })?;
         Ok(Self { shared, thread: Some(thread) })
     }
 
