@@ -25,6 +25,10 @@ pub const ARGS_CHUNKS: u32 = 16;
 pub const MAX_REGIONS: u32 = 64;
 /// The most unity map entries walked for one PCI segment.
 pub const MAX_UNITY: u32 = 128;
+/// The most devices of a group that are looked at.
+pub const MAX_MEMBERS: u32 = 64;
+/// Bytes kept of a line of the kernel's log.
+pub const MESSAGE_LEN: usize = 256;
 /// [`DeviceId::sbdf`] of a device that is not a PCI function.
 pub const NOT_PCI: u32 = u32::MAX;
 /// [`DeviceId::group`] of a device whose group could not be read.
@@ -63,9 +67,9 @@ named! {
         UNITY_MATCH = 7,
         /// [`SetDomain`]
         SET_DOMAIN = 8,
-        /// [`GroupIoctl`], on entry.
+        /// [`VfioCall`]: `vfio_group_fops_unl_ioctl`, on entry.
         GROUP_IOCTL_ENTER = 9,
-        /// [`GroupIoctl`], on return.
+        /// [`VfioCall`]: `vfio_group_fops_unl_ioctl`, on return.
         GROUP_IOCTL_EXIT = 10,
         /// [`Attach`]: `vfio_container_attach_group`, on entry.
         CONTAINER_ATTACH_ENTER = 11,
@@ -79,6 +83,52 @@ named! {
         ARGS = 15,
         /// [`ModuleLoad`]
         MODULE_LOAD = 16,
+        /// [`VfioCall`]: `vfio_group_fops_open`, on entry.
+        GROUP_OPEN_ENTER = 17,
+        /// [`VfioCall`]: `vfio_group_fops_open`, on return.
+        GROUP_OPEN_EXIT = 18,
+        /// [`VfioCall`]: `vfio_fops_unl_ioctl` with `VFIO_SET_IOMMU`, on entry.
+        CONTAINER_IOCTL_ENTER = 19,
+        /// [`VfioCall`]: `vfio_fops_unl_ioctl` with `VFIO_SET_IOMMU`, on return.
+        CONTAINER_IOCTL_EXIT = 20,
+        /// [`VfioCall`]: `vfio_df_ioctl_bind_iommufd`, on entry.
+        BIND_IOMMUFD_ENTER = 21,
+        /// [`VfioCall`]: `vfio_df_ioctl_bind_iommufd`, on return.
+        BIND_IOMMUFD_EXIT = 22,
+        /// [`VfioCall`]: `vfio_df_ioctl_attach_pt`, on entry.
+        ATTACH_IOMMUFD_ENTER = 23,
+        /// [`VfioCall`]: `vfio_df_ioctl_attach_pt`, on return.
+        ATTACH_IOMMUFD_EXIT = 24,
+        /// [`DeviceCall`]: `iommufd_device_bind`, on entry.
+        DEVICE_BIND_ENTER = 25,
+        /// [`DeviceCall`]: `iommufd_device_bind`, on return.
+        DEVICE_BIND_EXIT = 26,
+        /// [`Attach`]: `iommufd_device_attach`, on entry.
+        DEVICE_ATTACH_ENTER = 27,
+        /// [`Attach`]: `iommufd_device_attach`, on return.
+        DEVICE_ATTACH_EXIT = 28,
+        /// [`Claim`]: `iommu_group_dma_owner_claimed`, on return.
+        OWNER_CLAIMED = 29,
+        /// [`Attach`]: `iommu_group_has_isolated_msi`, on return.
+        ISOLATED_MSI = 30,
+        /// [`Member`]
+        MEMBER = 31,
+        /// [`Message`]
+        MESSAGE = 32,
+        /// [`Warning`]
+        WARNING = 33,
+        /// [`DeviceCall`]: `iommu_create_device_direct_mappings`, on return.
+        DIRECT_MAPPINGS = 34,
+        /// [`DeviceCall`]: the tracepoint `iommu:add_device_to_group`.
+        GROUP_ADD = 35,
+        /// [`DeviceCall`]: the tracepoint `iommu:remove_device_from_group`.
+        GROUP_REMOVE = 36,
+        /// [`UnityMatch`] without a device: an entry of a segment's unity map.
+        UNITY_ENTRY = 37,
+        /// [`UnityEnd`]
+        UNITY_END = 38,
+        /// [`DeviceCall`]: `vfio_pci_probe`, on return.
+        DRIVER_PROBE = 39,
     }
 }
 
@@ -103,11 +153,39 @@ named! {
         TYPE1_ATTACH = 7,
         /// The tracepoint `module:module_load`.
         MODULE_LOAD = 8,
+        /// `_dev_warn`
+        DEV_WARN = 9,
+        /// The tracepoint `printk:console`.
+        CONSOLE = 10,
+        /// `iommu_create_device_direct_mappings`
+        DIRECT_MAPPINGS = 11,
+        /// `iommu_group_dma_owner_claimed`
+        OWNER_CLAIMED = 12,
+        /// `iommu_group_has_isolated_msi`
+        ISOLATED_MSI = 13,
+        /// The tracepoint `iommu:add_device_to_group`.
+        GROUP_ADD = 14,
+        /// The tracepoint `iommu:remove_device_from_group`.
+        GROUP_REMOVE = 15,
+        /// `vfio_group_fops_open`
+        GROUP_OPEN = 16,
+        /// `vfio_fops_unl_ioctl`
+        CONTAINER_IOCTL = 17,
+        /// `vfio_df_ioctl_bind_iommufd`
+        BIND_IOMMUFD = 18,
+        /// `vfio_df_ioctl_attach_pt`
+        ATTACH_IOMMUFD = 19,
+        /// `iommufd_device_bind`
+        DEVICE_BIND = 20,
+        /// `iommufd_device_attach`
+        DEVICE_ATTACH = 21,
+        /// `vfio_pci_probe`
+        DRIVER_PROBE = 22,
     }
 }
 
 /// How many [`ProbeId`]s there are.
-pub const PROBES: u32 = 9;
+pub const PROBES: u32 = 23;
 
 /// What one probe counted on one CPU. Counters only grow.
 #[derive(
@@ -121,7 +199,7 @@ pub struct ProbeStats {
     pub ring_lost: u64,
     /// Reads of kernel memory that failed, or that needed an offset the kernel does not have.
     pub read_failed: u64,
-    /// Lists cut because they were longer than [`MAX_REGIONS`] or [`MAX_UNITY`].
+    /// Lists cut because they were longer than [`MAX_REGIONS`], [`MAX_UNITY`] or [`MAX_MEMBERS`].
     pub truncated: u64,
 }
 
@@ -221,7 +299,8 @@ pub const REGIONS_REQUIRE_DIRECT: u32 = 4;
 /// `dev_iommu.require_direct` exists in this kernel and was read.
 pub const REGIONS_FLAG_KNOWN: u32 = 8;
 
-/// A DMA ownership claim on a group or on a device, on entry or on return.
+/// A DMA ownership claim on a group or on a device, on entry or on return; or the question
+/// whether a group is claimed ([`Kind::OWNER_CLAIMED`]).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
 pub struct Claim {
@@ -237,7 +316,7 @@ pub struct Claim {
     pub owner_count: u32,
     /// [`CLAIM_FOREIGN_DOMAIN`] and further bits.
     pub flags: u32,
-    /// Return value, on return; else 0.
+    /// Return value, on return; else 0. Of [`Kind::OWNER_CLAIMED`] 1 if somebody holds the group.
     pub ret: i32,
     /// Zero.
     pub pad: u32,
@@ -311,31 +390,133 @@ pub const SET_UNITY_BROKEN: u32 = 16;
 /// What the kernel refuses on: both must be set.
 pub const SET_REFUSED: u32 = SET_REQUIRE_DIRECT | SET_BLOCKING;
 
-/// An ioctl on a VFIO group (`vfio_group_fops_unl_ioctl`), on entry or on return.
+/// A call of a process on a VFIO file, on entry or on return.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
-pub struct GroupIoctl {
+pub struct VfioCall {
     /// Common part.
     pub header: Header,
+    /// Address of the `struct file`, or of the `struct vfio_device_file` where the function has
+    /// only that, on entry; else 0. Only good to tell two files apart.
+    pub file: u64,
+    /// Return value, on return; else 0.
+    pub ret: i64,
     /// The request number, on entry; else 0.
     pub cmd: u32,
     /// Zero.
     pub pad: u32,
-    /// Return value, on return; else 0.
-    pub ret: i64,
+    /// Last part of the path of the file, NUL padded, on entry: `12` or `noiommu-0` for a group.
+    /// Empty where the function has no `struct file`.
+    pub path: [u8; NAME_LEN],
     /// The device asked for, where the request is `VFIO_GROUP_GET_DEVICE_FD`, on entry.
     pub name: [u8; NAME_LEN],
 }
 
-/// A VFIO function that attaches a group, on entry or on return.
+/// A kernel function that works on one device, on entry or on return.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct DeviceCall {
+    /// Common part.
+    pub header: Header,
+    /// The device; all zero on the return of a function whose arguments are gone by then.
+    pub device: DeviceId,
+    /// Name of the driver that holds it, NUL padded; empty if none.
+    pub driver: [u8; NAME_LEN],
+    /// Return value, on return; else 0. Of a function that returns a pointer, an error or 0.
+    pub ret: i32,
+    /// [`DEVICE_REQUIRE_DIRECT`], [`DEVICE_FLAG_KNOWN`].
+    pub flags: u32,
+}
+
+/// `dev_iommu.require_direct` is set.
+pub const DEVICE_REQUIRE_DIRECT: u32 = 1;
+/// `dev_iommu.require_direct` exists in this kernel and was read.
+pub const DEVICE_FLAG_KNOWN: u32 = 2;
+
+/// A device of a group that cannot be claimed. Those of one group come one after the other on one
+/// thread, just before the return of the claim, or the [`Kind::OWNER_CLAIMED`], that they explain.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct Member {
+    /// Common part.
+    pub header: Header,
+    /// The device.
+    pub device: DeviceId,
+    /// Name of the driver that holds it, NUL padded; empty if none.
+    pub driver: [u8; NAME_LEN],
+    /// Position in the group's list, from 0.
+    pub index: u32,
+    /// [`MEMBER_MANAGES_DMA`], [`WALK_CUT`], [`WALK_BROKEN`].
+    pub flags: u32,
+}
+
+/// The driver manages DMA itself (`driver_managed_dma`), as VFIO's own do, and so leaves the group
+/// free to be claimed.
+pub const MEMBER_MANAGES_DMA: u32 = 16;
+
+/// A line that the kernel logs, about what this tool explains.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct Message {
+    /// Common part. The thread is the one that logs.
+    pub header: Header,
+    /// Bytes of the whole line; at most [`MESSAGE_LEN`] of them are kept.
+    pub length: u32,
+    /// Zero.
+    pub pad: u32,
+    /// The line, NUL padded.
+    pub text: [u8; MESSAGE_LEN],
+}
+
+/// The kernel warns that it refuses a device (`_dev_warn` with the text that begins "Firmware has
+/// requested"): inside `__iommu_device_set_domain`, before it returns. [`UnityMatch`] events for the
+/// device come just before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct Warning {
+    /// Common part.
+    pub header: Header,
+    /// The device.
+    pub device: DeviceId,
+    /// Name of the driver that holds it, NUL padded; empty if none.
+    pub driver: [u8; NAME_LEN],
+    /// Unity map entries that were walked, of the device's segment.
+    pub entries: u32,
+    /// [`UnityMatch`] events sent for this device just before.
+    pub matches: u32,
+    /// [`SET_REQUIRE_DIRECT`], [`SET_UNITY_WALKED`], [`SET_UNITY_CUT`], [`SET_UNITY_BROKEN`].
+    pub flags: u32,
+    /// Zero.
+    pub pad: u32,
+}
+
+/// Closes the [`Kind::UNITY_ENTRY`] events of one segment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct UnityEnd {
+    /// Common part.
+    pub header: Header,
+    /// Entries walked.
+    pub count: u32,
+    /// [`WALK_CUT`], [`WALK_BROKEN`].
+    pub flags: u32,
+    /// PCI segment of the list.
+    pub segment: u16,
+    /// `last_bdf` of the segment: the devid at which an IVMD block of type 0x20 ends.
+    pub last_devid: u16,
+    /// Zero.
+    pub pad: u32,
+}
+
+/// A function of which only the group or nothing is known, on entry or on return.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
 pub struct Attach {
     /// Common part.
     pub header: Header,
-    /// Group id where an argument names it (type1, on entry); else [`NO_GROUP`].
+    /// Group id where an argument names it; else [`NO_GROUP`].
     pub group: i32,
-    /// Return value, on return; else 0.
+    /// Return value, on return; else 0. A `bool` is 0 or 1.
     pub ret: i32,
 }
 
@@ -377,7 +558,12 @@ const _: () = {
     assert!(size_of::<Claim>() == 120);
     assert!(size_of::<UnityMatch>() == 120);
     assert!(size_of::<SetDomain>() == 144);
-    assert!(size_of::<GroupIoctl>() == 88);
+    assert!(size_of::<VfioCall>() == 128);
+    assert!(size_of::<DeviceCall>() == 128);
+    assert!(size_of::<Member>() == 128);
+    assert!(size_of::<Message>() == 304);
+    assert!(size_of::<Warning>() == 136);
+    assert!(size_of::<UnityEnd>() == 56);
     assert!(size_of::<Attach>() == 48);
     assert!(size_of::<Args>() == 560);
     assert!(size_of::<ModuleLoad>() == 72);
@@ -385,7 +571,12 @@ const _: () = {
     // Names are cleared by words of eight bytes.
     assert!(core::mem::offset_of!(DeviceId, name) == 16);
     assert!(core::mem::offset_of!(SetDomain, driver) == 88);
-    assert!(core::mem::offset_of!(GroupIoctl, name) == 56);
+    assert!(core::mem::offset_of!(VfioCall, path) == 64);
+    assert!(core::mem::offset_of!(VfioCall, name) == 96);
+    assert!(core::mem::offset_of!(DeviceCall, driver) == 88);
+    assert!(core::mem::offset_of!(Member, driver) == 88);
+    assert!(core::mem::offset_of!(Warning, driver) == 88);
+    assert!(core::mem::offset_of!(Message, text) == 48);
     assert!(core::mem::offset_of!(Args, data) == 48);
     assert!(core::mem::offset_of!(ModuleLoad, name) == 40);
     assert!(core::mem::offset_of!(UnityMatch, devid_start) == 112);

@@ -30,7 +30,14 @@ macro_rules! for_each_offset {
             PCI_SYSDATA_DOMAIN, "pci_sysdata", "domain";
             DEV_IOMMU_DEVICE, "dev_iommu", "iommu_dev";
             REQUIRE_DIRECT, "dev_iommu", "require_direct";
+            PCI_DRIVER_DRIVER, "pci_driver", "driver";
+            PCI_DRIVER_MANAGES_DMA, "pci_driver", "driver_managed_dma";
+            FILE_DENTRY, "file", "f_path.dentry";
+            DENTRY_NAME, "dentry", "d_name.name";
             GROUP_ID, "iommu_group", "id";
+            GROUP_DEVICES, "iommu_group", "devices";
+            GROUP_DEVICE_LIST, "group_device", "list";
+            GROUP_DEVICE_DEV, "group_device", "dev";
             GROUP_DOMAIN, "iommu_group", "domain";
             GROUP_DEFAULT_DOMAIN, "iommu_group", "default_domain";
             GROUP_BLOCKING_DOMAIN, "iommu_group", "blocking_domain";
@@ -41,6 +48,7 @@ macro_rules! for_each_offset {
             AMD_IOMMU_DEVICE, "amd_iommu", "iommu";
             AMD_IOMMU_SEGMENT, "amd_iommu", "pci_seg";
             SEGMENT_ID, "amd_iommu_pci_seg", "id";
+            SEGMENT_LAST_DEVID, "amd_iommu_pci_seg", "last_bdf";
             SEGMENT_UNITY_MAP, "amd_iommu_pci_seg", "unity_map";
             UNITY_DEVID_START, "unity_map_entry", "devid_start";
             UNITY_DEVID_END, "unity_map_entry", "devid_end";

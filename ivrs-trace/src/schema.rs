@@ -9,9 +9,9 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, generate::SchemaSettings, js
 
 use crate::{
     errno::Errno,
-    event::{GroupRequest, RegionType},
+    event::{RegionType, VfioRequest},
     pci::{Bdf, Devid, Segment},
-    report::{decode, json},
+    report::{decode, json, probes::ProbesDocument},
 };
 
 /// The schema of one document.
@@ -30,6 +30,7 @@ pub fn all() -> Vec<Named> {
         of::<json::Run>("run", "ivrs-trace run --json"),
         of::<json::WhatIfDocument<'_>>("what-if", "ivrs-trace what-if --json"),
         of::<json::DiffDocument<'_>>("diff", "ivrs-trace diff --json"),
+        of::<ProbesDocument>("probes", "ivrs-trace probes --json"),
         of::<json::EventLine<'_>>("events", "A line of ivrs-trace events --json"),
         of::<decode::Decode>("decode", "ivrs-trace decode --json"),
         of::<decode::DecodeLog>("decode-log", "ivrs-trace decode --json of a kernel log"),
@@ -76,6 +77,6 @@ text! {
     Errno, "Errno", "^(E[A-Z0-9_]+|errno [0-9]+)$", "An error by its name in Linux.";
     RegionType, "RegionType", "^(direct|direct-relaxable|reserved|msi|type [0-9]+)$",
         "Type of a reserved region by the name that sysfs gives it, or by its number.";
-    GroupRequest, "GroupRequest", "^(VFIO_GROUP_[A-Z_]+|ioctl 0x[0-9a-f]+)$",
-        "An ioctl on a VFIO group by its name, or by its number.";
+    VfioRequest, "VfioRequest", "^(VFIO_[A-Z_]+|ioctl 0x[0-9a-f]+)$",
+        "An ioctl of VFIO by its name, or by its number.";
 }

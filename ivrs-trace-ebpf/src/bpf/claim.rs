@@ -11,9 +11,10 @@ use super::{
         self, DEVICE_IOMMU_GROUP, GROUP_DEFAULT_DOMAIN, GROUP_DOMAIN, GROUP_OWNER,
         GROUP_OWNER_COUNT, MM_ARG_END, MM_ARG_START, Reader, TASK_MM,
     },
+    members,
 };
 
-/// A claim on a whole group.
+/// A claim on a whole group, or the question whether somebody holds it.
 #[inline(always)]
 pub(super) fn group(probe: Probe, kind: Kind, group: u64, owner: u64, ret: i32) {
     let mut reader = Reader::new(probe);
@@ -49,6 +50,11 @@ fn send(
         foreign = domain != default_domain;
         group_owner = reader.member(group, &GROUP_OWNER);
         owner_count = reader.member(group, &GROUP_OWNER_COUNT);
+        // A question that is answered with yes, or a claim that failed.
+        let held = if kind == Kind::OWNER_CLAIMED { ret != 0 } else { ret < 0 };
+        if held && owner_count != 0 {
+            members::report(probe, group);
+        }
     }
     probe.send(kind, |event: *mut Claim| {
         // SAFETY: `event` is a whole entry of the ring.

@@ -24,6 +24,12 @@ static STATS: PerCpuArray<ProbeStats> = PerCpuArray::with_max_entries(PROBES, 0)
 pub(super) struct Probe(ProbeId);
 
 impl Probe {
+    /// The probe, of a program that shares its function with another, which counts the hits.
+    #[inline(always)]
+    pub(super) fn of(id: ProbeId) -> Self {
+        Self(id)
+    }
+
     /// Counts that the probe fired.
     #[inline(always)]
     pub(super) fn hit(id: ProbeId) -> Self {
@@ -59,6 +65,15 @@ impl Probe {
     /// `fill` must write every byte past the header.
     #[inline(always)]
     pub(super) fn send<T: 'static>(self, kind: Kind, fill: impl FnOnce(*mut T)) {
+        self.send_if(kind, |event| {
+            fill(event);
+            true
+        });
+    }
+
+    /// The same, for an event of which only its content tells whether it is wanted.
+    #[inline(always)]
+    pub(super) fn send_if<T: 'static>(self, kind: Kind, fill: impl FnOnce(*mut T) -> bool) {
         let Some(mut entry) = EVENTS.reserve::<T>(0) else {
             self.count(|stats| &raw mut stats.ring_lost);
             return;
@@ -77,7 +92,10 @@ impl Probe {
             // The helper fills and terminates all of the buffer, or clears it when it fails.
             bpf_get_current_comm((&raw mut (*header).comm).cast(), COMM_LEN as u32);
         }
-        fill(event);
-        entry.submit(0);
+        if fill(event) {
+            entry.submit(0);
+        } else {
+            entry.discard(0);
+        }
     }
 }

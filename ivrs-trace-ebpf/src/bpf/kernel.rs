@@ -7,7 +7,9 @@ use aya_ebpf::{
     Global,
     helpers::generated::{bpf_probe_read_kernel, bpf_probe_read_kernel_str},
 };
-use ivrs_trace_common::{DeviceId, NAME_LEN, NO_GROUP, NOT_PCI, for_each_offset, offsets::ABSENT};
+use ivrs_trace_common::{
+    DeviceId, MESSAGE_LEN, NAME_LEN, NO_GROUP, NOT_PCI, for_each_offset, offsets::ABSENT,
+};
 use zerocopy::FromZeros;
 
 use super::emit::Probe;
@@ -44,7 +46,7 @@ impl Reader {
 
     /// The value at `address`; zero if it cannot be read.
     #[inline(always)]
-    fn at<T: FromZeros>(&mut self, address: u64) -> T {
+    pub(super) fn at<T: FromZeros>(&mut self, address: u64) -> T {
         let mut value = T::new_zeroed();
         // SAFETY: the helper checks the address, writes at most the size given, and clears the
         // value where it fails.
@@ -117,6 +119,40 @@ impl Reader {
                 self.failed |= length >> 63;
             }
         }
+    }
+
+    /// Clears `out` and copies the text at `from` into it, cut to fit and terminated.
+    #[inline(always)]
+    pub(super) fn text(&mut self, from: u64, out: *mut [u8; MESSAGE_LEN]) {
+        // SAFETY: the text in an event is aligned to eight bytes, as its layout asserts; the helper
+        // checks `from` and writes at most the size given.
+        unsafe {
+            *out.cast::<[u64; MESSAGE_LEN / 8]>() = [0; MESSAGE_LEN / 8];
+            let length =
+                bpf_probe_read_kernel_str(out.cast(), MESSAGE_LEN as u32, from as *const _);
+            self.failed |= length >> 63;
+        }
+    }
+
+    /// Last part of the path of a `struct file`.
+    #[inline(always)]
+    pub(super) fn file_name(&mut self, file: u64, out: *mut [u8; NAME_LEN]) {
+        let dentry: u64 = self.member(file, &FILE_DENTRY);
+        let from = self.member(dentry, &DENTRY_NAME);
+        self.name(from, out);
+    }
+
+    /// Whether the driver of a PCI function manages DMA itself (`struct pci_driver`): 1 or 0. A
+    /// device without a driver, or on another bus, has none that does.
+    #[inline(always)]
+    pub(super) fn manages_dma(&mut self, dev: u64) -> u32 {
+        let driver: u64 = self.member(dev, &DEVICE_DRIVER);
+        if driver == 0 || !self.is_pci(dev) {
+            return 0;
+        }
+        let pci = self.container(driver, &PCI_DRIVER_DRIVER);
+        let managed: u8 = self.member(pci, &PCI_DRIVER_MANAGES_DMA);
+        u32::from(managed & 1)
     }
 
     /// Name of a `struct module`.

@@ -38,6 +38,10 @@ pub struct Record {
 const ARGS: &[u8] = b"qemu-system-x86\0-name\0guest=win11,debug-threads=on\0-device\0\
     vfio-pci,host=0000:03:01.0\0-device\0{\"driver\":\"vfio-pci\",\"host\":\"0000:00:07.0\"}\0";
 
+/// What the kernel logs.
+const LOG: &[u8] = b"vfio-pci 0000:00:07.1: Firmware has requested this device have a 1:1 IOMMU \
+    mapping, rejecting configuring the device without a 1:1 mapping.\n";
+
 /// The wire events of a script, each as bytes. What is left at the end is no record.
 pub fn events(script: &[u8]) -> impl Iterator<Item = Vec<u8>> {
     let (records, _) = script.as_chunks::<{ size_of::<Record>() }>();
@@ -74,7 +78,8 @@ impl Record {
             wire::Kind::GROUP_CLAIM_ENTER
             | wire::Kind::GROUP_CLAIM_EXIT
             | wire::Kind::DEVICE_CLAIM_ENTER
-            | wire::Kind::DEVICE_CLAIM_EXIT => {
+            | wire::Kind::DEVICE_CLAIM_EXIT
+            | wire::Kind::OWNER_CLAIMED => {
                 let on_device = matches!(
                     header.kind,
                     wire::Kind::DEVICE_CLAIM_ENTER | wire::Kind::DEVICE_CLAIM_EXIT
@@ -93,7 +98,7 @@ impl Record {
                 .as_bytes()
                 .to_vec()
             }
-            wire::Kind::UNITY_MATCH => wire::UnityMatch {
+            wire::Kind::UNITY_MATCH | wire::Kind::UNITY_ENTRY => wire::UnityMatch {
                 header,
                 device,
                 start,
@@ -120,21 +125,76 @@ impl Record {
             }
             .as_bytes()
             .to_vec(),
-            wire::Kind::GROUP_IOCTL_ENTER | wire::Kind::GROUP_IOCTL_EXIT => wire::GroupIoctl {
+            wire::Kind::GROUP_IOCTL_ENTER
+            | wire::Kind::GROUP_IOCTL_EXIT
+            | wire::Kind::GROUP_OPEN_ENTER
+            | wire::Kind::GROUP_OPEN_EXIT
+            | wire::Kind::CONTAINER_IOCTL_ENTER
+            | wire::Kind::CONTAINER_IOCTL_EXIT
+            | wire::Kind::BIND_IOMMUFD_ENTER
+            | wire::Kind::BIND_IOMMUFD_EXIT
+            | wire::Kind::ATTACH_IOMMUFD_ENTER
+            | wire::Kind::ATTACH_IOMMUFD_EXIT => wire::VfioCall {
                 header,
-                cmd: 0x3b64 + u32::from(flags & 0xf),
-                pad: 0,
+                file: index.into(),
                 ret: ret.into(),
+                // GET_STATUS and its neighbours, and those of iommufd.
+                cmd: 0x3b64 + u32::from(flags & 0x1f),
+                pad: 0,
+                path: self.path(),
                 name: device.name,
+            }
+            .as_bytes()
+            .to_vec(),
+            wire::Kind::DEVICE_BIND_ENTER
+            | wire::Kind::DEVICE_BIND_EXIT
+            | wire::Kind::DIRECT_MAPPINGS
+            | wire::Kind::GROUP_ADD
+            | wire::Kind::GROUP_REMOVE
+            | wire::Kind::DRIVER_PROBE => {
+                let driver = name(b"vfio-pci");
+                wire::DeviceCall { header, device, driver, ret, flags: flags.into() }
+                    .as_bytes()
+                    .to_vec()
+            }
+            wire::Kind::MEMBER => {
+                let driver = name(if flags & 1 == 0 { b"nvme".as_slice() } else { b"" });
+                wire::Member { header, device, driver, index, flags: flags.into() }
+                    .as_bytes()
+                    .to_vec()
+            }
+            wire::Kind::MESSAGE => {
+                let text = name(LOG);
+                wire::Message { header, length: count, pad: 0, text }.as_bytes().to_vec()
+            }
+            wire::Kind::WARNING => wire::Warning {
+                header,
+                device,
+                driver: name(b"vfio-pci"),
+                entries: count,
+                matches: index,
+                flags: flags.into(),
+                pad: 0,
+            }
+            .as_bytes()
+            .to_vec(),
+            wire::Kind::UNITY_END => wire::UnityEnd {
+                header,
+                count,
+                flags: flags.into(),
+                segment: (flags >> 4).into(),
+                last_devid: 0x22ff,
+                pad: 0,
             }
             .as_bytes()
             .to_vec(),
             wire::Kind::CONTAINER_ATTACH_ENTER
             | wire::Kind::CONTAINER_ATTACH_EXIT
             | wire::Kind::TYPE1_ATTACH_ENTER
-            | wire::Kind::TYPE1_ATTACH_EXIT => {
-                wire::Attach { header, group, ret }.as_bytes().to_vec()
-            }
+            | wire::Kind::TYPE1_ATTACH_EXIT
+            | wire::Kind::DEVICE_ATTACH_ENTER
+            | wire::Kind::DEVICE_ATTACH_EXIT
+            | wire::Kind::ISOLATED_MSI => wire::Attach { header, group, ret }.as_bytes().to_vec(),
             wire::Kind::ARGS => self.args(header).as_bytes().to_vec(),
             wire::Kind::MODULE_LOAD => {
                 wire::ModuleLoad { header, name: name(b"vfio_pci") }.as_bytes().to_vec()
@@ -170,6 +230,12 @@ impl Record {
             group: self.group.into(),
             name: name(named.as_bytes()),
         }
+    }
+
+    /// Last part of the path of the group's file.
+    fn path(&self) -> [u8; wire::NAME_LEN] {
+        let digit = b'0'.wrapping_add(self.group.unsigned_abs() % 10);
+        if self.group < 0 { name(b"noiommu-0") } else { name(&[digit]) }
     }
 
     fn args(&self, header: wire::Header) -> wire::Args {

@@ -8,7 +8,7 @@ use std::{
 use anyhow::Context as _;
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::{live::Live, output};
+use super::{leave_out::LeaveOutArgs, live::Live, output};
 use crate::{event::Event, report::json::EventLine};
 
 /// Arguments of `events`.
@@ -17,18 +17,23 @@ pub(super) struct Args {
     /// Print one JSON object an event instead of text
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    leave_out: LeaveOutArgs,
 }
 
 /// Prints events until SIGINT or SIGTERM, or until nobody reads them.
 pub(super) fn command(args: &Args) -> anyhow::Result<ExitCode> {
-    super::runtime()?.block_on(stream(args.json))
+    super::runtime()?.block_on(stream(args))
 }
 
-async fn stream(json: bool) -> anyhow::Result<ExitCode> {
+async fn stream(args: &Args) -> anyhow::Result<ExitCode> {
+    let json = args.json;
     let mut interrupted = signal(SignalKind::interrupt())?;
     let mut terminated = signal(SignalKind::terminate())?;
     let mut lines = Vec::new();
-    let mut live = Live::start(|number, event| write_event(&mut lines, json, number, event))?;
+    let mut live = Live::start_without(&args.leave_out.resolved(), |number, event| {
+        write_event(&mut lines, json, number, event);
+    })?;
     live.warn();
     loop {
         flush(&mut lines)?;

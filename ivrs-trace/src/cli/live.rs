@@ -13,7 +13,7 @@ use crate::{
         btf::{Btf, KERNEL_BTF},
         ring::Ring,
         table::Home,
-        tracer::{self, Tracer},
+        tracer::{self, LeaveOut, Tracer},
     },
     report::Lost,
 };
@@ -36,7 +36,15 @@ impl Live {
     /// Attaches the probes and reads the host, which makes the kernel list every device's regions.
     /// To be called inside a runtime. The events of that go to `each`.
     pub(super) fn start(each: impl FnMut(u64, &Event)) -> anyhow::Result<Self> {
-        let mut tracer = Tracer::start()?;
+        Self::start_without(&LeaveOut::default(), each)
+    }
+
+    /// The same, without some of the probes.
+    pub(super) fn start_without(
+        leave_out: &LeaveOut,
+        each: impl FnMut(u64, &Event),
+    ) -> anyhow::Result<Self> {
+        let mut tracer = Tracer::start(leave_out)?;
         let retry = tracer.attach_waiting();
         let ring = Ring::new(tracer.take_ring()?).context("cannot watch the ring buffer")?;
         let require_direct =
@@ -119,6 +127,9 @@ impl Live {
                     },
                     probe.spec.explains,
                 )),
+                tracer::State::LeftOut => {
+                    Some(format!("the probe on {} is left out", probe.spec.symbol))
+                }
                 tracer::State::Attached | tracer::State::Waiting | tracer::State::NotNeeded => None,
             })
             .collect()

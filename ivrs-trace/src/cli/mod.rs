@@ -7,8 +7,10 @@ mod decode;
 mod diff;
 mod events;
 mod explain;
+mod leave_out;
 mod live;
 mod output;
+mod probes;
 mod run;
 mod source;
 mod what_if;
@@ -53,6 +55,8 @@ enum Command {
     /// data or hangs the machine, perhaps long after. Only the maker of the board knows which
     /// entries are needed; ask there for firmware with the table that this shows to be enough.
     WhatIf(what_if::Args),
+    /// Say how each probe stands on this host: attached by what, waiting, or missing and why
+    Probes(probes::Args),
     /// Say what the code of a finding means and what to do about it
     Explain(explain::Args),
 }
@@ -67,6 +71,7 @@ pub fn main() -> ExitCode {
         Some(Command::Decode(args)) => decode::command(&args),
         Some(Command::Diff(args)) => diff::command(&args),
         Some(Command::WhatIf(args)) => what_if::command(&args),
+        Some(Command::Probes(args)) => probes::command(&args),
         Some(Command::Explain(args)) => explain::command(&args),
         None => {
             output::print(&Cli::command().render_help().to_string()).map(|()| ExitCode::from(2))

@@ -13,7 +13,7 @@ use tokio::{
     signal::unix::{Signal, SignalKind, signal},
 };
 
-use super::{live::Live, output};
+use super::{leave_out::LeaveOutArgs, live::Live, output};
 use crate::report::{self, json};
 
 /// How long to listen on after the command has ended: it may have asked a daemon (libvirtd) whose
@@ -26,6 +26,8 @@ pub(super) struct Args {
     /// Print one JSON document instead of text
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    leave_out: LeaveOutArgs,
     /// The command and its arguments
     #[arg(
         required = true,
@@ -43,7 +45,7 @@ pub(super) fn command(args: &Args) -> anyhow::Result<ExitCode> {
 }
 
 async fn trace(args: &Args) -> anyhow::Result<ExitCode> {
-    let mut live = Live::start(|_, _| {})?;
+    let mut live = Live::start_without(&args.leave_out.resolved(), |_, _| {})?;
     live.warn();
     let mut signals = Signals {
         interrupt: signal(SignalKind::interrupt())?,

@@ -133,17 +133,143 @@ pub enum Body {
         /// The unity map could not be read to its end.
         incomplete: bool,
     },
-    /// An ioctl on a VFIO group.
-    GroupIoctl {
+    /// A call of a process on a VFIO file.
+    VfioCall {
         /// Entry or return.
         #[serde(flatten)]
         phase: Phase,
-        /// The request, on entry.
+        /// What was called.
+        function: VfioFunction,
+        /// The request, on entry to an ioctl.
         #[serde(skip_serializing_if = "Option::is_none")]
-        request: Option<GroupRequest>,
+        request: Option<VfioRequest>,
+        /// Last part of the file's path, on entry, where it is known: `12` for `/dev/vfio/12`,
+        /// `noiommu-0` for `/dev/vfio/noiommu-0`.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        path: Option<String>,
+        /// Address of the open file, on entry: good to tell two open files apart, no more.
+        #[serde(skip)]
+        file: u64,
         /// The device asked for, where the request names one.
         #[serde(skip_serializing_if = "Option::is_none")]
         device_name: Option<String>,
+    },
+    /// A kernel function works on one device.
+    DeviceCall {
+        /// Entry or return.
+        #[serde(flatten)]
+        phase: Phase,
+        /// What was called.
+        function: DeviceFunction,
+        /// The device, where the function still has it.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        device: Option<Device>,
+        /// The driver that holds it; empty if none does.
+        driver: String,
+        /// `dev_iommu.require_direct`; absent where the kernel has no such flag.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        require_direct: Option<bool>,
+    },
+    /// `iommufd_device_attach`
+    IommufdAttach {
+        /// Entry or return.
+        #[serde(flatten)]
+        phase: Phase,
+    },
+    /// Whether somebody holds a group was asked (`iommu_group_dma_owner_claimed`), which is how
+    /// `VFIO_GROUP_GET_STATUS` learns whether a group is viable.
+    OwnerClaimed {
+        /// The answer.
+        claimed: bool,
+        /// The group, if it could be read.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        group: Option<u32>,
+        /// The owner that the group has; 0 if a host driver or nobody holds it.
+        group_owner: u64,
+        /// How many hold the group.
+        owner_count: u32,
+        /// The group is not on its default domain.
+        foreign_domain: bool,
+    },
+    /// Whether the interrupts of a group's devices are isolated was asked
+    /// (`iommu_group_has_isolated_msi`).
+    IsolatedMsi {
+        /// The answer.
+        isolated: bool,
+        /// The group, if it could be read.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        group: Option<u32>,
+    },
+    /// A device of a group that cannot be claimed; the return of the claim, or the
+    /// `owner_claimed`, follows on the same thread.
+    Member {
+        /// The device.
+        device: Device,
+        /// The driver that holds it; empty if none does.
+        driver: String,
+        /// The driver manages DMA itself and leaves the group free, as VFIO's own do.
+        manages_dma: bool,
+        /// Position in the group's list, from 0.
+        index: u32,
+        /// The group's list could not be read to its end.
+        incomplete: bool,
+    },
+    /// A line that the kernel logs.
+    KernelMessage {
+        /// The line, printable, without its end.
+        text: String,
+        /// The line was longer.
+        cut: bool,
+    },
+    /// The kernel warns that it refuses a device: inside `__iommu_device_set_domain`, before that
+    /// returns.
+    Warning {
+        /// The device.
+        device: Device,
+        /// The driver that holds it; empty if none does.
+        driver: String,
+        /// Entries of the unity map that were looked at; absent where there was no unity map.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        unity_entries: Option<u32>,
+        /// How many of them cover the device: that many `unity_match` came just before.
+        unity_matches: u32,
+        /// The unity map could not be read to its end.
+        incomplete: bool,
+    },
+    /// A device came into a group or left it.
+    GroupChange {
+        /// Which of both.
+        change: Change,
+        /// The device; its group is the one that it came into or left.
+        device: Device,
+    },
+    /// An entry of the kernel's unity map of a segment.
+    UnityEntry {
+        /// Position in the segment's list, from 0.
+        ordinal: u32,
+        /// PCI segment.
+        segment: u16,
+        /// First devid, inclusive.
+        devid_start: u16,
+        /// Last devid, inclusive.
+        devid_end: u16,
+        /// First address.
+        start: u64,
+        /// End address, exclusive.
+        end: u64,
+        /// 1 read, 2 write.
+        prot: u32,
+    },
+    /// The unity map of a segment is complete.
+    UnityEnd {
+        /// PCI segment.
+        segment: u16,
+        /// `last_bdf` of the segment, where an IVMD block for all devices ends.
+        last_devid: u16,
+        /// How many entries there were.
+        count: u32,
+        /// The list could not be read to its end.
+        incomplete: bool,
     },
     /// `vfio_container_attach_group`
     ContainerAttach {
@@ -198,6 +324,79 @@ pub enum Phase {
         /// What the function returned; a negative value is an errno.
         ret: i64,
     },
+}
+
+/// A function of VFIO that a process calls on a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub enum VfioFunction {
+    /// `open` of a group.
+    #[serde(rename = "vfio_group_fops_open")]
+    GroupOpen,
+    /// An ioctl on a group.
+    #[serde(rename = "vfio_group_fops_unl_ioctl")]
+    GroupIoctl,
+    /// `VFIO_SET_IOMMU` on a container.
+    #[serde(rename = "vfio_fops_unl_ioctl")]
+    ContainerIoctl,
+    /// `VFIO_DEVICE_BIND_IOMMUFD` on a device.
+    #[serde(rename = "vfio_df_ioctl_bind_iommufd")]
+    BindIommufd,
+    /// `VFIO_DEVICE_ATTACH_IOMMUFD_PT` on a device.
+    #[serde(rename = "vfio_df_ioctl_attach_pt")]
+    AttachIommufd,
+}
+
+impl VfioFunction {
+    /// The kernel's name for it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::GroupOpen => "vfio_group_fops_open",
+            Self::GroupIoctl => "vfio_group_fops_unl_ioctl",
+            Self::ContainerIoctl => "vfio_fops_unl_ioctl",
+            Self::BindIommufd => "vfio_df_ioctl_bind_iommufd",
+            Self::AttachIommufd => "vfio_df_ioctl_attach_pt",
+        }
+    }
+}
+
+/// A kernel function that works on one device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub enum DeviceFunction {
+    /// `iommufd_device_bind`
+    #[serde(rename = "iommufd_device_bind")]
+    IommufdBind,
+    /// `iommu_create_device_direct_mappings`: the place where `require_direct` is set.
+    #[serde(rename = "iommu_create_device_direct_mappings")]
+    DirectMappings,
+    /// `vfio_pci_probe`: vfio-pci takes the device as its driver.
+    #[serde(rename = "vfio_pci_probe")]
+    VfioPciProbe,
+}
+
+impl DeviceFunction {
+    /// The kernel's name for it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::IommufdBind => "iommufd_device_bind",
+            Self::DirectMappings => "iommu_create_device_direct_mappings",
+            Self::VfioPciProbe => "vfio_pci_probe",
+        }
+    }
+}
+
+/// What happened to a group's device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum Change {
+    /// It came into the group.
+    Added,
+    /// It left the group.
+    Removed,
 }
 
 /// The function that listed reserved regions.
@@ -257,11 +456,11 @@ impl Serialize for RegionType {
     }
 }
 
-/// Request number of an ioctl on a VFIO group (include/uapi/linux/vfio.h).
+/// Request number of an ioctl of VFIO (include/uapi/linux/vfio.h).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct GroupRequest(pub u32);
+pub struct VfioRequest(pub u32);
 
-impl GroupRequest {
+impl VfioRequest {
     /// `VFIO_GROUP_GET_STATUS`
     pub const GET_STATUS: Self = Self(0x3b67);
     /// `VFIO_GROUP_SET_CONTAINER`
@@ -270,21 +469,30 @@ impl GroupRequest {
     pub const UNSET_CONTAINER: Self = Self(0x3b69);
     /// `VFIO_GROUP_GET_DEVICE_FD`
     pub const GET_DEVICE_FD: Self = Self(0x3b6a);
+    /// `VFIO_SET_IOMMU`
+    pub const SET_IOMMU: Self = Self(0x3b66);
+    /// `VFIO_DEVICE_BIND_IOMMUFD`
+    pub const BIND_IOMMUFD: Self = Self(0x3b76);
+    /// `VFIO_DEVICE_ATTACH_IOMMUFD_PT`
+    pub const ATTACH_IOMMUFD: Self = Self(0x3b77);
 }
 
-impl fmt::Display for GroupRequest {
+impl fmt::Display for VfioRequest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match *self {
             Self::GET_STATUS => f.write_str("VFIO_GROUP_GET_STATUS"),
             Self::SET_CONTAINER => f.write_str("VFIO_GROUP_SET_CONTAINER"),
             Self::UNSET_CONTAINER => f.write_str("VFIO_GROUP_UNSET_CONTAINER"),
             Self::GET_DEVICE_FD => f.write_str("VFIO_GROUP_GET_DEVICE_FD"),
+            Self::SET_IOMMU => f.write_str("VFIO_SET_IOMMU"),
+            Self::BIND_IOMMUFD => f.write_str("VFIO_DEVICE_BIND_IOMMUFD"),
+            Self::ATTACH_IOMMUFD => f.write_str("VFIO_DEVICE_ATTACH_IOMMUFD_PT"),
             Self(other) => write!(f, "ioctl {other:#x}"),
         }
     }
 }
 
-impl Serialize for GroupRequest {
+impl Serialize for VfioRequest {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(self)
     }
@@ -376,23 +584,16 @@ fn body(header: wire::Header, bytes: &[u8]) -> Result<Body, DecodeError> {
             }
         }
         wire::Kind::SET_DOMAIN => set_domain(&whole(header, bytes)?),
-        wire::Kind::GROUP_IOCTL_ENTER => {
-            let event: wire::GroupIoctl = whole(header, bytes)?;
-            let name = printable_bytes(&event.name);
-            Body::GroupIoctl {
-                phase: Phase::Enter,
-                request: Some(GroupRequest(event.cmd)),
-                device_name: (!name.is_empty()).then_some(name),
-            }
-        }
-        wire::Kind::GROUP_IOCTL_EXIT => {
-            let event: wire::GroupIoctl = whole(header, bytes)?;
-            Body::GroupIoctl {
-                phase: Phase::Exit { ret: event.ret },
-                request: None,
-                device_name: None,
-            }
-        }
+        wire::Kind::GROUP_OPEN_ENTER
+        | wire::Kind::GROUP_IOCTL_ENTER
+        | wire::Kind::CONTAINER_IOCTL_ENTER
+        | wire::Kind::BIND_IOMMUFD_ENTER
+        | wire::Kind::ATTACH_IOMMUFD_ENTER => vfio_call(&whole(header, bytes)?, false),
+        wire::Kind::GROUP_OPEN_EXIT
+        | wire::Kind::GROUP_IOCTL_EXIT
+        | wire::Kind::CONTAINER_IOCTL_EXIT
+        | wire::Kind::BIND_IOMMUFD_EXIT
+        | wire::Kind::ATTACH_IOMMUFD_EXIT => vfio_call(&whole(header, bytes)?, true),
         wire::Kind::CONTAINER_ATTACH_ENTER => {
             let _: wire::Attach = whole(header, bytes)?;
             Body::ContainerAttach { phase: Phase::Enter }
@@ -413,6 +614,77 @@ fn body(header: wire::Header, bytes: &[u8]) -> Result<Body, DecodeError> {
         wire::Kind::MODULE_LOAD => {
             let event: wire::ModuleLoad = whole(header, bytes)?;
             Body::ModuleLoad { name: printable_bytes(&event.name) }
+        }
+        wire::Kind::DEVICE_BIND_ENTER => device_call(&whole(header, bytes)?, false),
+        wire::Kind::DEVICE_BIND_EXIT | wire::Kind::DIRECT_MAPPINGS | wire::Kind::DRIVER_PROBE => {
+            device_call(&whole(header, bytes)?, true)
+        }
+        wire::Kind::DEVICE_ATTACH_ENTER => {
+            let _: wire::Attach = whole(header, bytes)?;
+            Body::IommufdAttach { phase: Phase::Enter }
+        }
+        wire::Kind::DEVICE_ATTACH_EXIT => {
+            let event: wire::Attach = whole(header, bytes)?;
+            Body::IommufdAttach { phase: Phase::Exit { ret: event.ret.into() } }
+        }
+        wire::Kind::OWNER_CLAIMED => {
+            let event: wire::Claim = whole(header, bytes)?;
+            Body::OwnerClaimed {
+                claimed: event.ret != 0,
+                group: u32::try_from(event.device.group).ok(),
+                group_owner: event.group_owner,
+                owner_count: event.owner_count,
+                foreign_domain: has(event.flags, wire::CLAIM_FOREIGN_DOMAIN),
+            }
+        }
+        wire::Kind::ISOLATED_MSI => {
+            let event: wire::Attach = whole(header, bytes)?;
+            Body::IsolatedMsi { isolated: event.ret != 0, group: u32::try_from(event.group).ok() }
+        }
+        wire::Kind::MEMBER => {
+            let event: wire::Member = whole(header, bytes)?;
+            Body::Member {
+                device: Device::from_wire(&event.device),
+                driver: printable_bytes(&event.driver),
+                manages_dma: has(event.flags, wire::MEMBER_MANAGES_DMA),
+                index: event.index,
+                incomplete: has(event.flags, wire::WALK_CUT) || has(event.flags, wire::WALK_BROKEN),
+            }
+        }
+        wire::Kind::MESSAGE => message(&whole(header, bytes)?),
+        wire::Kind::WARNING => {
+            let event: wire::Warning = whole(header, bytes)?;
+            Body::Warning {
+                device: Device::from_wire(&event.device),
+                driver: printable_bytes(&event.driver),
+                unity_entries: has(event.flags, wire::SET_UNITY_WALKED).then_some(event.entries),
+                unity_matches: event.matches,
+                incomplete: has(event.flags, wire::SET_UNITY_CUT)
+                    || has(event.flags, wire::SET_UNITY_BROKEN),
+            }
+        }
+        wire::Kind::GROUP_ADD => group_change(&whole(header, bytes)?, Change::Added),
+        wire::Kind::GROUP_REMOVE => group_change(&whole(header, bytes)?, Change::Removed),
+        wire::Kind::UNITY_ENTRY => {
+            let event: wire::UnityMatch = whole(header, bytes)?;
+            Body::UnityEntry {
+                ordinal: event.ordinal,
+                segment: event.segment,
+                devid_start: event.devid_start,
+                devid_end: event.devid_end,
+                start: event.start,
+                end: event.end,
+                prot: event.prot,
+            }
+        }
+        wire::Kind::UNITY_END => {
+            let event: wire::UnityEnd = whole(header, bytes)?;
+            Body::UnityEnd {
+                segment: event.segment,
+                last_devid: event.last_devid,
+                count: event.count,
+                incomplete: has(event.flags, wire::WALK_CUT) || has(event.flags, wire::WALK_BROKEN),
+            }
         }
         wire::Kind(code) => Body::Unknown { code, length: bytes.len() },
     })
@@ -448,6 +720,66 @@ fn claim(event: &wire::Claim, exit: bool) -> Body {
         group_owner: event.group_owner,
         owner_count: event.owner_count,
         foreign_domain: has(event.flags, wire::CLAIM_FOREIGN_DOMAIN),
+    }
+}
+
+fn vfio_call(event: &wire::VfioCall, exit: bool) -> Body {
+    let function = match event.header.kind {
+        wire::Kind::GROUP_OPEN_ENTER | wire::Kind::GROUP_OPEN_EXIT => VfioFunction::GroupOpen,
+        wire::Kind::CONTAINER_IOCTL_ENTER | wire::Kind::CONTAINER_IOCTL_EXIT => {
+            VfioFunction::ContainerIoctl
+        }
+        wire::Kind::BIND_IOMMUFD_ENTER | wire::Kind::BIND_IOMMUFD_EXIT => VfioFunction::BindIommufd,
+        wire::Kind::ATTACH_IOMMUFD_ENTER | wire::Kind::ATTACH_IOMMUFD_EXIT => {
+            VfioFunction::AttachIommufd
+        }
+        _ => VfioFunction::GroupIoctl,
+    };
+    if exit {
+        return Body::VfioCall {
+            phase: Phase::Exit { ret: event.ret },
+            function,
+            request: None,
+            path: None,
+            file: 0,
+            device_name: None,
+        };
+    }
+    let some = |bytes: &[u8]| Some(printable_bytes(bytes)).filter(|text| !text.is_empty());
+    Body::VfioCall {
+        phase: Phase::Enter,
+        function,
+        request: (function != VfioFunction::GroupOpen).then_some(VfioRequest(event.cmd)),
+        path: some(&event.path),
+        file: event.file,
+        device_name: some(&event.name),
+    }
+}
+
+fn device_call(event: &wire::DeviceCall, exit: bool) -> Body {
+    Body::DeviceCall {
+        phase: if exit { Phase::Exit { ret: event.ret.into() } } else { Phase::Enter },
+        function: match event.header.kind {
+            wire::Kind::DIRECT_MAPPINGS => DeviceFunction::DirectMappings,
+            wire::Kind::DRIVER_PROBE => DeviceFunction::VfioPciProbe,
+            _ => DeviceFunction::IommufdBind,
+        },
+        device: (event.device.ptr != 0).then(|| Device::from_wire(&event.device)),
+        driver: printable_bytes(&event.driver),
+        require_direct: has(event.flags, wire::DEVICE_FLAG_KNOWN)
+            .then_some(has(event.flags, wire::DEVICE_REQUIRE_DIRECT)),
+    }
+}
+
+fn group_change(event: &wire::DeviceCall, change: Change) -> Body {
+    Body::GroupChange { change, device: Device::from_wire(&event.device) }
+}
+
+fn message(event: &wire::Message) -> Body {
+    let line = event.text.split(|&byte| byte == b'\n').next().unwrap_or_default();
+    Body::KernelMessage {
+        text: printable_bytes(line),
+        cut: usize::try_from(event.length).is_ok_and(|length| length > event.text.len()),
     }
 }
 

@@ -4,7 +4,10 @@ use ivrs_trace_common as wire;
 use proptest::prelude::*;
 use zerocopy::{Immutable, IntoBytes};
 
-use super::{Body, DecodeError, Device, Event, GroupRequest, Phase, RegionSource, RegionType};
+use super::{
+    Body, Change, DecodeError, Device, DeviceFunction, Event, Phase, RegionSource, RegionType,
+    VfioFunction, VfioRequest,
+};
 use crate::report::{
     json::EventLine,
     valid::{assert_wrong, parsed},
@@ -67,8 +70,46 @@ fn args(offset: u32, total: u32, data: &[u8]) -> wire::Args {
     wire::Args { header: header(wire::Kind::ARGS), offset, total, data: name(data) }
 }
 
-fn group_ioctl(kind: wire::Kind, cmd: u32, ret: i64, text: &[u8]) -> wire::GroupIoctl {
-    wire::GroupIoctl { header: header(kind), cmd, pad: 0, ret, name: name(text) }
+fn vfio_call(kind: wire::Kind, cmd: u32, ret: i64, path: &[u8], text: &[u8]) -> wire::VfioCall {
+    let (path, name) = (name(path), name(text));
+    wire::VfioCall { header: header(kind), file: 0xf11e, ret, cmd, pad: 0, path, name }
+}
+
+fn device_call(kind: wire::Kind, ret: i32, flags: u32) -> wire::DeviceCall {
+    let driver = name(b"vfio-pci");
+    wire::DeviceCall { header: header(kind), device: device(), driver, ret, flags }
+}
+
+fn member(driver: &[u8], flags: u32) -> wire::Member {
+    let (header, driver) = (header(wire::Kind::MEMBER), name(driver));
+    wire::Member { header, device: device(), driver, index: 1, flags }
+}
+
+fn message(length: u32, text: &[u8]) -> wire::Message {
+    wire::Message { header: header(wire::Kind::MESSAGE), length, pad: 0, text: name(text) }
+}
+
+fn warning(flags: u32) -> wire::Warning {
+    wire::Warning {
+        header: header(wire::Kind::WARNING),
+        device: device(),
+        driver: name(b"vfio-pci"),
+        entries: 3,
+        matches: 1,
+        flags,
+        pad: 0,
+    }
+}
+
+fn unity_end(flags: u32) -> wire::UnityEnd {
+    wire::UnityEnd {
+        header: header(wire::Kind::UNITY_END),
+        count: 2,
+        flags,
+        segment: 0,
+        last_devid: 0x22ff,
+        pad: 0,
+    }
 }
 
 fn attach(kind: wire::Kind, group: i32, ret: i32) -> wire::Attach {
@@ -153,10 +194,13 @@ fn all_kinds() -> Vec<(Vec<u8>, &'static str)> {
              require_direct=1",
         ),
         (
-            bytes(&group_ioctl(Kind::GROUP_IOCTL_ENTER, 0x3b6a, 0, b"0000:00:07.1")),
-            "group VFIO_GROUP_GET_DEVICE_FD 0000:00:07.1",
+            bytes(&vfio_call(Kind::GROUP_IOCTL_ENTER, 0x3b6a, 0, b"5", b"0000:00:07.1")),
+            "vfio_group_fops_unl_ioctl(5, VFIO_GROUP_GET_DEVICE_FD, 0000:00:07.1)",
         ),
-        (bytes(&group_ioctl(Kind::GROUP_IOCTL_EXIT, 0, -22, b"")), "group ioctl = -1 EINVAL"),
+        (
+            bytes(&vfio_call(Kind::GROUP_IOCTL_EXIT, 0, -22, b"", b"")),
+            "vfio_group_fops_unl_ioctl = -1 EINVAL",
+        ),
         (bytes(&attach(Kind::CONTAINER_ATTACH_ENTER, -1, 0)), "vfio_container_attach_group"),
         (
             bytes(&attach(Kind::CONTAINER_ATTACH_EXIT, -1, -1)),
@@ -166,6 +210,81 @@ fn all_kinds() -> Vec<(Vec<u8>, &'static str)> {
         (bytes(&attach(Kind::TYPE1_ATTACH_EXIT, -1, 0)), "vfio_iommu_type1_attach_group = 0"),
         (bytes(&args(0, 7, b"qemu\0-S\0")), "command line, 7 bytes, from 0: qemu -S"),
         (bytes(&module_load()), "module vfio_pci loaded"),
+        (
+            bytes(&vfio_call(Kind::GROUP_OPEN_ENTER, 0, 0, b"noiommu-0", b"")),
+            "vfio_group_fops_open(noiommu-0)",
+        ),
+        (
+            bytes(&vfio_call(Kind::GROUP_OPEN_EXIT, 0, -16, b"", b"")),
+            "vfio_group_fops_open = -1 EBUSY",
+        ),
+        (
+            bytes(&vfio_call(Kind::CONTAINER_IOCTL_ENTER, 0x3b66, 0, b"vfio", b"")),
+            "vfio_fops_unl_ioctl(vfio, VFIO_SET_IOMMU)",
+        ),
+        (bytes(&vfio_call(Kind::CONTAINER_IOCTL_EXIT, 0, 0, b"", b"")), "vfio_fops_unl_ioctl = 0"),
+        (
+            bytes(&vfio_call(Kind::BIND_IOMMUFD_ENTER, 0x3b76, 0, b"", b"")),
+            "vfio_df_ioctl_bind_iommufd(VFIO_DEVICE_BIND_IOMMUFD)",
+        ),
+        (
+            bytes(&vfio_call(Kind::BIND_IOMMUFD_EXIT, 0, -1, b"", b"")),
+            "vfio_df_ioctl_bind_iommufd = -1 EPERM",
+        ),
+        (
+            bytes(&vfio_call(Kind::ATTACH_IOMMUFD_ENTER, 0x3b77, 0, b"", b"")),
+            "vfio_df_ioctl_attach_pt(VFIO_DEVICE_ATTACH_IOMMUFD_PT)",
+        ),
+        (
+            bytes(&vfio_call(Kind::ATTACH_IOMMUFD_EXIT, 0, -98, b"", b"")),
+            "vfio_df_ioctl_attach_pt = -1 EADDRINUSE",
+        ),
+        (
+            bytes(&device_call(Kind::DEVICE_BIND_ENTER, 0, wire::DEVICE_FLAG_KNOWN)),
+            "iommufd_device_bind(0000:00:07.1 (group 5))",
+        ),
+        (
+            bytes(&device_call(Kind::DEVICE_BIND_EXIT, -22, 0)),
+            "iommufd_device_bind(0000:00:07.1 (group 5)) = -1 EINVAL",
+        ),
+        (bytes(&attach(Kind::DEVICE_ATTACH_ENTER, -1, 0)), "iommufd_device_attach"),
+        (bytes(&attach(Kind::DEVICE_ATTACH_EXIT, -1, 0)), "iommufd_device_attach = 0"),
+        (
+            bytes(&claim(Kind::OWNER_CLAIMED, none, 1)),
+            "iommu_group_dma_owner_claimed(group 5) = true, owners 3",
+        ),
+        (bytes(&attach(Kind::ISOLATED_MSI, 5, 0)), "iommu_group_has_isolated_msi(group 5) = false"),
+        (
+            bytes(&member(b"virtio-pci", 0)),
+            "member 0000:00:07.1 (group 5) driver virtio-pci, of the host",
+        ),
+        (bytes(&message(12, b"vfio-pci: no\n")), "kernel log: vfio-pci: no"),
+        (
+            bytes(&warning(wire::SET_UNITY_WALKED)),
+            "kernel warns that it refuses 0000:00:07.1 (group 5), driver vfio-pci",
+        ),
+        (
+            bytes(&device_call(
+                Kind::DIRECT_MAPPINGS,
+                0,
+                wire::DEVICE_FLAG_KNOWN | wire::DEVICE_REQUIRE_DIRECT,
+            )),
+            "iommu_create_device_direct_mappings(0000:00:07.1 (group 5)) = 0, require_direct=1",
+        ),
+        (bytes(&device_call(Kind::GROUP_ADD, 0, 0)), "0000:00:07.1 added to group 5"),
+        (bytes(&device_call(Kind::GROUP_REMOVE, 0, 0)), "0000:00:07.1 removed from group 5"),
+        (
+            bytes(&wire::UnityMatch { header: header(Kind::UNITY_ENTRY), ..unity_match() }),
+            "unity map of segment 0000 entry 2 devid 0x0010-0x0fff 0x1000-0x2fff prot 0x3",
+        ),
+        (
+            bytes(&unity_end(wire::WALK_CUT)),
+            "unity map of segment 0000 2 in all, last devid 0x22ff, INCOMPLETE",
+        ),
+        (
+            bytes(&device_call(Kind::DRIVER_PROBE, -22, 0)),
+            "vfio_pci_probe(0000:00:07.1 (group 5)) = -1 EINVAL",
+        ),
     ]
 }
 
@@ -185,7 +304,7 @@ fn every_kind_says_what_it_is() {
 #[test]
 fn every_length_but_the_right_one_is_an_error() {
     let all = all_kinds();
-    assert_eq!(all.len(), usize::from(wire::Kind::MODULE_LOAD.0));
+    assert_eq!(all.len(), usize::from(wire::Kind::DRIVER_PROBE.0));
     for (mut bytes, text) in all {
         let whole = bytes.len();
         bytes.extend([0; 8]);
@@ -225,12 +344,50 @@ fn fields_arrive_where_they_belong() {
     assert_eq!((owner, group_owner, owner_count, foreign_domain), (1, 2, 3, true));
     assert_eq!((device, phase), (None, Phase::Exit { ret: -1 }));
 
-    let request = decode(&group_ioctl(wire::Kind::GROUP_IOCTL_ENTER, 0x3b68, 0, b"")).body;
-    let wanted = Some(GroupRequest::SET_CONTAINER);
+    let request = decode(&vfio_call(wire::Kind::GROUP_IOCTL_ENTER, 0x3b68, 0, b"5", b"")).body;
     assert_eq!(
         request,
-        Body::GroupIoctl { phase: Phase::Enter, request: wanted, device_name: None }
+        Body::VfioCall {
+            phase: Phase::Enter,
+            function: VfioFunction::GroupIoctl,
+            request: Some(VfioRequest::SET_CONTAINER),
+            path: Some("5".to_owned()),
+            file: 0xf11e,
+            device_name: None,
+        }
     );
+    let probed = decode(&device_call(wire::Kind::DRIVER_PROBE, -22, 0)).body;
+    let Body::DeviceCall { function, phase, driver, require_direct, device, .. } = probed else {
+        panic!("not a device's call")
+    };
+    assert_eq!((function, phase), (DeviceFunction::VfioPciProbe, Phase::Exit { ret: -22 }));
+    assert_eq!((driver.as_str(), require_direct), ("vfio-pci", None));
+    assert_eq!(device.and_then(|device| device.group), Some(5));
+    let added = decode(&device_call(wire::Kind::GROUP_ADD, 0, 0)).body;
+    assert!(matches!(added, Body::GroupChange { change: Change::Added, .. }));
+}
+
+#[test]
+fn a_member_of_a_group_is_the_hosts_or_not() {
+    for (driver, flags, expected) in [
+        (&b"virtio-pci"[..], 0, "member 0000:00:07.1 (group 5) driver virtio-pci, of the host"),
+        (b"vfio-pci", wire::MEMBER_MANAGES_DMA, "member 0000:00:07.1 (group 5) driver vfio-pci"),
+        (b"", wire::WALK_CUT, "member 0000:00:07.1 (group 5) driver none, INCOMPLETE"),
+    ] {
+        assert_eq!(decode(&member(driver, flags)).body.to_string(), expected);
+    }
+}
+
+#[test]
+fn a_line_of_the_log_is_one_printable_line() {
+    for (length, bytes, text, cut) in [
+        (5, &b"a\x1b[m\n"[..], "a\\u{1b}[m", false),
+        (9, b"a\nb", "a", false),
+        (300, &[b'x'; wire::MESSAGE_LEN][..], &*"x".repeat(wire::MESSAGE_LEN), true),
+    ] {
+        let text = text.to_owned();
+        assert_eq!(decode(&message(length, bytes)).body, Body::KernelMessage { text, cut });
+    }
 }
 
 #[test]
@@ -272,7 +429,7 @@ fn a_flag_that_the_kernel_lacks_is_absent_not_false() {
 
 #[test]
 fn an_unknown_kind_is_kept() {
-    for code in [0, 17, u16::MAX] {
+    for code in [0, 40, u16::MAX] {
         let header = header(wire::Kind(code));
         assert_eq!(decode(&header).body, Body::Unknown { code, length: 40 });
     }
@@ -343,9 +500,10 @@ fn every_kind_fits_the_schema_of_a_line() {
         let line = parsed(&EventLine { number: u64::MAX, event: &event });
         for member in line.as_object().unwrap().keys() {
             // What is there only where it is known may as well be missing.
-            let optional = ["device", "device_name", "group", "request", "require_direct"];
+            let optional = ["device", "device_name", "group", "path", "request", "require_direct"];
+            let optional_device = line["kind"] == "claim" || line["kind"] == "device_call";
             let required = !optional.contains(&member.as_str()) && member != "unity_entries";
-            if required || (member == "device" && line["kind"] != "claim") {
+            if required || (member == "device" && !optional_device) {
                 assert_wrong(&line, &format!("/{member}"), None);
             }
             assert_wrong(&line, &format!("/{member}"), Some(serde_json::json!([])));
@@ -360,7 +518,7 @@ fn every_kind_fits_the_schema_of_a_line() {
 proptest! {
     #[test]
     fn any_bytes_are_an_event_or_an_error(
-        kind in 0_u16..20,
+        kind in 0_u16..45,
         mut bytes in prop::collection::vec(any::<u8>(), 0..600),
         whole: bool,
     ) {

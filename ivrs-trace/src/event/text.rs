@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::{Body, Device, Event, Phase};
+use super::{Body, Change, Device, Event, Phase};
 use crate::errno;
 
 /// `TIME pid/tid comm  what happened`; the time is seconds of `CLOCK_MONOTONIC`.
@@ -75,17 +75,74 @@ impl fmt::Display for Body {
                     if *require_direct { ", require_direct=1" } else { "" },
                 )
             }
-            Self::GroupIoctl { phase, request, device_name } => {
-                f.write_str("group ")?;
-                match (request, phase) {
-                    (Some(request), Phase::Enter) => write!(f, "{request}")?,
-                    (_, Phase::Enter) => f.write_str("ioctl")?,
-                    (_, Phase::Exit { ret }) => write!(f, "ioctl = {}", Return(*ret))?,
+            Self::VfioCall { phase, function, request, path, device_name, .. } => {
+                f.write_str(function.name())?;
+                if let Phase::Exit { ret } = phase {
+                    return write!(f, " = {}", Return(*ret));
                 }
-                match device_name {
-                    Some(name) => write!(f, " {name}"),
-                    None => Ok(()),
+                let parts =
+                    [path.clone(), request.map(|request| request.to_string()), device_name.clone()];
+                let parts: Vec<String> = parts.into_iter().flatten().collect();
+                write!(f, "({})", parts.join(", "))
+            }
+            Self::DeviceCall { phase, function, device, require_direct, .. } => {
+                f.write_str(function.name())?;
+                if let Some(device) = device {
+                    write!(f, "({device})")?;
                 }
+                write!(f, "{}", ReturnOf(*phase))?;
+                f.write_str(match require_direct {
+                    Some(true) => ", require_direct=1",
+                    Some(false) | None => "",
+                })
+            }
+            Self::IommufdAttach { phase } => {
+                write!(f, "iommufd_device_attach{}", ReturnOf(*phase))
+            }
+            Self::OwnerClaimed { claimed, group, owner_count, .. } => write!(
+                f,
+                "iommu_group_dma_owner_claimed({}) = {claimed}, owners {owner_count}",
+                GroupName(*group)
+            ),
+            Self::IsolatedMsi { isolated, group } => {
+                write!(f, "iommu_group_has_isolated_msi({}) = {isolated}", GroupName(*group))
+            }
+            Self::Member { device, driver, manages_dma, incomplete, .. } => {
+                write!(f, "member {device} driver ")?;
+                f.write_str(if driver.is_empty() { "none" } else { driver })?;
+                if !driver.is_empty() && !manages_dma {
+                    f.write_str(", of the host")?;
+                }
+                if *incomplete { f.write_str(", INCOMPLETE") } else { Ok(()) }
+            }
+            Self::KernelMessage { text, cut } => {
+                write!(f, "kernel log: {text}{}", if *cut { " …" } else { "" })
+            }
+            Self::Warning { device, driver, .. } => {
+                write!(f, "kernel warns that it refuses {device}")?;
+                if driver.is_empty() { Ok(()) } else { write!(f, ", driver {driver}") }
+            }
+            Self::GroupChange { change, device } => {
+                let word = match change {
+                    Change::Added => "added to",
+                    Change::Removed => "removed from",
+                };
+                write!(f, "{} {word} {}", device.name, GroupName(device.group))
+            }
+            Self::UnityEntry { ordinal, segment, devid_start, devid_end, start, end, prot } => {
+                write!(
+                    f,
+                    "unity map of segment {segment:04x} entry {ordinal} devid \
+                     {devid_start:#06x}-{devid_end:#06x} {start:#x}-{:#x} prot {prot:#x}",
+                    end.wrapping_sub(1)
+                )
+            }
+            Self::UnityEnd { segment, last_devid, count, incomplete } => {
+                write!(
+                    f,
+                    "unity map of segment {segment:04x} {count} in all, last devid {last_devid:#06x}"
+                )?;
+                if *incomplete { f.write_str(", INCOMPLETE") } else { Ok(()) }
             }
             Self::ContainerAttach { phase } => {
                 write!(f, "vfio_container_attach_group{}", ReturnOf(*phase))

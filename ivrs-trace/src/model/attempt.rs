@@ -13,7 +13,7 @@ use serde::Serialize;
 use crate::{
     errno::{self, Errno},
     escape::printable_bytes,
-    event::{Body, Device, Event, GroupRequest, Phase},
+    event::{Body, Device, Event, Phase, VfioFunction, VfioRequest},
     host::{Member, Snapshot},
     pci::Bdf,
 };
@@ -187,7 +187,7 @@ struct ContainerAttach {
 }
 
 struct Ioctl {
-    request: GroupRequest,
+    request: VfioRequest,
     device_name: Option<String>,
     attempt: Option<usize>,
     time_ns: u64,
@@ -258,15 +258,25 @@ impl Tracker {
 
     fn apply(&mut self, number: u64, event: &Event, host: &Snapshot) {
         match &event.body {
-            Body::GroupIoctl { phase: Phase::Enter, request, device_name } => {
+            Body::VfioCall {
+                phase: Phase::Enter,
+                function: VfioFunction::GroupIoctl,
+                request,
+                device_name,
+                ..
+            } => {
                 self.thread(event).ioctl = Some(Ioctl {
-                    request: request.unwrap_or(GroupRequest(0)),
+                    request: request.unwrap_or(VfioRequest(0)),
                     device_name: device_name.clone(),
                     attempt: None,
                     time_ns: event.time_ns,
                 });
             }
-            Body::GroupIoctl { phase: Phase::Exit { ret }, .. } => {
+            Body::VfioCall {
+                phase: Phase::Exit { ret },
+                function: VfioFunction::GroupIoctl,
+                ..
+            } => {
                 self.ioctl_returned(event, *ret, host);
             }
             Body::Args { offset, total, bytes, .. } => {
@@ -309,7 +319,18 @@ impl Tracker {
             Body::Type1Attach { phase: Phase::Exit { ret }, .. } => {
                 self.type1_returned(event, *ret);
             }
-            Body::ModuleLoad { .. }
+            Body::VfioCall { .. }
+            | Body::DeviceCall { .. }
+            | Body::IommufdAttach { .. }
+            | Body::OwnerClaimed { .. }
+            | Body::IsolatedMsi { .. }
+            | Body::Member { .. }
+            | Body::KernelMessage { .. }
+            | Body::Warning { .. }
+            | Body::GroupChange { .. }
+            | Body::UnityEntry { .. }
+            | Body::UnityEnd { .. }
+            | Body::ModuleLoad { .. }
             | Body::Region { .. }
             | Body::RegionsEnd { .. }
             | Body::Unknown { .. } => {}
@@ -471,7 +492,7 @@ impl Tracker {
                     attempt.reason = Some(Reason::Unknown);
                 }
                 (None, Outcome::Claimed | Outcome::Unknown)
-                    if ioctl.request == GroupRequest::GET_DEVICE_FD =>
+                    if ioctl.request == VfioRequest::GET_DEVICE_FD =>
                 {
                     attempt.outcome = Outcome::Attached;
                 }
@@ -482,9 +503,9 @@ impl Tracker {
             return;
         }
         match ioctl.request {
-            GroupRequest::GET_DEVICE_FD => self.device_opened(event, &ioctl, ret, host),
+            VfioRequest::GET_DEVICE_FD => self.device_opened(event, &ioctl, ret, host),
             // The container refused before the kernel was asked for the ownership.
-            GroupRequest::SET_CONTAINER if error.is_some() => {
+            VfioRequest::SET_CONTAINER if error.is_some() => {
                 let attempt = Attempt {
                     process: Process { pid: event.pid, comm: event.comm.clone(), vm: None },
                     time_ns: ioctl.time_ns,

@@ -4,7 +4,7 @@ use ivrs_trace_common::RegionType as WireRegionType;
 
 use super::{Model, RequireDirect};
 use crate::{
-    event::{Body, Device, Event, GroupRequest, Phase, RegionSource, RegionType},
+    event::{Body, Device, Event, Phase, RegionSource, RegionType, VfioFunction, VfioRequest},
     firmware::{
         builder::{IvhdSpec, IvmdSpec, IvrsBuilder},
         device_entry::DeviceEntry,
@@ -165,24 +165,49 @@ impl Thread {
         Event { time_ns: 14_441_272_661, pid, tid, comm, cpu: 0, body }
     }
 
-    pub(crate) fn ioctl(&self, request: GroupRequest) -> Event {
-        let (phase, request) = (Phase::Enter, Some(request));
-        self.event(Body::GroupIoctl { phase, request, device_name: None })
+    pub(crate) fn ioctl(&self, request: VfioRequest) -> Event {
+        self.call(VfioFunction::GroupIoctl, None, Some(request), None)
     }
 
     pub(crate) fn ioctl_exit(&self, ret: i64) -> Event {
-        let phase = Phase::Exit { ret };
-        self.event(Body::GroupIoctl { phase, request: None, device_name: None })
+        self.call_exit(VfioFunction::GroupIoctl, ret)
+    }
+
+    /// A call on a VFIO file begins; `path` is the last part of the file's path.
+    pub(crate) fn call(
+        &self,
+        function: VfioFunction,
+        path: Option<&str>,
+        request: Option<VfioRequest>,
+        device_name: Option<&str>,
+    ) -> Event {
+        self.event(Body::VfioCall {
+            phase: Phase::Enter,
+            function,
+            request,
+            path: path.map(str::to_owned),
+            file: 0xf11e,
+            device_name: device_name.map(str::to_owned),
+        })
+    }
+
+    /// A call on a VFIO file returns.
+    pub(crate) fn call_exit(&self, function: VfioFunction, ret: i64) -> Event {
+        self.event(Body::VfioCall {
+            phase: Phase::Exit { ret },
+            function,
+            request: None,
+            path: None,
+            file: 0,
+            device_name: None,
+        })
     }
 
     /// `VFIO_GROUP_GET_DEVICE_FD`, whole.
     pub(crate) fn device_fd(&self, name: &str, ret: i64) -> [Event; 2] {
-        let enter = Body::GroupIoctl {
-            phase: Phase::Enter,
-            request: Some(GroupRequest::GET_DEVICE_FD),
-            device_name: Some(name.to_owned()),
-        };
-        [self.event(enter), self.ioctl_exit(ret)]
+        let request = Some(VfioRequest::GET_DEVICE_FD);
+        let enter = self.call(VfioFunction::GroupIoctl, None, request, Some(name));
+        [enter, self.ioctl_exit(ret)]
     }
 
     pub(crate) fn container(&self, phase: Phase) -> Event {
@@ -356,9 +381,9 @@ impl Thread {
         let before: Vec<Device> = before.iter().map(|name| device(name, group)).collect();
         let blocker = device(blocker, group);
         let mut events = vec![
-            self.ioctl(GroupRequest::GET_STATUS),
+            self.ioctl(VfioRequest::GET_STATUS),
             self.ioctl_exit(0),
-            self.ioctl(GroupRequest::SET_CONTAINER),
+            self.ioctl(VfioRequest::SET_CONTAINER),
             self.container(Phase::Enter),
             self.args(line),
             self.claim(group),
@@ -378,7 +403,7 @@ impl Thread {
     /// A claim through `VFIO_GROUP_SET_CONTAINER` in which no device is refused.
     pub(crate) fn attempt(&self, line: &str, group: u32, ret: i64, owned: Owned) -> Vec<Event> {
         vec![
-            self.ioctl(GroupRequest::SET_CONTAINER),
+            self.ioctl(VfioRequest::SET_CONTAINER),
             self.container(Phase::Enter),
             self.args(line),
             self.claim(group),

@@ -9,7 +9,7 @@ use super::{
     },
 };
 use crate::{
-    event::{Body, Event, GroupRequest, Phase, RegionSource, RegionType},
+    event::{Body, Event, Phase, RegionSource, RegionType, VfioRequest},
     firmware::builder::IvrsBuilder,
     host::{Reading, RegionKind, ReservedRegion, Snapshot},
 };
@@ -154,7 +154,7 @@ fn reasons_of_claims_that_fail_without_a_refusal() {
 
 #[test]
 fn a_container_that_refuses_is_an_attempt_without_a_group() {
-    let events = [QEMU.ioctl(GroupRequest::SET_CONTAINER), QEMU.ioctl_exit(-22)];
+    let events = [QEMU.ioctl(VfioRequest::SET_CONTAINER), QEMU.ioctl_exit(-22)];
     let model = model(&single(), &events);
     let attempt = only(&model);
     assert_eq!((attempt.outcome, attempt.group), (Outcome::Failed, None));
@@ -168,9 +168,7 @@ fn claims_alone_make_attempts() {
     let whole = QEMU.rejection(&host, "vfio-attach|00:07.0", 5, &["00:07.0"], "00:07.1");
     let events: Vec<Event> = whole
         .into_iter()
-        .filter(|event| {
-            !matches!(event.body, Body::GroupIoctl { .. } | Body::ContainerAttach { .. })
-        })
+        .filter(|event| !matches!(event.body, Body::VfioCall { .. } | Body::ContainerAttach { .. }))
         .collect();
     let model = model(&host, &events);
     let attempt = only(&model);
@@ -239,7 +237,7 @@ fn lost_events_never_make_a_wrong_answer() {
     assert_eq!(errno(only(&model)).as_deref(), Some("EINVAL"), "from the ioctl");
 
     let model = with_loss(&host, |body| {
-        no_claim_exit(body) || matches!(body, Body::GroupIoctl { phase, .. } if is_exit(phase))
+        no_claim_exit(body) || matches!(body, Body::VfioCall { phase, .. } if is_exit(phase))
     });
     assert_eq!((only(&model).outcome, only(&model).errno), (Outcome::Rejected, None));
 
@@ -253,7 +251,7 @@ fn lost_events_never_make_a_wrong_answer() {
     let model = with_loss(&host, |body| {
         refusal(body)
             || no_claim_exit(body)
-            || matches!(body, Body::GroupIoctl { phase, .. } if is_exit(phase))
+            || matches!(body, Body::VfioCall { phase, .. } if is_exit(phase))
     });
     assert_eq!(only(&model).outcome, Outcome::Unknown);
 

@@ -19,8 +19,8 @@ pub struct ProbeSpec {
     pub need: Need,
     /// Which kernels have what it shows.
     pub kernels: Kernels,
-    /// The programs, all of which are attached.
-    pub programs: &'static [ProgramSpec],
+    /// The ways to attach, the best one first; the first that the kernel takes is used.
+    pub ways: &'static [&'static [ProgramSpec]],
 }
 
 /// Where a function lives.
@@ -49,6 +49,8 @@ pub enum Kernels {
     /// Those that refuse devices (`dev_iommu.require_direct`, mainline since 6.6). On others there
     /// is nothing to see, so a function that is not there is not missed.
     Refusing,
+    /// Those built with iommufd. On others the function is not there and is not missed.
+    Iommufd,
 }
 
 /// One BPF program.
@@ -99,11 +101,18 @@ pub const PROBES: &[ProbeSpec] = &[
     ProbeSpec {
         id: ProbeId::AMD_RESV_REGIONS,
         symbol: "amd_iommu_get_resv_regions",
-        explains: "the regions that the AMD IOMMU driver reports for a device",
+        explains: "the regions that the AMD IOMMU driver reports for a device, and the unity map that it makes them from",
         home: Home::Kernel,
         need: Need::Verdict,
         kernels: Kernels::All,
-        programs: &[program("amd_resv_regions", How::Fexit)],
+        ways: &[
+            &[program("amd_resv_regions", How::Fexit), program("amd_unity_map", How::Fentry)],
+            &[
+                program("amd_resv_regions_kprobe", How::Kprobe),
+                program("amd_resv_regions_kretprobe", How::Kretprobe),
+                program("amd_unity_map_kprobe", How::Kprobe),
+            ],
+        ],
     },
     ProbeSpec {
         id: ProbeId::SET_DOMAIN,
@@ -112,7 +121,13 @@ pub const PROBES: &[ProbeSpec] = &[
         home: Home::Kernel,
         need: Need::Verdict,
         kernels: Kernels::Refusing,
-        programs: &[program("set_domain", How::Fexit)],
+        ways: &[
+            &[program("set_domain", How::Fexit)],
+            &[
+                program("set_domain_kprobe", How::Kprobe),
+                program("set_domain_kretprobe", How::Kretprobe),
+            ],
+        ],
     },
     ProbeSpec {
         id: ProbeId::GROUP_CLAIM,
@@ -121,9 +136,12 @@ pub const PROBES: &[ProbeSpec] = &[
         home: Home::Kernel,
         need: Need::Verdict,
         kernels: Kernels::All,
-        programs: &[
-            program("group_claim_enter", How::Fentry),
-            program("group_claim_exit", How::Fexit),
+        ways: &[
+            &[program("group_claim_enter", How::Fentry), program("group_claim_exit", How::Fexit)],
+            &[
+                program("group_claim_kprobe", How::Kprobe),
+                program("group_claim_kretprobe", How::Kretprobe),
+            ],
         ],
     },
     ProbeSpec {
@@ -134,10 +152,78 @@ pub const PROBES: &[ProbeSpec] = &[
         home: Home::Kernel,
         need: Need::Context,
         kernels: Kernels::Refusing,
-        programs: &[
-            program("device_claim_enter", How::Fentry),
-            program("device_claim_exit", How::Fexit),
+        ways: &[
+            &[program("device_claim_enter", How::Fentry), program("device_claim_exit", How::Fexit)],
+            &[
+                program("device_claim_kprobe", How::Kprobe),
+                program("device_claim_kretprobe", How::Kretprobe),
+            ],
         ],
+    },
+    ProbeSpec {
+        id: ProbeId::DEV_WARN,
+        symbol: "_dev_warn",
+        explains: "the kernel's own warning that it refuses a device",
+        home: Home::Kernel,
+        need: Need::Verdict,
+        kernels: Kernels::Refusing,
+        ways: &[&[program("dev_warn", How::Kprobe)]],
+    },
+    ProbeSpec {
+        id: ProbeId::CONSOLE,
+        symbol: "console",
+        explains: "the same warning as it reaches the kernel's log",
+        home: Home::Kernel,
+        need: Need::Verdict,
+        kernels: Kernels::All,
+        ways: &[&[program("console", How::RawTracepoint)]],
+    },
+    ProbeSpec {
+        id: ProbeId::DIRECT_MAPPINGS,
+        // 6.1 has it only as `.isra.0`, whose arguments are others.
+        symbol: "iommu_create_device_direct_mappings",
+        explains: "that a device came whose regions must be mapped 1:1",
+        home: Home::Kernel,
+        need: Need::Context,
+        kernels: Kernels::Refusing,
+        ways: &[&[program("direct_mappings", How::Fexit)]],
+    },
+    ProbeSpec {
+        id: ProbeId::OWNER_CLAIMED,
+        symbol: "iommu_group_dma_owner_claimed",
+        explains: "whether a group is viable, for a process that only asks and then stops",
+        home: Home::Kernel,
+        need: Need::Context,
+        kernels: Kernels::All,
+        ways: &[&[program("owner_claimed", How::Fexit)]],
+    },
+    ProbeSpec {
+        id: ProbeId::ISOLATED_MSI,
+        // Since 6.3.
+        symbol: "iommu_group_has_isolated_msi",
+        explains: "whether interrupt remapping isolates a group",
+        home: Home::Kernel,
+        need: Need::Context,
+        kernels: Kernels::Refusing,
+        ways: &[&[program("isolated_msi", How::Fexit)]],
+    },
+    ProbeSpec {
+        id: ProbeId::GROUP_ADD,
+        symbol: "add_device_to_group",
+        explains: "that a device came into a group",
+        home: Home::Kernel,
+        need: Need::Context,
+        kernels: Kernels::All,
+        ways: &[&[program("group_add", How::RawTracepoint)]],
+    },
+    ProbeSpec {
+        id: ProbeId::GROUP_REMOVE,
+        symbol: "remove_device_from_group",
+        explains: "that a device left a group",
+        home: Home::Kernel,
+        need: Need::Context,
+        kernels: Kernels::All,
+        ways: &[&[program("group_remove", How::RawTracepoint)]],
     },
     ProbeSpec {
         id: ProbeId::CORE_RESV_REGIONS,
@@ -148,7 +234,7 @@ pub const PROBES: &[ProbeSpec] = &[
         home: Home::Kernel,
         need: Need::Context,
         kernels: Kernels::All,
-        programs: &[program("core_resv_regions", How::Fexit)],
+        ways: &[&[program("core_resv_regions", How::Fexit)]],
     },
     ProbeSpec {
         id: ProbeId::MODULE_LOAD,
@@ -157,7 +243,19 @@ pub const PROBES: &[ProbeSpec] = &[
         home: Home::Kernel,
         need: Need::Context,
         kernels: Kernels::All,
-        programs: &[program("module_load", How::RawTracepoint)],
+        ways: &[&[program("module_load", How::RawTracepoint)]],
+    },
+    ProbeSpec {
+        id: ProbeId::GROUP_OPEN,
+        symbol: "vfio_group_fops_open",
+        explains: "that a process opened a group, or could not",
+        home: Home::Module("vfio"),
+        need: Need::Context,
+        kernels: Kernels::All,
+        ways: &[&[
+            program("group_open_enter", How::Kprobe),
+            program("group_open_exit", How::Kretprobe),
+        ]],
     },
     ProbeSpec {
         id: ProbeId::GROUP_IOCTL,
@@ -166,10 +264,22 @@ pub const PROBES: &[ProbeSpec] = &[
         home: Home::Module("vfio"),
         need: Need::Context,
         kernels: Kernels::All,
-        programs: &[
+        ways: &[&[
             program("group_ioctl_enter", How::Kprobe),
             program("group_ioctl_exit", How::Kretprobe),
-        ],
+        ]],
+    },
+    ProbeSpec {
+        id: ProbeId::CONTAINER_IOCTL,
+        symbol: "vfio_fops_unl_ioctl",
+        explains: "that a process gave a container its IOMMU, and the errno",
+        home: Home::Module("vfio"),
+        need: Need::Context,
+        kernels: Kernels::All,
+        ways: &[&[
+            program("container_ioctl_enter", How::Kprobe),
+            program("container_ioctl_exit", How::Kretprobe),
+        ]],
     },
     ProbeSpec {
         id: ProbeId::CONTAINER_ATTACH,
@@ -178,10 +288,10 @@ pub const PROBES: &[ProbeSpec] = &[
         home: Home::Module("vfio"),
         need: Need::Context,
         kernels: Kernels::All,
-        programs: &[
+        ways: &[&[
             program("container_attach_enter", How::Kprobe),
             program("container_attach_exit", How::Kretprobe),
-        ],
+        ]],
     },
     ProbeSpec {
         id: ProbeId::TYPE1_ATTACH,
@@ -190,10 +300,71 @@ pub const PROBES: &[ProbeSpec] = &[
         home: Home::Module("vfio_iommu_type1"),
         need: Need::Context,
         kernels: Kernels::All,
-        programs: &[
+        ways: &[&[
             program("type1_attach_enter", How::Kprobe),
             program("type1_attach_exit", How::Kretprobe),
-        ],
+        ]],
+    },
+    ProbeSpec {
+        id: ProbeId::BIND_IOMMUFD,
+        symbol: "vfio_df_ioctl_bind_iommufd",
+        explains: "that a process bound a device to iommufd, and the errno",
+        home: Home::Module("vfio"),
+        need: Need::Context,
+        kernels: Kernels::Iommufd,
+        ways: &[&[
+            program("bind_iommufd_enter", How::Kprobe),
+            program("bind_iommufd_exit", How::Kretprobe),
+        ]],
+    },
+    ProbeSpec {
+        id: ProbeId::ATTACH_IOMMUFD,
+        symbol: "vfio_df_ioctl_attach_pt",
+        explains: "that a process attached a device to an address space of iommufd, and the errno",
+        home: Home::Module("vfio"),
+        need: Need::Context,
+        kernels: Kernels::Iommufd,
+        ways: &[&[
+            program("attach_iommufd_enter", How::Kprobe),
+            program("attach_iommufd_exit", How::Kretprobe),
+        ]],
+    },
+    ProbeSpec {
+        id: ProbeId::DEVICE_BIND,
+        // In the kernel image or a module, as the kernel was built.
+        symbol: "iommufd_device_bind",
+        explains: "which device iommufd was to take",
+        home: Home::Module("iommufd"),
+        need: Need::Context,
+        kernels: Kernels::Iommufd,
+        ways: &[&[
+            program("device_bind_enter", How::Kprobe),
+            program("device_bind_exit", How::Kretprobe),
+        ]],
+    },
+    ProbeSpec {
+        id: ProbeId::DEVICE_ATTACH,
+        symbol: "iommufd_device_attach",
+        explains: "that a device got its address space from iommufd",
+        home: Home::Module("iommufd"),
+        need: Need::Context,
+        kernels: Kernels::Iommufd,
+        ways: &[&[
+            program("device_attach_enter", How::Kprobe),
+            program("device_attach_exit", How::Kretprobe),
+        ]],
+    },
+    ProbeSpec {
+        id: ProbeId::DRIVER_PROBE,
+        symbol: "vfio_pci_probe",
+        explains: "that vfio-pci took a device, or why not",
+        home: Home::Module("vfio_pci"),
+        need: Need::Context,
+        kernels: Kernels::All,
+        ways: &[&[
+            program("driver_probe_enter", How::Kprobe),
+            program("driver_probe_exit", How::Kretprobe),
+        ]],
     },
 ];
 
@@ -213,7 +384,7 @@ mod tests {
     fn programs_in_modules_are_kprobes() {
         // aya cannot attach fentry or fexit to a module's function.
         for probe in PROBES {
-            for program in probe.programs {
+            for program in probe.ways.iter().copied().flatten() {
                 if probe.home != Home::Kernel {
                     assert!(
                         matches!(program.how, How::Kprobe | How::Kretprobe),
@@ -222,6 +393,16 @@ mod tests {
                     );
                 }
             }
+        }
+    }
+
+    #[test]
+    fn what_a_verdict_rests_on_has_more_than_one_way() {
+        for probe in PROBES.iter().filter(|probe| probe.need == Need::Verdict) {
+            let trampolines = |way: &&[ProgramSpec]| {
+                way.iter().any(|program| matches!(program.how, How::Fentry | How::Fexit))
+            };
+            assert!(!probe.ways.iter().all(trampolines), "{}", probe.symbol);
         }
     }
 }

@@ -4,7 +4,7 @@
 //! into the kernel is held by file descriptors of this process and goes when the process goes,
 //! however it ends: nothing is pinned.
 
-use std::{collections::BTreeMap, path::Path};
+use std::{collections::BTreeMap, fs, path::Path};
 
 use aya::{
     Ebpf, EbpfLoader, VerifierLogLevel,
@@ -18,7 +18,7 @@ use thiserror::Error;
 use super::{
     btf::{Btf, BtfError, KERNEL_BTF},
     privilege,
-    table::{Home, How, Kernels, Need, PROBES, ProbeSpec},
+    table::{Home, How, Kernels, Need, PROBES, ProbeSpec, ProgramSpec},
 };
 
 /// The BPF object, chosen when the program was built (build.rs).
@@ -70,6 +70,8 @@ pub enum State {
     Waiting,
     /// This kernel has neither the function nor what it would show.
     NotNeeded,
+    /// It was left out because the caller said so.
+    LeftOut,
     /// It cannot be attached.
     Missing {
         /// Why, one line.
@@ -83,6 +85,10 @@ pub struct ProbeStatus {
     pub spec: &'static ProbeSpec,
     /// How it stands.
     pub state: State,
+    /// The programs that are attached, or will be when the module comes.
+    pub way: &'static [ProgramSpec],
+    /// Why a better way was not taken, one line.
+    pub fallback: Option<String>,
     /// What holds the kprobes of a module's function, and when they were attached.
     links: Vec<(&'static str, KProbeLinkId)>,
     attached_ns: u64,
@@ -106,9 +112,9 @@ impl Tracer {
     ///
     /// # Errors
     ///
-    /// If the process may not, the kernel has no BTF, or neither claims nor regions can be watched.
-    /// A single missing probe is no error: see [`Tracer::probes`].
-    pub fn start() -> Result<Self, TraceError> {
+    /// If the process may not, the kernel has no BTF, or nothing that shows a refusal can be
+    /// watched. A single missing probe is no error: see [`Tracer::probes`].
+    pub fn start(leave_out: &LeaveOut) -> Result<Self, TraceError> {
         if let Some(missing) = privilege::missing_for_tracing() {
             return Err(TraceError::Privilege { missing });
         }
@@ -116,16 +122,8 @@ impl Tracer {
             .map_err(|error: BtfError| TraceError::Btf(error.to_string()))?;
         let mut ebpf = load(&btf)?;
         let types = aya::Btf::from_sys_fs().map_err(|error| load_error(&error))?;
-        let probes: Vec<ProbeStatus> = PROBES
-            .iter()
-            .map(|spec| ProbeStatus {
-                spec,
-                state: prepare(&mut ebpf, spec, &btf, &types),
-                links: Vec::new(),
-                attached_ns: 0,
-                tries: 0,
-            })
-            .collect();
+        let probes: Vec<ProbeStatus> =
+            PROBES.iter().map(|spec| prepare(&mut ebpf, spec, &btf, &types, leave_out)).collect();
         let tracer = Self { ebpf, probes, require_direct: has_require_direct(&btf) };
         tracer.sees_anything()?;
         Ok(tracer)
@@ -140,7 +138,7 @@ impl Tracer {
                 continue;
             }
             let Home::Module(module) = probe.spec.home else { continue };
-            match attach_kprobes(&mut self.ebpf, probe.spec) {
+            match attach_kprobes(&mut self.ebpf, probe.spec.symbol, probe.way) {
                 Ok(links) => {
                     probe.links = links;
                     probe.attached_ns = now_ns();
@@ -150,6 +148,8 @@ impl Tracer {
                     probe.tries += 1;
                     if probe.tries < MODULE_TRIES {
                         again = true;
+                    } else if probe.spec.kernels == Kernels::Iommufd {
+                        probe.state = State::NotNeeded;
                     } else {
                         probe.state = State::Missing { reason };
                     }
@@ -237,7 +237,9 @@ impl Tracer {
         let reasons: Vec<String> = verdict()
             .map(|probe| match &probe.state {
                 State::Missing { reason } => format!("{}: {reason}", probe.spec.symbol),
-                State::Attached | State::Waiting | State::NotNeeded => probe.spec.symbol.to_owned(),
+                State::Attached | State::Waiting | State::NotNeeded | State::LeftOut => {
+                    probe.spec.symbol.to_owned()
+                }
             })
             .collect();
         Err(TraceError::NoVerdict(reasons.join("; ")))
@@ -294,33 +296,150 @@ fn resolve(btf: &Btf) -> Vec<(&'static str, u32)> {
     offsets
 }
 
-/// Loads the programs of a probe, and attaches them unless they belong to a module.
-fn prepare(ebpf: &mut Ebpf, spec: &ProbeSpec, btf: &Btf, types: &aya::Btf) -> State {
-    let trampoline =
-        spec.programs.iter().any(|program| matches!(program.how, How::Fentry | How::Fexit));
-    if trampoline && !btf.has_function(spec.symbol) {
-        if spec.kernels == Kernels::Refusing && !has_require_direct(btf) {
-            return State::NotNeeded;
-        }
-        return State::Missing {
-            reason: "this kernel has no such function, or the compiler inlined it".to_owned(),
-        };
+/// What is not to be attached, to see how the tool does without.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LeaveOut {
+    /// Functions and tracepoints, by the names of the table.
+    pub symbols: Vec<String>,
+    /// Do without BPF trampolines: kprobes instead, where a probe has them.
+    pub trampolines: bool,
+}
+
+/// Loads the programs of a probe in the first way that the kernel takes, and attaches them unless
+/// they belong to a module.
+fn prepare(
+    ebpf: &mut Ebpf,
+    spec: &'static ProbeSpec,
+    btf: &Btf,
+    types: &aya::Btf,
+    leave_out: &LeaveOut,
+) -> ProbeStatus {
+    let mut status = ProbeStatus {
+        spec,
+        state: State::LeftOut,
+        way: &[],
+        fallback: None,
+        links: Vec::new(),
+        attached_ns: 0,
+        tries: 0,
+    };
+    if leave_out.symbols.iter().any(|symbol| symbol == spec.symbol) {
+        return status;
     }
-    for program in spec.programs {
-        let result = ebpf
-            .program_mut(program.name)
-            .ok_or_else(|| "the BPF object has no such program".to_owned())
+    if spec.kernels == Kernels::Refusing && !has_require_direct(btf) {
+        // What is there nevertheless is of use: a claim on a device, say.
+        let there = spec.home == Home::Kernel && btf.has_function(spec.symbol);
+        if !there {
+            status.state = State::NotNeeded;
+            return status;
+        }
+    }
+    let mut reasons: Vec<String> = Vec::new();
+    for way in spec.ways {
+        match load_way(ebpf, spec, way, btf, types, leave_out) {
+            Ok(links) => {
+                status.way = way;
+                status.links = links;
+                status.fallback = reasons.pop();
+                status.state = match spec.home {
+                    Home::Module(_) => State::Waiting,
+                    Home::Kernel => State::Attached,
+                };
+                return status;
+            }
+            Err(reason) if reasons.contains(&reason) => {}
+            Err(reason) => reasons.push(reason),
+        }
+    }
+    status.state = State::Missing { reason: reasons.join("; ") };
+    status
+}
+
+/// Loads all programs of a way, and attaches them if their function is in the kernel image; or
+/// leaves none of them.
+fn load_way(
+    ebpf: &mut Ebpf,
+    spec: &ProbeSpec,
+    way: &[ProgramSpec],
+    btf: &Btf,
+    types: &aya::Btf,
+    leave_out: &LeaveOut,
+) -> Result<Vec<(&'static str, KProbeLinkId)>, String> {
+    let trampoline = way.iter().any(|program| matches!(program.how, How::Fentry | How::Fexit));
+    if trampoline && leave_out.trampolines {
+        return Err("trampolines are left out".to_owned());
+    }
+    if trampoline && !btf.has_function(spec.symbol) {
+        return Err(absent(spec.symbol));
+    }
+    let mut result = way.iter().try_for_each(|program| {
+        ebpf.program_mut(program.name)
+            .ok_or_else(|| format!("the BPF object has no program {}", program.name))
             .and_then(|loaded| {
                 load_program(loaded, spec.symbol, types).map_err(|error| one_line(&error))
-            });
-        if let Err(reason) = result {
-            return State::Missing { reason };
+            })
+    });
+    let mut links = Vec::new();
+    let kprobes = way.iter().any(|program| matches!(program.how, How::Kprobe | How::Kretprobe));
+    if result.is_ok() && kprobes && spec.home == Home::Kernel {
+        match attach_kprobes(ebpf, spec.symbol, way) {
+            Ok(attached) => links = attached,
+            Err(reason) => result = Err(reason),
         }
     }
-    match spec.home {
-        Home::Module(_) => State::Waiting,
-        Home::Kernel => State::Attached,
+    if let Err(reason) = result {
+        for program in way {
+            if let Some(program) = ebpf.program_mut(program.name) {
+                unload(program);
+            }
+        }
+        return Err(reason);
     }
+    Ok(links)
+}
+
+fn unload(program: &mut Program) {
+    // It fails for a program that was not loaded, which is what is wanted.
+    let _: Result<(), _> = match program {
+        Program::FEntry(program) => program.unload(),
+        Program::FExit(program) => program.unload(),
+        Program::KProbe(program) => program.unload(),
+        Program::RawTracePoint(program) => program.unload(),
+        _ => Ok(()),
+    };
+}
+
+/// Why a function cannot be watched that BTF does not describe: what the kernel's symbols say.
+fn absent(symbol: &str) -> String {
+    let symbols = fs::read_to_string("/proc/kallsyms").unwrap_or_default();
+    match symbol_of(&symbols, symbol) {
+        Some(found) if found == symbol => {
+            format!("{symbol} is in this kernel, but BTF does not describe it")
+        }
+        Some(found) => format!(
+            "this kernel has only {found}, a copy that the compiler made, whose arguments may be \
+             others"
+        ),
+        None => "this kernel has no such function, or the compiler inlined it".to_owned(),
+    }
+}
+
+/// The symbol of this name in the text of `/proc/kallsyms`, or else a copy of it, whose name the
+/// compiler made longer (`.isra.0`, `.constprop.0`); parts that were split off (`.cold`) do not
+/// count.
+fn symbol_of<'a>(symbols: &'a str, name: &str) -> Option<&'a str> {
+    let names = symbols.lines().filter_map(|line| line.split_ascii_whitespace().nth(2));
+    let mut copy = None;
+    for found in names {
+        match found.strip_prefix(name) {
+            Some("") => return Some(found),
+            Some(rest) if rest.starts_with('.') && !rest.starts_with(".cold") => {
+                copy = Some(found);
+            }
+            Some(_) | None => {}
+        }
+    }
+    copy
 }
 
 fn load_program(
@@ -349,13 +468,17 @@ fn load_program(
 /// Attaches the kprobes of a function: all of them, or none.
 fn attach_kprobes(
     ebpf: &mut Ebpf,
-    spec: &ProbeSpec,
+    symbol: &str,
+    way: &[ProgramSpec],
 ) -> Result<Vec<(&'static str, KProbeLinkId)>, String> {
     let mut links = Vec::new();
-    for program in spec.programs {
+    for program in way {
+        if !matches!(program.how, How::Kprobe | How::Kretprobe) {
+            continue;
+        }
         let result = kprobe(ebpf, program.name)
             .ok_or_else(|| "the BPF object has no such kprobe".to_owned())
-            .and_then(|probe| probe.attach(spec.symbol, 0).map_err(|error| one_line(&error)));
+            .and_then(|probe| probe.attach(symbol, 0).map_err(|error| one_line(&error)));
         match result {
             Ok(link) => links.push((program.name, link)),
             Err(reason) => {
@@ -419,4 +542,28 @@ fn one_line(error: &dyn std::error::Error) -> String {
         next = error.source();
     }
     crate::escape::printable(&text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_symbol_is_found_by_its_name_or_a_longer_one() {
+        let symbols = "\
+            ffffffff81000000 t plain_more\n\
+            ffffffff81000001 t plain\n\
+            ffffffff81000002 t split.cold\n\
+            ffffffff81000003 t copied.isra.0\n\
+            ffffffffc0000004 t in_module\t[vfio]\n";
+        for (name, expected) in [
+            ("plain", Some("plain")),
+            ("copied", Some("copied.isra.0")),
+            ("split", None),
+            ("in_module", Some("in_module")),
+            ("nowhere", None),
+        ] {
+            assert_eq!(symbol_of(symbols, name), expected);
+        }
+    }
 }

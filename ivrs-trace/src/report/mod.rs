@@ -8,6 +8,7 @@ pub mod decode;
 mod diff;
 pub mod json;
 mod page;
+pub mod probes;
 mod text;
 mod what_if;
 

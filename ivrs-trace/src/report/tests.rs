@@ -8,7 +8,7 @@ use super::{
     what_if,
 };
 use crate::{
-    event::{Body, Event, GroupRequest, Phase},
+    event::{Body, Event, Phase, VfioRequest},
     host::{Reading, Snapshot},
     model::{
         Change, Model, RequireDirect,
@@ -336,7 +336,7 @@ fn two_attempts_are_two_paragraphs() {
     let model: Model = model(
         &host,
         &[
-            vec![QEMU.ioctl(GroupRequest::SET_CONTAINER), QEMU.ioctl_exit(-22)],
+            vec![QEMU.ioctl(VfioRequest::SET_CONTAINER), QEMU.ioctl_exit(-22)],
             vec![other.device_claim(Phase::Enter, device("00:03.0", 1))],
             vec![other.device_claim(Phase::Exit { ret: 0 }, device("00:03.0", 1))],
         ]

@@ -1,0 +1,37 @@
+//! Arguments kept from a function's entry until its return, for probes that see only one of both at
+//! a time (kprobe and kretprobe). Knows no function.
+//!
+//! The map forgets what was used least recently: a return that is never seen, because the kernel
+//! had no kretprobe instance left, costs nothing for long.
+
+use aya_ebpf::{helpers::bpf_get_current_pid_tgid, macros::map, maps::LruHashMap};
+use ivrs_trace_common::ProbeId;
+
+/// What is kept of a call.
+pub(super) type Arguments = [u64; 3];
+
+/// By thread and probe: a thread is in one call of a function at a time.
+#[map]
+static SAVED: LruHashMap<u64, Arguments> = LruHashMap::with_max_entries(4096, 0);
+
+#[inline(always)]
+fn key(probe: ProbeId) -> u64 {
+    bpf_get_current_pid_tgid() << 32 | u64::from(probe.0)
+}
+
+/// Keeps the arguments of the call that this thread has entered.
+#[inline(always)]
+pub(super) fn keep(probe: ProbeId, arguments: Arguments) {
+    // Where the map takes nothing, the return finds nothing, which is counted there.
+    let _: Result<(), _> = SAVED.insert(key(probe), arguments, 0);
+}
+
+/// Gives back what was kept of the call that this thread returns from.
+#[inline(always)]
+pub(super) fn take(probe: ProbeId) -> Option<Arguments> {
+    let key = key(probe);
+    // SAFETY: the value is copied at once, and only this thread uses its key.
+    let arguments = *unsafe { SAVED.get(key) }?;
+    let _: Result<(), _> = SAVED.remove(key);
+    Some(arguments)
+}

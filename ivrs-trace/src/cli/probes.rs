@@ -1,0 +1,73 @@
+//! `ivrs-trace probes`: the probe table, resolved on this host.
+
+use std::process::ExitCode;
+
+use super::{leave_out::LeaveOutArgs, output};
+use crate::{
+    probe::{
+        table::{Home, How, Need},
+        tracer::{ProbeStatus, State, Tracer},
+    },
+    report::probes::{self, ProbeDocument, ProbeState, ProbesDocument},
+};
+
+/// Arguments of `probes`.
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// Print one JSON document instead of text
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    leave_out: LeaveOutArgs,
+}
+
+/// Attaches every probe, says how each stands, and lets go of them.
+pub(super) fn command(args: &Args) -> anyhow::Result<ExitCode> {
+    let mut tracer = Tracer::start(&args.leave_out.resolved())?;
+    tracer.attach_waiting();
+    let document = document(&tracer);
+    if args.json {
+        output::print_json(&document)?;
+    } else {
+        output::print(&probes::text(&document))?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The table as it stands.
+pub(super) fn document(tracer: &Tracer) -> ProbesDocument {
+    ProbesDocument {
+        schema: ProbesDocument::SCHEMA,
+        require_direct: tracer.require_direct(),
+        probes: tracer.probes().iter().map(of_probe).collect(),
+    }
+}
+
+fn of_probe(probe: &ProbeStatus) -> ProbeDocument {
+    let (state, reason) = match &probe.state {
+        State::Attached => (ProbeState::Attached, None),
+        State::Waiting => (ProbeState::Waiting, None),
+        State::NotNeeded => (ProbeState::NotNeeded, None),
+        State::LeftOut => (ProbeState::LeftOut, None),
+        State::Missing { reason } => (ProbeState::Missing, Some(reason.clone())),
+    };
+    let mut how: Vec<&str> = Vec::new();
+    for program in probe.way {
+        if !how.contains(&program.how.name()) {
+            how.push(How::name(program.how));
+        }
+    }
+    ProbeDocument {
+        symbol: probe.spec.symbol,
+        module: match probe.spec.home {
+            Home::Kernel => None,
+            Home::Module(module) => Some(module),
+        },
+        explains: probe.spec.explains,
+        required: probe.spec.need == Need::Verdict,
+        state,
+        how: how.join(" and "),
+        fallback: probe.fallback.clone(),
+        reason,
+    }
+}
