@@ -55,6 +55,6 @@ pub fn of_attempts(model: &Model) {
     for attempt in model.attempts() {
         assert_printable(&report::one_line(attempt));
     }
-    let json = to_string(&report::json::run(model, Lost::default(), 0));
+    let json = to_string(&report::json::run(model, Lost::default(), Some(0)));
     assert!(json.is_ok(), "run has no JSON");
 }

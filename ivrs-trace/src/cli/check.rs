@@ -25,8 +25,9 @@ pub(super) struct Args {
     /// Print one JSON document instead of text
     #[arg(long)]
     json: bool,
-    /// Judge the tree of another host: a folder with a copy of its sys and proc
-    #[arg(long, value_name = "DIR")]
+    /// Judge another host: a recording, or a folder with a copy of its sys and proc; - reads a
+    /// recording from standard input
+    #[arg(long, value_name = "DIR|FILE")]
     from: Option<PathBuf>,
     /// The devices to judge, such as 01:00.0; all if none is named
     #[arg(value_name = "BDF")]
@@ -37,10 +38,7 @@ pub(super) struct Args {
 /// probes; else it is judged from files.
 pub(super) fn command(args: &Args) -> anyhow::Result<ExitCode> {
     let (model, evidence) = match &args.from {
-        Some(tree) => {
-            let (model, evidence) = source::model_of_tree(tree)?;
-            (model, Some(evidence))
-        }
+        Some(path) => source::host(path)?,
         None => (model()?, None),
     };
     let mut verdicts = model.verdicts();
@@ -76,9 +74,7 @@ pub(super) fn command(args: &Args) -> anyhow::Result<ExitCode> {
 }
 
 fn model() -> anyhow::Result<Model> {
-    // Without groups there is nothing that probes could show.
-    let groups = std::fs::read_dir("/sys/kernel/iommu_groups");
-    if groups.is_ok_and(|mut groups| groups.next().is_some()) {
+    if live::can_show() {
         let runtime = super::runtime()?;
         let _inside = runtime.enter();
         match Live::start(|_, _| {}) {

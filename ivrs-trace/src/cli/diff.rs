@@ -16,8 +16,8 @@ pub(super) struct Args {
     /// Print one JSON document instead of text
     #[arg(long)]
     json: bool,
-    /// A folder with a copy of a host's sys and proc, or an IVRS table in any form that `decode`
-    /// reads; - reads a table from standard input
+    /// A recording, a folder with a copy of a host's sys and proc, or an IVRS table in any form that
+    /// `decode` reads; - reads standard input
     #[arg(value_name = "A")]
     before: PathBuf,
     /// What to compare it with: another one. If either is a table alone, only tables are compared

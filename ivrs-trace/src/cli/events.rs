@@ -2,14 +2,28 @@
 
 use std::{
     io::{self, Write as _},
+    path::{Path, PathBuf},
     process::ExitCode,
 };
 
 use anyhow::Context as _;
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::{leave_out::LeaveOutArgs, live::Live, output};
-use crate::{event::Event, report::json::EventLine};
+use super::{
+    leave_out::LeaveOutArgs,
+    live::Live,
+    output,
+    record::{self, Output},
+    source,
+};
+use crate::{
+    event::{Event, Filter},
+    recording::Clocks,
+    report::{json::EventLine, stream},
+};
+
+/// Bytes of lines that are kept before they are written.
+const BUFFER: usize = 64 * 1024;
 
 /// Arguments of `events`.
 #[derive(Debug, clap::Args)]
@@ -17,62 +31,157 @@ pub(super) struct Args {
     /// Print one JSON object an event instead of text
     #[arg(long)]
     json: bool,
+    /// Print the events of a recording; - reads standard input
+    #[arg(long, value_name = "FILE", conflicts_with = "output")]
+    from: Option<PathBuf>,
+    /// Also record everything to this file, whatever is filtered
+    #[arg(short, long, value_name = "FILE")]
+    output: Option<PathBuf>,
+    /// Replace the file if it is there
+    #[arg(long, requires = "output")]
+    force: bool,
+    /// Print only events that are so: NAME=VALUE[,VALUE...] or NAME!=VALUE[,VALUE...]
+    ///
+    /// NAME is device, group, pid, tid, comm, kind (as --json names it) or verdict: blocked (the
+    /// refusal for a 1:1 map), failed (another call that returned an error), passed (one that
+    /// returned none). * stands for anything. Given more than once, all must hold.
+    #[arg(long, value_name = "FILTER")]
+    filter: Vec<Filter>,
+    /// How times are written; JSON has the clock's nanoseconds
+    #[arg(long, value_enum, default_value = "relative")]
+    time: Time,
     #[command(flatten)]
     leave_out: LeaveOutArgs,
 }
 
-/// Prints events until SIGINT or SIGTERM, or until nobody reads them.
-pub(super) fn command(args: &Args) -> anyhow::Result<ExitCode> {
-    super::runtime()?.block_on(stream(args))
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+enum Time {
+    /// Seconds since the trace began
+    Relative,
+    /// Date and time, UTC
+    Utc,
+    /// Seconds since the host started (`CLOCK_MONOTONIC`)
+    Monotonic,
 }
 
-async fn stream(args: &Args) -> anyhow::Result<ExitCode> {
-    let json = args.json;
+/// Prints events until SIGINT or SIGTERM, or until nobody reads them.
+pub(super) fn command(args: &Args) -> anyhow::Result<ExitCode> {
+    match &args.from {
+        Some(path) => replay(args, path),
+        None => super::runtime()?.block_on(live(args)),
+    }
+}
+
+async fn live(args: &Args) -> anyhow::Result<ExitCode> {
     let mut interrupted = signal(SignalKind::interrupt())?;
     let mut terminated = signal(SignalKind::terminate())?;
-    let mut lines = Vec::new();
-    let mut live = Live::start_without(&args.leave_out.resolved(), |number, event| {
-        write_event(&mut lines, json, number, event);
+    let _full = record::outlive_file_limit()?;
+    let output = args.output.as_deref().map(|path| Output {
+        path,
+        force: args.force,
+        max_size: None,
+        command: &[],
+    });
+    let mut first = Vec::new();
+    let mut live = Live::start_with(output.as_ref(), &args.leave_out.resolved(), |number, event| {
+        first.push((number, event.clone()));
     })?;
+    let mut lines = Lines::new(args, live.began());
     live.warn();
-    loop {
-        flush(&mut lines)?;
+    for (number, event) in first {
+        lines.add(number, &event);
+    }
+    let result = loop {
+        if let Err(error) = lines.flush() {
+            break Err(error);
+        }
         tokio::select! {
             ready = live.ready() => ready?,
-            _ = interrupted.recv() => break,
-            _ = terminated.recv() => break,
+            _ = interrupted.recv() => break Ok(()),
+            _ = terminated.recv() => break Ok(()),
         }
-        live.pump(|number, event| write_event(&mut lines, json, number, event));
+        live.pump(|number, event| lines.add(number, event));
+    };
+    live.pump(|number, event| lines.add(number, event));
+    // Whoever reads the lines may be gone; the recording is closed all the same.
+    let result = result.and_then(|()| lines.flush());
+    if let (Some(output), Some(outcome)) = (output, live.end_recording("interrupted", None)) {
+        output.tell(&outcome);
     }
-    live.pump(|number, event| write_event(&mut lines, json, number, event));
-    flush(&mut lines)?;
+    result?;
     let lost = live.lost()?;
     if lost.any() {
+        output::complain(&record::lost_words(lost));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn replay(args: &Args, path: &Path) -> anyhow::Result<ExitCode> {
+    let mut lines = Lines::new(args, Clocks::default());
+    let mut result = Ok(());
+    let replay = source::recording(path, |start, number, event| {
+        if let Some(start) = start {
+            lines.began = start.clocks;
+        }
+        if result.is_ok() {
+            lines.add(number, event);
+            if lines.bytes.len() >= BUFFER {
+                result = lines.flush();
+            }
+        }
+    })?;
+    result.and_then(|()| lines.flush())?;
+    if replay.lost.any() {
+        output::complain(&record::lost_words(replay.lost));
+    }
+    if lines.shown == 0 && replay.condition.events > 0 {
         output::complain(&format!(
-            "events are missing: {} found the ring buffer full, {} reads of kernel memory failed, \
-             {} could not be decoded",
-            lost.ring, lost.read, lost.queue
+            "none of its {} events is as --filter asks",
+            replay.condition.events
         ));
     }
     Ok(ExitCode::SUCCESS)
 }
 
-fn write_event(lines: &mut Vec<u8>, json: bool, number: u64, event: &Event) {
-    // Writing to memory fails for nothing but a value that cannot be serialised, which an event
-    // is not.
-    if json {
-        let line = EventLine { number, event };
-        let _: serde_json::Result<()> = serde_json::to_writer(&mut *lines, &line);
-        lines.push(b'\n');
-    } else {
-        let _: io::Result<()> = writeln!(lines, "{number:>6} {event}");
-    }
+/// Lines on their way to standard output.
+struct Lines<'a> {
+    args: &'a Args,
+    began: Clocks,
+    bytes: Vec<u8>,
+    shown: u64,
 }
 
-fn flush(lines: &mut Vec<u8>) -> anyhow::Result<()> {
-    let mut out = io::stdout().lock();
-    out.write_all(lines).context("standard output")?;
-    out.flush().context("standard output")?;
-    lines.clear();
-    Ok(())
+impl<'a> Lines<'a> {
+    fn new(args: &'a Args, began: Clocks) -> Self {
+        Self { args, began, bytes: Vec::new(), shown: 0 }
+    }
+
+    fn add(&mut self, number: u64, event: &Event) {
+        if !self.args.filter.iter().all(|filter| filter.lets(event)) {
+            return;
+        }
+        self.shown += 1;
+        if self.args.json {
+            let line = EventLine { number, event };
+            // Writing to memory fails for nothing but a value that cannot be serialised, which an
+            // event is not.
+            let _: serde_json::Result<()> = serde_json::to_writer(&mut self.bytes, &line);
+        } else {
+            let time = match self.args.time {
+                Time::Relative => stream::Time::Relative,
+                Time::Utc => stream::Time::Utc,
+                Time::Monotonic => stream::Time::Monotonic,
+            };
+            self.bytes.extend(stream::line(number, event, time, self.began).as_bytes());
+        }
+        self.bytes.push(b'\n');
+    }
+
+    fn flush(&mut self) -> anyhow::Result<()> {
+        let mut out = io::stdout().lock();
+        out.write_all(&self.bytes).context("standard output")?;
+        out.flush().context("standard output")?;
+        self.bytes.clear();
+        Ok(())
+    }
 }

@@ -1,25 +1,36 @@
 //! A live host: probes, the stream of events, and the model that they feed.
 
-use std::{path::Path, time::Duration};
+use std::{
+    path::Path,
+    time::{Duration, Instant},
+};
 
 use anyhow::Context as _;
 
-use super::output;
+use super::{
+    output,
+    record::{self, Output},
+};
 use crate::{
+    escape::printable,
     event::{Body, Event},
     host::Snapshot,
     model::{Model, RequireDirect},
     probe::{
         btf::{Btf, KERNEL_BTF},
         ring::Ring,
-        table::Home,
+        table::{Home, Need},
         tracer::{self, LeaveOut, Tracer},
     },
+    recording::{self, Clocks, End, Kind, Loss, ProbeFact, ProbeLoss, Recorder},
     report::Lost,
 };
 
 /// How long to wait before a module that is being loaded is tried again.
 const RETRY: Duration = Duration::from_millis(25);
+
+/// How often what was lost is written to a recording, at most.
+const LOSS_EVERY: Duration = Duration::from_secs(1);
 
 /// A host that is being traced.
 pub(super) struct Live {
@@ -30,17 +41,37 @@ pub(super) struct Live {
     number: u64,
     undecoded: u64,
     retry: bool,
+    began: Clocks,
+    recording: Option<Recording>,
+}
+
+/// The recording that the trace goes to as well.
+struct Recording {
+    recorder: Recorder,
+    /// What was last written of the probes, and of what they lost.
+    probes: Vec<ProbeFact>,
+    lost: Lost,
+    lost_at: Instant,
 }
 
 impl Live {
     /// Attaches the probes and reads the host, which makes the kernel list every device's regions.
     /// To be called inside a runtime. The events of that go to `each`.
     pub(super) fn start(each: impl FnMut(u64, &Event)) -> anyhow::Result<Self> {
-        Self::start_without(&LeaveOut::default(), each)
+        Self::start_recording(None, each)
+    }
+
+    /// The same, and writes it all to a file. It is made when nothing else can fail any more.
+    pub(super) fn start_recording(
+        output: Option<&Output<'_>>,
+        each: impl FnMut(u64, &Event),
+    ) -> anyhow::Result<Self> {
+        Self::start_with(output, &LeaveOut::default(), each)
     }
 
     /// The same, without some of the probes.
-    pub(super) fn start_without(
+    pub(super) fn start_with(
+        output: Option<&Output<'_>>,
         leave_out: &LeaveOut,
         each: impl FnMut(u64, &Event),
     ) -> anyhow::Result<Self> {
@@ -49,9 +80,28 @@ impl Live {
         let ring = Ring::new(tracer.take_ring()?).context("cannot watch the ring buffer")?;
         let require_direct =
             if tracer.require_direct() { RequireDirect::Present } else { RequireDirect::Missing };
-        let model = Model::new(Snapshot::read(Path::new("/")), require_direct);
-        let mut live = Self { tracer, ring, model, number: 0, undecoded: 0, retry };
+        let recorder = output.map(Output::create).transpose()?;
+        let began = record::clocks();
+        let root = Path::new("/");
+        let (model, recording) = match (output, recorder) {
+            (Some(output), Some(recorder)) => {
+                let probes = probe_facts(&tracer);
+                recorder.json(Kind::START, &record::start(output, began, true, require_direct));
+                recorder.json(Kind::PROBES, &probes);
+                let (host, files) = Snapshot::read_and_keep(root);
+                recorder.snapshot(0, &files);
+                let (lost, lost_at) = (Lost::default(), Instant::now());
+                let recording = Recording { recorder, probes, lost, lost_at };
+                (Model::new(host, require_direct), Some(recording))
+            }
+            _ => (Model::new(Snapshot::read(root), require_direct), None),
+        };
+        let (number, undecoded) = (0, 0);
+        let mut live = Self { tracer, ring, model, number, undecoded, retry, began, recording };
         live.pump(each);
+        if let Some(recording) = &live.recording {
+            recording.recorder.end_of_prologue();
+        }
         Ok(live)
     }
 
@@ -69,11 +119,15 @@ impl Live {
 
     /// Takes in all events that are there, and attaches to modules that have come.
     pub(super) fn pump(&mut self, mut each: impl FnMut(u64, &Event)) {
+        let mut probes_moved = self.retry;
         if self.retry {
             self.retry = self.tracer.attach_waiting();
         }
         let mut modules = Vec::new();
         for bytes in self.ring.drain() {
+            if let Some(recording) = &self.recording {
+                recording.recorder.event(self.number, &bytes);
+            }
             match Event::decode(&bytes) {
                 Ok(event) => {
                     if let Body::ModuleLoad { name } = &event.body {
@@ -88,17 +142,61 @@ impl Live {
         }
         for (name, time_ns) in modules {
             self.retry |= self.tracer.module_loaded(&name, time_ns);
+            probes_moved = true;
         }
+        self.keep_record(probes_moved);
+    }
+
+    /// Writes to the recording how the probes stand, if they moved, and from time to time what was
+    /// lost.
+    fn keep_record(&mut self, probes_moved: bool) {
+        let Some(recording) = &mut self.recording else { return };
+        if probes_moved {
+            let probes = probe_facts(&self.tracer);
+            if probes != recording.probes {
+                recording.recorder.json(Kind::PROBES, &probes);
+                recording.probes = probes;
+            }
+        }
+        if recording.lost_at.elapsed() >= LOSS_EVERY {
+            recording.lost_at = Instant::now();
+            // Who asks for the counts at the end hears why they cannot be had.
+            if let Ok(loss) = loss(&self.tracer)
+                && loss.as_lost() != recording.lost
+            {
+                recording.lost = loss.as_lost();
+                recording.recorder.loss(loss);
+            }
+        }
+    }
+
+    /// The clocks when the trace began.
+    pub(super) fn began(&self) -> Clocks {
+        self.began
+    }
+
+    /// How the recording goes, if there is one.
+    pub(super) fn recorded(&self) -> Option<recording::Status> {
+        self.recording.as_ref().map(|recording| recording.recorder.status())
+    }
+
+    /// Closes the recording, if there is one, and returns how that ended.
+    pub(super) fn end_recording(
+        &mut self,
+        reason: &str,
+        exit_status: Option<i32>,
+    ) -> Option<recording::Outcome> {
+        let Recording { recorder, .. } = self.recording.take()?;
+        if let Ok(loss) = loss(&self.tracer) {
+            recorder.loss(loss);
+        }
+        let time_ns = record::clocks().monotonic_ns;
+        Some(recorder.finish(End { reason: reason.to_owned(), exit_status, time_ns }))
     }
 
     /// What did not arrive so far.
     pub(super) fn lost(&self) -> anyhow::Result<Lost> {
-        let mut lost = Lost { queue: self.undecoded, ..Lost::default() };
-        for counts in self.tracer.counts()?.values() {
-            lost.ring += counts.ring_lost;
-            lost.read += counts.read_failed + counts.truncated;
-        }
-        Ok(lost)
+        Ok(Lost { queue: self.undecoded, ..loss(&self.tracer)?.as_lost() })
     }
 
     /// Says on standard error what the answers of this host will lack: probes that are missing, and
@@ -114,26 +212,72 @@ impl Live {
 
     /// A line for every probe that is missing, without those of modules that are not loaded.
     pub(super) fn degradations(&self) -> Vec<String> {
-        self.tracer
-            .probes()
-            .iter()
-            .filter_map(|probe| match &probe.state {
-                tracer::State::Missing { reason } => Some(format!(
-                    "no probe on {}{}, which would show {}: {reason}",
-                    probe.spec.symbol,
-                    match probe.spec.home {
-                        Home::Kernel => String::new(),
-                        Home::Module(module) => format!(" [{module}]"),
-                    },
-                    probe.spec.explains,
-                )),
-                tracer::State::LeftOut => {
-                    Some(format!("the probe on {} is left out", probe.spec.symbol))
-                }
-                tracer::State::Attached | tracer::State::Waiting | tracer::State::NotNeeded => None,
-            })
-            .collect()
+        degradations(&probe_facts(&self.tracer))
     }
+}
+
+/// A line for every probe that is missing, without those of modules that are not loaded.
+pub(super) fn degradations(probes: &[ProbeFact]) -> Vec<String> {
+    let line = |probe: &ProbeFact| match probe.state.as_str() {
+        "missing" => {
+            let module = probe.module.as_ref().map(|module| format!(" [{module}]"));
+            Some(printable(&format!(
+                "no probe on {}{}, which would show {}: {}",
+                probe.symbol,
+                module.unwrap_or_default(),
+                probe.explains,
+                probe.reason.as_deref().unwrap_or_default(),
+            )))
+        }
+        "left_out" => Some(printable(&format!("the probe on {} is left out", probe.symbol))),
+        _ => None,
+    };
+    probes.iter().filter_map(line).collect()
+}
+
+fn probe_facts(tracer: &Tracer) -> Vec<ProbeFact> {
+    let fact = |probe: &tracer::ProbeStatus| {
+        let (state, reason) = match &probe.state {
+            tracer::State::Attached => ("attached", None),
+            tracer::State::Waiting => ("waiting", None),
+            tracer::State::NotNeeded => ("not_needed", None),
+            tracer::State::LeftOut => ("left_out", None),
+            tracer::State::Missing { reason } => ("missing", Some(reason.clone())),
+        };
+        let module = match probe.spec.home {
+            Home::Kernel => None,
+            Home::Module(module) => Some(module.to_owned()),
+        };
+        ProbeFact {
+            symbol: probe.spec.symbol.to_owned(),
+            module,
+            explains: probe.spec.explains.to_owned(),
+            required: probe.spec.need == Need::Verdict,
+            how: probe.way.iter().map(|program| program.how.name().to_owned()).collect(),
+            fallback: probe.fallback.clone(),
+            state: state.to_owned(),
+            reason,
+        }
+    };
+    tracer.probes().iter().map(fact).collect()
+}
+
+/// What the probes counted so far.
+fn loss(tracer: &Tracer) -> anyhow::Result<Loss> {
+    let probes = tracer.counts()?.into_iter().map(|(symbol, counts)| ProbeLoss {
+        symbol: symbol.to_owned(),
+        hits: counts.hits,
+        ring_lost: counts.ring_lost,
+        read_failed: counts.read_failed,
+        truncated: counts.truncated,
+    });
+    Ok(Loss { probes: probes.collect(), not_recorded: 0 })
+}
+
+/// Whether there is anything that probes could show: without groups there is not.
+pub(super) fn can_show() -> bool {
+    let groups = std::fs::read_dir("/sys/kernel/iommu_groups");
+    groups.is_ok_and(|mut groups| groups.next().is_some())
 }
 
 /// Whether the running kernel refuses at all, from its BTF alone, which everybody may read.

@@ -11,6 +11,7 @@ mod leave_out;
 mod live;
 mod output;
 mod probes;
+mod record;
 mod run;
 mod source;
 mod what_if;
@@ -35,6 +36,8 @@ struct Cli {
 enum Command {
     /// Run a command, watch what it takes, and explain what was refused
     Run(run::Args),
+    /// Record what the host shows and its kernel does to a file that `--from` reads anywhere
+    Record(record::Args),
     /// Print every event as it happens, one a line, until interrupted
     Events(events::Args),
     /// Say for each device whether the kernel would refuse it, and why
@@ -66,6 +69,7 @@ enum Command {
 pub fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Some(Command::Run(args)) => run::command(&args),
+        Some(Command::Record(args)) => record::command(&args),
         Some(Command::Events(args)) => events::command(&args),
         Some(Command::Check(args)) => check::command(&args),
         Some(Command::Decode(args)) => decode::command(&args),

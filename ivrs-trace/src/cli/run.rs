@@ -1,8 +1,10 @@
 //! `ivrs-trace run -- CMD`: trace a command, then explain.
 
 use std::{
+    ffi::OsString,
     io::{self, IsTerminal as _},
     os::unix::process::ExitStatusExt as _,
+    path::{Path, PathBuf},
     process::{ExitCode, ExitStatus},
     time::Duration,
 };
@@ -13,7 +15,13 @@ use tokio::{
     signal::unix::{Signal, SignalKind, signal},
 };
 
-use super::{leave_out::LeaveOutArgs, live::Live, output};
+use super::{
+    leave_out::LeaveOutArgs,
+    live::{self, Live},
+    output,
+    record::{self, Output},
+    source,
+};
 use crate::report::{self, json};
 
 /// How long to listen on after the command has ended: it may have asked a daemon (libvirtd) whose
@@ -26,43 +34,131 @@ pub(super) struct Args {
     /// Print one JSON document instead of text
     #[arg(long)]
     json: bool,
+    /// Also record everything to this file, for `--from`
+    #[arg(short, long, value_name = "FILE")]
+    output: Option<PathBuf>,
+    /// Replace the file if it is there
+    #[arg(long, requires = "output")]
+    force: bool,
+    /// Run nothing: explain what this recording holds; - reads standard input
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["output", "command"])]
+    from: Option<PathBuf>,
     #[command(flatten)]
     leave_out: LeaveOutArgs,
     /// The command and its arguments
     #[arg(
-        required = true,
+        required_unless_present = "from",
         trailing_var_arg = true,
         allow_hyphen_values = true,
         value_name = "CMD"
     )]
-    command: Vec<std::ffi::OsString>,
+    command: Vec<OsString>,
 }
 
 /// Runs the command. The status is the command's own, 128 and the signal's number if a signal ended
-/// it, 2 if this host cannot be traced, 126 or 127 if the command cannot be run.
+/// it, 2 if this host cannot be traced, 126 or 127 if the command cannot be run. For a recording it
+/// is 0.
 pub(super) fn command(args: &Args) -> anyhow::Result<ExitCode> {
+    if let Some(path) = &args.from {
+        return replay(args, path);
+    }
     super::runtime()?.block_on(trace(args))
 }
 
+fn replay(args: &Args, path: &Path) -> anyhow::Result<ExitCode> {
+    let replay = source::recording(path, |_, _, _| {})?;
+    for line in live::degradations(&replay.probes) {
+        output::complain(&line);
+    }
+    for finding in replay.model.host_findings() {
+        output::complain(&finding.message);
+    }
+    let status = replay.end.as_ref().and_then(|end| end.exit_status);
+    if args.json {
+        output::print_json(&json::run(&replay.model, replay.lost, status))?;
+    } else {
+        output::print(&report::attempts(&replay.model, replay.lost, output::style()))?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
 async fn trace(args: &Args) -> anyhow::Result<ExitCode> {
-    let mut live = Live::start_without(&args.leave_out.resolved(), |_, _| {})?;
+    let output = args.output.as_deref().map(|path| Output {
+        path,
+        force: args.force,
+        max_size: None,
+        command: &args.command,
+    });
+    let _full = record::outlive_file_limit()?;
+    let mut live = Live::start_with(output.as_ref(), &args.leave_out.resolved(), |_, _| {})?;
     live.warn();
+    let code = match run(&mut live, &args.command, None).await? {
+        Ended::By(_, code) => code,
+        Ended::NotStarted(code) => {
+            live.end_recording("command", Some(code.into()));
+            return Ok(ExitCode::from(code));
+        }
+    };
+    live.model.finish();
+    let lost = live.lost()?;
+    // The answer first: a disk may be slow.
+    if args.json {
+        output::print_json(&json::run(&live.model, lost, Some(code)))?;
+    } else {
+        output::print(&report::attempts(&live.model, lost, output::style()))?;
+    }
+    if let (Some(output), Some(outcome)) = (output, live.end_recording("command", Some(code))) {
+        output.tell(&outcome);
+    }
+    Ok(ExitCode::from(u8::try_from(code).unwrap_or(u8::MAX)))
+}
+
+/// How a command ended.
+pub(super) enum Ended {
+    /// By itself (`command`), or because the time was over (`duration`); its exit status.
+    By(&'static str, i32),
+    /// It could not be run, which was told; the exit status that says so.
+    NotStarted(u8),
+}
+
+/// Runs a command and takes in events until it has ended, or for `limit`, after which it is asked to
+/// end.
+pub(super) async fn run(
+    live: &mut Live,
+    command: &[OsString],
+    limit: Option<Duration>,
+) -> anyhow::Result<Ended> {
     let mut signals = Signals {
         interrupt: signal(SignalKind::interrupt())?,
         terminate: signal(SignalKind::terminate())?,
     };
-
-    let (program, arguments) = args.command.split_first().context("no command was given")?;
+    let (program, arguments) = command.split_first().context("no command was given")?;
     let mut child = match Command::new(program).args(arguments).spawn() {
         Ok(child) => child,
         Err(error) => {
             let name = crate::escape::printable(&program.to_string_lossy());
             output::complain(&format!("cannot run {name}: {error}"));
             let missing = error.kind() == io::ErrorKind::NotFound;
-            return Ok(ExitCode::from(if missing { 127 } else { 126 }));
+            return Ok(Ended::NotStarted(if missing { 127 } else { 126 }));
         }
     };
-    let status = watch(&mut live, &mut child, &mut signals).await?;
+    let over = async {
+        match limit {
+            Some(limit) => tokio::time::sleep(limit).await,
+            None => std::future::pending().await,
+        }
+    };
+    tokio::pin!(over);
+    let ended = tokio::select! {
+        status = watch(live, &mut child, &mut signals) => Some(status?),
+        () = &mut over => None,
+    };
+    let (reason, status) = if let Some(status) = ended {
+        ("command", status)
+    } else {
+        hand_on(&child, rustix::process::Signal::TERM);
+        ("duration", watch(live, &mut child, &mut signals).await?)
+    };
     let end = tokio::time::sleep(AFTERMATH);
     tokio::pin!(end);
     loop {
@@ -73,16 +169,7 @@ async fn trace(args: &Args) -> anyhow::Result<ExitCode> {
         live.pump(|_, _| {});
     }
     live.pump(|_, _| {});
-    live.model.finish();
-
-    let lost = live.lost()?;
-    let code = exit_status(status);
-    if args.json {
-        output::print_json(&json::run(&live.model, lost, code))?;
-    } else {
-        output::print(&report::attempts(&live.model, lost, output::style()))?;
-    }
-    Ok(ExitCode::from(u8::try_from(code).unwrap_or(u8::MAX)))
+    Ok(Ended::By(reason, exit_status(status)))
 }
 
 /// The signals that are meant for the command.

@@ -1,9 +1,9 @@
-//! Where a command takes its host from: this one, a copied tree, or a table alone.
+//! Where a command takes its host from: this one, a copied tree, a recording, or a table alone.
 
 use std::{
     ffi::OsStr,
     fs::File,
-    io::{self, Read as _},
+    io::{self, BufRead as _, BufReader, Read},
     path::Path,
 };
 
@@ -12,30 +12,121 @@ use anyhow::{Context as _, bail};
 use super::{live, output};
 use crate::{
     escape::printable,
+    event::Event,
     firmware::{
         Ivrs,
         dump::{self, Dump, INPUT_LIMIT},
     },
     host::{self, HexBytes, Reading, Snapshot},
-    model::{Finding, Model, RequireDirect, Severity, compare::Scope},
+    model::{Finding, Model, Outcome, RequireDirect, Severity, compare::Scope},
     probe::{btf::Btf, tracer},
+    recording::{self, Reader, Replay, Start},
 };
 
-/// This host or a copied one, from files alone.
+/// A file or standard input, of which the first bytes can be looked at.
+type Input = BufReader<Box<dyn Read>>;
+
+/// This host, a copied or a recorded one, without asking the kernel.
 pub(super) fn files(from: Option<&Path>) -> anyhow::Result<Model> {
     match from {
-        Some(tree) => Ok(model_of_tree(tree)?.0),
+        Some(path) => Ok(host(path)?.0),
         None => Ok(Model::new(Snapshot::read(Path::new("/")), live::require_direct())),
     }
 }
 
-/// A copied tree, or a table in any form that `decode` reads; `-` is standard input.
+/// A copied tree or a recording. For a tree, also how it is known whether its kernel refuses: in a
+/// recording that was noted down.
+pub(super) fn host(path: &Path) -> anyhow::Result<(Model, Option<Finding>)> {
+    if path.is_dir() {
+        let (model, evidence) = model_of_tree(path)?;
+        return Ok((model, Some(evidence)));
+    }
+    let replay = recording(path, |_, _, _| {})?;
+    for line in live::degradations(&replay.probes) {
+        output::complain(&line);
+    }
+    let attempts = replay.model.attempts();
+    let refused = attempts.iter().filter(|attempt| attempt.outcome == Outcome::Rejected).count();
+    if !attempts.is_empty() {
+        let name = name_of(path);
+        output::complain(&format!(
+            "{name} also holds {} attempts to take a device, {refused} of them refused: \
+             `ivrs-trace run --from` explains them",
+            attempts.len()
+        ));
+    }
+    Ok((replay.model, None))
+}
+
+/// Reads a recording to its end, says on standard error what is missing in it, and hands over each
+/// event; `-` is standard input.
+pub(super) fn recording(
+    path: &Path,
+    each: impl FnMut(Option<&Start>, u64, &Event),
+) -> anyhow::Result<Replay> {
+    let name = name_of(path);
+    let mut input = open(path).with_context(|| format!("cannot read {name}"))?;
+    let start = input.fill_buf().with_context(|| format!("cannot read {name}"))?;
+    if !recording::is_recording(start) {
+        bail!(
+            "{name} is not a recording, nor a folder: `--from` takes what `ivrs-trace record` or \
+             `run -o` made, or, where that is enough, the copied tree of a host \
+             (docs/copy-a-host.md); `ivrs-trace decode` reads a table alone"
+        );
+    }
+    read_recording(&name, input, each)
+}
+
+fn read_recording(
+    name: &str,
+    input: Input,
+    each: impl FnMut(Option<&Start>, u64, &Event),
+) -> anyhow::Result<Replay> {
+    let reader = match Reader::new(input) {
+        Ok(reader) => reader,
+        Err(recording::OpenError::Io(error)) => {
+            return Err(error).with_context(|| format!("cannot read {name}"));
+        }
+        Err(error) => bail!("{name} {error}"),
+    };
+    let replay = recording::replay(reader, each);
+    for note in replay.condition.notes() {
+        output::complain(&format!("{name}: {note}"));
+    }
+    if let Some(continues) = &replay.continues {
+        output::complain(&format!(
+            "{name}: it goes on from {} earlier files; attempts in those are not in it",
+            continues.files_before
+        ));
+    }
+    match &replay.start {
+        None => output::complain(&format!(
+            "{name}: its beginning is missing, so it is not known whether its kernel refuses"
+        )),
+        Some(start) if start.event_layout != recording::EVENT_LAYOUT => {
+            output::complain(&format!(
+                "{name}: its events are laid out for another version (layout {}); those that do \
+                 not fit are counted as lost",
+                start.event_layout
+            ));
+        }
+        Some(_) => {}
+    }
+    Ok(replay)
+}
+
+/// A copied tree, a recording, or a table in any form that `decode` reads; `-` is standard input.
 pub(super) fn tree_or_table(path: &Path) -> anyhow::Result<(Model, Scope)> {
     if path.is_dir() {
         return Ok((model_of_tree(path)?.0, Scope::Host));
     }
     let name = name_of(path);
-    let input = read(path).with_context(|| format!("{name} cannot be read"))?;
+    let cannot = || format!("{name} cannot be read");
+    let mut input = open(path).with_context(cannot)?;
+    if recording::is_recording(input.fill_buf().with_context(cannot)?) {
+        return Ok((read_recording(&name, input, |_, _, _| {})?.model, Scope::Host));
+    }
+    let input = read_all(input).with_context(cannot)?;
     let dump = dump::read(&input).with_context(|| name.clone())?;
     for note in dump.notes() {
         output::complain(&format!("{name}: {note}"));
@@ -65,26 +156,28 @@ pub(super) fn name_of(path: &Path) -> String {
 /// The bytes of a file or of standard input: one more than is allowed at most, so that too much is
 /// noticed.
 pub(super) fn read(path: &Path) -> io::Result<Vec<u8>> {
-    let limit = u64::try_from(INPUT_LIMIT).unwrap_or(u64::MAX).saturating_add(1);
-    let mut input = Vec::new();
-    if path.as_os_str() == OsStr::new("-") {
-        io::stdin().lock().take(limit).read_to_end(&mut input)?;
+    read_all(open(path)?)
+}
+
+fn open(path: &Path) -> io::Result<Input> {
+    let input: Box<dyn Read> = if path.as_os_str() == OsStr::new("-") {
+        Box::new(io::stdin())
     } else {
-        File::open(path)?.take(limit).read_to_end(&mut input)?;
-    }
-    Ok(input)
+        Box::new(File::open(path)?)
+    };
+    Ok(BufReader::new(input))
+}
+
+fn read_all(input: Input) -> io::Result<Vec<u8>> {
+    let limit = u64::try_from(INPUT_LIMIT).unwrap_or(u64::MAX).saturating_add(1);
+    let mut bytes = Vec::new();
+    input.take(limit).read_to_end(&mut bytes)?;
+    Ok(bytes)
 }
 
 /// A copied host, and how it is known whether its kernel refuses.
 pub(super) fn model_of_tree(tree: &Path) -> anyhow::Result<(Model, Finding)> {
     let shown = printable(&tree.display().to_string());
-    let meta = tree.metadata().with_context(|| format!("cannot read {shown}"))?;
-    if !meta.is_dir() {
-        bail!(
-            "{shown} is not a folder: `--from` takes the copied tree of a host \
-             (docs/copy-a-host.md); `ivrs-trace decode` reads a table alone"
-        );
-    }
     if !tree.join("sys").is_dir() {
         bail!(
             "{shown} holds no folder `sys`, so it is not the copied tree of a host; \
@@ -210,16 +303,22 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_a_tree_is_refused_in_one_line() {
+    fn what_is_no_host_is_refused_in_one_line() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("IVRS");
         std::fs::write(&file, "IVRS").unwrap();
+        let cut = folder.path().join("cut.ivt");
+        std::fs::write(&cut, "\u{89}IVT\r\n").unwrap();
+        let broken = folder.path().join("broken.ivt");
+        std::fs::write(&broken, b"\x89IVT\n\x1a\n\x01\0\0\0aaaaaaaaa").unwrap();
         for (path, expected) in [
-            (file.as_path(), "is not a folder"),
+            (file.as_path(), "is not a recording, nor a folder"),
+            (&cut, "is not a recording, nor a folder"),
+            (&broken, "copied as text"),
             (folder.path(), "holds no folder `sys`"),
             (&folder.path().join("nowhere"), "cannot read"),
         ] {
-            let error = format!("{:#}", model_of_tree(path).err().unwrap());
+            let error = format!("{:#}", host(path).err().unwrap());
             assert!(error.contains(expected) && !error.contains('\n'), "{error}");
         }
     }

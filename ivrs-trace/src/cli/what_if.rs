@@ -31,8 +31,9 @@ pub(super) struct Args {
     /// Think a PCI function at another address, such as 01:00.0=12:00.0
     #[arg(long = "move", id = "move_to", value_name = "BDF=BDF", value_parser = moved)]
     moves: Vec<Change>,
-    /// Take the tree of another host: a folder with a copy of its sys and proc
-    #[arg(long, value_name = "DIR")]
+    /// Take another host: a recording, or a folder with a copy of its sys and proc; - reads a
+    /// recording from standard input
+    #[arg(long, value_name = "DIR|FILE")]
     from: Option<PathBuf>,
 }
 

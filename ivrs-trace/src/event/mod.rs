@@ -11,7 +11,10 @@ use zerocopy::{FromBytes, Immutable, KnownLayout};
 
 use crate::{escape::printable_bytes, pci::Bdf};
 
+mod filter;
 mod text;
+
+pub use filter::{Filter, ParseFilterError};
 
 #[cfg(test)]
 mod tests;

@@ -27,7 +27,7 @@ pub use read::{
 pub use replay::{Replay, replay};
 pub use write::{CreateError, MIN_SIZE, Options, Outcome, Recorder, Status};
 
-use crate::model::RequireDirect;
+use crate::{model::RequireDirect, report::Lost};
 
 /// Bytes that one section may have, stored or unpacked.
 pub const MAX_SECTION: usize = 8 * 1024 * 1024;
@@ -129,7 +129,16 @@ pub struct ProbeFact {
     pub module: Option<String>,
     /// What is learnt there.
     pub explains: String,
-    /// `attached`, `waiting` (for its module), `not_needed` or `missing`.
+    /// Whether a refusal cannot be seen or explained without it.
+    #[serde(default)]
+    pub required: bool,
+    /// How its programs are attached, such as `fexit`.
+    #[serde(default)]
+    pub how: Vec<String>,
+    /// Why not in the way that is preferred.
+    #[serde(default)]
+    pub fallback: Option<String>,
+    /// `attached`, `waiting` (for its module), `not_needed`, `left_out` (on demand) or `missing`.
     pub state: String,
     /// Why it is missing.
     #[serde(default)]
@@ -145,6 +154,21 @@ pub struct Loss {
     /// Events that arrived, but could not be written to the file: it was full or too slow.
     #[serde(default)]
     pub not_recorded: u64,
+}
+
+impl Loss {
+    /// The sums over all probes; `queue` is what could not be written.
+    #[must_use]
+    pub fn as_lost(&self) -> Lost {
+        let sum = |count: fn(&ProbeLoss) -> u64| {
+            self.probes.iter().map(count).fold(0, u64::saturating_add)
+        };
+        Lost {
+            ring: sum(|probe| probe.ring_lost),
+            read: sum(|probe| probe.read_failed.saturating_add(probe.truncated)),
+            queue: self.not_recorded,
+        }
+    }
 }
 
 /// What one probe counted, over all CPUs.

@@ -72,16 +72,9 @@ pub fn replay<R: Read>(
     let mut model = model.unwrap_or_else(|| model_of(start.as_ref(), Files::default()));
     model.finish();
     let condition = reader.condition().clone();
-    // Where the recorder counted them, they are also missing in the numbers, but for the last ones.
-    let not_recorded = told.not_recorded.max(condition.missing_events);
-    let sum = |count: fn(&super::ProbeLoss) -> u64| {
-        told.probes.iter().map(count).fold(0, u64::saturating_add)
-    };
-    let lost = Lost {
-        ring: sum(|probe| probe.ring_lost),
-        read: sum(|probe| probe.read_failed.saturating_add(probe.truncated)),
-        queue: not_recorded.saturating_add(undecoded),
-    };
+    let mut lost = told.as_lost();
+    // What the recorder counted is also missing in the numbers, but for the last events.
+    lost.queue = lost.queue.max(condition.missing_events).saturating_add(undecoded);
     Replay { start, model, probes, lost, end, continues, condition }
 }
 

@@ -178,17 +178,14 @@ fn cut_at_any_byte_it_opens_up_to_its_last_whole_section() {
         let length = usize::try_from(left.condition.length).unwrap();
         assert!(length <= cut);
         let notes = left.condition.notes();
-        match &left.condition.stopped {
+        if let Some((offset, _)) = &left.condition.stopped {
             // Nothing is read of what is not whole, and where that begins is said.
-            Some((offset, _)) => {
-                assert_eq!(*offset, left.condition.length);
-                assert!(length < cut);
-                assert!(notes[0].starts_with(&format!("from byte {offset} on")), "{notes:?}");
-            }
-            None => {
-                assert_eq!(length, cut);
-                assert!(notes[0].starts_with("it was not closed"), "{notes:?}");
-            }
+            assert_eq!(*offset, left.condition.length);
+            assert!(length < cut);
+            assert!(notes[0].starts_with(&format!("from byte {offset} on")), "{notes:?}");
+        } else {
+            assert_eq!(length, cut);
+            assert!(notes[0].starts_with("it was not closed"), "{notes:?}");
         }
         before = left;
     }

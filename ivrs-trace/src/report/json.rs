@@ -100,8 +100,9 @@ pub struct Run {
     pub attempts: Vec<RunAttempt>,
     /// What did not arrive.
     pub lost: Lost,
-    /// Exit status of the command; 128 and the signal's number if a signal ended it.
-    pub exit_status: i32,
+    /// Exit status of the command; 128 and the signal's number if a signal ended it. Null for a
+    /// recording without a command, or of which the end is missing.
+    pub exit_status: Option<i32>,
 }
 
 /// An attempt.
@@ -236,7 +237,7 @@ pub fn check(model: &Model, verdicts: Verdicts) -> Check {
 
 /// The document of `run`.
 #[must_use]
-pub fn run(model: &Model, lost: Lost, exit_status: i32) -> Run {
+pub fn run(model: &Model, lost: Lost, exit_status: Option<i32>) -> Run {
     Run {
         schema: "ivrs-trace/run/1",
         attempts: model.attempts().iter().map(|attempt| of_attempt(model, attempt)).collect(),

@@ -9,6 +9,7 @@ mod diff;
 pub mod json;
 mod page;
 pub mod probes;
+pub mod stream;
 mod text;
 mod what_if;
 

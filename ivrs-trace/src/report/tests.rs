@@ -34,7 +34,7 @@ fn single() -> Snapshot {
 
 fn explain(host: &Snapshot, events: &[Event]) -> String {
     let model = model(host, events);
-    parsed(&json::run(&model, NO_LOSS, 0));
+    parsed(&json::run(&model, NO_LOSS, Some(0)));
     attempts(&model, NO_LOSS, Style::default())
 }
 
@@ -233,7 +233,7 @@ fn the_document_of_check() {
 fn the_document_of_run() {
     let host = single();
     let events = QEMU.rejection(&host, LIBVIRT, 5, &["00:07.0"], "00:07.1");
-    let document = parsed(&json::run(&model(&host, &events), NO_LOSS, 1));
+    let document = parsed(&json::run(&model(&host, &events), NO_LOSS, Some(1)));
     assert_fields(
         &document,
         &[
@@ -279,7 +279,7 @@ fn the_document_of_run() {
     assert_wrong(&document, "/lost/ring", Some((-1).into()));
     assert_wrong(&document, "/exit_status", Some("1".into()));
 
-    let none = parsed(&json::run(&model(&host, &[]), NO_LOSS, 137));
+    let none = parsed(&json::run(&model(&host, &[]), NO_LOSS, Some(137)));
     assert_eq!((&none["attempts"], &none["exit_status"]), (&Value::Array(vec![]), &137.into()));
 }
 
@@ -324,7 +324,7 @@ fn no_name_reaches_beyond_its_place_on_the_page() {
             assert!(line.chars().count() <= 80, "{line}");
         }
     }
-    parsed(&json::run(&model, NO_LOSS, 0));
+    parsed(&json::run(&model, NO_LOSS, Some(0)));
     let document = parsed(&json::check(&model, model.verdicts())).to_string();
     assert!(!document.contains(['\u{1b}', '\u{202e}']), "{document}");
 }

@@ -1,0 +1,339 @@
+//! `ivrs-trace record`: what the host shows and its kernel does, into a file.
+
+use std::{
+    ffi::OsString,
+    io::{self, IsTerminal as _, Write as _},
+    path::{Path, PathBuf},
+    process::ExitCode,
+    time::Duration,
+};
+
+use rustix::time::{ClockId, clock_gettime};
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::{
+    live::{self, Live},
+    output, run,
+};
+use crate::{
+    escape::printable,
+    host::Snapshot,
+    model::RequireDirect,
+    recording::{
+        self, Clocks, EVENT_LAYOUT, End, Kind, Loss, MIN_SIZE, Options, Outcome, Recorder, Start,
+        Status,
+    },
+};
+
+/// How often the line of progress is renewed.
+const PROGRESS: Duration = Duration::from_millis(500);
+
+/// Arguments of `record`.
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// The file to write; .ivt is the usual ending
+    #[arg(short, long, value_name = "FILE")]
+    output: PathBuf,
+    /// Replace the file if it is there
+    #[arg(long)]
+    force: bool,
+    /// End after this many seconds
+    #[arg(long, value_name = "SECS", value_parser = clap::value_parser!(u64).range(1..))]
+    duration: Option<u64>,
+    /// When the file would have more bytes than this, rename it to FILE.1, in place of the one
+    /// before, and begin another one; K, M and G are 1024 and its powers
+    #[arg(long, value_name = "BYTES", value_parser = size)]
+    max_size: Option<u64>,
+    /// Write down the host as it is now, and end: for what cannot be reproduced just now
+    #[arg(long, conflicts_with_all = ["duration", "max_size", "command"])]
+    snapshot_only: bool,
+    /// A command to run; the recording ends with it
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "CMD")]
+    command: Vec<OsString>,
+}
+
+/// A file to record to, as it was asked for on the command line.
+#[derive(Debug)]
+pub(super) struct Output<'a> {
+    pub(super) path: &'a Path,
+    pub(super) force: bool,
+    pub(super) max_size: Option<u64>,
+    pub(super) command: &'a [OsString],
+}
+
+impl Output<'_> {
+    /// Makes the file. Under sudo it belongs to the user who called that.
+    pub(super) fn create(&self) -> anyhow::Result<Recorder> {
+        let id = |name| std::env::var(name).ok()?.parse().ok();
+        let caller = || Some((id("SUDO_UID")?, id("SUDO_GID")?));
+        let owner = rustix::process::geteuid().is_root().then(caller).flatten();
+        let options = Options {
+            path: self.path.to_owned(),
+            force: self.force,
+            max_size: self.max_size,
+            owner,
+        };
+        Ok(Recorder::create(options, output::complain)?)
+    }
+
+    /// The file, for people.
+    fn name(&self) -> String {
+        printable(&self.path.display().to_string())
+    }
+
+    /// Says on standard error what has become of it.
+    pub(super) fn tell(&self, outcome: &Outcome) {
+        let Status { events, bytes, dropped, trouble } = &outcome.status;
+        let name = self.name();
+        let dropped = match dropped {
+            0 => String::new(),
+            count => format!("; {count} events could not be written"),
+        };
+        let cut = if outcome.closed {
+            String::new()
+        } else {
+            let why = trouble.as_deref().unwrap_or("its writer was ended");
+            format!("; it is not closed ({why}), but can be read as far as it goes")
+        };
+        let size = size_words(*bytes);
+        output::complain(&format!("{name}: {events} events, {size}{dropped}{cut}"));
+    }
+}
+
+/// Records until the command ends, the time is over, or SIGINT or SIGTERM comes. The status is the
+/// command's, else 0; 2 if nothing can be recorded.
+pub(super) fn command(args: &Args) -> anyhow::Result<ExitCode> {
+    let output = Output {
+        path: &args.output,
+        force: args.force,
+        max_size: args.max_size,
+        command: &args.command,
+    };
+    let runtime = super::runtime()?;
+    if args.snapshot_only {
+        let _inside = runtime.enter();
+        return snapshot(&output);
+    }
+    runtime.block_on(record(args, &output))
+}
+
+/// The host as it is now: with what the kernel lists for each device, where that may be asked.
+fn snapshot(output: &Output<'_>) -> anyhow::Result<ExitCode> {
+    let outcome = if live::can_show() {
+        match Live::start_recording(Some(output), |_, _| {}) {
+            Ok(mut live) => {
+                live.warn();
+                live.end_recording("snapshot", None)
+            }
+            // The file is not the kernel's fault, and files alone would not help.
+            Err(error) if error.is::<recording::CreateError>() => return Err(error),
+            Err(error) => {
+                output::complain(&format!("recording files alone: {error:#}"));
+                Some(files_alone(output)?)
+            }
+        }
+    } else {
+        Some(files_alone(output)?)
+    };
+    let Some(outcome) = outcome else { return Ok(ExitCode::from(2)) };
+    output.tell(&outcome);
+    Ok(ExitCode::from(if outcome.closed { 0 } else { 2 }))
+}
+
+fn files_alone(output: &Output<'_>) -> anyhow::Result<Outcome> {
+    let recorder = output.create()?;
+    recorder.json(Kind::START, &start(output, clocks(), false, live::require_direct()));
+    let (_, files) = Snapshot::read_and_keep(Path::new("/"));
+    recorder.snapshot(0, &files);
+    recorder.loss(Loss::default());
+    let time_ns = clocks().monotonic_ns;
+    Ok(recorder.finish(End { reason: "snapshot".to_owned(), exit_status: None, time_ns }))
+}
+
+async fn record(args: &Args, output: &Output<'_>) -> anyhow::Result<ExitCode> {
+    let _full = outlive_file_limit()?;
+    let mut live = Live::start_recording(Some(output), |_, _| {})?;
+    live.warn();
+    let (reason, code) = if args.command.is_empty() {
+        (watch(args, output, &mut live).await?, 0)
+    } else {
+        let limit = args.duration.map(Duration::from_secs);
+        match run::run(&mut live, &args.command, limit).await? {
+            run::Ended::By(reason, code) => (reason, code),
+            run::Ended::NotStarted(code) => {
+                live.end_recording("command", Some(code.into()));
+                return Ok(ExitCode::from(code));
+            }
+        }
+    };
+    let status = (!args.command.is_empty()).then_some(code);
+    if let Some(outcome) = live.end_recording(reason, status) {
+        output.tell(&outcome);
+    }
+    let lost = live.lost()?;
+    if lost.any() {
+        output::complain(&lost_words(lost));
+    }
+    Ok(ExitCode::from(u8::try_from(code).unwrap_or(u8::MAX)))
+}
+
+/// Takes in events until a signal comes or the time is over; says which.
+async fn watch(args: &Args, output: &Output<'_>, live: &mut Live) -> anyhow::Result<&'static str> {
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    let over = async {
+        match args.duration {
+            Some(seconds) => tokio::time::sleep(Duration::from_secs(seconds)).await,
+            None => std::future::pending().await,
+        }
+    };
+    tokio::pin!(over);
+    let mut progress = tokio::time::interval(PROGRESS);
+    let terminal = io::stderr().is_terminal();
+    if !terminal {
+        output::complain(&format!("recording to {}", output.name()));
+    }
+    let reason = loop {
+        tokio::select! {
+            ready = live.ready() => {
+                ready?;
+                live.pump(|_, _| {});
+            }
+            () = &mut over => break "duration",
+            _ = interrupt.recv() => break "interrupted",
+            _ = terminate.recv() => break "interrupted",
+            _ = progress.tick(), if terminal => {
+                if let Some(status) = live.recorded() {
+                    show(&progress_line(&output.name(), &status, live.lost()?));
+                }
+            }
+        }
+    };
+    live.pump(|_, _| {});
+    if terminal {
+        show("");
+    }
+    Ok(reason)
+}
+
+/// Writes over the last line of a terminal.
+fn show(line: &str) {
+    let mut err = io::stderr().lock();
+    // That it cannot be written is no reason to stop.
+    let _: io::Result<()> = write!(err, "\r\x1b[K{line}").and_then(|()| err.flush());
+}
+
+fn progress_line(name: &str, status: &Status, lost: crate::report::Lost) -> String {
+    let lost = lost.ring.saturating_add(lost.read).saturating_add(lost.queue);
+    let Status { events, bytes, dropped, trouble } = status;
+    let rest = match trouble {
+        Some(why) => format!(" ({why})"),
+        None => ", Ctrl-C ends it".to_owned(),
+    };
+    let (size, lost) = (size_words(*bytes), lost.saturating_add(*dropped));
+    format!("recording to {name}: {events} events, {size}, {lost} lost{rest}")
+}
+
+/// What is missing of events, for people.
+pub(super) fn lost_words(lost: crate::report::Lost) -> String {
+    format!(
+        "events are missing: {} found the ring buffer full, {} reads of kernel memory failed, {} \
+         could not be decoded or kept",
+        lost.ring, lost.read, lost.queue
+    )
+}
+
+/// Makes a file that reaches the limit of the process (`ulimit -f`) an error of writing instead of
+/// its end. A handler and not "ignore": the command that is run would inherit that.
+pub(super) fn outlive_file_limit() -> io::Result<tokio::signal::unix::Signal> {
+    signal(SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw()))
+}
+
+/// How a recording begins.
+pub(super) fn start(
+    output: &Output<'_>,
+    clocks: Clocks,
+    traced: bool,
+    require_direct: RequireDirect,
+) -> Start {
+    let byte_order = if cfg!(target_endian = "big") { "big" } else { "little" };
+    Start {
+        tool: concat!(env!("CARGO_PKG_NAME"), " ", env!("CARGO_PKG_VERSION")).to_owned(),
+        event_layout: EVENT_LAYOUT,
+        byte_order: byte_order.to_owned(),
+        architecture: std::env::consts::ARCH.to_owned(),
+        kernel_release: rustix::system::uname().release().to_string_lossy().into_owned(),
+        traced,
+        require_direct,
+        clocks,
+        command: output.command.iter().map(|word| word.to_string_lossy().into_owned()).collect(),
+    }
+}
+
+/// The clocks now.
+pub(super) fn clocks() -> Clocks {
+    let ns = |clock| {
+        let now = clock_gettime(clock);
+        let seconds = u64::try_from(now.tv_sec).unwrap_or_default();
+        let rest = u64::try_from(now.tv_nsec).unwrap_or_default();
+        seconds.saturating_mul(1_000_000_000).saturating_add(rest)
+    };
+    Clocks {
+        monotonic_ns: ns(ClockId::Monotonic),
+        realtime_ns: ns(ClockId::Realtime),
+        boottime_ns: ns(ClockId::Boottime),
+    }
+}
+
+/// Bytes with one decimal in a fitting unit.
+fn size_words(bytes: u64) -> String {
+    for (shift, unit) in [(30_u32, "GiB"), (20, "MiB"), (10, "KiB")] {
+        let one = 1_u64 << shift;
+        if bytes >= one {
+            let tenths = bytes.saturating_mul(10) >> shift;
+            return format!("{}.{} {unit}", tenths / 10, tenths % 10);
+        }
+    }
+    format!("{bytes} bytes")
+}
+
+fn size(text: &str) -> Result<u64, String> {
+    let (digits, shift) = match text.char_indices().last() {
+        Some((at, 'k' | 'K')) => (text.get(..at), 10),
+        Some((at, 'm' | 'M')) => (text.get(..at), 20),
+        Some((at, 'g' | 'G')) => (text.get(..at), 30),
+        _ => (Some(text), 0),
+    };
+    digits
+        // `parse` would take a sign.
+        .filter(|digits| digits.bytes().all(|byte| byte.is_ascii_digit()))
+        .and_then(|digits| digits.parse::<u64>().ok())
+        .and_then(|number| number.checked_mul(1 << shift))
+        .filter(|bytes| *bytes >= MIN_SIZE)
+        .ok_or_else(|| "it is a number of bytes like 64M, at least 1M".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_are_read_as_they_are_written() {
+        assert_eq!(size("64M"), Ok(64 << 20));
+        assert_eq!(size("1048576"), Ok(1 << 20));
+        assert_eq!(size("2g"), Ok(2 << 30));
+        for wrong in ["", "M", "1K", "-1M", "+1M", "1.5M", "99999999999999999999", "9999999999G"] {
+            assert!(size(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn progress_says_what_is_written_and_what_is_lost() {
+        let status = Status { events: 7, bytes: 1536, dropped: 2, trouble: None };
+        let lost = crate::report::Lost { ring: 1, ..Default::default() };
+        let line = progress_line("a.ivt", &status, lost);
+        assert_eq!(line, "recording to a.ivt: 7 events, 1.5 KiB, 3 lost, Ctrl-C ends it");
+        let full = Status { trouble: Some("No space left".to_owned()), ..status };
+        assert!(progress_line("a", &full, lost).ends_with("(No space left)"));
+    }
+}
