@@ -107,10 +107,10 @@ fn by_group(
     for (function, name) in functions {
         if !groups.contains_key(name.as_str()) {
             let group = log.open(&vfio::group_path(name, backend))?;
+            status(request, &group, log)?;
             if request.vanish && groups.is_empty() {
                 function.remove()?;
             }
-            status(request, &group, log)?;
             log.call("VFIO_GROUP_SET_CONTAINER", vfio::set_container(&group, &container))?;
             if groups.is_empty() {
                 log.call("VFIO_SET_IOMMU", vfio::set_iommu(&container, backend))?;

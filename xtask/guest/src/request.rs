@@ -24,8 +24,8 @@ CALL = -1 ERRNO. Exit status: 0 all taken, 1 refused, 2 could not try.
   --conflict[=IOVA]  map a page at IOVA (0xfee00000, where interrupts go, if not given) before a
                      device is added: cdev and compat before the first one, legacy and status
                      after the first one
-  --vanish           remove the first device from its bus when its group is open (group paths;
-                     'echo 1 > /sys/bus/pci/rescan' brings it back)
+  --vanish           remove the first device from its bus when its group is open and was asked
+                     for its status (group paths; 'echo 1 > /sys/bus/pci/rescan' brings it back)
   --hold SECONDS     keep what was taken for so long
   --repeat N         take and let go N times, and print only how often each result came
 

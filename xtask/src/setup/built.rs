@@ -3,8 +3,8 @@
 //! (`iommufd-relax`).
 //!
 //! Both come from Debian's kernel source and a small configuration of ours (`xtask/kernel`). One
-//! build makes both: the second costs a minute in the tree of the first, and the tree, which is
-//! large, is not kept. The build's tools are packages unpacked beside it; of the system it needs
+//! build makes both: the second costs half a minute in the tree of the first, and the tree, which
+//! is large, is not kept. The build's tools are packages unpacked beside it; of the system it needs
 //! a C compiler only.
 
 use std::env;
@@ -131,8 +131,8 @@ fn newest(lock: &Locked<'_>, ingredients: &str) -> Result<String> {
     }
     let jobs = thread::available_parallelism().map_or(1, usize::from);
     eprintln!(
-        "  building the kernels iommufd and iommufd-relax from Debian's source, with {jobs} jobs \
-         at a time: about 8 minutes with 2; 3 GB of disk are used for it"
+        "  building the kernels iommufd and iommufd-relax from Debian's source with {jobs} \
+         processor(s): about 5 minutes on 2 idle ones; 3 GB of disk are used meanwhile"
     );
     let scratch = lock.scratch()?;
     let build = Build::prepare(&apt, scratch.path(), &version, jobs)?;
