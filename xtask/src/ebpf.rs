@@ -33,6 +33,9 @@ pub struct Args {
     /// Fail unless the checked-in object is what the sources give
     #[arg(long)]
     check_prebuilt: bool,
+    /// Make another object, whose programs log their own diagnostics through aya-log
+    #[arg(long, conflicts_with_all = ["update_prebuilt", "check_prebuilt"])]
+    log: bool,
 }
 
 /// `cargo xtask build-ebpf`.
@@ -42,6 +45,9 @@ pub struct Args {
 /// When the toolchain cannot be had, the build fails, or the check does.
 pub fn command(args: &Args) -> Result<()> {
     let files = Files::new()?;
+    if args.log {
+        return logging(files);
+    }
     if args.update_prebuilt {
         update(&files)
     } else if args.check_prebuilt {
@@ -52,6 +58,17 @@ pub fn command(args: &Args) -> Result<()> {
     } else {
         build(&files, &setup::toolchain()?)
     }
+}
+
+/// Builds the object whose programs log (`--log`).
+fn logging(mut files: Files) -> Result<()> {
+    files.built = Record::new(&files.target_dir.join("ebpf-log"));
+    build_with(&files, &setup::toolchain()?, &["log"])?;
+    println!(
+        "use it with: IVRS_TRACE_BPF_OBJECT={} cargo build --features bpf-log",
+        files.built.object.display()
+    );
+    Ok(())
 }
 
 /// Sees to it that there is an object of the sources as they are: the checked-in one or one that
@@ -205,6 +222,11 @@ fn check(files: &Files) -> Result<()> {
 
 /// Compiles and links the programs, and writes the object without DWARF.
 fn build(files: &Files, toolchain: &Toolchain) -> Result<()> {
+    build_with(files, toolchain, &[])
+}
+
+/// The same, with features of the crate.
+fn build_with(files: &Files, toolchain: &Toolchain, features: &[&str]) -> Result<()> {
     let started = Instant::now();
     let Files { root, target_dir, .. } = files;
     let build_dir = target_dir.join("ebpf-build");
@@ -238,6 +260,7 @@ fn build(files: &Files, toolchain: &Toolchain) -> Result<()> {
         .args(["build", "--locked", "--package", PACKAGE, "--bin", NAME])
         .args(["--profile", PROFILE, "--target", TARGET, "--target-dir"])
         .arg(&build_dir)
+        .args(features.iter().flat_map(|feature| ["--features", feature]))
         .env_remove("RUSTUP_TOOLCHAIN")
         .env("RUSTC", &toolchain.rustc)
         // aya-ebpf needs inline assembly for BPF, which no stable compiler offers.

@@ -11,6 +11,8 @@ use aya_ebpf::{
 };
 use ivrs_trace_common::{COMM_LEN, Header, Kind, PROBES, ProbeId, ProbeStats};
 
+use super::diagnose::diagnose;
+
 /// User space sets the real size when it loads the object.
 #[map]
 static EVENTS: RingBuf = RingBuf::with_byte_size(256 * 1024, 0);
@@ -28,6 +30,12 @@ impl Probe {
     #[inline(always)]
     pub(super) fn of(id: ProbeId) -> Self {
         Self(id)
+    }
+
+    /// Its number, for diagnostics.
+    #[cfg(feature = "log")]
+    pub(super) fn id(self) -> u16 {
+        self.0.0
     }
 
     /// Counts that the probe fired.
@@ -75,6 +83,7 @@ impl Probe {
     #[inline(always)]
     pub(super) fn send_if<T: 'static>(self, kind: Kind, fill: impl FnOnce(*mut T) -> bool) {
         let Some(mut entry) = EVENTS.reserve::<T>(0) else {
+            diagnose!("probe {}: the ring is full for kind {}", self.0.0, kind.0);
             self.count(|stats| &raw mut stats.ring_lost);
             return;
         };

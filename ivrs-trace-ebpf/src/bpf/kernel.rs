@@ -12,7 +12,7 @@ use ivrs_trace_common::{
 };
 use zerocopy::FromZeros;
 
-use super::emit::Probe;
+use super::{diagnose::diagnose, emit::Probe};
 
 macro_rules! declare {
     ($($name:ident, $container:literal, $member:literal;)*) => {
@@ -100,6 +100,7 @@ impl Reader {
     #[inline(always)]
     pub(super) fn finish(self) {
         if self.failed != 0 {
+            diagnose!("probe {}: a read failed, {}", self.probe.id(), self.failed);
             self.probe.read_failed();
         }
     }

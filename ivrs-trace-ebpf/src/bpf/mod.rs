@@ -3,6 +3,7 @@
 
 mod claim;
 mod device;
+mod diagnose;
 mod emit;
 mod kernel;
 mod members;
@@ -447,6 +448,7 @@ fn set_domain_kretprobe(ctx: RetProbeContext) -> u32 {
 fn kept(id: ProbeId, probe: Probe) -> Option<saved::Arguments> {
     let arguments = saved::take(id);
     if arguments.is_none() {
+        diagnose::diagnose!("probe {}: a return without its entry", id.0);
         probe.read_failed();
     }
     arguments

@@ -9,6 +9,7 @@ use ivrs_trace_common::{
 };
 
 use super::{
+    diagnose::diagnose,
     emit::Probe,
     kernel::{
         self, LIST_NEXT, Reader, SEGMENT_ID, SEGMENT_LAST_DEVID, SEGMENT_UNITY_MAP,
@@ -105,6 +106,7 @@ fn walk(
             break;
         }
         if walk.entries == MAX_UNITY {
+            diagnose!("unity map of segment {}: more than {} entries", id, MAX_UNITY);
             walk.flags |= SET_UNITY_CUT;
             probe.truncated();
             break;

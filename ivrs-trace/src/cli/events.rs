@@ -83,9 +83,10 @@ async fn live(args: &Args) -> anyhow::Result<ExitCode> {
         command: &[],
     });
     let mut first = Vec::new();
-    let mut live = Live::start_with(output.as_ref(), &args.leave_out.resolved(), |number, event| {
-        first.push((number, event.clone()));
-    })?;
+    let mut live =
+        Live::start_with(output.as_ref(), &args.leave_out.resolved(), |number, event| {
+            first.push((number, event.clone()));
+        })?;
     let mut lines = Lines::new(args, live.began());
     live.warn();
     for (number, event) in first {

@@ -119,6 +119,8 @@ impl Live {
 
     /// Takes in all events that are there, and attaches to modules that have come.
     pub(super) fn pump(&mut self, mut each: impl FnMut(u64, &Event)) {
+        #[cfg(feature = "bpf-log")]
+        self.tracer.flush_log();
         let mut probes_moved = self.retry;
         if self.retry {
             self.retry = self.tracer.attach_waiting();

@@ -4,6 +4,8 @@
 //! what the events mean is [`crate::event`]'s and [`crate::model`]'s business.
 
 pub mod btf;
+#[cfg(feature = "bpf-log")]
+mod log;
 pub mod privilege;
 pub mod ring;
 pub mod table;

@@ -102,6 +102,8 @@ pub type Counts = BTreeMap<&'static str, ProbeStats>;
 /// The programs in the kernel.
 pub struct Tracer {
     ebpf: Ebpf,
+    #[cfg(feature = "bpf-log")]
+    log: super::log::ProgramLog,
     probes: Vec<ProbeStatus>,
     require_direct: bool,
 }
@@ -124,7 +126,13 @@ impl Tracer {
         let types = aya::Btf::from_sys_fs().map_err(|error| load_error(&error))?;
         let probes: Vec<ProbeStatus> =
             PROBES.iter().map(|spec| prepare(&mut ebpf, spec, &btf, &types, leave_out)).collect();
-        let tracer = Self { ebpf, probes, require_direct: has_require_direct(&btf) };
+        let tracer = Self {
+            #[cfg(feature = "bpf-log")]
+            log: super::log::ProgramLog::open(&mut ebpf)?,
+            ebpf,
+            probes,
+            require_direct: has_require_direct(&btf),
+        };
         tracer.sees_anything()?;
         Ok(tracer)
     }
@@ -200,6 +208,12 @@ impl Tracer {
             hint: "",
         })?;
         RingBuf::try_from(map).map_err(|error| load_error(&error))
+    }
+
+    /// Writes to standard error what the programs logged of themselves since.
+    #[cfg(feature = "bpf-log")]
+    pub fn flush_log(&mut self) {
+        self.log.flush();
     }
 
     /// What the probes counted so far.
@@ -511,7 +525,7 @@ fn now_ns() -> u64 {
     seconds.saturating_mul(1_000_000_000).saturating_add(rest)
 }
 
-fn load_error(error: &dyn std::error::Error) -> TraceError {
+pub(super) fn load_error(error: &dyn std::error::Error) -> TraceError {
     TraceError::Load { reason: one_line(error), hint: privilege::lockdown_hint() }
 }
 
