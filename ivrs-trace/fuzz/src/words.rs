@@ -21,7 +21,7 @@ pub fn of_host(model: &Model) {
     assert!(to_string(&report::json::check(model, verdicts)).is_ok(), "check has no JSON");
     for scope in [Scope::Host, Scope::Table] {
         let same = compare(model, model, scope);
-        assert_printable(&report::diff(&same));
+        assert_printable(&report::diff(&same, Style::default()));
         assert!(same.is_empty(), "a host differs from itself");
     }
     let mut changes = vec![Change::Without { ivmd: 0 }, Change::Relax { ivmd: 1 }];
@@ -34,7 +34,7 @@ pub fn of_host(model: &Model) {
     for changes in changes.chunks(1).chain([changes.as_slice()]) {
         match model.what_if(changes) {
             Ok(answer) => {
-                assert_printable(&report::what_if(&answer));
+                assert_printable(&report::what_if(&answer, Style::default()));
                 assert!(to_string(&report::json::what_if(&answer)).is_ok(), "no JSON");
             }
             Err(error) => {

@@ -3,7 +3,10 @@
 
 use ivrs_trace::{
     firmware::{ivrs::Ivrs, kernel_view::KernelView},
-    report::decode::{self, Detail},
+    report::{
+        Style,
+        decode::{self, Detail},
+    },
 };
 use ivrs_trace_fuzz::{assert_printable, bounded};
 use libfuzzer_sys::fuzz_target;
@@ -14,7 +17,7 @@ fuzz_target!(|data: &[u8]| bounded(data, 1024, || {
         Ok(table) => {
             let view = KernelView::new(&table);
             for detail in [Detail::Used, Detail::All] {
-                assert_printable(&decode::text(&table, &view, detail));
+                assert_printable(&decode::text(&table, &view, detail, Style::default()));
             }
             let json = serde_json::to_string(&decode::decode(&table, &view));
             assert!(json.is_ok(), "{json:?}");

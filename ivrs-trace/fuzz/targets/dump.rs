@@ -7,7 +7,7 @@ use ivrs_trace::{
         dump::{self, Dump, TABLE_LIMIT},
         ivrs::{IvrsError, SIGNATURE},
     },
-    report::decode,
+    report::{Style, decode},
 };
 use ivrs_trace_fuzz::{assert_printable, bounded};
 use libfuzzer_sys::fuzz_target;
@@ -34,7 +34,7 @@ fuzz_target!(|data: &[u8]| bounded(data, 512, || {
                     }
                 }
                 Dump::Log(log) => {
-                    assert_printable(&decode::log_text(&log));
+                    assert_printable(&decode::log_text(&log, Style::default()));
                     let json = serde_json::to_string(&decode::decode_log(&log));
                     assert!(json.is_ok(), "{json:?}");
                 }

@@ -13,11 +13,14 @@ use super::{
 };
 use crate::{
     escape::printable,
-    host::Snapshot,
+    host::{Skipped, Snapshot},
     model::{Finding, Model, Severity, Verdict, Verdicts},
     pci::Bdf,
     report::{self, json},
 };
+
+/// How many of the things that could not be placed are told one by one.
+const TOLD: usize = 32;
 
 /// Arguments of `check`.
 #[derive(Debug, clap::Args)]
@@ -105,11 +108,10 @@ fn skipped(host: &Snapshot) -> Option<Finding> {
         1 => String::new(),
         count => format!(", and {} more", count - 1),
     };
-    Some(Finding {
-        code: "skipped",
-        severity: Severity::Note,
-        message: printable(&format!("{}: {}{more}; not judged", first.path, first.why)),
-    })
+    let message = printable(&format!("{}: {}{more}; not judged", first.path, first.why));
+    let line = |one: &Skipped| printable(&format!("{}: {}", one.path, one.why));
+    let evidence = host.skipped.iter().take(TOLD).map(line).collect();
+    Some(Finding { evidence, ..Finding::new("skipped", Severity::Note, message) })
 }
 
 fn exit_code(verdicts: &Verdicts) -> ExitCode {

@@ -43,14 +43,14 @@ pub(super) fn command(args: &Args) -> anyhow::Result<ExitCode> {
                 output::print_json(&decode::decode(&table, &view))?;
             } else {
                 let detail = if args.all { Detail::All } else { Detail::Used };
-                output::print(&decode::text(&table, &view, detail))?;
+                output::print(&decode::text(&table, &view, detail, output::style()))?;
             }
         }
         Dump::Log(log) => {
             if args.json {
                 output::print_json(&decode::decode_log(&log))?;
             } else {
-                output::print(&decode::log_text(&log))?;
+                output::print(&decode::log_text(&log, output::style()))?;
             }
         }
     }

@@ -38,7 +38,7 @@ pub(super) fn command(args: &Args) -> anyhow::Result<ExitCode> {
     if args.json {
         output::print_json(&json::diff(&diff))?;
     } else {
-        output::print(&report::diff(&diff))?;
+        output::print(&report::diff(&diff, output::style()))?;
     }
     Ok(ExitCode::from(u8::from(!diff.is_empty())))
 }

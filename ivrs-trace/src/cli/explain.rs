@@ -17,13 +17,16 @@ pub(super) struct Args {
 /// Prints the long text of a code, or the codes.
 pub(super) fn command(args: &Args) -> anyhow::Result<ExitCode> {
     let text = match &args.code {
-        None => decode::codes(),
-        Some(code) => decode::explanation(findings::explain(code).with_context(|| {
-            format!(
-                "there is no finding of the code {:?}; `ivrs-trace explain` lists them",
-                printable(code)
-            )
-        })?),
+        None => decode::codes(output::style()),
+        Some(code) => {
+            let known = findings::explain(code).with_context(|| {
+                format!(
+                    "there is no finding of the code {:?}; `ivrs-trace explain` lists them",
+                    printable(code)
+                )
+            })?;
+            decode::explanation(known, output::style())
+        }
     };
     output::print(&text)?;
     Ok(ExitCode::SUCCESS)

@@ -253,7 +253,7 @@ fn require_direct(btf: &Reading<Vec<u8>>, release: Option<&str>) -> (RequireDire
 }
 
 fn evidence(severity: Severity, message: String) -> Finding {
-    Finding { code: "require-direct", severity, message }
+    Finding::new("require-direct", severity, message)
 }
 
 /// `(6, 12)` of `6.12.117+deb12-amd64`.

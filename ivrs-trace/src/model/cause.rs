@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::{Listed, Model, Rejection, is_amd};
 use crate::{
     event::RegionType,
-    firmware::kernel_view::UnityEntry,
+    firmware::{ivrs::Ivmd, kernel_view::UnityEntry},
     pci::{Bdf, Devid},
 };
 
@@ -66,7 +66,7 @@ fn hex<S: serde::Serializer>(value: &u64, serializer: S) -> Result<S::Ok, S::Err
 }
 
 #[expect(clippy::ref_option, reason = "the signature is serde's")]
-fn hex_offset<S: serde::Serializer>(
+pub(super) fn hex_offset<S: serde::Serializer>(
     value: &Option<usize>,
     serializer: S,
 ) -> Result<S::Ok, S::Error> {
@@ -177,12 +177,7 @@ pub(super) fn same(entry: &UnityEntry, region: &Listed) -> bool {
 fn of_entry(model: &Model, entry: &UnityEntry, mut evidence: Vec<String>) -> Cause {
     let block = model.ivmd(entry.ivmd_index);
     if let Some(block) = block {
-        evidence.push(format!(
-            "IVRS offset {:#x}: IVMD {}, {}",
-            block.offset,
-            block.index,
-            crate::report::hex_bytes(&block.bytes),
-        ));
+        evidence.push(of_block(block));
     }
     Cause {
         kind: match block {
@@ -195,6 +190,12 @@ fn of_entry(model: &Model, entry: &UnityEntry, mut evidence: Vec<String>) -> Cau
         end: entry.end_inclusive(),
         evidence,
     }
+}
+
+/// A block as evidence: its place, its number and its bytes.
+pub(super) fn of_block(block: &Ivmd) -> String {
+    let bytes = crate::report::hex_bytes(&block.bytes);
+    format!("IVRS offset {:#x}: IVMD {}, {bytes}", block.offset, block.index)
 }
 
 /// Why no IVMD block is named.

@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Finding, Model, RequireDirect, Severity, Table, options};
+use super::{Finding, Model, RequireDirect, Severity, Table, cause, options};
 use crate::{
     escape::printable,
     firmware::{
@@ -18,10 +18,13 @@ use crate::{
     pci::{Devid, Segment},
 };
 
+/// How many blocks, and how many lines of a memory map, are told one by one in a finding's evidence.
+const AT_MOST: usize = 32;
+
 /// What there is to say of the host as a whole.
 pub(super) fn of_host(model: &Model) -> Vec<Finding> {
     let mut findings = Vec::new();
-    let mut push = |code, severity, message| findings.push(Finding { code, severity, message });
+    let mut push = |code, severity, message| findings.push(Finding::new(code, severity, message));
     let host = model.host();
     let units: BTreeSet<&str> =
         host.iommus.value().into_iter().flatten().map(String::as_str).collect();
@@ -142,10 +145,9 @@ pub(super) fn of_entries(model: &Model) -> Vec<Finding> {
         .map(|finding| Finding {
             code: finding.code,
             severity: finding.severity,
-            message: match finding.offset {
-                Some(offset) => format!("{} (IVRS offset {offset:#x})", finding.message),
-                None => finding.message,
-            },
+            message: finding.message,
+            offset: finding.offset,
+            evidence: finding.evidence,
         })
         .collect();
     if !amd || !view.initialises() {
@@ -164,6 +166,16 @@ fn effective(model: &Model) -> impl Iterator<Item = (&Ivmd, &UnityEntry)> {
     blocks
         .filter(|block| is_effective(block))
         .filter_map(|block| Some((block, model.entry(block.index)?)))
+}
+
+/// A finding that rests on these blocks, with its place where there is one only.
+fn of_blocks(code: &'static str, message: String, blocks: &[&Ivmd]) -> Finding {
+    let offset = match blocks {
+        [block] => Some(block.offset),
+        _ => None,
+    };
+    let evidence = blocks.iter().take(AT_MOST).map(|block| cause::of_block(block)).collect();
+    Finding { offset, evidence, ..Finding::new(code, Severity::Warning, message) }
 }
 
 /// Entries for whole buses, those for the same devices in one.
@@ -193,7 +205,7 @@ fn wide(model: &Model) -> Vec<Finding> {
             coverage.groups.len(),
             if coverage.groups.len() == 1 { "" } else { "s" },
         );
-        Some(Finding { code: "IVMD-WIDE", severity: Severity::Warning, message })
+        Some(of_blocks("IVMD-WIDE", message, &blocks))
     };
     ranges.into_iter().filter_map(told).collect()
 }
@@ -222,11 +234,11 @@ fn absent(model: &Model, block: &Ivmd, entry: &UnityEntry) -> Option<Finding> {
     }
     let whom = if first == last { format!("{first}") } else { format!("{first} to {last}") };
     let message = format!(
-        "IVMD {} (IVRS offset {:#x}) is for {whom} of segment {}, where this host has no PCI \
-         function and the table names no ACPI device: it blocks nothing now",
-        block.index, block.offset, entry.segment
+        "IVMD {} is for {whom} of segment {}, where this host has no PCI function and the table \
+         names no ACPI device: it blocks nothing now",
+        block.index, entry.segment
     );
-    Some(Finding { code: "IVMD-ABSENT-DEVICE", severity: Severity::Warning, message })
+    Some(of_blocks("IVMD-ABSENT-DEVICE", message, &[block]))
 }
 
 /// Entries for memory that is not kept from the operating system. Of a map that cannot be read, and
@@ -261,7 +273,12 @@ fn memory(model: &Model) -> Vec<Finding> {
              be used for something else",
             subject(&blocks, "is", "are")
         );
-        Some(Finding { code: "IVMD-NOT-RESERVED", severity: Severity::Warning, message })
+        let mut finding = of_blocks("IVMD-NOT-RESERVED", message, &blocks);
+        finding.evidence.extend(class.ranges.iter().take(AT_MOST).map(|range| {
+            let (start, end) = (range.start, range.end_inclusive);
+            format!("{name}: {start:#x} to {end:#x}, {}", printable(&range.name))
+        }));
+        Some(finding)
     };
     regions.into_iter().filter_map(told).collect()
 }

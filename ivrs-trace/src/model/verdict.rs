@@ -82,6 +82,20 @@ pub struct Finding {
     pub severity: Severity,
     /// One sentence.
     pub message: String,
+    /// Where in the IVRS table it is, in bytes from its start, if it is at one place there.
+    #[serde(serialize_with = "cause::hex_offset")]
+    #[cfg_attr(feature = "schema", schemars(with = "Option<crate::schema::Hex>"))]
+    pub offset: Option<usize>,
+    /// What this rests on beside what the sentence says, one fact a line.
+    pub evidence: Vec<String>,
+}
+
+impl Finding {
+    /// A finding that is all in its sentence.
+    #[must_use]
+    pub fn new(code: &'static str, severity: Severity, message: String) -> Self {
+        Self { code, severity, message, offset: None, evidence: Vec::new() }
+    }
 }
 
 /// What is said of a group, which is handed out whole or not at all.
@@ -141,14 +155,11 @@ pub(super) fn all(model: &Model) -> Verdicts {
     devices.sort_by_key(|device| device.bdf);
     let held = devices.iter().filter(|device| !device.causes.is_empty()).count();
     if model.require_direct() == RequireDirect::Missing && held > 0 {
-        findings.push(Finding {
-            code: "refused-from-6.6",
-            severity: Severity::Warning,
-            message: format!(
-                "{held} devices are in groups with direct regions; this kernel hands them out all \
-                 the same, but kernels from 6.6 on refuse them"
-            ),
-        });
+        let message = format!(
+            "{held} devices are in groups with direct regions; this kernel hands them out all the \
+             same, but kernels from 6.6 on refuse them"
+        );
+        findings.push(Finding::new("refused-from-6.6", Severity::Warning, message));
     }
     findings.extend(host_findings::of_entries(model));
     let entries = model
@@ -284,15 +295,15 @@ fn hold(model: &Model, group: &Group, member: &Member, findings: &mut Vec<Findin
             Some(false) if direct > 0 => {
                 push_once(
                     findings,
-                    Finding {
-                        code: "flag-cleared",
-                        severity: Severity::Warning,
-                        message: format!(
+                    Finding::new(
+                        "flag-cleared",
+                        Severity::Warning,
+                        format!(
                             "{} has {direct} direct regions but require_direct is not set: \
                              something has changed this kernel",
                             crate::escape::printable(&name)
                         ),
-                    },
+                    ),
                 );
                 Hold::Free
             }
@@ -389,16 +400,22 @@ fn difference(model: &Model, name: &str, bdf: Option<Bdf>) -> Option<Finding> {
     let listed: Vec<_> = listing.mapped().collect();
     let equal = entries.len() == listed.len()
         && entries.iter().zip(&listed).all(|(entry, region)| cause::same(entry, region));
-    (!equal).then(|| Finding {
-        code: "kernel-differs",
-        severity: Severity::Warning,
-        message: format!(
-            "the kernel lists {} direct regions for {bdf}, the IVRS table leads to {}: the table \
-             in use is another one, or the kernel is patched; the verdict follows the kernel",
-            listed.len(),
-            entries.len()
-        ),
-    })
+    if equal {
+        return None;
+    }
+    let message = format!(
+        "the kernel lists {} direct regions for {bdf}, the IVRS table leads to {}: the table in use \
+         is another one, or the kernel is patched; the verdict follows the kernel",
+        listed.len(),
+        entries.len()
+    );
+    let listed = listed.iter().map(|region| {
+        let (start, end) = (region.start, region.end_inclusive());
+        format!("event {}: the kernel lists {start:#x} to {end:#x}", listing.event)
+    });
+    let blocks = entries.iter().filter_map(|entry| model.ivmd(entry.ivmd_index));
+    let evidence = listed.chain(blocks.map(cause::of_block)).collect();
+    Some(Finding { evidence, ..Finding::new("kernel-differs", Severity::Warning, message) })
 }
 
 fn push_once(findings: &mut Vec<Finding>, finding: Finding) {

@@ -62,7 +62,7 @@ pub fn check(model: &Model, verdicts: &Verdicts, style: Style) -> String {
         let mut findings: Vec<&Finding> = verdicts.findings.iter().collect();
         findings.sort_by_key(|finding| std::cmp::Reverse(finding.severity));
         for finding in findings {
-            page.text(0, &finding_text(finding));
+            page.text(0, &finding_text(page.style(), finding));
         }
         page.blank();
         page.text(
@@ -303,11 +303,15 @@ fn elsewhere(page: &mut Page, model: &Model, verdicts: &Verdicts) {
     }
 }
 
-fn finding_text(finding: &Finding) -> String {
-    let severity = match finding.severity {
-        Severity::Note => "note",
-        Severity::Warning => "warning",
-        Severity::Error => "error",
-    };
-    format!("{severity} [{}]: {}", finding.code, finding.message)
+fn finding_text(style: Style, finding: &Finding) -> String {
+    let severity = style.weigh(
+        finding.severity,
+        match finding.severity {
+            Severity::Note => "note",
+            Severity::Warning => "warning",
+            Severity::Error => "error",
+        },
+    );
+    let at = finding.offset.map_or_else(String::new, |at| format!(" (IVRS offset {at:#x})"));
+    format!("{severity} [{}]: {}{at}", finding.code, finding.message)
 }

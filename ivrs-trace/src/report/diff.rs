@@ -1,6 +1,9 @@
 //! Text of `diff`: a summary, then what differs, the table first.
 
-use super::{page::Page, text::plural};
+use super::{
+    page::{Page, Style},
+    text::plural,
+};
 use crate::model::{
     Verdict,
     compare::{BlockChange, DeviceChange, DeviceSide, Diff, Field, GroupChange, Kind, Scope},
@@ -8,8 +11,8 @@ use crate::model::{
 
 /// What differs, for people.
 #[must_use]
-pub fn diff(diff: &Diff) -> String {
-    let mut page = Page::default();
+pub fn diff(diff: &Diff, style: Style) -> String {
+    let mut page = Page::new(style);
     page.text(0, &summary(diff));
     section(&mut page, "Kernel, board and firmware", &diff.host, |page, field| {
         page.text(2, &field_text(field));

@@ -2,14 +2,14 @@
 
 use textwrap::{Options, WordSplitter};
 
-use crate::model::Verdict;
+use crate::{firmware::findings::Severity, model::Verdict};
 
 /// How text for people looks. Whoever prints knows the terminal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Style {
     /// Columns.
     pub width: usize,
-    /// Whether verdicts have colours.
+    /// Whether verdicts and severities have colours, and titles weight.
     pub colour: bool,
 }
 
@@ -23,20 +23,37 @@ impl Default for Style {
 impl Style {
     /// A word in the colour of a verdict: red, green or yellow.
     pub(super) fn paint(self, verdict: Verdict, word: &str) -> String {
-        if !self.colour {
-            return word.to_owned();
+        self.sgr(
+            match verdict {
+                Verdict::Blocked => "1;31",
+                Verdict::Clear => "1;32",
+                Verdict::Unknown => "1;33",
+            },
+            word,
+        )
+    }
+
+    /// A word in the colour of a severity: red or yellow, none for a note.
+    pub(super) fn weigh(self, severity: Severity, word: &str) -> String {
+        match severity {
+            Severity::Error => self.sgr("1;31", word),
+            Severity::Warning => self.sgr("1;33", word),
+            Severity::Note => word.to_owned(),
         }
-        let colour = match verdict {
-            Verdict::Blocked => 31,
-            Verdict::Clear => 32,
-            Verdict::Unknown => 33,
-        };
-        format!("\u{1b}[1;{colour}m{word}\u{1b}[0m")
+    }
+
+    /// A title.
+    pub(super) fn bold(self, text: &str) -> String {
+        self.sgr("1", text)
+    }
+
+    /// What a terminal calls "select graphic rendition", around `text`.
+    fn sgr(self, codes: &str, text: &str) -> String {
+        if self.colour { format!("\u{1b}[{codes}m{text}\u{1b}[0m") } else { text.to_owned() }
     }
 }
 
 /// Text being put together.
-#[derive(Default)]
 pub(super) struct Page {
     text: String,
     style: Style,

@@ -59,9 +59,15 @@ fn attempts_in_words() {
     let not_viable = Owned { count: 1, ..Owned::default() };
     let other_table: Vec<Event> = QEMU.rejection(&am5, "vfio-attach|00:03.0", 1, &[], "00:03.0");
     let unexplained = QEMU.attempt("vfio-attach|00:07.0", 5, -22, Owned::default());
+    let alike = [
+        QEMU.rejection(&am5, LIBVIRT, 14, &[], "01:00.0"),
+        QEMU.rejection(&am5, "vfio-attach|05:00.0", 20, &[], "05:00.0"),
+    ]
+    .concat();
     for (name, text) in [
         ("exclusion", explain(&am5, &QEMU.rejection(&am5, LIBVIRT, 14, &[], "01:00.0"))),
         ("another_device", explain(&single, &by_other)),
+        ("alike", explain(&am5, &alike)),
         ("no_block", explain(&single, &other_table)),
         (
             "unaligned",
@@ -225,8 +231,36 @@ fn the_document_of_check() {
     assert!(document["devices"][1]["missing"].is_string());
     assert_fields(
         &document["findings"][0],
-        &[("code", "string"), ("severity", "string"), ("message", "string")],
+        &[
+            ("code", "string"),
+            ("severity", "string"),
+            ("message", "string"),
+            ("offset", "null"),
+            ("evidence", "array"),
+        ],
     );
+}
+
+#[test]
+fn findings_of_check_have_a_place_and_evidence() {
+    let am5 = model(&am5(), &[]);
+    let document = parsed(&json::check(&am5, am5.verdicts()));
+    let findings = document["findings"].as_array().unwrap().iter();
+    let mut places = findings.filter(|finding| finding["code"] == "IVRS-DMA-PROTECTION");
+    assert_eq!(places.next().unwrap()["offset"], "0x24");
+    // A finding about one block has a place; each block is evidence with its own.
+    for (blocks, place) in [(AM5.as_slice(), Value::Null), (&AM5[..1], "0x50".into())] {
+        let host = host(GROUPS, &table(blocks));
+        let model = model_of(&host, RequireDirect::Present, &[]);
+        let document = parsed(&json::check(&model, model.verdicts()));
+        let findings = document["findings"].as_array().unwrap();
+        let wide = findings.iter().find(|finding| finding["code"] == "IVMD-WIDE").unwrap();
+        assert_eq!(wide["offset"], place);
+        let evidence = wide["evidence"].as_array().unwrap();
+        assert_eq!(evidence.len(), blocks.len());
+        let first = evidence[0].as_str().unwrap();
+        assert!(first.starts_with("IVRS offset 0x") && first.contains("IVMD 0, 22 08"), "{first}");
+    }
 }
 
 #[test]
@@ -365,7 +399,7 @@ fn sizes_and_bytes() {
 fn thought(host: &Snapshot, changes: &[Change]) -> String {
     let answer = model(host, &[]).what_if(changes).unwrap();
     parsed(&json::what_if(&answer));
-    what_if(&answer)
+    what_if(&answer, Style::default())
 }
 
 #[test]
@@ -418,7 +452,7 @@ fn differences_in_words() {
         ("unreadable", differences(&before, &no_table, Scope::Host)),
     ] {
         parsed(&json::diff(&found));
-        insta::assert_snapshot!(format!("diff_{name}"), diff(&found));
+        insta::assert_snapshot!(format!("diff_{name}"), diff(&found, Style::default()));
     }
 }
 

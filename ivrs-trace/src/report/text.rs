@@ -1,5 +1,7 @@
 //! Text for people: the explanation of an attempt, and of a cause.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use super::{
     Lost, hex_bytes,
     page::{Page, Style},
@@ -92,13 +94,14 @@ pub fn attempts(model: &Model, lost: Lost, style: Style) -> String {
     if model.attempts().is_empty() {
         page.text(0, "No attempt to take a VFIO group or device was seen.");
     }
+    let mut told = Told::default();
     for (index, attempt) in model.attempts().iter().enumerate() {
         if index > 0 {
             page.blank();
         }
         page.text(0, &painted(attempt, style));
         match attempt.outcome {
-            Outcome::Rejected => rejected(&mut page, model, attempt),
+            Outcome::Rejected => rejected(&mut page, model, attempt, &mut told),
             Outcome::Failed => failed(&mut page, model, attempt),
             Outcome::Claimed | Outcome::Attached => taken(&mut page, attempt),
             Outcome::Unknown => {}
@@ -163,13 +166,72 @@ fn failed(page: &mut Page, model: &Model, attempt: &Attempt) {
     }
 }
 
-fn rejected(page: &mut Page, model: &Model, attempt: &Attempt) {
+/// What has been told of earlier attempts, to be referred to instead of being told again.
+#[derive(Default)]
+struct Told {
+    /// The IVMD blocks, each with the device that it was told of.
+    blocks: BTreeMap<usize, String>,
+    /// Whole paragraphs.
+    paragraphs: BTreeSet<String>,
+}
+
+impl Told {
+    /// The IVMD blocks of these causes if every one of them is told, and the device that they were
+    /// told of.
+    fn all(&self, causes: &[Cause]) -> Option<(Vec<String>, &str)> {
+        let of = |cause: &Cause| self.blocks.get(&cause.ivmd?).map(String::as_str);
+        let device = causes.first().and_then(of)?;
+        let numbers = causes.iter().map(|cause| of(cause).and(cause.ivmd).map(|n| n.to_string()));
+        Some((numbers.collect::<Option<_>>()?, device))
+    }
+}
+
+fn rejected(page: &mut Page, model: &Model, attempt: &Attempt, told: &mut Told) {
     page.blank();
     asked_for(page, attempt);
     for rejection in &attempt.rejections {
         blocker(page, attempt, rejection);
     }
     page.blank();
+    let mut why = Page::new(page.style());
+    explain_refusal(&mut why, model, attempt);
+    if told.paragraphs.insert(why.finish()) {
+        explain_refusal(page, model, attempt);
+    }
+    let mut named = false;
+    for rejection in &attempt.rejections {
+        let causes = model.causes(rejection);
+        named |= causes.iter().any(|cause| cause.ivmd.is_some());
+        if let Some((numbers, device)) = told.all(&causes) {
+            let (numbers, of) = (numbers.join(", "), "of the IVRS, as told above of");
+            page.text(2, &format!("Cause: IVMD {numbers} {of} {device}."));
+        } else {
+            if let Some(text) = exclusion_text(&causes) {
+                page.text(2, &text);
+            }
+            for cause in &causes {
+                page.blank();
+                cause_block(page, model, cause, rejection.device.bdf);
+                let device = || rejection.device.name.clone();
+                cause.ivmd.map(|ivmd| told.blocks.entry(ivmd).or_insert_with(device));
+            }
+        }
+        if !rejection.complete || causes.is_empty() {
+            page.blank();
+            page.text(2, &incomplete_text(rejection, causes.is_empty()));
+        }
+    }
+    let mut help = Page::new(page.style());
+    advice(&mut help, model, attempt, named);
+    if told.paragraphs.insert(help.finish()) {
+        page.blank();
+        advice(page, model, attempt, named);
+    } else {
+        page.text(2, "What will not help, and what may, is the same.");
+    }
+}
+
+fn explain_refusal(page: &mut Page, model: &Model, attempt: &Attempt) {
     // Without a unity map there is no AMD IOMMU, and the wish comes from elsewhere.
     let of_ivrs = attempt.rejections.iter().any(|rejection| {
         !rejection.matches.is_empty() || rejection.device.bdf.is_some_and(|bdf| model.is_amd(bdf))
@@ -183,24 +245,6 @@ fn rejected(page: &mut Page, model: &Model, attempt: &Attempt) {
              (dev_iommu.require_direct is set, so __iommu_device_set_domain returns -EINVAL)."
         ),
     );
-    let mut named = false;
-    for rejection in &attempt.rejections {
-        let causes = model.causes(rejection);
-        if let Some(text) = exclusion_text(&causes) {
-            page.text(2, &text);
-        }
-        for cause in &causes {
-            page.blank();
-            cause_block(page, model, cause, rejection.device.bdf);
-            named |= cause.ivmd.is_some();
-        }
-        if !rejection.complete || causes.is_empty() {
-            page.blank();
-            page.text(2, &incomplete_text(rejection, causes.is_empty()));
-        }
-    }
-    page.blank();
-    advice(page, model, attempt, named);
 }
 
 /// What is missing where the causes of a refusal are not all known.

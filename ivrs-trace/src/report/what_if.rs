@@ -1,6 +1,9 @@
 //! Text of `what-if`: a summary, then the devices that would fare otherwise.
 
-use super::{page::Page, text::plural};
+use super::{
+    page::{Page, Style},
+    text::plural,
+};
 use crate::model::{
     Change, WhatIf,
     what_if::{DeviceEffect, Effect, Judgement},
@@ -8,8 +11,8 @@ use crate::model::{
 
 /// What would be, for people.
 #[must_use]
-pub fn what_if(answer: &WhatIf) -> String {
-    let mut page = Page::default();
+pub fn what_if(answer: &WhatIf, style: Style) -> String {
+    let mut page = Page::new(style);
     let of = |effect| answer.devices.iter().filter(move |device| device.effect == effect);
     let count = |effect| of(effect).count();
     let changes: Vec<String> = answer.changes.iter().map(ToString::to_string).collect();

@@ -6,7 +6,7 @@ use serde::Serialize;
 use super::{
     document::{FlagsDocument, access_letters},
     page::Page,
-    text::{WIDTH, access, count, devices, named_flags},
+    text::{access, count, devices, named_flags},
 };
 use crate::{
     firmware::{
@@ -14,7 +14,7 @@ use crate::{
         kernel_view::Prot,
     },
     pci::{Devid, Segment},
-    report::size,
+    report::{Style, size},
 };
 
 /// What `decode --json` prints of a kernel log: the IVMD blocks that the kernel heeded.
@@ -97,8 +97,8 @@ pub fn decode_log(log: &IvmdLog) -> DecodeLog {
 
 /// The text of a kernel log.
 #[must_use]
-pub fn log_text(log: &IvmdLog) -> String {
-    let mut page = Page::new(WIDTH);
+pub fn log_text(log: &IvmdLog, style: Style) -> String {
+    let mut page = Page::new(style);
     let number = count(log.entries.len(), "IVMD block");
     page.text(
         0,
@@ -115,7 +115,7 @@ pub fn log_text(log: &IvmdLog) -> String {
             named_flags(entry.flags),
             entry.line
         );
-        page.text(0, &title);
+        page.text(0, &style.bold(&title));
         let range = devices(entry.segment, entry.devid_start, entry.devid_end);
         page.labelled(2, "devices", 11, &range);
         page.labelled(2, "kernel", 11, &region(entry));

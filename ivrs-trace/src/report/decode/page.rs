@@ -2,16 +2,23 @@
 
 use textwrap::{Options, WordSplitter};
 
+use crate::report::Style;
+
 /// A page under construction.
 pub(super) struct Page {
     text: String,
-    width: usize,
+    style: Style,
 }
 
 impl Page {
-    /// An empty page of `width` columns.
-    pub(super) fn new(width: usize) -> Self {
-        Self { text: String::new(), width }
+    /// An empty page.
+    pub(super) fn new(style: Style) -> Self {
+        Self { text: String::new(), style }
+    }
+
+    /// How it looks.
+    pub(super) fn style(&self) -> Style {
+        self.style
     }
 
     /// What was written.
@@ -31,7 +38,7 @@ impl Page {
         let length = first.chars().count();
         first.push_str(&" ".repeat(column.saturating_sub(length)));
         let rest = " ".repeat(column);
-        let options = Options::new(self.width)
+        let options = Options::new(self.style.width)
             .initial_indent(&first)
             .subsequent_indent(&rest)
             .break_words(true)

@@ -14,7 +14,10 @@ use crate::{
         ivrs::{IvhdKind, IvmdFlags, IvmdKind},
     },
     pci::{Devid, Segment},
-    report::valid::{assert_wrong, parsed},
+    report::{
+        Style,
+        valid::{assert_wrong, parsed},
+    },
 };
 
 fn ivmd(text: &str) -> IvmdSpec {
@@ -165,7 +168,7 @@ fn broken() -> IvrsBuilder {
 
 fn seen(builder: &IvrsBuilder, detail: Detail) -> String {
     let table = Ivrs::parse(&builder.build().unwrap()).unwrap();
-    text(&table, &KernelView::new(&table), detail)
+    text(&table, &KernelView::new(&table), detail, Style::default())
 }
 
 fn document(builder: &IvrsBuilder) -> Decode {
@@ -177,6 +180,38 @@ fn pretty(builder: &IvrsBuilder) -> String {
     let document = document(builder);
     parsed(&document);
     serde_json::to_string_pretty(&document).unwrap()
+}
+
+/// The text without what sets colours and weight, of which there must be some.
+fn plain(text: &str) -> String {
+    let mut parts = text.split("\u{1b}[");
+    let first = parts.next().unwrap().to_owned();
+    let rest: Vec<&str> = parts.map(|part| part.split_once('m').unwrap().1).collect();
+    assert!(!rest.is_empty(), "no colour in {text}");
+    first + &rest.concat()
+}
+
+#[test]
+fn a_terminal_gets_the_same_text_in_colours_and_as_wide_as_it_is() {
+    let wide = "type=0x22,flags=0x08,devid=0x0000,aux=0x0fff,start=0x7a2d9000,length=0x1000";
+    let bytes = stacked().ivhd(ivhd(IvhdKind::Type40, usual())).ivmd(ivmd(wide)).checksum(0);
+    let table = Ivrs::parse(&bytes.build().unwrap()).unwrap();
+    let of = |style| text(&table, &KernelView::new(&table), Detail::All, style);
+    for width in [50, 80, 120] {
+        let file = of(Style { width, colour: false });
+        assert!(file.lines().all(|line| line.chars().count() <= width), "{width}: {file}");
+        assert_eq!(plain(&of(Style { width, colour: true })), file);
+    }
+    let terminal = of(Style { width: 120, colour: true });
+    for painted in
+        ["\u{1b}[1;31merror\u{1b}[0m", "\u{1b}[1;33mwarning\u{1b}[0m", "\u{1b}[1mIVMD 0x22"]
+    {
+        assert!(terminal.contains(painted), "{painted:?} in {terminal}");
+    }
+    let known = findings::explain("IVMD-WIDE").unwrap();
+    let style = Style { width: 60, colour: true };
+    let file = explanation(known, Style { colour: false, ..style });
+    assert_eq!(plain(&explanation(known, style)), file);
 }
 
 #[test]
@@ -200,8 +235,9 @@ fn documents_are_as_they_were() {
 
 #[test]
 fn explanations_are_as_they_were() {
-    assert_snapshot!("codes", codes());
-    assert_snapshot!("explained", explanation(findings::explain("IVRS-DMA-PROTECTION").unwrap()));
+    assert_snapshot!("codes", codes(Style::default()));
+    let known = findings::explain("IVRS-DMA-PROTECTION").unwrap();
+    assert_snapshot!("explained", explanation(known, Style::default()));
 }
 
 #[test]
@@ -282,7 +318,7 @@ proptest! {
         }
         for detail in [Detail::Used, Detail::All] {
             for line in seen(&builder, detail).lines() {
-                prop_assert!(line.chars().count() < 80, "{}", line);
+                prop_assert!(line.chars().count() <= 80, "{}", line);
                 prop_assert!(!line.contains(char::is_control), "{:?}", line);
                 prop_assert_eq!(line.trim_end(), line);
             }

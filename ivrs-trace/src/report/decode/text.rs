@@ -13,11 +13,9 @@ use crate::{
         kernel_view::Prot,
     },
     pci::{Bdf, Devid, Segment},
-    report::{hex_bytes, size},
+    report::{Style, hex_bytes, size},
 };
 
-/// Columns of text.
-pub(super) const WIDTH: usize = 78;
 /// Where the text beside an offset begins.
 const BLOCK: usize = 7;
 /// Where the text beside a name in a block begins.
@@ -36,9 +34,9 @@ pub enum Detail {
 
 /// The text of a table.
 #[must_use]
-pub fn text(table: &Ivrs, view: &KernelView, detail: Detail) -> String {
+pub fn text(table: &Ivrs, view: &KernelView, detail: Detail, style: Style) -> String {
     let found = findings::of_table(table, view);
-    let mut page = Page::new(WIDTH);
+    let mut page = Page::new(style);
     summary(&mut page, table, view, &found);
     let mut iommus = table.ivhd.iter().peekable();
     let mut memory = table.ivmd.iter().peekable();
@@ -235,6 +233,7 @@ fn ivhd(page: &mut Page, block: &Ivhd, table: &Ivrs, view: &KernelView, detail: 
         device(block.segment, block.devid),
         block.mmio,
     );
+    let title = if chosen { page.style().bold(&title) } else { title };
     page.labelled(0, &place(block.offset), BLOCK, &title);
     let mut parts = vec![named(block.flags, block.flag_names())];
     parts.push(format!("capability at {:#x}", block.cap_offset));
@@ -375,7 +374,7 @@ fn ivmd(page: &mut Page, block: &Ivmd, view: &KernelView) {
         block.index,
         named_flags(block.flags)
     );
-    page.labelled(0, &place(block.offset), BLOCK, &title);
+    page.labelled(0, &place(block.offset), BLOCK, &page.style().bold(&title));
     let mut row = |name, text: &str| page.labelled(BLOCK, name, FIELD, text);
     let (first, last) = view.devids_of(block);
     row("devices", &devices(block.segment, first, last));
@@ -436,7 +435,7 @@ fn of_unknown(page: &mut Page, block: &UnknownBlock) {
         "Block of unknown type {:#04x}, {} bytes - the kernel steps over it",
         block.kind, block.length
     );
-    page.labelled(0, &place(block.offset), BLOCK, &title);
+    page.labelled(0, &place(block.offset), BLOCK, &page.style().bold(&title));
     for (number, line) in block.bytes.chunks(16).enumerate() {
         let label = if number == 0 { "bytes" } else { "" };
         page.labelled(BLOCK, label, FIELD, &hex_bytes(line));
@@ -461,10 +460,11 @@ fn list(page: &mut Page, found: &[Finding]) {
         .collect();
     codes.sort_by_key(|known| std::cmp::Reverse(known.severity));
     page.blank();
-    page.text(0, "Findings");
+    let title = page.style().bold("Findings");
+    page.text(0, &title);
     for known in codes {
         page.blank();
-        page.text(2, &format!("{}: {} ({})", known.code, known.title, severity(known.severity)));
+        page.text(2, &finding_title(known, page.style()));
         let mut rest: Vec<&Finding> = found.iter().filter(|one| one.code == known.code).collect();
         while let Some(first) = rest.first().copied() {
             let (same, others): (Vec<&Finding>, _) =
@@ -500,12 +500,12 @@ fn message(first: &Finding, same: &[&Finding]) -> String {
 
 /// The long text of a code.
 #[must_use]
-pub fn explanation(known: &Explanation) -> String {
-    let mut page = Page::new(WIDTH);
-    page.text(0, &format!("{}: {} ({})", known.code, known.title, severity(known.severity)));
+pub fn explanation(known: &Explanation, style: Style) -> String {
+    let mut page = Page::new(style);
+    page.text(0, &finding_title(known, style));
     for (title, text) in [("What it means", known.meaning), ("What to do", known.advice)] {
         page.blank();
-        page.text(0, title);
+        page.text(0, &style.bold(title));
         for (number, paragraph) in text.split("\n\n").enumerate() {
             if number > 0 {
                 page.blank();
@@ -515,7 +515,8 @@ pub fn explanation(known: &Explanation) -> String {
     }
     if !known.switches.is_empty() {
         page.blank();
-        page.text(0, "What users reported to have helped (no promise for another board)");
+        let title = "What users reported to have helped (no promise for another board)";
+        page.text(0, &style.bold(title));
         for one in known.switches {
             page.text(2, one.board);
             page.labelled(4, "setting", 12, one.setting);
@@ -527,14 +528,20 @@ pub fn explanation(known: &Explanation) -> String {
 
 /// Every code with its title, a line each.
 #[must_use]
-pub fn codes() -> String {
-    let mut page = Page::new(WIDTH);
+pub fn codes(style: Style) -> String {
+    let mut page = Page::new(style);
     let width = findings::all_codes().map(|known| known.code.len()).max().unwrap_or_default();
     for known in findings::all_codes() {
         let label = format!("{:<width$}  {:<7}", known.code, severity(known.severity));
         page.labelled(0, &label, width + 11, known.title);
     }
     page.finish()
+}
+
+/// Code, title and severity.
+fn finding_title(known: &Explanation, style: Style) -> String {
+    let severity = style.weigh(known.severity, severity(known.severity));
+    format!("{}: {} ({severity})", style.bold(known.code), known.title)
 }
 
 fn severity(of: Severity) -> &'static str {
