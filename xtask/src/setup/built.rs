@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::thread;
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result, ensure};
 use sha2::{Digest as _, Sha256};
 
 use super::apt::Apt;
@@ -34,6 +34,8 @@ const RECIPE: &str = "1";
 /// the headers' links lead somewhere.
 const TOOLS: [&str; 10] =
     ["make", "bc", "patch", "m4", "flex", "bison", "pahole", "libelf-dev", "libelf1", "zlib1g-dev"];
+/// And what it needs where the system has no `python3`.
+const PYTHON: &str = "python3-minimal";
 
 /// A kernel made from the source.
 #[derive(Debug)]
@@ -161,7 +163,11 @@ struct Build {
 impl Build {
     fn prepare(apt: &Apt<'_>, folder: &Path, version: &str, jobs: usize) -> Result<Self> {
         let tools = folder.join("tools");
-        apt.fetch_unpack(&apt.closure(&TOOLS)?, &tools)?;
+        let mut packages = TOOLS.to_vec();
+        if run::output(Command::new("python3").arg("--version")).is_err() {
+            packages.push(PYTHON);
+        }
+        apt.fetch_unpack(&apt.closure(&packages)?, &tools)?;
         let package = folder.join("package");
         apt.fetch_unpack(&[format!("{SOURCE}={version}")], &package)?;
         eprintln!("    unpacking the source");
@@ -267,16 +273,20 @@ fn unpack(archive: &Path, dest: &Path) -> Result<()> {
         .spawn()
         .context("cannot run tar")?;
     let mut input = tar.stdin.take().context("tar has no standard input")?;
-    let copied = io::copy(&mut liblzma::read::XzDecoder::new(file), &mut input)
-        .and_then(|_| input.flush())
-        .with_context(|| format!("cannot decompress {} into tar", archive.display()));
+    let copied =
+        io::copy(&mut liblzma::read::XzDecoder::new(file), &mut input).and_then(|_| input.flush());
+    // A broken pipe is tar's failure, which tar has told on standard error.
+    if let Err(error) = copied
+        && error.kind() != io::ErrorKind::BrokenPipe
+    {
+        let _ = tar.kill();
+        let _ = tar.wait();
+        return Err(error).with_context(|| format!("cannot decompress {}", archive.display()));
+    }
     drop(input);
     let status = tar.wait().context("cannot wait for tar")?;
-    // tar has told why on standard error; a broken pipe is what follows from that.
-    if !status.success() {
-        bail!("tar failed ({status}) with {}", archive.display());
-    }
-    copied
+    ensure!(status.success(), "tar failed ({status}) with {}", archive.display());
+    Ok(())
 }
 
 /// The lines of the configuration `wanted` that are not in force in `got`: options that the source
