@@ -16,6 +16,10 @@ impl Errno {
     pub const EPERM: Self = Self(1);
     /// "Device or resource busy"
     pub const EBUSY: Self = Self(16);
+    /// "No such device"
+    pub const ENODEV: Self = Self(19);
+    /// "Address already in use"
+    pub const EADDRINUSE: Self = Self(98);
 
     fn name(self) -> Option<&'static str> {
         Some(match self.0 {

@@ -4,7 +4,10 @@ use ivrs_trace_common::RegionType as WireRegionType;
 
 use super::{Model, RequireDirect};
 use crate::{
-    event::{Body, Device, Event, Phase, RegionSource, RegionType, VfioFunction, VfioRequest},
+    event::{
+        Body, Change, Device, DeviceFunction, Event, Phase, RegionSource, RegionType, VfioFunction,
+        VfioRequest,
+    },
     firmware::{
         builder::{IvhdSpec, IvmdSpec, IvrsBuilder},
         device_entry::DeviceEntry,
@@ -186,7 +189,7 @@ impl Thread {
             function,
             request,
             path: path.map(str::to_owned),
-            file: 0xf11e,
+            file: 0xf11e_0000 + u64::from(self.tid),
             device_name: device_name.map(str::to_owned),
         })
     }
@@ -201,6 +204,148 @@ impl Thread {
             file: 0,
             device_name: None,
         })
+    }
+
+    /// `open` of `/dev/vfio/PATH`, whole.
+    pub(crate) fn open(&self, path: &str, ret: i64) -> Vec<Event> {
+        let function = VfioFunction::GroupOpen;
+        vec![self.call(function, Some(path), None, None), self.call_exit(function, ret)]
+    }
+
+    /// An ioctl on a group, and what is done in it.
+    pub(crate) fn group_ioctl(
+        &self,
+        path: &str,
+        request: VfioRequest,
+        device_name: Option<&str>,
+        inner: &[Event],
+        ret: i64,
+    ) -> Vec<Event> {
+        let enter = self.call(VfioFunction::GroupIoctl, Some(path), Some(request), device_name);
+        [&[enter], inner, &[self.ioctl_exit(ret)]].concat()
+    }
+
+    /// `VFIO_GROUP_SET_CONTAINER` with a container of VFIO, and what is done in it.
+    pub(crate) fn set_container(&self, path: &str, inner: &[Event], ret: i64) -> Vec<Event> {
+        let enter = self.container(Phase::Enter);
+        let inner = [&[enter], inner, &[self.container(Phase::Exit { ret })]].concat();
+        self.group_ioctl(path, VfioRequest::SET_CONTAINER, None, &inner, ret)
+    }
+
+    /// `VFIO_GROUP_GET_STATUS` of a group that somebody holds, or not.
+    pub(crate) fn status(
+        &self,
+        group: u32,
+        owned: Option<Owned>,
+        members: &[(&str, &str)],
+    ) -> Vec<Event> {
+        let state = owned.unwrap_or_default();
+        let asked = self.event(Body::OwnerClaimed {
+            claimed: owned.is_some(),
+            group: Some(group),
+            group_owner: state.owner,
+            owner_count: state.count,
+            foreign_domain: state.foreign_domain,
+        });
+        let inner = [self.members(group, members), vec![asked]].concat();
+        self.group_ioctl(&group.to_string(), VfioRequest::GET_STATUS, None, &inner, 0)
+    }
+
+    /// The members of a group that cannot be claimed: name and driver of each.
+    pub(crate) fn members(&self, group: u32, members: &[(&str, &str)]) -> Vec<Event> {
+        let one = |(index, (name, driver)): (u32, &(&str, &str))| {
+            self.event(Body::Member {
+                device: device(name, group),
+                driver: (*driver).to_owned(),
+                manages_dma: driver.contains("vfio") || *driver == "pcieport",
+                index,
+                incomplete: false,
+            })
+        };
+        (0..).zip(members).map(one).collect()
+    }
+
+    /// `VFIO_SET_IOMMU`, and what is done in it.
+    pub(crate) fn set_iommu(&self, inner: &[Event], ret: i64) -> Vec<Event> {
+        let function = VfioFunction::ContainerIoctl;
+        let enter = self.call(function, None, Some(VfioRequest::SET_IOMMU), None);
+        [&[enter], inner, &[self.call_exit(function, ret)]].concat()
+    }
+
+    /// `vfio_iommu_type1_attach_group`, and what is done in it.
+    pub(crate) fn type1_attach(&self, group: u32, inner: &[Event], ret: i64) -> Vec<Event> {
+        let [enter, exit] = self.type1(group, ret);
+        [&[enter], inner, &[exit]].concat()
+    }
+
+    /// `VFIO_DEVICE_BIND_IOMMUFD`, and what is done in it.
+    pub(crate) fn bind_iommufd(&self, inner: &[Event], ret: i64) -> Vec<Event> {
+        let function = VfioFunction::BindIommufd;
+        let enter = self.call(function, None, Some(VfioRequest::BIND_IOMMUFD), None);
+        [&[enter], inner, &[self.call_exit(function, ret)]].concat()
+    }
+
+    /// `VFIO_DEVICE_ATTACH_IOMMUFD_PT`, and what is done in it.
+    pub(crate) fn attach_iommufd(&self, inner: &[Event], ret: i64) -> Vec<Event> {
+        let function = VfioFunction::AttachIommufd;
+        let enter = self.call(function, None, Some(VfioRequest::ATTACH_IOMMUFD), None);
+        [&[enter], inner, &[self.call_exit(function, ret)]].concat()
+    }
+
+    /// `iommufd_device_bind`, and what is done in it.
+    pub(crate) fn device_bind(&self, device: &Device, inner: &[Event], ret: i64) -> Vec<Event> {
+        let call = |phase, device| self.device_call(phase, DeviceFunction::IommufdBind, device);
+        let enter = call(Phase::Enter, Some(device.clone()));
+        [&[enter], inner, &[call(Phase::Exit { ret }, None)]].concat()
+    }
+
+    /// `iommufd_device_attach`, whole.
+    pub(crate) fn device_attach(&self, ret: i64) -> Vec<Event> {
+        let body = |phase| self.event(Body::IommufdAttach { phase });
+        vec![body(Phase::Enter), body(Phase::Exit { ret })]
+    }
+
+    pub(crate) fn device_call(
+        &self,
+        phase: Phase,
+        function: DeviceFunction,
+        device: Option<Device>,
+    ) -> Event {
+        let driver = String::new();
+        self.event(Body::DeviceCall { phase, function, device, driver, require_direct: None })
+    }
+
+    pub(crate) fn isolated(&self, group: u32, isolated: bool) -> Event {
+        self.event(Body::IsolatedMsi { isolated, group: Some(group) })
+    }
+
+    /// A device comes into its group or leaves it.
+    pub(crate) fn group_change(&self, change: Change, device: &Device) -> Event {
+        self.event(Body::GroupChange { change, device: device.clone() })
+    }
+
+    /// The kernel's unity map of segment 0.
+    pub(crate) fn unity_map(&self, entries: &[UnityEntry], last: Devid) -> Vec<Event> {
+        let count = u32::try_from(entries.len()).unwrap();
+        let one = |(ordinal, entry): (u32, &UnityEntry)| {
+            self.event(Body::UnityEntry {
+                ordinal,
+                segment: 0,
+                devid_start: entry.devid_start.0,
+                devid_end: entry.devid_end.0,
+                start: entry.start,
+                end: entry.end_exclusive,
+                prot: entry.prot.0.into(),
+            })
+        };
+        let mut events: Vec<Event> = (0..).zip(entries).map(one).collect();
+        events.push(self.event(Body::UnityEnd {
+            segment: 0,
+            last_devid: last.0,
+            count,
+            incomplete: false,
+        }));
+        events
     }
 
     /// `VFIO_GROUP_GET_DEVICE_FD`, whole.
@@ -232,13 +377,28 @@ impl Thread {
         self.claim_event(Phase::Enter, None, group, Owned::default())
     }
 
+    /// A claim on a group in that state begins.
+    pub(crate) fn claim_in(&self, group: u32, owned: Owned) -> Event {
+        self.claim_event(Phase::Enter, None, group, owned)
+    }
+
     pub(crate) fn claim_exit(&self, group: u32, ret: i64, owned: Owned) -> Event {
         self.claim_event(Phase::Exit { ret }, None, group, owned)
     }
 
     pub(crate) fn device_claim(&self, phase: Phase, device: Device) -> Event {
+        self.device_claim_of(phase, device, Owned::default())
+    }
+
+    /// The same, of a group in that state.
+    pub(crate) fn device_claim_of(&self, phase: Phase, device: Device, owned: Owned) -> Event {
         let group = device.group.unwrap();
-        self.claim_event(phase, Some(device), group, Owned::default())
+        self.claim_event(phase, Some(device), group, owned)
+    }
+
+    /// The owner as which the thread claims.
+    pub(crate) fn owner(&self) -> u64 {
+        0xaaaa_0000 + u64::from(self.pid)
     }
 
     fn claim_event(&self, phase: Phase, device: Option<Device>, group: u32, owned: Owned) -> Event {
@@ -246,7 +406,7 @@ impl Thread {
             phase,
             device,
             group: Some(group),
-            owner: 0xaaaa,
+            owner: self.owner(),
             group_owner: owned.owner,
             owner_count: owned.count,
             foreign_domain: owned.foreign_domain,
@@ -284,15 +444,16 @@ impl Thread {
         })
     }
 
-    /// A device is refused: its unity map entries and the refusal itself.
+    /// A device is refused: its unity map entries and the kernel's warning, the line that it logs,
+    /// the entries again and the refusal itself.
     pub(crate) fn refused(&self, device: &Device, entries: &[UnityEntry]) -> Vec<Event> {
         let matching: Vec<&UnityEntry> = entries
             .iter()
             .filter(|entry| device.bdf.is_some_and(|bdf| entry.matches(bdf)))
             .collect();
         let count = |length: usize| u32::try_from(length).unwrap();
-        let walked = Some((count(entries.len()), count(matching.len())));
-        let mut events: Vec<Event> = matching
+        let walked = (count(entries.len()), count(matching.len()));
+        let matches: Vec<Event> = matching
             .iter()
             .map(|entry| {
                 self.event(Body::UnityMatch {
@@ -307,8 +468,24 @@ impl Thread {
                 })
             })
             .collect();
-        events.push(self.set_domain(device, 0, true, -22, walked));
-        events
+        let warning = self.event(Body::Warning {
+            device: device.clone(),
+            driver: "vfio-pci".to_owned(),
+            unity_entries: Some(walked.0),
+            unity_matches: walked.1,
+            incomplete: false,
+        });
+        let line = self.event(Body::KernelMessage {
+            text: format!(
+                "vfio-pci {}: Firmware has requested this device have a 1:1 IOMMU mapping, \
+                 rejecting configuring the device without a 1:1 mapping. Contact your platform \
+                 vendor.",
+                device.name
+            ),
+            cut: false,
+        });
+        let refusal = self.set_domain(device, 0, true, -22, Some(walked));
+        [&matches[..], &[warning, line], &matches[..], &[refusal]].concat()
     }
 
     /// The regions that the kernel lists for a device.

@@ -1,10 +1,10 @@
 //! What the kernel listed for each device: reserved regions put together from single events.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use ivrs_trace_common::MAX_REGIONS;
 
-use crate::event::{Body, Event, RegionSource, RegionType};
+use crate::event::{Body, Change, Device, DeviceFunction, Event, RegionSource, RegionType};
 
 /// A region as the kernel listed it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,7 +64,14 @@ pub(super) struct Listings {
     /// Lists that are not closed, by thread and by the function that makes them: one of the two
     /// calls the other.
     open: BTreeMap<(u32, bool), Open>,
+    /// Devices that came into a group and were not listed since, by address of the `struct device`.
+    /// The first list is made before the kernel sets `require_direct` by it
+    /// (`iommu_create_device_direct_mappings`, drivers/iommu/iommu.c).
+    fresh: BTreeSet<u64>,
 }
+
+/// Lists that are not closed and devices that are not listed are no more than that.
+const MAX_OPEN: usize = 4096;
 
 /// The regions so far of the device whose `struct device` is at this address.
 struct Open {
@@ -106,17 +113,54 @@ impl Listings {
                     return;
                 }
                 let before = self.whole.get(&device.name).filter(|old| old.device == device.ptr);
+                // Without the flag the regions decide; a later list has it.
+                let early = self.fresh.remove(&device.ptr) && *require_direct == Some(false);
                 let listing = Listing {
                     regions,
-                    require_direct: *require_direct,
+                    require_direct: require_direct.filter(|_| !early),
                     event: number,
                     first: before.map_or(number, |before| before.first),
                     device: device.ptr,
                 };
                 self.whole.insert(device.name.clone(), listing);
             }
+            Body::DeviceCall {
+                function: DeviceFunction::DirectMappings,
+                device: Some(device),
+                require_direct: Some(flag),
+                ..
+            } => {
+                let listing = self.whole.get_mut(&device.name);
+                if let Some(listing) = listing.filter(|listing| listing.device == device.ptr) {
+                    listing.require_direct = Some(*flag);
+                }
+            }
+            Body::GroupChange { change: Change::Added, device } => {
+                // A list that is there is of the device that had this name before.
+                self.forget(device);
+                self.fresh.insert(device.ptr);
+            }
+            Body::GroupChange { change: Change::Removed, device } => {
+                self.forget(device);
+                self.fresh.remove(&device.ptr);
+            }
             _ => {}
         }
+        while self.open.len() > MAX_OPEN {
+            self.open.pop_first();
+        }
+        while self.fresh.len() > MAX_OPEN {
+            self.fresh.pop_first();
+        }
+    }
+
+    /// Drops the lists of devices that are not there any more.
+    pub(super) fn keep(&mut self, there: impl Fn(&str) -> bool) {
+        self.whole.retain(|name, _| there(name));
+    }
+
+    fn forget(&mut self, device: &Device) {
+        self.whole.remove(&device.name);
     }
 
     pub(super) fn get(&self, name: &str) -> Option<&Listing> {

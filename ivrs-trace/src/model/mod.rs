@@ -11,6 +11,7 @@ mod host_findings;
 mod listing;
 mod options;
 mod owners;
+mod unity;
 mod verdict;
 pub mod what_if;
 
@@ -21,23 +22,27 @@ mod tests;
 
 use serde::{Deserialize, Serialize};
 
-pub use attempt::{Attempt, Call, Outcome, Process, Reason, Rejection, Via};
+pub use attempt::{
+    Attempt, Call, DriverSource, Evidence, Further, HostDriver, MAX_ATTEMPTS, Outcome, Process,
+    Reason, Rejection, Via,
+};
 pub use cause::{Cause, CauseKind, Coverage};
 pub use listing::{Listed, Listing};
 pub use owners::{Owner, OwnerKind};
+pub use unity::{UnityMap, UnityRow};
 pub use verdict::{
     DeviceVerdict, EntryCoverage, Finding, GroupVerdict, Severity, Verdict, Verdicts,
 };
 pub use what_if::{Change, ChangeError, WhatIf};
 
 use crate::{
-    event::{Body, Event},
+    event::{self, Body, DeviceFunction, Event, Phase},
     firmware::{
         ivrs::{Ivmd, Ivrs, IvrsError},
         kernel_view::{KernelView, UnityEntry},
     },
     host::{Group, Member, PciFunction, Reading, Snapshot},
-    pci::Bdf,
+    pci::{Bdf, Segment},
 };
 
 /// Whether the kernel refuses devices for `dev_iommu.require_direct`: mainline since 6.6
@@ -106,6 +111,7 @@ pub struct Model {
     table: Table,
     require_direct: RequireDirect,
     listings: listing::Listings,
+    unity: unity::UnityMaps,
     attempts: attempt::Tracker,
 }
 
@@ -119,7 +125,28 @@ impl Model {
             table,
             require_direct,
             listings: listing::Listings::default(),
+            unity: unity::UnityMaps::default(),
             attempts: attempt::Tracker::default(),
+        }
+    }
+
+    /// Takes the host as it is now: devices and groups may have come and gone, and drivers have
+    /// changed. What the kernel has listed stays for the devices that are still there; attempts
+    /// stay as they were judged.
+    pub fn rehost(&mut self, host: Snapshot) {
+        if host.ivrs != self.host.ivrs {
+            self.table = Table::of(&host.ivrs);
+        }
+        self.host = host;
+        let Self { host, listings, .. } = self;
+        if let (Reading::Read(functions), Reading::Read(groups)) = (&host.functions, &host.groups) {
+            let others = groups.iter().flat_map(|group| group.members.value().into_iter().flatten());
+            let names: std::collections::BTreeSet<String> = functions
+                .iter()
+                .map(|function| function.bdf.to_string())
+                .chain(others.map(member_name))
+                .collect();
+            listings.keep(|name| names.contains(name));
         }
     }
 
@@ -128,7 +155,89 @@ impl Model {
     pub fn observe(&mut self, number: u64, event: &Event) {
         match &event.body {
             Body::Region { .. } | Body::RegionsEnd { .. } => self.listings.observe(number, event),
-            _ => self.attempts.observe(number, event, &self.host),
+            Body::UnityEntry { .. } | Body::UnityEnd { .. } => self.unity.observe(number, event),
+            Body::GroupChange { change, device } => {
+                self.listings.observe(number, event);
+                self.regroup(*change, device);
+            }
+            Body::DeviceCall { phase, function, device: Some(device), .. } => {
+                self.listings.observe(number, event);
+                if (*function, *phase)
+                    == (DeviceFunction::VfioPciProbe, Phase::Exit { ret: 0 })
+                {
+                    self.bound(device);
+                }
+            }
+            _ => {}
+        }
+        // Attempts are judged by everything else that is known.
+        let mut attempts = std::mem::take(&mut self.attempts);
+        attempts.observe(number, event, self);
+        self.attempts = attempts;
+    }
+
+    /// A device came into a group or left it. What else there is to know of a new device comes with
+    /// the next [`Self::rehost`].
+    fn regroup(&mut self, change: event::Change, device: &event::Device) {
+        let Some(id) = device.group else { return };
+        let member = device.bdf.map_or_else(|| Member::Other(device.name.clone()), Member::Pci);
+        let Reading::Read(groups) = &mut self.host.groups else { return };
+        let place = groups.binary_search_by_key(&id, |group| group.id);
+        match (change, place) {
+            (event::Change::Added, place) => {
+                let place = place.unwrap_or_else(|place| {
+                    groups.insert(
+                        place,
+                        Group {
+                            id,
+                            domain_type: Reading::Absent,
+                            regions: Reading::Absent,
+                            bad_region_lines: Vec::new(),
+                            members: Reading::Read(Vec::new()),
+                        },
+                    );
+                    place
+                });
+                let group = groups.get_mut(place);
+                if let Some(Group { members: Reading::Read(members), regions, .. }) = group
+                    && !members.contains(&member)
+                {
+                    members.push(member);
+                    members.sort();
+                    // Those that were read are without its own.
+                    *regions = Reading::Absent;
+                }
+            }
+            (event::Change::Removed, Ok(place)) => {
+                let group = groups.get_mut(place);
+                if let Some(Group { members: Reading::Read(members), .. }) = group {
+                    members.retain(|one| *one != member);
+                    if members.is_empty() {
+                        groups.remove(place);
+                    }
+                }
+            }
+            (event::Change::Removed, Err(_)) => {}
+        }
+        let group = match change {
+            event::Change::Added => Reading::Read(id),
+            event::Change::Removed => Reading::Absent,
+        };
+        if let Reading::Read(functions) = &mut self.host.functions
+            && let Some(function) =
+                functions.iter_mut().find(|function| Some(function.bdf) == device.bdf)
+        {
+            function.group = group;
+        }
+    }
+
+    /// vfio-pci has taken a device.
+    fn bound(&mut self, device: &event::Device) {
+        if let Reading::Read(functions) = &mut self.host.functions
+            && let Some(function) =
+                functions.iter_mut().find(|function| Some(function.bdf) == device.bdf)
+        {
+            function.driver = Reading::Read("vfio-pci".to_owned());
         }
     }
 
@@ -165,6 +274,19 @@ impl Model {
     #[must_use]
     pub fn attempts(&self) -> &[Attempt] {
         self.attempts.all()
+    }
+
+    /// How many attempts were dropped, the oldest first: no more than [`MAX_ATTEMPTS`] and some are
+    /// kept.
+    #[must_use]
+    pub fn attempts_dropped(&self) -> u64 {
+        self.attempts.dropped()
+    }
+
+    /// The kernel's own unity map of a segment, if it was walked whole.
+    #[must_use]
+    pub fn unity_map(&self, segment: Segment) -> Option<&UnityMap> {
+        self.unity.get(segment)
     }
 
     /// What the kernel last listed for the device of this name (`dev_name()`).

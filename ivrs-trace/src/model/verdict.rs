@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::{
     Cause, Coverage, Model, Owner, RequireDirect, cause, host_findings, is_amd, member_name,
-    options, owners,
+    options, owners, unity,
 };
 pub use crate::firmware::findings::Severity;
 use crate::{
@@ -161,6 +161,7 @@ pub(super) fn all(model: &Model) -> Verdicts {
         );
         findings.push(Finding::new("refused-from-6.6", Severity::Warning, message));
     }
+    findings.extend(unity::findings(model));
     findings.extend(host_findings::of_entries(model));
     let entries = model
         .table()
@@ -195,6 +196,49 @@ fn judge_group(model: &Model, id: u32, holds: &[(&Member, Hold)]) -> GroupVerdic
         Verdict::Clear | Verdict::Unknown => Vec::new(),
     };
     GroupVerdict { id, verdict, blocked_by }
+}
+
+/// A member of a group that is known to need a 1:1 map, so that the kernel refuses the group.
+pub(super) struct Required {
+    /// `dev_name()`, printable.
+    pub(super) name: String,
+    /// Its address, if it is a PCI function.
+    pub(super) bdf: Option<Bdf>,
+    /// The driver that holds it, printable; empty if none does or that is not known.
+    pub(super) driver: String,
+}
+
+/// The members of a group that are known to need a 1:1 map, in the order in which the kernel tries
+/// them, where that is known. Empty for a kernel that refuses nothing.
+pub(super) fn required(model: &Model, group: Option<u32>) -> Vec<Required> {
+    if model.require_direct() != RequireDirect::Present {
+        return Vec::new();
+    }
+    let Some(group) = group.and_then(|id| model.group(id)) else { return Vec::new() };
+    ordered_members(model, group)
+        .0
+        .into_iter()
+        .filter(|member| matches!(hold(model, group, member, &mut Vec::new()), Hold::Direct(_)))
+        .map(|member| {
+            let bdf = match member {
+                Member::Pci(bdf) => Some(*bdf),
+                Member::Other(_) => None,
+            };
+            let driver = bdf.and_then(|bdf| model.function(bdf)?.driver.value());
+            Required {
+                name: crate::escape::printable(&member_name(member)),
+                bdf,
+                driver: driver.map_or_else(String::new, |name| crate::escape::printable(name)),
+            }
+        })
+        .collect()
+}
+
+/// Whether no member of a group needs a 1:1 map, all of them known.
+pub(super) fn is_clear(model: &Model, group: Option<u32>) -> bool {
+    let Some(group) = group.and_then(|id| model.group(id)) else { return false };
+    let free = |member| matches!(hold(model, group, member, &mut Vec::new()), Hold::Free);
+    group.members.value().is_some_and(|members| members.iter().all(free))
 }
 
 /// The members in the order in which the kernel tries them, which is the order in which it first

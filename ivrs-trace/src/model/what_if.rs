@@ -10,7 +10,9 @@ use std::{collections::BTreeMap, fmt};
 use serde::Serialize;
 use thiserror::Error;
 
-use super::{DeviceVerdict, Model, RequireDirect, Table, Verdict, Verdicts, attempt, listing};
+use super::{
+    DeviceVerdict, Model, RequireDirect, Table, Verdict, Verdicts, attempt, listing, unity,
+};
 use crate::{
     firmware::{Ivmd, Ivrs, KernelView, UnityEntry},
     host::{Group, Member, Reading, RegionKind, ReservedRegion, Snapshot},
@@ -369,6 +371,7 @@ fn variant(model: &Model, ivrs: &Ivrs, view: KernelView, moves: &BTreeMap<Bdf, B
         table: Table::Read(Box::new((ivrs.clone(), view))),
         require_direct: RequireDirect::Present,
         listings: listing::Listings::default(),
+        unity: unity::UnityMaps::default(),
         attempts: attempt::Tracker::default(),
     };
     let regions: Vec<Vec<ReservedRegion>> =

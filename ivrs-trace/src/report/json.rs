@@ -8,8 +8,8 @@ use crate::{
     errno::Errno,
     event::Event,
     model::{
-        Attempt, Call, Cause, Change, Finding, GroupVerdict, Model, Outcome, Owner, Process,
-        Reason, RequireDirect, Verdict, Verdicts, Via, WhatIf, compare::Diff,
+        Attempt, Call, Cause, Change, Evidence, Finding, Further, GroupVerdict, HostDriver, Model,
+        Outcome, Owner, Process, Reason, RequireDirect, Verdict, Verdicts, Via, WhatIf, compare::Diff,
         what_if::DeviceEffect,
     },
     pci::{Bdf, Devid, Segment},
@@ -98,6 +98,8 @@ pub struct Run {
     pub schema: &'static str,
     /// The attempts, in the order in which they began.
     pub attempts: Vec<RunAttempt>,
+    /// Attempts that came before those and were dropped, because there were too many.
+    pub attempts_dropped: u64,
     /// What did not arrive.
     pub lost: Lost,
     /// Exit status of the command; 128 and the signal's number if a signal ended it. Null for a
@@ -129,8 +131,18 @@ pub struct RunAttempt {
     pub outcome: Outcome,
     /// The devices that the kernel refused.
     pub rejections: Vec<RunRejection>,
-    /// Why it failed.
+    /// Why it failed. `noiommu` also stands with a success.
     pub reason: Option<Reason>,
+    /// On what the reason rests; null where there is none, or none is known.
+    pub evidence: Option<Evidence>,
+    /// What was seen that gives the reason, one fact a line.
+    pub facts: Vec<String>,
+    /// The drivers of the host that keep the group from being taken: `group_not_viable`.
+    pub host_drivers: Vec<HostDriver>,
+    /// The process that has the group, if that was seen: `owned_by_another`.
+    pub owned_by: Option<Process>,
+    /// Further reasons that would stop it, and that this one hides.
+    pub also: Vec<Further>,
     /// The calls that were seen, in the order in which they returned.
     pub calls: Vec<Call>,
 }
@@ -143,6 +155,8 @@ pub struct RunRejection {
     pub bdf: String,
     /// The driver that holds it.
     pub driver: Option<String>,
+    /// On what the refusal is known.
+    pub evidence: Evidence,
     /// What holds it.
     pub causes: Vec<Cause>,
 }
@@ -241,6 +255,7 @@ pub fn run(model: &Model, lost: Lost, exit_status: Option<i32>) -> Run {
     Run {
         schema: "ivrs-trace/run/1",
         attempts: model.attempts().iter().map(|attempt| of_attempt(model, attempt)).collect(),
+        attempts_dropped: model.attempts_dropped(),
         lost,
         exit_status,
     }
@@ -263,10 +278,16 @@ fn of_attempt(model: &Model, attempt: &Attempt) -> RunAttempt {
             .map(|rejection| RunRejection {
                 bdf: rejection.device.name.clone(),
                 driver: (!rejection.driver.is_empty()).then(|| rejection.driver.clone()),
+                evidence: rejection.evidence,
                 causes: model.causes(rejection),
             })
             .collect(),
         reason: attempt.reason,
+        evidence: attempt.evidence,
+        facts: attempt.facts.clone(),
+        host_drivers: attempt.host_drivers.clone(),
+        owned_by: attempt.owned_by.clone(),
+        also: attempt.also.clone(),
         calls: attempt.calls.clone(),
     }
 }

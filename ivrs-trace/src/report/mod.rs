@@ -9,6 +9,7 @@ mod diff;
 pub mod json;
 mod page;
 pub mod probes;
+mod reasons;
 pub mod stream;
 mod text;
 mod what_if;

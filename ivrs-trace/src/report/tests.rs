@@ -273,6 +273,7 @@ fn the_document_of_run() {
         &[
             ("schema", "string"),
             ("attempts", "array"),
+            ("attempts_dropped", "number"),
             ("lost", "object"),
             ("exit_status", "number"),
         ],
@@ -296,16 +297,30 @@ fn the_document_of_run() {
             ("outcome", "string"),
             ("rejections", "array"),
             ("reason", "string"),
+            ("evidence", "string"),
+            ("facts", "array"),
+            ("host_drivers", "array"),
+            ("owned_by", "null"),
+            ("also", "array"),
             ("calls", "array"),
         ],
     );
+    assert_eq!(attempt["evidence"], "call");
     assert_eq!(attempt["via"], "vfio-group");
     assert_eq!(attempt["outcome"], "rejected");
     assert_eq!(attempt["reason"], "firmware_direct_map");
     assert_eq!(attempt["errno"], "EINVAL");
     assert_eq!(attempt["process"]["vm"], "win11");
     let rejection = &attempt["rejections"][0];
-    assert_fields(rejection, &[("bdf", "string"), ("driver", "string"), ("causes", "array")]);
+    assert_fields(
+        rejection,
+        &[
+            ("bdf", "string"),
+            ("driver", "string"),
+            ("evidence", "string"),
+            ("causes", "array"),
+        ],
+    );
     assert_fields(&rejection["causes"][0], &CAUSE);
 
     assert_wrong(&document, "/attempts/0/outcome", None);

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{
     Lost, hex_bytes,
     page::{Page, Style},
-    size,
+    reasons, size,
 };
 use crate::{
     errno::{self, Errno},
@@ -14,8 +14,8 @@ use crate::{
         kernel_view::UnityEntry,
     },
     model::{
-        Attempt, Cause, CauseKind, Coverage, DeviceVerdict, Model, Outcome, Owner, OwnerKind,
-        Reason, Rejection, Verdict,
+        Attempt, Cause, CauseKind, Coverage, Evidence, Model, Outcome, Owner, OwnerKind, Reason,
+        Rejection, Verdict,
     },
     pci::Bdf,
 };
@@ -78,12 +78,14 @@ fn failed_call(attempt: &Attempt) -> Option<(&str, Errno)> {
 
 /// Whether a 1:1 map is ruled out as the reason: another one is known, or the kernel had given the
 /// ownership before something failed.
-fn clear_of_direct_maps(attempt: &Attempt) -> bool {
-    let known = matches!(
-        attempt.reason,
-        Some(Reason::GroupNotViable | Reason::OwnedByAnother | Reason::BusyDomain)
-    );
-    known
+pub(super) fn clear_of_direct_maps(attempt: &Attempt) -> bool {
+    let further = attempt.also.iter().any(|one| one.reason == Reason::FirmwareDirectMap);
+    // Where a reserved region is in the way, it may be one that firmware asked for.
+    let open = matches!(attempt.reason, None | Some(Reason::Unknown));
+    if further || attempt.reason == Some(Reason::ReservedRegionConflict) {
+        return false;
+    }
+    !open
         || attempt.calls.iter().any(|call| call.name.ends_with("_claim_dma_owner") && call.ret == 0)
 }
 
@@ -102,8 +104,8 @@ pub fn attempts(model: &Model, lost: Lost, style: Style) -> String {
         page.text(0, &painted(attempt, style));
         match attempt.outcome {
             Outcome::Rejected => rejected(&mut page, model, attempt, &mut told),
-            Outcome::Failed => failed(&mut page, model, attempt),
-            Outcome::Claimed | Outcome::Attached => taken(&mut page, attempt),
+            Outcome::Failed => reasons::failed(&mut page, model, attempt),
+            Outcome::Claimed | Outcome::Attached => reasons::taken(&mut page, attempt),
             Outcome::Unknown => {}
         }
     }
@@ -119,51 +121,6 @@ pub fn attempts(model: &Model, lost: Lost, style: Style) -> String {
         );
     }
     page.finish()
-}
-
-fn taken(page: &mut Page, attempt: &Attempt) {
-    if let Some(group) = attempt.group {
-        page.text(2, &format!("IOMMU group {group}; the kernel refused no device of it."));
-    }
-}
-
-fn failed(page: &mut Page, model: &Model, attempt: &Attempt) {
-    let group =
-        attempt.group.map_or_else(|| "The group".to_owned(), |id| format!("IOMMU group {id}"));
-    let why = match attempt.reason {
-        Some(Reason::GroupNotViable) => format!(
-            "{group} is not viable: at least one of its functions is bound to a host driver. Bind \
-             all of them to vfio-pci first."
-        ),
-        Some(Reason::OwnedByAnother) => {
-            format!("{group} belongs to another user of VFIO or iommufd already.")
-        }
-        Some(Reason::BusyDomain) => {
-            format!("{group} is not on its default domain: something else uses it.")
-        }
-        Some(Reason::FirmwareDirectMap | Reason::Unknown) | None => {
-            "The reason cannot be told from the calls that were seen:".to_owned()
-        }
-    };
-    page.text(2, &why);
-    if attempt.reason == Some(Reason::Unknown) {
-        for call in &attempt.calls {
-            let result = errno::of_return(call.ret)
-                .map_or_else(|| call.ret.to_string(), |errno| format!("-1 {errno}"));
-            page.text(4, &format!("{} = {result}", call.name));
-        }
-        let held = |device: &DeviceVerdict| {
-            Some(device.group) == attempt.group && !device.causes.is_empty()
-        };
-        if !clear_of_direct_maps(attempt) && model.verdicts().devices.iter().any(held) {
-            page.text(
-                2,
-                "Firmware wants a device of this group mapped 1:1, which makes kernels from 6.6 on \
-                 refuse the group; that refusal was not seen here. `ivrs-trace check` names the \
-                 device.",
-            );
-        }
-    }
 }
 
 /// What has been told of earlier attempts, to be referred to instead of being told again.
@@ -192,6 +149,7 @@ fn rejected(page: &mut Page, model: &Model, attempt: &Attempt, told: &mut Told) 
     for rejection in &attempt.rejections {
         blocker(page, attempt, rejection);
     }
+    reasons::evidence(page, attempt);
     page.blank();
     let mut why = Page::new(page.style());
     explain_refusal(&mut why, model, attempt);
@@ -216,7 +174,9 @@ fn rejected(page: &mut Page, model: &Model, attempt: &Attempt, told: &mut Told) 
                 cause.ivmd.map(|ivmd| told.blocks.entry(ivmd).or_insert_with(device));
             }
         }
-        if !rejection.complete || causes.is_empty() {
+        // What the kernel listed for the device before is whole in itself.
+        let listed = matches!(rejection.evidence, Evidence::Log | Evidence::Inference);
+        if causes.is_empty() || !rejection.complete && !listed {
             page.blank();
             page.text(2, &incomplete_text(rejection, causes.is_empty()));
         }
@@ -233,7 +193,8 @@ fn rejected(page: &mut Page, model: &Model, attempt: &Attempt, told: &mut Told) 
 
 fn explain_refusal(page: &mut Page, model: &Model, attempt: &Attempt) {
     // Without a unity map there is no AMD IOMMU, and the wish comes from elsewhere.
-    let of_ivrs = attempt.rejections.iter().any(|rejection| {
+    let unnamed = attempt.rejections.is_empty() && model.table().view().is_some();
+    let of_ivrs = unnamed || attempt.rejections.iter().any(|rejection| {
         !rejection.matches.is_empty() || rejection.device.bdf.is_some_and(|bdf| model.is_amd(bdf))
     });
     let source = if of_ivrs { "the firmware's IVRS table" } else { "the firmware" };
@@ -253,6 +214,8 @@ fn incomplete_text(rejection: &Rejection, none: bool) -> String {
     let subject = if none { "Cause: not known" } else { "There may be further causes" };
     let why = if rejection.device.bdf.is_none() {
         format!("{name} is no PCI function, and entries are not looked up for others")
+    } else if matches!(rejection.evidence, Evidence::Log | Evidence::Inference) {
+        format!("the kernel's unity map was not read, and nothing is listed for {name}")
     } else if rejection.complete {
         format!("no entry of the kernel's unity map covers {name}")
     } else {

@@ -1,0 +1,173 @@
+//! Who holds a group: processes by what they opened and claimed, and drivers of the host.
+//!
+//! A holder is named only where the last change that was seen of the group is its own. Where an end
+//! was missed, nobody is named.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use super::{Process, thread::Facts};
+use crate::{event::Event, host::Member, model::Model};
+
+/// Groups and files whose holders are remembered; a host has a few hundred.
+const MAX_HOLDERS: usize = 4096;
+
+/// A function of a group that a driver of the host holds, which keeps the group from being taken.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct HostDriver {
+    /// The function, by address, or by name if it is no PCI function.
+    pub bdf: String,
+    /// Its driver, printable.
+    pub driver: String,
+    /// How that is known.
+    pub from: DriverSource,
+}
+
+/// How it is known which driver holds a function.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum DriverSource {
+    /// The kernel's group, as it was when the group was asked for.
+    Kernel,
+    /// The host's files, as they were when they were last read.
+    Files,
+}
+
+/// Who holds what, as far as it was seen.
+#[derive(Default)]
+pub(super) struct Holders {
+    /// By group: who claimed it last.
+    claimed: BTreeMap<u32, Holder>,
+    /// By last part of the path: who opened it last.
+    opened: BTreeMap<String, Holder>,
+}
+
+struct Holder {
+    /// The owner that the kernel knows; 0 for a file.
+    owner: u64,
+    /// `None` where an end was missed.
+    process: Option<Process>,
+    /// Number of the event.
+    event: u64,
+}
+
+impl Holders {
+    pub(super) fn claimed(&mut self, group: u32, owner: u64, process: Process, event: u64) {
+        insert(&mut self.claimed, group, Holder { owner, process: Some(process), event });
+    }
+
+    pub(super) fn opened(&mut self, path: &str, process: Process, event: u64) {
+        insert(
+            &mut self.opened,
+            path.to_owned(),
+            Holder { owner: 0, process: Some(process), event },
+        );
+    }
+
+    /// The ends of calls that are given up were missed.
+    pub(super) fn doubt(&mut self, facts: &Facts) {
+        let claim = facts.claim.as_ref().filter(|claim| claim.exit.is_none());
+        if let Some(holder) = claim.and_then(|one| self.claimed.get_mut(&one.group?)) {
+            holder.process = None;
+        }
+        let open = facts.outer.as_ref().filter(|outer| outer.opens() && outer.ret.is_none());
+        if let Some(holder) = open.and_then(|one| self.opened.get_mut(one.path.as_deref()?)) {
+            holder.process = None;
+        }
+    }
+
+    /// The group is gone; its number may come again.
+    pub(super) fn forget(&mut self, group: u32) {
+        self.claimed.remove(&group);
+        self.opened.remove(&group.to_string());
+    }
+
+    /// The process that claimed the group as this owner, and the number of the event.
+    pub(super) fn of_group(&self, group: u32, owner: u64) -> Option<(Process, u64)> {
+        let holder = self.claimed.get(&group).filter(|holder| holder.owner == owner)?;
+        Some((holder.process.clone()?, holder.event))
+    }
+
+    /// The process that has opened this file of `/dev/vfio`, or a device of its group.
+    pub(super) fn of_file(&self, path: &str) -> Option<(Process, u64)> {
+        let claimed = path.parse().ok().and_then(|group: u32| self.claimed.get(&group));
+        let holders = [self.opened.get(path), claimed];
+        let holder = holders.into_iter().flatten().max_by_key(|holder| holder.event)?;
+        Some((holder.process.clone()?, holder.event))
+    }
+
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.claimed.len() + self.opened.len()
+    }
+}
+
+fn insert<K: Ord + Clone>(map: &mut BTreeMap<K, Holder>, key: K, holder: Holder) {
+    map.insert(key, holder);
+    if map.len() > MAX_HOLDERS {
+        let oldest = map.iter().min_by_key(|(_, holder)| holder.event).map(|(key, _)| key.clone());
+        if let Some(oldest) = oldest {
+            map.remove(&oldest);
+        }
+    }
+}
+
+/// A member of a group as the kernel listed it when the group was asked for.
+pub(super) struct Seen {
+    pub(super) event: u64,
+    pub(super) name: String,
+    pub(super) driver: String,
+    pub(super) manages_dma: bool,
+}
+
+impl Seen {
+    /// Whether it keeps the group from being taken.
+    pub(super) fn holds(&self) -> bool {
+        !self.driver.is_empty() && !self.manages_dma
+    }
+}
+
+/// The functions of a group that drivers of the host hold: as the kernel listed them, else as the
+/// host's files show them.
+pub(super) fn host_drivers(facts: &Facts, group: Option<u32>, model: &Model) -> Vec<HostDriver> {
+    if facts.members.iter().any(Seen::holds) {
+        let held = facts.members.iter().filter(|member| member.holds());
+        return held
+            .map(|member| HostDriver {
+                bdf: member.name.clone(),
+                driver: member.driver.clone(),
+                from: DriverSource::Kernel,
+            })
+            .collect();
+    }
+    let members = group.and_then(|id| model.group(id)).and_then(|group| group.members.value());
+    members
+        .into_iter()
+        .flatten()
+        .filter_map(|member| match member {
+            Member::Pci(bdf) => model.function(*bdf),
+            Member::Other(_) => None,
+        })
+        .filter_map(|function| Some((function.bdf, function.driver.value()?)))
+        .filter(|(_, driver)| !manages_dma(driver))
+        .map(|(bdf, driver)| HostDriver {
+            bdf: bdf.to_string(),
+            driver: crate::escape::printable(driver),
+            from: DriverSource::Files,
+        })
+        .collect()
+}
+
+/// Whether a driver leaves the group free to be claimed (`driver_managed_dma` in
+/// drivers/vfio/pci/vfio_pci.c and its variants, drivers/pci/pci-stub.c, drivers/pci/pcie/portdrv.c).
+fn manages_dma(driver: &str) -> bool {
+    matches!(driver, "pci-stub" | "pcieport") || driver.contains("vfio")
+}
+
+/// The process of an event.
+pub(super) fn process(event: &Event, vm: Option<String>) -> Process {
+    Process { pid: event.pid, comm: event.comm.clone(), vm }
+}
