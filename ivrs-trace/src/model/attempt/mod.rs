@@ -41,7 +41,7 @@ use crate::{
 /// Attempts that are kept. When there are [`DROPPED_AT_ONCE`] more, that many of the oldest go.
 pub const MAX_ATTEMPTS: usize = 10_000;
 /// Attempts that are dropped at once.
-pub const DROPPED_AT_ONCE: usize = 1000;
+const DROPPED_AT_ONCE: usize = 1000;
 /// Threads of which something is remembered; where more are open, those with low numbers go.
 const MAX_THREADS: usize = 4096;
 /// Calls that are kept of one attempt.
