@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     escape::printable,
-    event::{Body, Event},
+    event::{Body, DeviceFunction, Event},
     host::Snapshot,
     model::{Model, RequireDirect},
     probe::{
@@ -29,6 +29,10 @@ use crate::{
 /// How long to wait before a module that is being loaded is tried again.
 const RETRY: Duration = Duration::from_millis(25);
 
+/// How long the host is let alone after a device came, went or changed its driver, before it is read
+/// again: they come in crowds.
+const SETTLE: Duration = Duration::from_millis(100);
+
 /// How often what was lost is written to a recording, at most.
 const LOSS_EVERY: Duration = Duration::from_secs(1);
 
@@ -41,6 +45,10 @@ pub(super) struct Live {
     number: u64,
     undecoded: u64,
     retry: bool,
+    /// When the host is to be read again, if it is not any more what was read.
+    stale: Option<Instant>,
+    /// How often it was read.
+    snapshots: u32,
     began: Clocks,
     recording: Option<Recording>,
 }
@@ -96,8 +104,18 @@ impl Live {
             }
             _ => (Model::new(Snapshot::read(root), require_direct), None),
         };
-        let (number, undecoded) = (0, 0);
-        let mut live = Self { tracer, ring, model, number, undecoded, retry, began, recording };
+        let mut live = Self {
+            tracer,
+            ring,
+            model,
+            number: 0,
+            undecoded: 0,
+            retry,
+            stale: None,
+            snapshots: 1,
+            began,
+            recording,
+        };
         live.pump(each);
         if let Some(recording) = &live.recording {
             recording.recorder.end_of_prologue();
@@ -107,9 +125,11 @@ impl Live {
 
     /// Waits until there may be something to [`Live::pump`].
     pub(super) async fn ready(&mut self) -> anyhow::Result<()> {
-        if self.retry {
+        let stale = self.stale.map(|at| at.saturating_duration_since(Instant::now()));
+        let retry = self.retry.then_some(RETRY);
+        if let Some(limit) = [stale, retry].into_iter().flatten().min() {
             // Whichever comes first; both lead to a pump.
-            return match tokio::time::timeout(RETRY, self.ring.ready()).await {
+            return match tokio::time::timeout(limit, self.ring.ready()).await {
                 Ok(ready) => ready.context("cannot watch the ring buffer"),
                 Err(_) => Ok(()),
             };
@@ -117,7 +137,8 @@ impl Live {
         self.ring.ready().await.context("cannot watch the ring buffer")
     }
 
-    /// Takes in all events that are there, and attaches to modules that have come.
+    /// Takes in all events that are there, attaches to modules that have come, and reads the host
+    /// again where it has changed.
     pub(super) fn pump(&mut self, mut each: impl FnMut(u64, &Event)) {
         #[cfg(feature = "bpf-log")]
         self.tracer.flush_log();
@@ -135,6 +156,9 @@ impl Live {
                     if let Body::ModuleLoad { name } = &event.body {
                         modules.push((name.clone(), event.time_ns));
                     }
+                    if changes_the_host(&event.body) {
+                        self.stale.get_or_insert_with(|| Instant::now() + SETTLE);
+                    }
                     self.model.observe(self.number, &event);
                     each(self.number, &event);
                 }
@@ -147,6 +171,35 @@ impl Live {
             probes_moved = true;
         }
         self.keep_record(probes_moved);
+        if self.stale.is_some_and(|at| at <= Instant::now()) {
+            self.read_again();
+        }
+    }
+
+    /// The last [`Live::pump`]: it leaves nothing of the host unread.
+    pub(super) fn settle(&mut self, mut each: impl FnMut(u64, &Event)) {
+        self.pump(&mut each);
+        if self.stale.is_some() {
+            self.read_again();
+            self.pump(&mut each);
+        }
+    }
+
+    /// Reads the host again. As at the start, this makes the kernel list the regions of every
+    /// device; what comes of it is with the events of the next [`Live::pump`].
+    fn read_again(&mut self) {
+        self.stale = None;
+        let root = Path::new("/");
+        let host = match &self.recording {
+            Some(recording) => {
+                let (host, files) = Snapshot::read_and_keep(root);
+                recording.recorder.snapshot(self.snapshots, &files);
+                host
+            }
+            None => Snapshot::read(root),
+        };
+        self.snapshots = self.snapshots.saturating_add(1);
+        self.model.rehost(host);
     }
 
     /// Writes to the recording how the probes stand, if they moved, and from time to time what was
@@ -216,6 +269,15 @@ impl Live {
     pub(super) fn degradations(&self) -> Vec<String> {
         degradations(&probe_facts(&self.tracer))
     }
+}
+
+/// Whether the host is not what was read of it before.
+fn changes_the_host(body: &Body) -> bool {
+    matches!(
+        body,
+        Body::GroupChange { .. }
+            | Body::DeviceCall { function: DeviceFunction::VfioPciProbe, .. }
+    )
 }
 
 /// A line for every probe that is missing, without those of modules that are not loaded.

@@ -209,7 +209,7 @@ async fn watch(args: &Args, output: &Output<'_>, live: &mut Live) -> anyhow::Res
             }
         }
     };
-    live.pump(|_, _| {});
+    live.settle(|_, _| {});
     if terminal {
         show("");
     }

@@ -168,7 +168,7 @@ pub(super) async fn run(
         }
         live.pump(|_, _| {});
     }
-    live.pump(|_, _| {});
+    live.settle(|_, _| {});
     Ok(Ended::By(reason, exit_status(status)))
 }
 

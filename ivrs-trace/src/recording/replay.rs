@@ -38,7 +38,7 @@ pub fn replay<R: Read>(
     mut each: impl FnMut(Option<&Start>, u64, &Event),
 ) -> Replay {
     let mut start: Option<Start> = None;
-    let mut model = None;
+    let mut model: Option<Model> = None;
     let mut probes = Vec::new();
     let mut told = Loss::default();
     let mut end = None;
@@ -48,10 +48,11 @@ pub fn replay<R: Read>(
         match item {
             Item::Start(found) => start = start.or(Some(found)),
             Item::Probes(found) => probes = found,
-            Item::Snapshot { files, .. } => {
-                // Verdicts are about the host as it was when it began.
-                model.get_or_insert_with(|| model_of(start.as_ref(), files));
-            }
+            Item::Snapshot { files, .. } => match &mut model {
+                // Devices had come or gone.
+                Some(model) => model.rehost(Snapshot::of_files(files)),
+                None => model = Some(model_of(start.as_ref(), files)),
+            },
             Item::Events(events) => {
                 let model = model.get_or_insert_with(|| model_of(start.as_ref(), Files::default()));
                 for (number, bytes) in events {
