@@ -156,7 +156,7 @@ fn segment_findings(
     map: &UnityMap,
 ) {
     let mut push = |code, message| {
-        findings.push(Finding { code, severity: Severity::Warning, message });
+        findings.push(Finding::new(code, Severity::Warning, message));
     };
     let table: Vec<&kernel_view::UnityEntry> =
         view.entries.iter().filter(|entry| entry.segment == segment).collect();
