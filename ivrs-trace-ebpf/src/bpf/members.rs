@@ -7,7 +7,8 @@ use ivrs_trace_common::{Kind, MAX_MEMBERS, MEMBER_MANAGES_DMA, Member, WALK_BROK
 
 use super::{
     emit::Probe,
-    kernel::{self, GROUP_DEVICE_DEV, GROUP_DEVICE_LIST, GROUP_DEVICES, LIST_NEXT, Reader},
+    kernel::{self, GROUP_DEVICE_DEV, GROUP_DEVICE_LIST, GROUP_DEVICES, Reader},
+    list::{self, Visit},
 };
 
 /// Sends every device of the group at `group`. The group's lock is not held: a device that comes or
@@ -16,22 +17,30 @@ use super::{
 pub(super) fn report(probe: Probe, group: u64) {
     let mut reader = Reader::new(probe);
     let head = reader.address(group, &GROUP_DEVICES);
-    let mut at: u64 = reader.member(head, &LIST_NEXT);
-    let mut index = 0;
-    while at != head && reader.intact() && index < MAX_MEMBERS {
+    list::walk(&mut reader, head, MAX_MEMBERS, &mut Members { probe });
+    reader.finish();
+}
+
+/// Sends each device of a group.
+struct Members {
+    probe: Probe,
+}
+
+impl Visit for Members {
+    #[inline(always)]
+    fn visit(&mut self, reader: &mut Reader, at: u64, index: u32, more: bool) {
         let entry = reader.container(at, &GROUP_DEVICE_LIST);
         let dev: u64 = reader.member(entry, &GROUP_DEVICE_DEV);
-        let next: u64 = reader.member(at, &LIST_NEXT);
         let mut device = kernel::NO_DEVICE;
         reader.device(dev, &mut device);
         let mut flags = reader.manages_dma(dev) * MEMBER_MANAGES_DMA;
         if !reader.intact() {
             flags |= WALK_BROKEN;
-        } else if next != head && index + 1 == MAX_MEMBERS {
+        } else if more && index + 1 == MAX_MEMBERS {
             flags |= WALK_CUT;
-            probe.truncated();
+            self.probe.truncated();
         }
-        probe.send(Kind::MEMBER, |event: *mut Member| {
+        self.probe.send(Kind::MEMBER, |event: *mut Member| {
             // SAFETY: `event` is a whole entry of the ring.
             unsafe {
                 kernel::put_device(&raw mut (*event).device, &device);
@@ -40,8 +49,5 @@ pub(super) fn report(probe: Probe, group: u64) {
                 (*event).flags = flags;
             }
         });
-        index += 1;
-        at = next;
     }
-    reader.finish();
 }

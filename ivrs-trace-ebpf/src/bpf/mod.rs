@@ -6,6 +6,7 @@ mod device;
 mod diagnose;
 mod emit;
 mod kernel;
+mod list;
 mod members;
 mod regions;
 mod saved;
@@ -439,6 +440,80 @@ fn set_domain_kretprobe(ctx: RetProbeContext) -> u32 {
     let probe = Probe::hit(ProbeId::SET_DOMAIN);
     let Some([group, dev, domain]) = kept(ProbeId::SET_DOMAIN, probe) else { return 0 };
     set_domain::report(probe, group, dev, domain, ctx.ret());
+    0
+}
+
+/// See [`core_resv_regions`].
+#[kprobe]
+fn core_resv_regions_kprobe(ctx: ProbeContext) -> u32 {
+    if let (Some(dev), Some(head)) = (ctx.arg(0), ctx.arg(1)) {
+        saved::keep(ProbeId::CORE_RESV_REGIONS, [dev, head, 0]);
+    }
+    0
+}
+
+/// See [`core_resv_regions`].
+#[kretprobe]
+fn core_resv_regions_kretprobe(_ctx: RetProbeContext) -> u32 {
+    let probe = Probe::hit(ProbeId::CORE_RESV_REGIONS);
+    let Some([dev, head, _]) = kept(ProbeId::CORE_RESV_REGIONS, probe) else { return 0 };
+    regions::report(probe, dev, head);
+    0
+}
+
+/// See [`owner_claimed`].
+#[kprobe]
+fn owner_claimed_kprobe(ctx: ProbeContext) -> u32 {
+    if let Some(group) = ctx.arg(0) {
+        saved::keep(ProbeId::OWNER_CLAIMED, [group, 0, 0]);
+    }
+    0
+}
+
+/// See [`owner_claimed`].
+#[kretprobe]
+fn owner_claimed_kretprobe(ctx: RetProbeContext) -> u32 {
+    let probe = Probe::hit(ProbeId::OWNER_CLAIMED);
+    let Some([group, ..]) = kept(ProbeId::OWNER_CLAIMED, probe) else { return 0 };
+    let ret: i32 = ctx.ret();
+    claim::group(probe, Kind::OWNER_CLAIMED, group, 0, ret & 0xff);
+    0
+}
+
+/// See [`isolated_msi`].
+#[kprobe]
+fn isolated_msi_kprobe(ctx: ProbeContext) -> u32 {
+    if let Some(group) = ctx.arg(0) {
+        saved::keep(ProbeId::ISOLATED_MSI, [group, 0, 0]);
+    }
+    0
+}
+
+/// See [`isolated_msi`].
+#[kretprobe]
+fn isolated_msi_kretprobe(ctx: RetProbeContext) -> u32 {
+    let probe = Probe::hit(ProbeId::ISOLATED_MSI);
+    let Some([group, ..]) = kept(ProbeId::ISOLATED_MSI, probe) else { return 0 };
+    let ret: i32 = ctx.ret();
+    vfio::attach(probe, Kind::ISOLATED_MSI, group, ret & 0xff);
+    0
+}
+
+/// See [`direct_mappings`].
+#[kprobe]
+fn direct_mappings_kprobe(ctx: ProbeContext) -> u32 {
+    if let Some(dev) = ctx.arg(1) {
+        saved::keep(ProbeId::DIRECT_MAPPINGS, [dev, 0, 0]);
+    }
+    0
+}
+
+/// See [`direct_mappings`].
+#[kretprobe]
+fn direct_mappings_kretprobe(ctx: RetProbeContext) -> u32 {
+    let probe = Probe::hit(ProbeId::DIRECT_MAPPINGS);
+    let Some([dev, ..]) = kept(ProbeId::DIRECT_MAPPINGS, probe) else { return 0 };
+    device::call(probe, Kind::DIRECT_MAPPINGS, dev, ctx.ret());
     0
 }
 

@@ -12,9 +12,10 @@ use super::{
     diagnose::diagnose,
     emit::Probe,
     kernel::{
-        self, LIST_NEXT, Reader, SEGMENT_ID, SEGMENT_LAST_DEVID, SEGMENT_UNITY_MAP,
-        UNITY_DEVID_END, UNITY_DEVID_START, UNITY_END, UNITY_LIST, UNITY_PROT, UNITY_START,
+        self, Reader, SEGMENT_ID, SEGMENT_LAST_DEVID, SEGMENT_UNITY_MAP, UNITY_DEVID_END,
+        UNITY_DEVID_START, UNITY_END, UNITY_LIST, UNITY_PROT, UNITY_START,
     },
+    list::{self, Visit},
 };
 
 /// Segments whose whole unity map was sent, by address.
@@ -95,48 +96,59 @@ fn walk(
     device: &DeviceId,
     all: bool,
 ) -> Walk {
-    let mut walk = Walk { flags: SET_UNITY_WALKED, ..Walk::NONE };
     let head = reader.address(segment, &SEGMENT_UNITY_MAP);
     let id: u16 = reader.member(segment, &SEGMENT_ID);
-    let devid = device.sbdf as u16;
-    let mut at: u64 = reader.member(head, &LIST_NEXT);
-    while at != head {
-        if !reader.intact() {
-            walk.flags |= SET_UNITY_BROKEN;
-            break;
-        }
-        if walk.entries == MAX_UNITY {
-            diagnose!("unity map of segment {}: more than {} entries", id, MAX_UNITY);
-            walk.flags |= SET_UNITY_CUT;
-            probe.truncated();
-            break;
-        }
+    let mut entries = Entries { probe, kind, device, all, segment: id, matches: 0 };
+    let end = list::walk(reader, head, MAX_UNITY, &mut entries);
+    let mut flags = SET_UNITY_WALKED;
+    if end.broken {
+        flags |= SET_UNITY_BROKEN;
+    }
+    if end.cut {
+        diagnose!("unity map of segment {}: more than {} entries", id, MAX_UNITY);
+        flags |= SET_UNITY_CUT;
+        probe.truncated();
+    }
+    Walk { entries: end.count, matches: entries.matches, flags }
+}
+
+/// Sends entries: all, or those that cover a device.
+struct Entries<'a> {
+    probe: Probe,
+    kind: Kind,
+    device: &'a DeviceId,
+    all: bool,
+    segment: u16,
+    matches: u32,
+}
+
+impl Visit for Entries<'_> {
+    #[inline(always)]
+    fn visit(&mut self, reader: &mut Reader, at: u64, ordinal: u32, _more: bool) {
         let entry = reader.container(at, &UNITY_LIST);
         let devid_start: u16 = reader.member(entry, &UNITY_DEVID_START);
         let devid_end: u16 = reader.member(entry, &UNITY_DEVID_END);
-        if all || devid_start <= devid && devid <= devid_end {
-            let start = reader.member(entry, &UNITY_START);
-            let end = reader.member(entry, &UNITY_END);
-            let prot = reader.member(entry, &UNITY_PROT);
-            let ordinal = walk.entries;
-            probe.send(kind, |event: *mut UnityMatch| {
-                // SAFETY: `event` is a whole entry of the ring.
-                unsafe {
-                    kernel::put_device(&raw mut (*event).device, device);
-                    (*event).start = start;
-                    (*event).end = end;
-                    (*event).ordinal = ordinal;
-                    (*event).prot = prot;
-                    (*event).devid_start = devid_start;
-                    (*event).devid_end = devid_end;
-                    (*event).segment = id;
-                    (*event).pad = 0;
-                }
-            });
-            walk.matches += 1;
+        let devid = self.device.sbdf as u16;
+        if !self.all && (devid < devid_start || devid_end < devid) {
+            return;
         }
-        walk.entries += 1;
-        at = reader.member(at, &LIST_NEXT);
+        let start = reader.member(entry, &UNITY_START);
+        let end = reader.member(entry, &UNITY_END);
+        let prot = reader.member(entry, &UNITY_PROT);
+        self.probe.send(self.kind, |event: *mut UnityMatch| {
+            // SAFETY: `event` is a whole entry of the ring.
+            unsafe {
+                kernel::put_device(&raw mut (*event).device, self.device);
+                (*event).start = start;
+                (*event).end = end;
+                (*event).ordinal = ordinal;
+                (*event).prot = prot;
+                (*event).devid_start = devid_start;
+                (*event).devid_end = devid_end;
+                (*event).segment = self.segment;
+                (*event).pad = 0;
+            }
+        });
+        self.matches += 1;
     }
-    walk
 }

@@ -186,7 +186,13 @@ pub const PROBES: &[ProbeSpec] = &[
         home: Home::Kernel,
         need: Need::Context,
         kernels: Kernels::Refusing,
-        ways: &[&[program("direct_mappings", How::Fexit)]],
+        ways: &[
+            &[program("direct_mappings", How::Fexit)],
+            &[
+                program("direct_mappings_kprobe", How::Kprobe),
+                program("direct_mappings_kretprobe", How::Kretprobe),
+            ],
+        ],
     },
     ProbeSpec {
         id: ProbeId::OWNER_CLAIMED,
@@ -195,7 +201,13 @@ pub const PROBES: &[ProbeSpec] = &[
         home: Home::Kernel,
         need: Need::Context,
         kernels: Kernels::All,
-        ways: &[&[program("owner_claimed", How::Fexit)]],
+        ways: &[
+            &[program("owner_claimed", How::Fexit)],
+            &[
+                program("owner_claimed_kprobe", How::Kprobe),
+                program("owner_claimed_kretprobe", How::Kretprobe),
+            ],
+        ],
     },
     ProbeSpec {
         id: ProbeId::ISOLATED_MSI,
@@ -205,7 +217,13 @@ pub const PROBES: &[ProbeSpec] = &[
         home: Home::Kernel,
         need: Need::Context,
         kernels: Kernels::Refusing,
-        ways: &[&[program("isolated_msi", How::Fexit)]],
+        ways: &[
+            &[program("isolated_msi", How::Fexit)],
+            &[
+                program("isolated_msi_kprobe", How::Kprobe),
+                program("isolated_msi_kretprobe", How::Kretprobe),
+            ],
+        ],
     },
     ProbeSpec {
         id: ProbeId::GROUP_ADD,
@@ -234,7 +252,13 @@ pub const PROBES: &[ProbeSpec] = &[
         home: Home::Kernel,
         need: Need::Context,
         kernels: Kernels::All,
-        ways: &[&[program("core_resv_regions", How::Fexit)]],
+        ways: &[
+            &[program("core_resv_regions", How::Fexit)],
+            &[
+                program("core_resv_regions_kprobe", How::Kprobe),
+                program("core_resv_regions_kretprobe", How::Kretprobe),
+            ],
+        ],
     },
     ProbeSpec {
         id: ProbeId::MODULE_LOAD,
@@ -397,8 +421,8 @@ mod tests {
     }
 
     #[test]
-    fn what_a_verdict_rests_on_has_more_than_one_way() {
-        for probe in PROBES.iter().filter(|probe| probe.need == Need::Verdict) {
+    fn no_function_is_watched_by_trampolines_alone() {
+        for probe in PROBES {
             let trampolines = |way: &&[ProgramSpec]| {
                 way.iter().any(|program| matches!(program.how, How::Fentry | How::Fexit))
             };

@@ -146,15 +146,17 @@ impl Tracer {
                 continue;
             }
             let Home::Module(module) = probe.spec.home else { continue };
+            // Asked before the try: what a module that is all there does not have never comes.
+            let there = module_state(module);
             match attach_kprobes(&mut self.ebpf, probe.spec.symbol, probe.way) {
                 Ok(links) => {
                     probe.links = links;
                     probe.attached_ns = now_ns();
                     probe.state = State::Attached;
                 }
-                Err(reason) if Path::new("/sys/module").join(module).exists() => {
+                Err(reason) if there != ModuleState::Absent => {
                     probe.tries += 1;
-                    if probe.tries < MODULE_TRIES {
+                    if there == ModuleState::Coming && probe.tries < MODULE_TRIES {
                         again = true;
                     } else if probe.spec.kernels == Kernels::Iommufd {
                         probe.state = State::NotNeeded;
@@ -515,6 +517,28 @@ fn detach(ebpf: &mut Ebpf, links: Vec<(&'static str, KProbeLinkId)>) {
 
 fn kprobe<'a>(ebpf: &'a mut Ebpf, name: &str) -> Option<&'a mut KProbe> {
     ebpf.program_mut(name)?.try_into().ok()
+}
+
+/// How far a module is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum ModuleState {
+    /// It is not loaded.
+    Absent,
+    /// It is being loaded, or goes.
+    Coming,
+    /// All of it is there; or it is in the kernel image.
+    Live,
+}
+
+fn module_state(module: &str) -> ModuleState {
+    let folder = Path::new("/sys/module").join(module);
+    match fs::read_to_string(folder.join("initstate")) {
+        Ok(state) if state.trim() == "live" => ModuleState::Live,
+        Ok(_) => ModuleState::Coming,
+        // What is in the kernel image has the folder, for its parameters, but no state.
+        Err(_) if folder.exists() => ModuleState::Live,
+        Err(_) => ModuleState::Absent,
+    }
 }
 
 /// `CLOCK_MONOTONIC` now, ns: the clock of the events.
