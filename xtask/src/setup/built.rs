@@ -234,7 +234,8 @@ impl Build {
             self.command()
                 .arg(format!("LOCALVERSION={}", variant.suffix))
                 .arg(format!("-j{}", self.jobs))
-                .args(["bzImage", "modules"]),
+                // Silent: an error then stands at the end of what is printed.
+                .args(["-s", "bzImage", "modules"]),
             &format!("building the kernel {}", variant.name),
         )
     }
