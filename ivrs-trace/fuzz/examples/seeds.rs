@@ -15,14 +15,20 @@ use ivrs_trace::{
         device_entry::{AcpiUid, DeviceEntry, SpecialKind},
         ivrs::IvhdKind,
     },
+    host::{Files, Place, Reading, Snapshot},
+    model::RequireDirect,
     pci::{Devid, Segment},
+    recording::{
+        Clocks, EVENT_LAYOUT, End, Kind, Loss, Options, Recorder, Start,
+        frame::{FILE_HEADER, SectionHeader, Unpacker},
+    },
 };
 use ivrs_trace_common as wire;
 use ivrs_trace_fuzz::{
     host,
     script::{self, Record},
 };
-use zerocopy::IntoBytes as _;
+use zerocopy::{FromBytes as _, IntoBytes as _};
 
 fn main() -> Result<()> {
     let root = std::env::args_os().nth(1).map(PathBuf::from).context("which folder?")?;
@@ -33,6 +39,7 @@ fn main() -> Result<()> {
     texts(&root)?;
     dumps(&Seeds::of(&root, "dump")?)?;
     tree(&Seeds::of(&root, "tree")?)?;
+    recording(&Seeds::of(&root, "recording")?)?;
     let json = host::json().context("cannot make a host")?;
     Seeds::of(&root, "host")?.write("three-entries", json.as_bytes())?;
     btf(&Seeds::of(&root, "btf")?)
@@ -256,6 +263,93 @@ fn hex(row: &[u8]) -> String {
 
 fn words(row: &[u8], print: impl Fn([u8; 2]) -> String) -> String {
     row.as_chunks::<2>().0.iter().map(|pair| print(*pair)).collect()
+}
+
+/// A small recording, and its contents as pieces.
+fn recording(seeds: &Seeds) -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let path = folder.path().join("trace.ivt");
+    let options = Options { path: path.clone(), force: false, max_size: None, owner: None };
+    let recorder = Recorder::create(options, |line| eprintln!("{line}"))?;
+    recorder.json(
+        Kind::START,
+        &Start {
+            tool: "seed".to_owned(),
+            event_layout: EVENT_LAYOUT,
+            byte_order: "little".to_owned(),
+            architecture: "x86_64".to_owned(),
+            kernel_release: "6.12".to_owned(),
+            traced: true,
+            require_direct: RequireDirect::Present,
+            clocks: Clocks::default(),
+            command: Vec::new(),
+        },
+    );
+    recorder.snapshot(0, &files()?);
+    let base = Record { thread: 0x11, group: 1, device: 1, ..Record::default() };
+    let of = |kind: wire::Kind| Record { kind: kind.0.to_le_bytes()[0], ..base };
+    let story = [
+        of(wire::Kind::GROUP_CLAIM_ENTER),
+        Record { flags: 7, ret: -22, ..of(wire::Kind::SET_DOMAIN) },
+        Record { ret: -22, ..of(wire::Kind::GROUP_CLAIM_EXIT) },
+    ];
+    for (number, event) in (0..).zip(script::events(story.as_bytes())) {
+        recorder.event(number, &event);
+    }
+    recorder.loss(Loss::default());
+    let end = End { reason: "command".to_owned(), exit_status: Some(1), time_ns: 1 };
+    anyhow::ensure!(recorder.finish(end).closed, "the recording is not closed");
+    let file = fs::read(&path)?;
+    let mut rest = file.get(FILE_HEADER..).context("the recording has no header")?;
+    seeds.write("whole", rest)?;
+    let mut pieces = Vec::new();
+    while let Ok((header, after)) = SectionHeader::read_from_prefix(rest) {
+        let (stored, next) = after.split_at(header.stored());
+        let content = Unpacker::default().content(&header, stored.to_vec())?;
+        pieces.push(header.kind().0.to_le_bytes()[0]);
+        pieces.extend(u16::try_from(content.len())?.to_le_bytes());
+        pieces.extend(content);
+        rest = next;
+    }
+    seeds.write("pieces", &pieces)
+}
+
+/// What was read of a host with one function in a group. Where its files were for a moment is not
+/// in it.
+fn files() -> Result<Files> {
+    let folder = tempfile::tempdir()?;
+    host::write(folder.path())?;
+    let root = folder.path().canonicalize()?;
+    let (_, all) = Snapshot::read_and_keep(&root);
+    let at = |path: &Path| Path::new("/").join(path.strip_prefix(&root).unwrap_or(path));
+    let other = |path: &Path| {
+        let text = path.to_string_lossy();
+        host::FUNCTIONS.iter().skip(1).any(|(bdf, ..)| text.contains(bdf))
+    };
+    let mut files = Files { root: "/".into(), ..Files::default() };
+    for (path, place) in all.places.iter().filter(|(path, _)| !other(path)) {
+        let place = match place {
+            Reading::Read(Place { real, is_dir }) => {
+                Reading::Read(Place { real: at(real), is_dir: *is_dir })
+            }
+            _ => Reading::Absent,
+        };
+        files.places.insert(at(path), place);
+    }
+    for (path, names) in all.names.iter().filter(|(path, _)| !other(path)) {
+        let names = names.value().into_iter().flatten();
+        let names = names.filter(|name| !other(Path::new(name))).cloned().collect();
+        files.names.insert(at(path), Reading::Read(names));
+    }
+    for (path, content) in all.contents.iter().filter(|(path, _)| !other(path)) {
+        let content = content.value().cloned().map_or(Reading::Absent, Reading::Read);
+        files.contents.insert(at(path), content);
+    }
+    for (path, target) in all.targets.iter().filter(|(path, _)| !other(path)) {
+        let target = target.value().cloned().map_or(Reading::Absent, Reading::Read);
+        files.targets.insert(at(path), target);
+    }
+    Ok(files)
 }
 
 /// In the order of [`host::TEXT_FILES`].

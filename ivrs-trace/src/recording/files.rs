@@ -1,7 +1,7 @@
 //! The files of a snapshot as bytes, and back.
 //!
-//! A part holds the number of the snapshot, whether more parts follow, and records: a question that
-//! was asked of the host's file tree, its path, and the answer.
+//! A part holds the number of the snapshot, its own, whether more parts follow, and records: a
+//! question that was asked of the host's file tree, its path, and the answer.
 
 use std::{
     ffi::OsStr,
@@ -31,6 +31,8 @@ const NAME_COST: usize = 64;
 #[repr(C)]
 struct PartHeader {
     snapshot: U32,
+    /// From 0.
+    part: U32,
     flags: U32,
 }
 
@@ -144,7 +146,9 @@ impl Parts {
     }
 
     fn next(&mut self, flags: u32) {
-        let header = PartHeader { snapshot: self.snapshot.into(), flags: flags.into() };
+        let number = u32::try_from(self.done.len()).unwrap_or(u32::MAX);
+        let header =
+            PartHeader { snapshot: self.snapshot.into(), part: number.into(), flags: flags.into() };
         let mut part = header.as_bytes().to_vec();
         part.append(&mut self.part);
         self.done.push(part);
@@ -160,15 +164,23 @@ pub(super) struct Collected {
     pub(super) files: Files,
     /// Whether the last part has come.
     pub(super) complete: bool,
+    /// The part that should come next.
+    next_part: u32,
     /// Bytes of memory that it takes, roughly.
     cost: usize,
-    /// Records that are left out: they are damaged, or beyond [`MAX_SNAPSHOT`].
+    /// Parts that are missing, and records that are left out: they are damaged, or beyond
+    /// [`MAX_SNAPSHOT`].
     pub(super) left_out: u64,
 }
 
 /// The number of the snapshot that a part belongs to.
 pub(super) fn snapshot_of(part: &[u8]) -> Option<u32> {
     PartHeader::read_from_prefix(part).ok().map(|(header, _)| header.snapshot.get())
+}
+
+/// Whether a part is the first of its snapshot.
+pub(super) fn is_first(part: &[u8]) -> bool {
+    PartHeader::read_from_prefix(part).is_ok_and(|(header, _)| header.part.get() == 0)
 }
 
 impl Collected {
@@ -179,6 +191,8 @@ impl Collected {
             return;
         };
         self.snapshot = header.snapshot.get();
+        self.left_out += u64::from(header.part.get() != self.next_part);
+        self.next_part = header.part.get().saturating_add(1);
         self.complete |= header.flags.get() & LAST != 0;
         while !rest.is_empty() {
             let Some((record, [path, data, next])) = split(rest) else {

@@ -22,6 +22,8 @@ pub const VERSION: u16 = 1;
 pub const ZSTD: u16 = 1;
 /// Smaller sections are stored as they are.
 const WORTH_PACKING: usize = 256;
+/// Bytes of a window that are allowed whatever the content has: what packs has its own idea of it.
+const MIN_WINDOW: usize = 1024 * 1024;
 
 /// The start of the file.
 #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
@@ -195,10 +197,7 @@ pub struct Unpacker(FrameDecoder);
 
 impl Default for Unpacker {
     fn default() -> Self {
-        let mut decoder = FrameDecoder::new();
-        // The window is taken before anything is unpacked.
-        decoder.set_max_window_size(u64::try_from(MAX_SECTION).unwrap_or(u64::MAX));
-        Self(decoder)
+        Self(FrameDecoder::new())
     }
 }
 
@@ -224,6 +223,9 @@ impl Unpacker {
 
     fn run(&mut self, packed: &[u8], length: usize) -> Result<Vec<u8>, FrameError> {
         let mut content = vec![0; length];
+        // Memory for the window is taken before anything is unpacked.
+        let window = length.next_power_of_two().max(MIN_WINDOW);
+        self.0.set_max_window_size(u64::try_from(window).unwrap_or(u64::MAX));
         match self.0.decode_all(packed, &mut content) {
             Ok(unpacked) if unpacked == length => Ok(content),
             _ => Err(FrameError::Unpack),

@@ -127,6 +127,8 @@ pub enum Item {
         number: u32,
         /// What was read.
         files: Files,
+        /// Whether all of that is there.
+        complete: bool,
     },
     /// Events.
     Events(Events),
@@ -440,8 +442,9 @@ impl<R: Read> Reader<R> {
     /// Hands out the snapshot that is open, whether it is complete or not.
     fn end_snapshot(&mut self) -> Option<Item> {
         let collected = self.snapshot.take()?;
-        self.condition.snapshot_cut |= !collected.complete || collected.left_out > 0;
-        Some(Item::Snapshot { number: collected.snapshot, files: collected.files })
+        let complete = collected.complete && collected.left_out == 0;
+        self.condition.snapshot_cut |= !complete;
+        Some(Item::Snapshot { number: collected.snapshot, files: collected.files, complete })
     }
 
     /// The item, or the open snapshot first: its end is missing.

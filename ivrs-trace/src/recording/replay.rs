@@ -39,6 +39,7 @@ pub fn replay<R: Read>(
 ) -> Replay {
     let mut start: Option<Start> = None;
     let mut model: Option<Model> = None;
+    let mut hosted = false;
     let mut probes = Vec::new();
     let mut told = Loss::default();
     let mut end = None;
@@ -48,11 +49,15 @@ pub fn replay<R: Read>(
         match item {
             Item::Start(found) => start = start.or(Some(found)),
             Item::Probes(found) => probes = found,
-            Item::Snapshot { files, .. } => match &mut model {
-                // Devices had come or gone.
-                Some(model) => model.rehost(Snapshot::of_files(files)),
-                None => model = Some(model_of(start.as_ref(), files)),
-            },
+            Item::Snapshot { files, complete, .. } => {
+                match &mut model {
+                    // Devices had come or gone. Of what was cut off, the one before says more.
+                    Some(model) if complete || !hosted => model.rehost(Snapshot::of_files(files)),
+                    Some(_) => {}
+                    None => model = Some(model_of(start.as_ref(), files)),
+                }
+                hosted = true;
+            }
             Item::Events(events) => {
                 let model = model.get_or_insert_with(|| model_of(start.as_ref(), Files::default()));
                 for (number, bytes) in events {

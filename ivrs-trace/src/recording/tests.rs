@@ -139,7 +139,10 @@ fn what_is_written_is_read() {
     let snapshots: Vec<_> = open(&path)
         .unwrap()
         .filter_map(|item| match item {
-            Item::Snapshot { number, files } => Some((number, files)),
+            Item::Snapshot { number, files, complete } => {
+                assert!(complete);
+                Some((number, files))
+            }
             _ => None,
         })
         .collect();
@@ -213,6 +216,28 @@ fn a_flipped_bit_costs_at_most_what_lies_behind_it_and_is_told() {
         }
     }
     assert!(skipped > bytes.len(), "a section with damaged content is passed over");
+}
+
+#[test]
+fn a_snapshot_that_lacks_a_part_says_so() {
+    let host = Files {
+        contents: (0..40)
+            .map(|n| (format!("/f{n}").into(), Reading::Read(vec![n; 20_000])))
+            .collect(),
+        ..a_host()
+    };
+    let parts = files::parts(0, &host);
+    assert!(parts.len() > 2);
+    for missing in 0..parts.len() {
+        let mut bytes = FileHeader::new().as_bytes().to_vec();
+        for (_, part) in parts.iter().enumerate().filter(|(number, _)| *number != missing) {
+            bytes.extend(frame::pack(Kind::FILES, part).unwrap());
+        }
+        bytes.extend(frame::pack(Kind::START, &serde_json::to_vec(&start()).unwrap()).unwrap());
+        let left = found(&bytes).unwrap();
+        assert!(left.condition.snapshot_cut, "{missing}");
+        assert_eq!(left.sections, ["snapshot", "start"]);
+    }
 }
 
 #[test]

@@ -376,6 +376,9 @@ struct Writer {
     /// The sections that begin every file, packed.
     prologue: Vec<(Kind, Vec<u8>)>,
     in_prologue: bool,
+    /// The sections of the last snapshot after that, packed: the host is not any more what the
+    /// prologue says.
+    latest: Vec<Vec<u8>>,
     index: Vec<Entry>,
     /// The file has events beyond the prologue.
     has_events: bool,
@@ -413,6 +416,7 @@ impl Writer {
             good: 0,
             prologue: Vec::new(),
             in_prologue: true,
+            latest: Vec::new(),
             index: Vec::new(),
             has_events: false,
             bytes_before: 0,
@@ -477,7 +481,12 @@ impl Writer {
 
     fn job(&mut self, job: Job) {
         match job {
-            Job::Section(kind, content) => self.section(kind, &content, 0),
+            Job::Section(kind, content) => {
+                if kind == Kind::FILES && files::is_first(&content) {
+                    self.latest.clear();
+                }
+                self.section(kind, &content, 0);
+            }
             Job::Events(batch) => self.events(&batch),
             Job::Prologue => self.in_prologue = false,
             Job::Loss(loss) => {
@@ -537,6 +546,8 @@ impl Writer {
         self.index.push(Entry { kind, offset, event });
         if self.in_prologue && self.options.max_size.is_some() {
             self.prologue.push((kind, packed));
+        } else if kind == Kind::FILES && self.options.max_size.is_some() {
+            self.latest.push(packed);
         }
         true
     }
@@ -558,7 +569,8 @@ impl Writer {
                 self.good = self.good.saturating_add(length);
                 if self.trouble.take().is_some() {
                     (self.tell)(&format!(
-                        "{} can be written again; {} events are missing in it",
+                        "{} can be written again; what came meanwhile is missing in it: {} events \
+                         so far",
                         crate::escape::printable(&self.options.path.display().to_string()),
                         self.refused
                     ));
@@ -657,6 +669,9 @@ impl Writer {
                 self.index.push(Entry { kind, offset, event: 0 });
             }
             self.prologue.push((kind, packed));
+        }
+        for packed in mem::take(&mut self.latest) {
+            self.put(Kind::FILES, packed, 0);
         }
         self.json(Kind::CONTINUES, &Continues { next_event, files_before: self.files_before });
         true

@@ -72,7 +72,7 @@ mod tests {
             (951_782_399, "2000-02-28T23:59:59.000000Z"),
             (951_782_400, "2000-02-29T00:00:00.000000Z"),
             (1_709_251_199, "2024-02-29T23:59:59.000000Z"),
-            (1_795_376_701, "2026-11-22T20:05:01.000000Z"),
+            (1_795_377_901, "2026-11-22T20:05:01.000000Z"),
             (4_107_542_400, "2100-03-01T00:00:00.000000Z"),
         ] {
             assert_eq!(utc(seconds * 1_000_000_000), expected);
@@ -84,7 +84,7 @@ mod tests {
     fn times_are_from_the_start_of_the_trace_or_of_the_day_or_of_the_host() {
         let began = Clocks {
             monotonic_ns: 5_000_000_000,
-            realtime_ns: 1_795_376_701_000_000_000,
+            realtime_ns: 1_795_377_901_000_000_000,
             boottime_ns: 0,
         };
         let event = |time_ns| Event {
