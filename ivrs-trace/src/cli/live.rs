@@ -275,8 +275,7 @@ impl Live {
 fn changes_the_host(body: &Body) -> bool {
     matches!(
         body,
-        Body::GroupChange { .. }
-            | Body::DeviceCall { function: DeviceFunction::VfioPciProbe, .. }
+        Body::GroupChange { .. } | Body::DeviceCall { function: DeviceFunction::VfioPciProbe, .. }
     )
 }
 

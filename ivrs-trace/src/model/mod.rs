@@ -11,6 +11,7 @@ mod host_findings;
 mod listing;
 mod options;
 mod owners;
+mod relaxation;
 mod unity;
 mod verdict;
 pub mod what_if;
@@ -140,7 +141,8 @@ impl Model {
         self.host = host;
         let Self { host, listings, .. } = self;
         if let (Reading::Read(functions), Reading::Read(groups)) = (&host.functions, &host.groups) {
-            let others = groups.iter().flat_map(|group| group.members.value().into_iter().flatten());
+            let others =
+                groups.iter().flat_map(|group| group.members.value().into_iter().flatten());
             let names: std::collections::BTreeSet<String> = functions
                 .iter()
                 .map(|function| function.bdf.to_string())
@@ -162,9 +164,7 @@ impl Model {
             }
             Body::DeviceCall { phase, function, device: Some(device), .. } => {
                 self.listings.observe(number, event);
-                if (*function, *phase)
-                    == (DeviceFunction::VfioPciProbe, Phase::Exit { ret: 0 })
-                {
+                if (*function, *phase) == (DeviceFunction::VfioPciProbe, Phase::Exit { ret: 0 }) {
                     self.bound(device);
                 }
             }

@@ -9,9 +9,10 @@ use super::{
     },
 };
 use crate::{
-    event::{Body, Event, Phase, RegionSource, RegionType, VfioRequest},
+    event::{Body, Change, DeviceFunction, Event, Phase, RegionSource, RegionType, VfioRequest},
     firmware::builder::IvrsBuilder,
     host::{Reading, RegionKind, ReservedRegion, Snapshot},
+    pci::Segment,
 };
 
 const OTHER_THREAD: Thread = Thread { tid: 101, ..QEMU };
@@ -637,6 +638,223 @@ fn a_function_without_a_group_has_no_verdict_and_without_an_iommu_is_not_covered
     assert_eq!(verdicts(&model), ["00:03.0 blocked [Some(0)]"]);
     let coverage = model.coverage(0).unwrap();
     assert_eq!((coverage.devices, coverage.of_devices), (vec![bdf("00:03.0")], 1));
+}
+
+/// The kernel's unity map of segment 0 as it makes it of a table.
+fn walked(host: &Snapshot) -> Vec<Event> {
+    let view = view(host);
+    let last = view.last_bdf.values().next().copied().unwrap_or_default();
+    QEMU.unity_map(&view.entries, last)
+}
+
+#[test]
+fn a_kernel_that_follows_the_table_differs_in_nothing() {
+    for table in [table(&[]), table(&[SINGLE]), table(&AM5), table(&[SINGLE, AM5[1], SINGLE])] {
+        let host = host(GROUPS, &table);
+        let model = model(&host, &walked(&host));
+        assert!(model.unity_map(Segment(0)).is_some());
+        assert!(!findings(&model).iter().any(|code| code.starts_with("unity")));
+    }
+}
+
+#[test]
+fn each_entry_that_differs_is_shown_with_both_sides() {
+    let exclusive = AM5[1].replace("aux=0x0fff", "aux=0x00ff");
+    let longer = AM5[2].replace("length=0x40000", "length=0x41000");
+    // What the kernel runs with, and what is told of it beside a table of all three.
+    for (running, expected) in [
+        (vec![AM5[0], AM5[1], AM5[2]], vec![]),
+        (vec![AM5[0], AM5[2]], vec![("unity-only-in-table", Some(1))]),
+        (
+            vec![],
+            vec![
+                ("unity-only-in-table", Some(0)),
+                ("unity-only-in-table", Some(1)),
+                ("unity-only-in-table", Some(2)),
+            ],
+        ),
+        (vec![AM5[0], SINGLE, AM5[1], AM5[2]], vec![("unity-only-in-kernel", None)]),
+        (vec![AM5[0], &exclusive, AM5[2]], vec![("unity-differs", Some(1))]),
+        (
+            vec![AM5[0], AM5[1], &longer, SINGLE],
+            vec![("unity-differs", Some(2)), ("unity-only-in-kernel", None)],
+        ),
+        (
+            vec![&longer],
+            vec![
+                ("unity-differs", Some(0)),
+                ("unity-only-in-table", Some(1)),
+                ("unity-only-in-table", Some(2)),
+            ],
+        ),
+    ] {
+        let read = host(GROUPS, &table(&AM5));
+        let kernel = host(GROUPS, &table(&running));
+        let model = model(&read, &walked(&kernel));
+        let found = model.verdicts().findings;
+        let found: Vec<&Finding> =
+            found.iter().filter(|one| one.code.starts_with("unity")).collect();
+        let block = |one: &Finding| {
+            let offset = one.offset?;
+            let blocks = &model.table().ivrs().unwrap().ivmd;
+            blocks.iter().find(|block| block.offset == offset).map(|block| block.index)
+        };
+        let codes: Vec<_> = found.iter().map(|one| (one.code, block(one))).collect();
+        assert_eq!(codes, expected, "{running:?}");
+        assert!(found.iter().all(|one| one.evidence[0].contains("event")), "{found:?}");
+    }
+}
+
+#[test]
+fn both_sides_of_a_difference_are_in_its_message() {
+    let read = host(GROUPS, &table(&AM5[..1]));
+    let kernel = host(GROUPS, &table(&[&AM5[0].replace("length=0x1000", "length=0x3000")]));
+    let model = model(&read, &walked(&kernel));
+    let verdicts = model.verdicts();
+    let found = verdicts.findings.iter().find(|one| one.code == "unity-differs").unwrap();
+    assert_eq!(
+        found.message,
+        "the kernel's unity map differs from what the IVRS table leads to: it has 0000:00:00.0 to \
+         0f:1f.7, 0x7a2d9000 to 0x7a2dbfff, read and write, instead of IVMD 0: 0000:00:00.0 to \
+         0f:1f.7, 0x7a2d9000 to 0x7a2d9fff, read and write"
+    );
+}
+
+#[test]
+fn a_unity_map_with_a_hole_proves_nothing() {
+    let host = host(GROUPS, &table(&AM5));
+    for lost in 0..3 {
+        let mut events = walked(&host);
+        events.remove(lost);
+        let model = model(&host, &events);
+        assert_eq!(model.unity_map(Segment(0)), None, "{lost}");
+        assert!(!findings(&model).iter().any(|code| code.starts_with("unity")));
+    }
+    // Another last device, as entries for all devices show it.
+    let all =
+        self::host(GROUPS, &table(&["type=0x20,flags=7,devid=0,aux=0,start=0,length=0x1000"]));
+    let mut events = walked(&all);
+    if let Some(Event { body: Body::UnityEnd { last_devid, .. }, .. }) = events.last_mut() {
+        *last_devid = 0x1000;
+    }
+    assert!(findings(&model(&all, &events)).contains(&"unity-last-devid"));
+}
+
+#[test]
+fn a_kernel_that_relaxes_is_told_from_what_it_lists() {
+    let host = host(GROUPS, &table(&[SINGLE]));
+    let seven = device("00:07.1", 5);
+    let mut listed = QEMU.listing(&seven, &[(0x7a2d_9000, 0x1000)], Some(false));
+    for event in &mut listed {
+        if let Body::Region { region_type, .. } = &mut event.body
+            && *region_type == RegionType::DIRECT
+        {
+            *region_type = RegionType::DIRECT_RELAXABLE;
+        }
+    }
+    let relaxed =
+        model(&host, &[listed, QEMU.listing(&device("00:07.0", 5), &[], Some(false))].concat());
+    let of = |model: &Model| {
+        model.verdicts().findings.into_iter().find(|one| one.code == "kernel-relaxes")
+    };
+    let found = of(&relaxed).unwrap();
+    assert!(found.message.contains("hands out 0000:00:07.0, 0000:00:07.1;"), "{}", found.message);
+    assert!(found.evidence[0].contains("direct-relaxable for 0000:00:07.1"), "{found:?}");
+    assert_eq!(of(&model(&host, &QEMU.listings(&host, true))), None);
+    // Intel's driver has relaxable regions of its own.
+    let mut intel = host.clone();
+    set_iommu(&mut intel, &Reading::Read("dmar0".to_owned()));
+    assert_eq!(of(&model(&intel, &[])), None);
+}
+
+/// What the kernel does when a device comes: it is put into its group, its regions are listed, and
+/// only then the flag is set.
+fn hotplugged(name: &str, group: u32, direct: &[(u64, u64)], mapped: bool) -> Vec<Event> {
+    let udev = Thread { pid: 9, tid: 9, comm: "udev" };
+    let device = device(name, group);
+    let mut events = vec![udev.group_change(Change::Added, &device)];
+    events.extend(udev.listing(&device, direct, Some(false)));
+    if mapped {
+        let mut done =
+            udev.device_call(Phase::Exit { ret: 0 }, DeviceFunction::DirectMappings, Some(device));
+        if let Body::DeviceCall { require_direct, .. } = &mut done.body {
+            *require_direct = Some(!direct.is_empty());
+        }
+        events.push(done);
+    }
+    events
+}
+
+#[test]
+fn a_device_that_comes_is_judged_and_no_flag_is_missed() {
+    let region = (0x7a2d_9000, 0x1000);
+    let before = host("1: 00:03.0", &table(&[SINGLE]));
+    for mapped in [true, false] {
+        let mut model = model(&before, &hotplugged("00:07.1", 5, &[region], mapped));
+        assert_eq!(model.group(5).unwrap().members.value().unwrap().len(), 1);
+        assert!(!findings(&model).contains(&"flag-cleared"), "mapped {mapped}");
+        // Its files are read later.
+        model.rehost(host("1: 00:03.0; 5: 00:07.1", &table(&[SINGLE])));
+        assert_eq!(verdicts(&model), ["00:03.0 clear []", "00:07.1 blocked [Some(0)]"]);
+        assert!(!findings(&model).contains(&"flag-cleared"), "mapped {mapped}");
+    }
+    // A later list has the last word: here something cleared the flag.
+    let mut events = hotplugged("00:07.1", 5, &[region], true);
+    events.extend(QEMU.listing(&device("00:07.1", 5), &[region], Some(false)));
+    let mut cleared = model(&before, &events);
+    cleared.rehost(host("1: 00:03.0; 5: 00:07.1", &table(&[SINGLE])));
+    assert!(findings(&cleared).contains(&"flag-cleared"));
+}
+
+#[test]
+fn a_device_that_goes_takes_what_was_listed_for_it_along() {
+    let host = host(GROUPS, &table(&[SINGLE]));
+    let gone = QEMU.group_change(Change::Removed, &device("00:07.1", 5));
+    let mut events = QEMU.listings(&host, true);
+    events.push(gone);
+    let model = model(&host, &events);
+    assert_eq!(model.listing("0000:00:07.1"), None);
+    assert!(model.listing("0000:00:07.0").is_some());
+    assert_eq!(model.group(5).unwrap().members.value().unwrap().len(), 1);
+    let judged = model.verdicts();
+    let tied = judged.devices.iter().find(|one| one.bdf == bdf("00:07.0")).unwrap();
+    assert_eq!(tied.verdict, Verdict::Clear, "what blocked it is gone");
+    // Another device comes at the same address and under the same name.
+    let again = hotplugged("00:07.1", 5, &[], true);
+    let events = [events, again].concat();
+    assert_eq!(self::model(&host, &events).listing("0000:00:07.1").unwrap().direct().count(), 0);
+}
+
+#[test]
+fn a_host_that_is_read_again_forgets_who_is_not_there() {
+    let table = table(&[SINGLE]);
+    let before = host(GROUPS, &table);
+    let mut model = model(&before, &QEMU.listings(&before, true));
+    model.rehost(host("1: 00:03.0; 6: 00:07.1", &table));
+    assert!(model.listing("0000:00:03.0").is_some() && model.listing("0000:00:07.1").is_some());
+    assert_eq!(model.listing("0000:21:00.0"), None);
+    assert_eq!(verdicts(&model), ["00:03.0 clear []", "00:07.1 blocked [Some(0)]"]);
+    // A host of which nothing can be read is no proof that devices went.
+    model.rehost(Snapshot::default());
+    assert!(model.listing("0000:00:03.0").is_some());
+}
+
+#[test]
+fn vfio_pci_that_takes_a_device_is_its_driver() {
+    let mut host = host(GROUPS, &table(&[]));
+    let Reading::Read(functions) = &mut host.functions else { panic!("no functions") };
+    for function in functions {
+        function.driver = Reading::Read("e1000e".to_owned());
+    }
+    let probed = QEMU.device_call(
+        Phase::Exit { ret: 0 },
+        DeviceFunction::VfioPciProbe,
+        Some(device("00:03.0", 1)),
+    );
+    let model = model(&host, &[probed]);
+    let driver = |name| model.function(bdf(name)).unwrap().driver.value().cloned();
+    assert_eq!(driver("00:03.0").as_deref(), Some("vfio-pci"));
+    assert_eq!(driver("00:07.0").as_deref(), Some("e1000e"));
 }
 
 /// A few blocks that are likely to meet the devices of [`any_groups`], of any kind and flags.

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 
 use ivrs_trace_common::MAX_UNITY;
 
-use super::{Finding, Model, Severity};
+use super::{Finding, Model, Severity, cause};
 use crate::{
     event::{Body, Event},
     firmware::kernel_view::{self, KernelView},
@@ -155,65 +155,69 @@ fn segment_findings(
     segment: Segment,
     map: &UnityMap,
 ) {
-    let mut push = |code, message| {
-        findings.push(Finding::new(code, Severity::Warning, message));
-    };
     let table: Vec<&kernel_view::UnityEntry> =
         view.entries.iter().filter(|entry| entry.segment == segment).collect();
-    let event = map.event;
-    let block = |entry: &kernel_view::UnityEntry| {
-        let offset = model.ivmd(entry.ivmd_index).map_or(0, |block| block.offset);
-        format!("IVMD {} (IVRS offset {offset:#x})", entry.ivmd_index)
-    };
-    // Where there is no list of devices, the table gives 0 as well.
+    let walked = format!("event {}: the kernel's unity map of segment {segment}", map.event);
     let last = view.last_bdf.get(&segment).copied().unwrap_or_default();
     if last != map.last_devid {
-        push(
-            "unity-last-devid",
-            format!(
-                "segment {segment} ends at {} in the kernel (event {event}) and at {last} by the \
-                 IVRS table: entries for all devices cover more or fewer of them",
-                map.last_devid
-            ),
+        let message = format!(
+            "segment {segment} ends at {} in the kernel and at {last} by the IVRS table: entries \
+             for all devices cover others than the table says",
+            map.last_devid
         );
+        let evidence = vec![format!("{walked} ends at {}", map.last_devid)];
+        let finding = Finding::new("unity-last-devid", Severity::Warning, message);
+        findings.push(Finding { evidence, ..finding });
     }
-    for pair in aligned(&map.entries, &table) {
-        match pair {
-            Pair { kernel: Some(kernel), table: Some(entry) } => push(
+    for Pair { kernel, table } in aligned(&map.entries, &table) {
+        let of_kernel = kernel.map(|(_, row)| row.text(segment));
+        let of_table = table.map(|entry| {
+            format!("IVMD {}: {}", entry.ivmd_index, UnityRow::of_table(entry).text(segment))
+        });
+        let (code, message) = match (of_kernel, of_table) {
+            (Some(kernel), Some(table)) => (
                 "unity-differs",
                 format!(
-                    "an entry of the kernel's unity map is not what the IVRS table leads to: the \
-                     kernel has {} (event {event}), {} gives {}",
-                    kernel.text(segment),
-                    block(entry),
-                    UnityRow::of_table(entry).text(segment),
+                    "the kernel's unity map differs from what the IVRS table leads to: it has \
+                     {kernel}, instead of {table}"
                 ),
             ),
-            Pair { kernel: Some(kernel), table: None } => push(
+            (Some(kernel), None) => (
                 "unity-only-in-kernel",
                 format!(
-                    "the kernel's unity map has an entry that the IVRS table does not lead to: {} \
-                     (event {event})",
-                    kernel.text(segment)
+                    "the kernel's unity map has an entry that the IVRS table does not lead to: \
+                     {kernel}"
                 ),
             ),
-            Pair { kernel: None, table: Some(entry) } => push(
+            (None, Some(table)) => (
                 "unity-only-in-table",
-                format!(
-                    "{} gives an entry that the kernel's unity map does not have (event {event}): \
-                     {}",
-                    block(entry),
-                    UnityRow::of_table(entry).text(segment),
-                ),
+                format!("the kernel's unity map lacks an entry of the IVRS table, {table}"),
             ),
-            Pair { kernel: None, table: None } => {}
-        }
+            (None, None) => continue,
+        };
+        let block = table.and_then(|entry| model.ivmd(entry.ivmd_index));
+        let mut evidence = vec![match kernel {
+            Some((ordinal, row)) => format!(
+                "{walked}, entry {ordinal}: devid {:#06x} to {:#06x}, {:#x} to {:#x}, prot {:#x}",
+                row.devid_start.0,
+                row.devid_end.0,
+                row.start,
+                row.end.wrapping_sub(1),
+                row.prot,
+            ),
+            None => format!("{walked} has {} entries", map.entries.len()),
+        }];
+        evidence.extend(block.map(cause::of_block));
+        let offset = block.map(|block| block.offset);
+        let finding = Finding::new(code, Severity::Warning, message);
+        findings.push(Finding { offset, evidence, ..finding });
     }
 }
 
 /// Two entries that stand at the same place and differ, or one that has no other.
 struct Pair<'a> {
-    kernel: Option<&'a UnityRow>,
+    /// The entry of the kernel, and its position in the segment's list.
+    kernel: Option<(usize, &'a UnityRow)>,
     table: Option<&'a kernel_view::UnityEntry>,
 }
 
@@ -221,15 +225,16 @@ struct Pair<'a> {
 /// next equal pair belongs together.
 fn aligned<'a>(kernel: &'a [UnityRow], table: &[&'a kernel_view::UnityEntry]) -> Vec<Pair<'a>> {
     let mut pairs = Vec::new();
-    let (mut kernel, mut table) = (kernel, table);
+    let (mut kernel, mut table, mut first) = (kernel, table, 0);
     while !kernel.is_empty() || !table.is_empty() {
         let (passed, others) = next_equal(kernel, table).unwrap_or((kernel.len(), table.len()));
         for at in 0..passed.max(others) {
             pairs.push(Pair {
-                kernel: kernel.get(at).filter(|_| at < passed),
+                kernel: kernel.get(at).filter(|_| at < passed).map(|row| (first + at, row)),
                 table: table.get(at).filter(|_| at < others).copied(),
             });
         }
+        first += passed + 1;
         kernel = kernel.get(passed + 1..).unwrap_or_default();
         table = table.get(others + 1..).unwrap_or_default();
     }
@@ -239,8 +244,9 @@ fn aligned<'a>(kernel: &'a [UnityRow], table: &[&'a kernel_view::UnityEntry]) ->
 /// The first equal pair: how many entries are passed over on both sides, the fewest in all.
 fn next_equal(kernel: &[UnityRow], table: &[&kernel_view::UnityEntry]) -> Option<(usize, usize)> {
     let table: Vec<UnityRow> = table.iter().map(|entry| UnityRow::of_table(entry)).collect();
-    let pairs = kernel.iter().enumerate().filter_map(|(at, row)| {
-        Some((at, table.iter().position(|other| other == row)?))
-    });
+    let pairs = kernel
+        .iter()
+        .enumerate()
+        .filter_map(|(at, row)| Some((at, table.iter().position(|other| other == row)?)));
     pairs.min_by_key(|(at, other)| at + other)
 }

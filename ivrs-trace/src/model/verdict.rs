@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::{
     Cause, Coverage, Model, Owner, RequireDirect, cause, host_findings, is_amd, member_name,
-    options, owners, unity,
+    options, owners, relaxation, unity,
 };
 pub use crate::firmware::findings::Severity;
 use crate::{
@@ -161,6 +161,7 @@ pub(super) fn all(model: &Model) -> Verdicts {
         );
         findings.push(Finding::new("refused-from-6.6", Severity::Warning, message));
     }
+    findings.extend(relaxation::finding(model, &devices));
     findings.extend(unity::findings(model));
     findings.extend(host_findings::of_entries(model));
     let entries = model

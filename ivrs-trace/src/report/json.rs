@@ -9,8 +9,8 @@ use crate::{
     event::Event,
     model::{
         Attempt, Call, Cause, Change, Evidence, Finding, Further, GroupVerdict, HostDriver, Model,
-        Outcome, Owner, Process, Reason, RequireDirect, Verdict, Verdicts, Via, WhatIf, compare::Diff,
-        what_if::DeviceEffect,
+        Outcome, Owner, Process, Reason, RequireDirect, Verdict, Verdicts, Via, WhatIf,
+        compare::Diff, what_if::DeviceEffect,
     },
     pci::{Bdf, Devid, Segment},
 };

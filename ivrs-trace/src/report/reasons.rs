@@ -1,15 +1,10 @@
 //! Text for people: why an attempt failed where no 1:1 map stopped it, on what that rests, and what
 //! to do about it.
 
-use super::{
-    page::Page,
-    text::clear_of_direct_maps,
-};
+use super::{page::Page, text::clear_of_direct_maps};
 use crate::{
     errno,
-    model::{
-        Attempt, DeviceVerdict, DriverSource, Evidence, Model, Outcome, Process, Reason, Via,
-    },
+    model::{Attempt, DeviceVerdict, DriverSource, Evidence, Model, Outcome, Process, Reason, Via},
 };
 
 /// An attempt that came to its end.
@@ -153,16 +148,19 @@ fn what_to_do(reason: Reason, attempt: &Attempt) -> Option<String> {
                  groups in the same container or address space count as well."
             )
         }
-        Reason::NoIommu => "Switch the IOMMU on in the BIOS (IOMMU, AMD-Vi) and leave amd_iommu=off \
+        Reason::NoIommu => {
+            "Switch the IOMMU on in the BIOS (IOMMU, AMD-Vi) and leave amd_iommu=off \
                             away; if it is on, the kernel log says why it is not used. `ivrs-trace \
                             check` says more."
-            .to_owned(),
+                .to_owned()
+        }
         Reason::DeviceVanished => {
             "Try again with the device in its place and bound to vfio-pci.".to_owned()
         }
         Reason::BusyDomain => "Unbind what uses it, and try again.".to_owned(),
-        Reason::NoCoherency => "The legacy container (VFIO group and type1) takes such devices."
-            .to_owned(),
+        Reason::NoCoherency => {
+            "The legacy container (VFIO group and type1) takes such devices.".to_owned()
+        }
         Reason::FirmwareDirectMap | Reason::GroupNotViable | Reason::Noiommu | Reason::Unknown => {
             return None;
         }
@@ -190,9 +188,8 @@ fn unknown(page: &mut Page, model: &Model, attempt: &Attempt) {
             .map_or_else(|| call.ret.to_string(), |errno| format!("-1 {errno}"));
         page.text(4, &format!("{} = {result}", call.name));
     }
-    let held = |device: &DeviceVerdict| {
-        Some(device.group) == attempt.group && !device.causes.is_empty()
-    };
+    let held =
+        |device: &DeviceVerdict| Some(device.group) == attempt.group && !device.causes.is_empty();
     if !clear_of_direct_maps(attempt) && model.verdicts().devices.iter().any(held) {
         page.text(
             2,
@@ -234,5 +231,7 @@ pub(super) fn evidence(page: &mut Page, attempt: &Attempt) {
 
 fn capital(text: &str) -> String {
     let mut chars = text.chars();
-    chars.next().map_or_else(String::new, |first| format!("{}{}", first.to_uppercase(), chars.as_str()))
+    chars
+        .next()
+        .map_or_else(String::new, |first| format!("{}{}", first.to_uppercase(), chars.as_str()))
 }

@@ -194,9 +194,11 @@ fn rejected(page: &mut Page, model: &Model, attempt: &Attempt, told: &mut Told) 
 fn explain_refusal(page: &mut Page, model: &Model, attempt: &Attempt) {
     // Without a unity map there is no AMD IOMMU, and the wish comes from elsewhere.
     let unnamed = attempt.rejections.is_empty() && model.table().view().is_some();
-    let of_ivrs = unnamed || attempt.rejections.iter().any(|rejection| {
-        !rejection.matches.is_empty() || rejection.device.bdf.is_some_and(|bdf| model.is_amd(bdf))
-    });
+    let of_ivrs = unnamed
+        || attempt.rejections.iter().any(|rejection| {
+            !rejection.matches.is_empty()
+                || rejection.device.bdf.is_some_and(|bdf| model.is_amd(bdf))
+        });
     let source = if of_ivrs { "the firmware's IVRS table" } else { "the firmware" };
     page.text(
         2,

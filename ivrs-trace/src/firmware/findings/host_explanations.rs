@@ -204,6 +204,64 @@ pub(super) const EXPLANATIONS: &[Explanation] = &[
         switches: NONE,
     },
     Explanation {
+        code: "kernel-relaxes",
+        severity: Severity::Warning,
+        title: "this kernel carries an out-of-tree relaxation of unity maps",
+        meaning: "AMD's driver lists every entry of the IVRS as a direct region in all released \
+                  kernels. This one lists direct-relaxable ones, so it was changed: such regions \
+                  are given up when VFIO takes the device, and nothing is refused. IOMMU \
+                  maintainers asked for more before they would take such a change. It ignores a \
+                  directive of the platform for whatever device is named, where Intel's driver \
+                  does so only for kinds of devices that are known not to need it. Nobody has \
+                  shown that the memory is out of use, so DMA may go on behind the firmware's \
+                  back; and what then breaks is unsafe and hard to debug.",
+        advice: "The verdicts are right for this kernel only: a released one refuses these \
+                 devices. The board's vendor is the one who can say whether the entries are \
+                 needed.",
+        switches: NONE,
+    },
+    Explanation {
+        code: "unity-differs",
+        severity: Severity::Warning,
+        title: "an entry of the kernel's unity map is not what the table says",
+        meaning: "The kernel makes its unity map of the IVRS table when it starts and does not \
+                  change it. An entry stands in the kernel at the place of one that the table \
+                  gives, and is another one: the table in use at boot was not the one that is \
+                  shown now, or the kernel is patched. The kernel is believed.",
+        advice: "See whether an initrd overrides the table (\"ACPI: Table Upgrade\" in the kernel \
+                 log). A bug of this program is possible as well: please report it with the table.",
+        switches: NONE,
+    },
+    Explanation {
+        code: "unity-only-in-kernel",
+        severity: Severity::Warning,
+        title: "the kernel's unity map has an entry that the table does not give",
+        meaning: "As with unity-differs, table and kernel disagree; here the kernel has an entry \
+                  more. It counts like any other, and what it blocks is named without an entry of \
+                  the table.",
+        advice: "See whether an initrd overrides the table, and whether the kernel is patched.",
+        switches: NONE,
+    },
+    Explanation {
+        code: "unity-only-in-table",
+        severity: Severity::Warning,
+        title: "the kernel's unity map lacks an entry that the table gives",
+        meaning: "As with unity-differs, table and kernel disagree; here the kernel has an entry \
+                  less. It blocks nothing while this kernel runs.",
+        advice: "See whether an initrd overrides the table, and whether the kernel is patched.",
+        switches: NONE,
+    },
+    Explanation {
+        code: "unity-last-devid",
+        severity: Severity::Warning,
+        title: "a segment ends elsewhere in the kernel than in the table",
+        meaning: "An entry for all devices (IVMD type 0x20) ends at the last device that the IVHD \
+                  blocks of its segment name. The kernel has another last device than the table \
+                  that is shown leads to.",
+        advice: "See unity-differs.",
+        switches: NONE,
+    },
+    Explanation {
         code: "skipped",
         severity: Severity::Note,
         title: "something was found and has no place in the picture",

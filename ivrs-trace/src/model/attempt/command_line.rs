@@ -4,7 +4,7 @@
 //! On the group path the kernel is told only the group, so this is where the wanted device comes
 //! from. A command line is what its process makes of it, so nothing else is concluded from it.
 
-use crate::{escape::printable_bytes, host::Snapshot, host::Member, pci::Bdf};
+use crate::{escape::printable_bytes, host::Member, host::Snapshot, pci::Bdf};
 
 /// Bytes of a command line that are kept at most; the programs send half of it
 /// (`ivrs_trace_common::ARGS_CHUNKS`).

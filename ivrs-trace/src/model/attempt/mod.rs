@@ -32,9 +32,7 @@ pub use self::{
 use super::Model;
 use crate::{
     errno::Errno,
-    event::{
-        Body, Change, Device, DeviceFunction, Event, Phase, VfioFunction, VfioRequest,
-    },
+    event::{Body, Change, Device, DeviceFunction, Event, Phase, VfioFunction, VfioRequest},
     pci::Bdf,
 };
 
@@ -149,15 +147,15 @@ pub struct Call {
     pub ret: i64,
 }
 
-/// By what a later call is known to belong to an attempt. All are of one process (its id).
+/// By what a later call is known to belong to an attempt. All are of one process, by its id.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Link {
     /// The open file of a group or device.
     File(u32, u64),
     /// The group.
     Group(u32, u32),
-    /// Whatever group it claimed last.
-    Last(u32),
+    /// Whatever group this thread claimed last.
+    Last(u32, u32),
 }
 
 /// Makes attempts of events.
@@ -391,7 +389,7 @@ impl Tracker {
                 (None, false)
             }
             (VfioFunction::GroupIoctl, _) => (None, false),
-            (VfioFunction::ContainerIoctl, _) => known(self.linked(Link::Last(pid))),
+            (VfioFunction::ContainerIoctl, _) => known(self.linked(Link::Last(pid, event.tid))),
             (VfioFunction::BindIommufd, _) => (None, true),
             (VfioFunction::AttachIommufd, _) => known(self.linked(file)),
         };
@@ -544,7 +542,8 @@ impl Tracker {
                 let thread = self.fresh(event);
                 thread.facts.attach = Some(Frame::default());
                 thread.facts.listed = None;
-                let file = thread.facts.outer.as_ref().map(|outer| Link::File(event.pid, outer.file));
+                let file =
+                    thread.facts.outer.as_ref().map(|outer| Link::File(event.pid, outer.file));
                 if thread.attempt.is_none() {
                     let attempt = file.and_then(|link| self.linked(link));
                     self.fresh(event).attempt = attempt;
@@ -661,7 +660,8 @@ impl Tracker {
             let links = [file, group.map(|group| Link::Group(pid, group))];
             let before = links.into_iter().flatten().find_map(|link| self.linked(link));
             found = before.filter(|number| {
-                let index = number.checked_sub(self.dropped).and_then(|at| usize::try_from(at).ok());
+                let index =
+                    number.checked_sub(self.dropped).and_then(|at| usize::try_from(at).ok());
                 index.and_then(|at| self.attempts.get(at)).is_some_and(|one| one.stopped)
             });
             if found.is_none() {
@@ -675,7 +675,7 @@ impl Tracker {
         }
         self.fill_in(number, event, model);
         let group = group.map(|group| Link::Group(pid, group));
-        for link in [file, group, Some(Link::Last(pid))].into_iter().flatten() {
+        for link in [file, group, Some(Link::Last(pid, event.tid))].into_iter().flatten() {
             self.links.insert(link, number);
         }
     }
@@ -736,8 +736,7 @@ impl Tracker {
         }
         let Some(facts) = threads.get(&event.tid).map(|thread| &thread.facts) else { return };
         let Some(attempt) = attempts.get(index) else { return };
-        let owners =
-            Lookup { holders, threads, attempts, dropped: *dropped, asking: event.tid };
+        let owners = Lookup { holders, threads, attempts, dropped: *dropped, asking: event.tid };
         let Some(found) = reason::conclude(facts, attempt, &owners, model) else { return };
         let Some(attempt) = attempts.get_mut(index) else { return };
         let asks_ownership = facts.asks_ownership();
@@ -756,7 +755,7 @@ impl Tracker {
             let pid = event.pid;
             let file = facts.outer.as_ref().map(|outer| Link::File(pid, outer.file));
             let group = attempt.group.map(|group| Link::Group(pid, group));
-            for link in [file, group, Some(Link::Last(pid))].into_iter().flatten() {
+            for link in [file, group, Some(Link::Last(pid, event.tid))].into_iter().flatten() {
                 if links.get(&link) == Some(&number) {
                     links.remove(&link);
                 }

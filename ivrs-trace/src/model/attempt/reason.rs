@@ -88,11 +88,7 @@ impl Conclusion {
     }
 
     fn failed(error: Errno) -> Self {
-        Self {
-            errno: Some(error),
-            reason: Some(Reason::Unknown),
-            ..Self::new(Outcome::Failed)
-        }
+        Self { errno: Some(error), reason: Some(Reason::Unknown), ..Self::new(Outcome::Failed) }
     }
 
     fn because(mut self, reason: Reason, facts: Vec<String>) -> Self {
@@ -233,10 +229,8 @@ impl<O: Owners> Context<'_, O> {
                     None => failed,
                 }
             }
-            Errno::ENODEV => failed.because(
-                Reason::DeviceVanished,
-                vec![format!("{} returned ENODEV", claim.name())],
-            ),
+            Errno::ENODEV => failed
+                .because(Reason::DeviceVanished, vec![format!("{} returned ENODEV", claim.name())]),
             Errno::EINVAL => self.inferred(claim, error),
             _ => failed,
         }
@@ -366,6 +360,26 @@ impl<O: Owners> Context<'_, O> {
                 _ if facts.members.iter().any(Seen::holds) => self.not_viable(failed, None),
                 _ => failed,
             },
+            // Nothing but an open file of its group keeps a device from being bound before iommufd is
+            // asked (`vfio_device_block_group`, drivers/vfio/group.c).
+            Errno::EBUSY
+                if facts.bind.is_none()
+                    && facts.isolated.is_none()
+                    && !facts.domains
+                    && facts
+                        .outer
+                        .as_ref()
+                        .is_some_and(|outer| outer.function == VfioFunction::BindIommufd) =>
+            {
+                failed.because(
+                    Reason::OwnedByAnother,
+                    vec![
+                        "VFIO_DEVICE_BIND_IOMMUFD returned EBUSY before iommufd was asked, as it \
+                         does where the file of the device's group is open"
+                            .to_owned(),
+                    ],
+                )
+            }
             Errno::ENODEV if bind.is_some() || vanishes => {
                 let fact = match &facts.outer {
                     Some(outer) => format!("{} returned ENODEV", outer.name()),

@@ -98,11 +98,6 @@ impl Walk {
             });
         }
     }
-
-    #[cfg(test)]
-    pub(super) fn len(&self) -> usize {
-        self.matches.len()
-    }
 }
 
 impl Rejection {
@@ -179,6 +174,28 @@ impl Rejection {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn matches_without_end_are_not_kept() {
+        let mut walk = Walk::default();
+        for ordinal in 0..1000 {
+            let device = Device { ptr: 7, name: "0000:00:03.0".to_owned(), bdf: None, group: None };
+            walk.add(
+                ordinal.into(),
+                &Body::UnityMatch {
+                    device,
+                    ordinal,
+                    segment: 0,
+                    devid_start: 0,
+                    devid_end: 0,
+                    start: 0,
+                    end: 0,
+                    prot: 3,
+                },
+            );
+        }
+        assert_eq!(walk.matches.len(), 128);
+    }
 
     #[test]
     fn lines_of_the_log() {

@@ -5,17 +5,19 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::{
-    host::{Reading, Snapshot},
+    host::Snapshot,
     model::{
         RequireDirect,
         fixture::{
-            AM5, GROUPS, Owned, QEMU, SINGLE, Thread as Script, device, host, model, model_of,
+            AM5, GROUPS, Owned, QEMU, SINGLE, Thread as Script, bdf, device, host, model, model_of,
             table, view,
         },
     },
 };
 
 const DPDK: Script = Script { pid: 200, tid: 200, comm: "dpdk-testpmd" };
+/// Another thread of the same process.
+const IO_THREAD: Script = Script { tid: 101, ..QEMU };
 
 /// Group 5 has 00:07.1, which firmware wants mapped 1:1, group 11 has it for both, 1 and 14 not.
 fn lab() -> Snapshot {
@@ -93,9 +95,8 @@ fn legacy(by: &Script) -> Vec<Story> {
     let regions = by.listing(&dev, &[], Some(false));
     let type1 = |inner: &[Event], ret| by.set_iommu(&by.type1_attach(14, inner, ret), ret);
     let with = |after: Vec<Event>| [by.open("14", 3), taken.clone(), after].concat();
-    let get_fd = |ret| {
-        by.group_ioctl("14", VfioRequest::GET_DEVICE_FD, Some("0000:21:00.0"), &[], ret)
-    };
+    let get_fd =
+        |ret| by.group_ioctl("14", VfioRequest::GET_DEVICE_FD, Some("0000:21:00.0"), &[], ret);
     let isolated = [&[by.isolated(14, true)], &regions[..]].concat();
     let busy = Owned { foreign_domain: true, ..free };
     let refusal = by.refused(&device("00:07.1", 5), &view(&lab()).entries);
@@ -136,7 +137,11 @@ fn legacy(by: &Script) -> Vec<Story> {
         Story::new(
             "legacy, owned",
             via,
-            by.set_container("14", &claim(by, 14, &by.members(14, &[("21:00.0", "vfio-pci")]), -1, ANOTHER), -1),
+            by.set_container(
+                "14",
+                &claim(by, 14, &by.members(14, &[("21:00.0", "vfio-pci")]), -1, ANOTHER),
+                -1,
+            ),
         )
         .failed(1, Reason::OwnedByAnother),
         Story::new(
@@ -163,8 +168,12 @@ fn legacy(by: &Script) -> Vec<Story> {
             by.group_ioctl("14", VfioRequest::SET_CONTAINER, None, &[], -19),
         )
         .failed(19, Reason::DeviceVanished),
-        Story::new("legacy, no such device", via, with([type1(&isolated, 0), get_fd(-19)].concat()))
-            .failed(19, Reason::Unknown),
+        Story::new(
+            "legacy, no such device",
+            via,
+            with([type1(&isolated, 0), get_fd(-19)].concat()),
+        )
+        .failed(19, Reason::Unknown),
         Story::new(
             "not a container",
             via,
@@ -174,12 +183,8 @@ fn legacy(by: &Script) -> Vec<Story> {
         Story::new(
             "noiommu",
             via,
-            [
-                by.open("noiommu-0", 3),
-                by.set_container("noiommu-0", &[], 0),
-                by.set_iommu(&[], 0),
-            ]
-            .concat(),
+            [by.open("noiommu-0", 3), by.set_container("noiommu-0", &[], 0), by.set_iommu(&[], 0)]
+                .concat(),
         )
         .with_reason(Reason::Noiommu),
     ]
@@ -198,9 +203,8 @@ fn with_iommufd(by: &Script) -> Vec<Story> {
     let refusal = by.refused(&blocked, &view(&lab()).entries);
     let refused = by.device_bind(&blocked, &claimed(by, &blocked, &refusal, -22, free), -22);
     let good = by.device_bind(&dev, &claimed(by, &dev, &[], 0, free), 0);
-    let open_msi = |wanted: &Device| {
-        by.device_bind(wanted, &[by.isolated(wanted.group.unwrap(), false)], -1)
-    };
+    let open_msi =
+        |wanted: &Device| by.device_bind(wanted, &[by.isolated(wanted.group.unwrap(), false)], -1);
     let held = by.members(5, &MEMBERS);
     let attached = |ret| [good.clone(), by.device_attach(ret)].concat();
     let fd = |path: &str, name: &str, inner: &[Event], ret| {
@@ -240,10 +244,18 @@ fn with_iommufd(by: &Script) -> Vec<Story> {
             by.bind_iommufd(&by.device_bind(&dev, &claimed(by, &dev, &[], -1, ANOTHER), -1), -1),
         )
         .failed(1, Reason::OwnedByAnother),
-        Story::new("cdev, no coherency", cdev, by.bind_iommufd(&by.device_bind(&dev, &[], -22), -22))
-            .failed(22, Reason::NoCoherency),
-        Story::new("cdev, device gone", cdev, by.bind_iommufd(&by.device_bind(&dev, &[], -19), -19))
-            .failed(19, Reason::DeviceVanished),
+        Story::new(
+            "cdev, no coherency",
+            cdev,
+            by.bind_iommufd(&by.device_bind(&dev, &[], -22), -22),
+        )
+        .failed(22, Reason::NoCoherency),
+        Story::new(
+            "cdev, device gone",
+            cdev,
+            by.bind_iommufd(&by.device_bind(&dev, &[], -19), -19),
+        )
+        .failed(19, Reason::DeviceVanished),
         Story::new("cdev, bad argument", cdev, by.bind_iommufd(&[], -22))
             .failed(22, Reason::Unknown),
     ]
@@ -310,7 +322,8 @@ fn assert_no_more_than(story: &Story, host: &Snapshot, events: &[Event], what: &
         }
         // What came to an unknown end may have been well on its way.
         let taken = matches!(attempt.outcome, Outcome::Attached | Outcome::Claimed);
-        let stopped = story.outcome == Outcome::Rejected || story.reason == Some(Reason::GroupNotViable);
+        let stopped =
+            story.outcome == Outcome::Rejected || story.reason == Some(Reason::GroupNotViable);
         assert!(!(taken && stopped), "{}, {what}: {:?}", story.name, attempt.outcome);
     }
 }
@@ -337,4 +350,386 @@ fn tracing_may_begin_or_end_in_the_middle() {
             assert_no_more_than(&story, &host, after, &format!("from {at}"));
         }
     }
+}
+
+/// What is said of an attempt, without the numbers of events.
+fn told(attempt: &Attempt) -> String {
+    let refused: Vec<String> = attempt
+        .rejections
+        .iter()
+        .map(|one| {
+            let ordinals: Vec<u32> = one.matches.iter().map(|found| found.ordinal).collect();
+            format!("{} {:?} {ordinals:?} {}", one.device.name, one.evidence, one.complete)
+        })
+        .collect();
+    format!(
+        "{:?} {} {:?} {:?} {:?} {:?} {:?} {:?} {refused:?} {:?} {:?}",
+        attempt.process,
+        attempt.call,
+        attempt.via,
+        attempt.requested,
+        attempt.group,
+        attempt.errno,
+        attempt.outcome,
+        attempt.reason,
+        attempt.host_drivers,
+        attempt.calls,
+    )
+}
+
+/// Takes one event of one thread after the other, as `picks` say, and then what is left.
+fn mixed(stories: &[Vec<Event>], picks: &[usize]) -> Vec<Event> {
+    let mut rest: Vec<_> = stories.iter().map(|story| story.iter()).collect();
+    let mut events: Vec<Event> = picks
+        .iter()
+        .filter_map(|pick| rest.get_mut(pick % stories.len())?.next())
+        .cloned()
+        .collect();
+    events.extend(rest.into_iter().flatten().cloned());
+    events
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn threads_tell_the_same_whatever_goes_on_beside_them(
+        chosen in prop::collection::vec(any::<prop::sample::Index>(), 2..6),
+        picks in prop::collection::vec(0_usize..6, 0..200),
+    ) {
+        let host = lab();
+        // Processes of their own; a story twice is a story of two.
+        let scripts: Vec<Script> = (0..)
+            .zip(&chosen)
+            .map(|(place, _)| Script { pid: 300 + place, tid: 300 + place, comm: "vmm" })
+            .collect();
+        let events: Vec<Vec<Event>> = scripts
+            .iter()
+            .zip(&chosen)
+            .map(|(script, pick)| pick.get(&stories(script)).events.clone())
+            .collect();
+        let mut alone: Vec<String> = Vec::new();
+        for one in &events {
+            alone.extend(model(&host, one).attempts().iter().map(told));
+        }
+        let together = model(&host, &mixed(&events, &picks));
+        let mut beside: Vec<String> = together.attempts().iter().map(told).collect();
+        alone.sort();
+        beside.sort();
+        prop_assert_eq!(alone, beside);
+    }
+
+    #[test]
+    fn threads_of_one_process_do_not_mix(
+        one in any::<prop::sample::Index>(),
+        picks in prop::collection::vec(0_usize..2, 0..80),
+    ) {
+        let host = lab();
+        // One thread is refused group 5 while the other takes group 14 or fails to.
+        let refused = legacy(&QEMU).swap_remove(1);
+        let others: Vec<Story> = stories(&IO_THREAD)
+            .into_iter()
+            .filter(|story| !model(&host, &story.events).attempts().iter().any(|one| one.group == Some(5)))
+            .collect();
+        let other = one.get(&others);
+        let both = [refused.events.clone(), other.events.clone()];
+        let together = model(&host, &mixed(&both, &picks));
+        let [first, second] = together.attempts() else {
+            return Err(TestCaseError::fail(format!("{:#?}", together.attempts())));
+        };
+        let (first, second) =
+            if first.group == Some(5) { (first, second) } else { (second, first) };
+        prop_assert_eq!(first.reason, Some(Reason::FirmwareDirectMap));
+        prop_assert_eq!(second.reason, other.reason, "{}", other.name);
+        prop_assert_eq!(second.outcome, other.outcome, "{}", other.name);
+    }
+}
+
+/// The story of that name.
+fn story(by: &Script, name: &str) -> Story {
+    stories(by).into_iter().find(|story| story.name == name).unwrap()
+}
+
+#[test]
+fn with_each_source_missing_the_next_one_tells_the_refusal() {
+    let host = lab();
+    let called = |body: &Body| matches!(body, Body::SetDomain { .. });
+    let warned = |body: &Body| matches!(body, Body::Warning { .. } | Body::UnityMatch { .. });
+    let logged = |body: &Body| matches!(body, Body::KernelMessage { .. });
+    let claims = |body: &Body| matches!(body, Body::Claim { .. });
+    type Lost<'a> = &'a dyn Fn(&Body) -> bool;
+    let rows: [(Lost<'_>, Evidence, bool); 5] = [
+        (&|_| false, Evidence::Call, true),
+        (&claims, Evidence::Call, true),
+        (&called, Evidence::Warning, true),
+        (&|body| called(body) || warned(body), Evidence::Log, false),
+        (&|body| called(body) || warned(body) || logged(body), Evidence::Inference, false),
+    ];
+    for name in ["legacy, a 1:1 map", "compat, a 1:1 map", "cdev, a 1:1 map"] {
+        for (lost, evidence, walked) in &rows {
+            let events = story(&QEMU, name).events;
+            let left: Vec<Event> = events.into_iter().filter(|event| !lost(&event.body)).collect();
+            let model = model(&host, &left);
+            let attempt = only(&model, name);
+            assert_eq!(attempt.evidence, Some(*evidence), "{name}");
+            assert_eq!(attempt.outcome, Outcome::Rejected, "{name} {evidence:?}");
+            let [refused] = attempt.rejections.as_slice() else { panic!("{name} {evidence:?}") };
+            assert_eq!(refused.device.name, "0000:00:07.1", "{name} {evidence:?}");
+            assert_eq!((refused.evidence, refused.complete), (*evidence, *walked), "{name}");
+            let causes: Vec<_> = model.causes(refused).iter().map(|cause| cause.ivmd).collect();
+            assert_eq!(causes, [Some(0)], "{name} {evidence:?}");
+            assert_eq!(attempt.group, Some(5), "{name} {evidence:?}");
+        }
+    }
+}
+
+#[test]
+fn of_two_devices_that_may_have_been_refused_none_is_named() {
+    let host = lab();
+    let events = QEMU.set_container("11", &claim(&QEMU, 11, &[], -22, Owned::default()), -22);
+    let known = model(&host, &events);
+    let attempt = only(&known, "two");
+    assert_eq!(attempt.evidence, Some(Evidence::Inference));
+    assert!(attempt.rejections.is_empty());
+    assert!(attempt.facts.iter().any(|fact| fact.contains("0000:02:00.0")), "{:?}", attempt.facts);
+    assert!(attempt.facts.iter().any(|fact| fact.contains("0000:03:01.0")), "{:?}", attempt.facts);
+    // A kernel that refuses nothing fails for something else.
+    let old = model_of(&host, RequireDirect::Missing, &events);
+    assert_eq!(only(&old, "6.1").reason, Some(Reason::Unknown));
+    // So does a group in which nobody needs a 1:1 map.
+    let free = QEMU.set_container("14", &claim(&QEMU, 14, &[], -22, Owned::default()), -22);
+    assert_eq!(only(&model(&host, &free), "free").reason, Some(Reason::Unknown));
+}
+
+#[test]
+fn what_another_reason_hides_is_told_as_well() {
+    let host = lab();
+    let blocked = device("00:07.1", 5);
+    let bind = QEMU.device_bind(&blocked, &[QEMU.isolated(5, false)], -1);
+    let further = |model: &Model| -> Vec<(Reason, Vec<String>)> {
+        let attempt = only(model, "hidden");
+        attempt.also.iter().map(|one| (one.reason, one.devices.clone())).collect()
+    };
+    let expected = [(Reason::FirmwareDirectMap, vec!["0000:00:07.1".to_owned()])];
+    for events in [
+        QEMU.bind_iommufd(&bind, -1),
+        QEMU.status(5, Some(HOST_DRIVER), &MEMBERS),
+        QEMU.set_container("5", &claim(&QEMU, 5, &[], -1, HOST_DRIVER), -1),
+    ] {
+        assert_eq!(further(&model(&host, &events)), expected);
+        assert_eq!(further(&model_of(&host, RequireDirect::Missing, &events)), []);
+    }
+    // A group without such devices, and a legacy container, which asks for the claim first.
+    for name in ["cdev, no interrupt remapping", "legacy, no interrupt remapping"] {
+        assert_eq!(further(&model(&host, &story(&QEMU, name).events)), [], "{name}");
+    }
+}
+
+#[test]
+fn drivers_of_the_host_are_named_by_the_kernel_or_by_its_files() {
+    let mut host = lab();
+    let drivers = |host: &Snapshot, members: &[(&str, &str)]| -> Vec<String> {
+        let inner = [
+            vec![QEMU.args("qemu"), QEMU.claim_in(5, HOST_DRIVER)],
+            QEMU.members(5, members),
+            vec![QEMU.claim_exit(5, -1, HOST_DRIVER)],
+        ]
+        .concat();
+        let model = model(host, &QEMU.set_container("5", &inner, -1));
+        let drivers = &only(&model, "drivers").host_drivers;
+        drivers.iter().map(|one| format!("{} {} {:?}", one.bdf, one.driver, one.from)).collect()
+    };
+    assert_eq!(drivers(&host, &MEMBERS), ["0000:00:07.1 e1000e Kernel"]);
+    assert_eq!(drivers(&host, &[]), [""; 0], "the files know vfio-pci alone");
+    if let crate::host::Reading::Read(functions) = &mut host.functions {
+        for function in functions.iter_mut().filter(|one| one.bdf == bdf("00:07.0")) {
+            function.driver = crate::host::Reading::Read("virtio-pci".to_owned());
+        }
+    }
+    assert_eq!(drivers(&host, &[]), ["0000:00:07.0 virtio-pci Files"]);
+}
+
+fn owner_of(model: &Model) -> (Option<Reason>, Option<u32>) {
+    let attempt = model.attempts().last().unwrap();
+    (attempt.reason, attempt.owned_by.as_ref().map(|process| process.pid))
+}
+
+#[test]
+fn the_owner_of_a_group_is_the_process_that_was_seen_to_take_it() {
+    let host = lab();
+    let dev = device("21:00.0", 14);
+    let takes = |by: &Script| {
+        let inner =
+            claimed(by, &dev, &[], 0, Owned { count: 1, owner: by.owner(), foreign_domain: true });
+        by.bind_iommufd(&by.device_bind(&dev, &inner, 0), 0)
+    };
+    let fails = |owner: u64| {
+        let owned = Owned { count: 1, owner, foreign_domain: true };
+        let inner = claimed(&QEMU, &dev, &[], -1, owned);
+        QEMU.bind_iommufd(&QEMU.device_bind(&dev, &inner, -1), -1)
+    };
+    let owned = Some(Reason::OwnedByAnother);
+    let told = |events: &[Vec<Event>]| owner_of(&model(&host, &events.concat()));
+    assert_eq!(told(&[takes(&DPDK), fails(DPDK.owner())]), (owned, Some(200)));
+    // Somebody else, of whom nothing was seen.
+    assert_eq!(told(&[takes(&DPDK), fails(0xdead)]), (owned, None));
+    assert_eq!(told(&[fails(DPDK.owner())]), (owned, None));
+    // The return of the claim comes late: events of two processors may change places.
+    let taken = takes(&DPDK);
+    let at = taken
+        .iter()
+        .position(|event| matches!(event.body, Body::Claim { phase: Phase::Exit { .. }, .. }));
+    let (early, late) = taken.split_at(at.unwrap());
+    assert_eq!(told(&[early.to_vec(), fails(DPDK.owner()), late.to_vec()]), (owned, Some(200)));
+    // The group is gone, and another one has its number.
+    let gone = QEMU.group_change(Change::Removed, &dev);
+    assert_eq!(told(&[takes(&DPDK), vec![gone], fails(DPDK.owner())]), (owned, None));
+}
+
+#[test]
+fn who_has_a_file_open_is_the_last_that_was_seen_to_open_or_to_claim() {
+    let host = lab();
+    let dev = device("21:00.0", 14);
+    let cdev = |by: &Script| {
+        let inner =
+            claimed(by, &dev, &[], 0, Owned { count: 1, owner: by.owner(), foreign_domain: true });
+        by.bind_iommufd(&by.device_bind(&dev, &inner, 0), 0)
+    };
+    let other = Script { pid: 7, tid: 7, comm: "spdk" };
+    let told = |events: &[Vec<Event>]| {
+        let refused = QEMU.open("14", -16);
+        owner_of(&model(&host, &[events.concat(), refused].concat()))
+    };
+    let owned = Some(Reason::OwnedByAnother);
+    assert_eq!(told(&[DPDK.open("14", 5)]), (owned, Some(200)));
+    assert_eq!(told(&[]), (owned, None));
+    assert_eq!(told(&[DPDK.open("14", 5), cdev(&other)]), (owned, Some(7)));
+    assert_eq!(told(&[cdev(&other), DPDK.open("14", 5)]), (owned, Some(200)));
+    assert_eq!(told(&[DPDK.open("5", 5)]), (owned, None));
+    // Another one opened it meanwhile, and how that ended was not seen.
+    let [enter, _] = <[Event; 2]>::try_from(other.open("14", 5)).unwrap();
+    let moves_on = other.open("5", 6);
+    assert_eq!(told(&[DPDK.open("14", 5), vec![enter], moves_on]), (owned, None));
+}
+
+#[test]
+fn who_stops_at_the_state_of_the_group_has_tried_and_who_goes_on_has_tried_once() {
+    let host = lab();
+    let stopped = QEMU.status(5, Some(HOST_DRIVER), &MEMBERS);
+    let model_of_stop = model(&host, &stopped);
+    let attempt = only(&model_of_stop, "stopped");
+    assert_eq!(attempt.call, "VFIO_GROUP_GET_STATUS");
+    assert_eq!((attempt.outcome, attempt.errno), (Outcome::Failed, None));
+    assert_eq!(attempt.host_drivers.len(), 1);
+    // It asks again on the same file, and then takes the group after all.
+    let taken = QEMU.set_container("5", &claim(&QEMU, 5, &[], 0, Owned::default()), 0);
+    let on = [stopped.clone(), stopped.clone(), taken].concat();
+    let model_of_both = model(&host, &on);
+    let attempt = only(&model_of_both, "went on");
+    assert_eq!((attempt.outcome, attempt.reason), (Outcome::Claimed, None));
+    assert_eq!(attempt.call, "VFIO_GROUP_SET_CONTAINER");
+    assert!(attempt.host_drivers.is_empty() && attempt.facts.is_empty());
+    // Another open is another try, and so is another process.
+    let again = [QEMU.open("5", 3), stopped.clone(), QEMU.open("5", 4), stopped.clone()].concat();
+    assert_eq!(model(&host, &again).attempts().len(), 2);
+    let other = [stopped, DPDK.status(5, Some(HOST_DRIVER), &MEMBERS)].concat();
+    assert_eq!(model(&host, &other).attempts().len(), 2);
+}
+
+#[test]
+fn a_device_that_goes_away_during_a_try_is_the_reason_where_no_other_is_known() {
+    let host = lab();
+    let by = Script { pid: 1, tid: 1, comm: "kworker" };
+    let gone = |name: &str, group| by.group_change(Change::Removed, &device(name, group));
+    let inner = claim(&QEMU, 14, &[], -22, Owned::default());
+    let events = QEMU.set_container("14", &inner, -22);
+    let at = events.len() - 2;
+    let with = |change: Event| {
+        let mut events = events.clone();
+        events.insert(at, change);
+        model(&host, &events).attempts().last().unwrap().reason
+    };
+    assert_eq!(with(gone("21:00.0", 14)), Some(Reason::DeviceVanished));
+    assert_eq!(with(gone("00:03.0", 1)), Some(Reason::Unknown));
+    // What is known is not overruled.
+    let mut refused = story(&QEMU, "legacy, a 1:1 map").events;
+    refused.insert(refused.len() - 2, gone("00:07.0", 5));
+    let model = model(&host, &refused);
+    assert_eq!(only(&model, "refused").reason, Some(Reason::FirmwareDirectMap));
+}
+
+#[test]
+fn a_group_whose_number_comes_again_is_another_group() {
+    let host = lab();
+    let taken = QEMU.set_container("14", &claim(&QEMU, 14, &[], 0, Owned::default()), 0);
+    let gone = QEMU.group_change(Change::Removed, &device("21:00.0", 14));
+    let come = QEMU.group_change(Change::Added, &device("22:00.0", 14));
+    // The container of the same process takes the new group; the claim of it was lost.
+    let later = QEMU.type1_attach(14, &[], 0);
+    let model = model(&host, &[taken, vec![gone, come], later].concat());
+    assert_eq!(only(&model, "old").outcome, Outcome::Claimed);
+}
+
+#[test]
+fn retries_are_attempts_of_their_own() {
+    let host = lab();
+    let refused = story(&QEMU, "cdev, a 1:1 map").events;
+    let taken = story(&QEMU, "cdev").events;
+    let events = [refused.clone(), taken.clone(), refused, taken].concat();
+    let outcomes: Vec<Outcome> =
+        model(&host, &events).attempts().iter().map(|attempt| attempt.outcome).collect();
+    use Outcome::{Attached, Rejected};
+    assert_eq!(outcomes, [Rejected, Attached, Rejected, Attached]);
+}
+
+#[test]
+fn a_group_of_many_devices_names_the_one_that_blocks() {
+    let names: Vec<String> = (0..24).map(|number| format!("03:{number:02x}.0")).collect();
+    let host = host(&format!("9: {}", names.join(" ")), &table(&[AM5[2]]));
+    let before: Vec<&str> = Vec::new();
+    let events = QEMU.rejection(&host, "vfio-attach|03:0a.0", 9, &before, "03:00.0");
+    let model = model(&host, &events);
+    let attempt = only(&model, "many");
+    assert_eq!(attempt.requested, Some(bdf("03:0a.0")));
+    assert_eq!(attempt.rejections[0].device.name, "0000:03:00.0");
+}
+
+#[test]
+fn what_is_not_on_the_way_to_a_claim_is_nobodys_attempt() {
+    let host = lab();
+    // A device that comes into a group that is taken is refused in the thread that adds it.
+    let udev = Script { pid: 9, tid: 9, comm: "udev" };
+    let refused = udev.refused(&device("00:07.1", 5), &view(&host).entries);
+    assert!(model(&host, &refused).attempts().is_empty());
+    // vfio-pci took a device.
+    let taken = udev.device_call(
+        Phase::Exit { ret: 0 },
+        DeviceFunction::VfioPciProbe,
+        Some(device("00:07.1", 5)),
+    );
+    assert!(model(&host, &[taken]).attempts().is_empty());
+}
+
+#[test]
+fn nothing_is_remembered_without_end() {
+    let host = lab();
+    let mut model = Model::new(host, RequireDirect::Present);
+    let mut number = 0;
+    for pid in 0..12_000 {
+        let by = Script { pid, tid: pid, comm: "a" };
+        // Threads that never come to an end, and groups that nobody ever leaves.
+        let mut events = by.set_container("14", &claim(&by, pid, &[], 0, Owned::default()), 0);
+        events.extend(by.open(&pid.to_string(), 3));
+        events.push(by.args("qemu"));
+        events.push(by.call(VfioFunction::GroupIoctl, Some("14"), None, None));
+        for event in events {
+            model.observe(number, &event);
+            number += 1;
+        }
+    }
+    let (threads, links, holders) = model.attempts.remembered();
+    assert!(threads <= MAX_THREADS, "{threads}");
+    assert!(links <= 4 * (MAX_ATTEMPTS + DROPPED_AT_ONCE), "{links}");
+    assert!(holders <= 2 * 4096, "{holders}");
+    assert!(model.attempts().len() <= MAX_ATTEMPTS + DROPPED_AT_ONCE);
 }
