@@ -33,12 +33,11 @@ pub(super) fn failed(page: &mut Page, model: &Model, attempt: &Attempt) {
     }
     let reason = attempt.reason.unwrap_or(Reason::Unknown);
     page.text(2, &why(reason, attempt));
-    for held in &attempt.host_drivers {
-        let from = match held.from {
-            DriverSource::Kernel => "",
-            DriverSource::Files => " (by the host's files when they were last read)",
-        };
-        page.text(4, &format!("{} is bound to {}{from}.", held.bdf, held.driver));
+    // Those that the kernel listed are among what was seen.
+    for held in attempt.host_drivers.iter().filter(|one| one.from == DriverSource::Files) {
+        let (bdf, driver) = (&held.bdf, &held.driver);
+        let text = format!("{bdf} is bound to {driver} (by the host's files as last read).");
+        page.text(4, &text);
     }
     if reason == Reason::OwnedByAnother {
         page.text(4, &owner(attempt));
@@ -149,9 +148,9 @@ fn what_to_do(reason: Reason, attempt: &Attempt) -> Option<String> {
             )
         }
         Reason::NoIommu => {
-            "Switch the IOMMU on in the BIOS (IOMMU, AMD-Vi) and leave amd_iommu=off \
-                            away; if it is on, the kernel log says why it is not used. `ivrs-trace \
-                            check` says more."
+            "Switch the IOMMU on in the BIOS (IOMMU, AMD-Vi), and take amd_iommu=off \
+                            from the kernel command line; if it is on, the kernel log says why it \
+                            is not used. `ivrs-trace check` says more."
                 .to_owned()
         }
         Reason::DeviceVanished => {

@@ -8,7 +8,7 @@ use super::{
     what_if,
 };
 use crate::{
-    event::{Body, Event, Phase, VfioRequest},
+    event::{Body, DeviceFunction, Event, Phase, VfioRequest},
     host::{Reading, Snapshot},
     model::{
         Change, Model, RequireDirect,
@@ -95,6 +95,107 @@ fn attempts_in_words() {
     ] {
         insta::assert_snapshot!(format!("attempts_{name}"), text);
     }
+}
+
+/// Each reason of a failure, on the page and in the document.
+#[test]
+fn reasons_in_words_and_in_json() {
+    let host = host(GROUPS, &table(&[SINGLE, AM5[2]]));
+    for (name, events) in reasons() {
+        let model = model(&host, &events);
+        let page = attempts(&model, NO_LOSS, Style::default());
+        let mut document = parsed(&json::run(&model, NO_LOSS, Some(1)));
+        let attempts = document["attempts"].as_array_mut().unwrap();
+        let attempt = attempts.last_mut().unwrap().as_object_mut().unwrap();
+        // The calls and the process are told on the page, or in other documents.
+        for member in ["calls", "process", "time_ns", "rejections"] {
+            attempt.remove(member);
+        }
+        let attempt = serde_json::to_string_pretty(attempt).unwrap();
+        insta::assert_snapshot!(format!("reason_{name}"), format!("{page}\n{attempt}"));
+    }
+}
+
+/// A story that ends for each reason but that of a 1:1 map that was seen to stop it.
+fn reasons() -> Vec<(&'static str, Vec<Event>)> {
+    let (one, both) = (device("00:03.0", 1), device("00:07.1", 5));
+    let members = [("00:07.0", "vfio-pci"), ("00:07.1", "e1000e")];
+    let free = Owned::default();
+    let by_driver = Owned { count: 1, ..free };
+    let other = Thread { pid: 7, tid: 7, comm: "dpdk-testpmd" };
+    let by_other = Owned { count: 1, owner: other.owner(), ..free };
+    let busy = Owned { foreign_domain: true, ..free };
+    let claim = |by: &Thread, group, ret, inner: Vec<Event>, owned| {
+        let enter = vec![by.args(LIBVIRT), by.claim_in(group, owned)];
+        [enter, inner, vec![by.claim_exit(group, ret, owned)]].concat()
+    };
+    let bound = |by: &Thread, ret, owned| {
+        let enter = by.device_claim_of(Phase::Enter, one.clone(), owned);
+        let exit = by.device_claim_of(Phase::Exit { ret }, one.clone(), owned);
+        by.bind_iommufd(&by.device_bind(&one, &[by.isolated(1, true), enter, exit], ret), ret)
+    };
+    let taken = QEMU.set_container("1", &claim(&QEMU, 1, 0, vec![], free), 0);
+    let listed = QEMU.listing(&one, &[], Some(false));
+    let alone = crate::event::Device { group: None, ..one.clone() };
+    let probe = DeviceFunction::VfioPciProbe;
+    vec![
+        (
+            "group_not_viable",
+            QEMU.set_container("5", &claim(&QEMU, 5, -1, QEMU.members(5, &members), by_driver), -1),
+        ),
+        ("status", QEMU.status(5, Some(by_driver), &members)),
+        ("owned_by_another", [bound(&other, 0, by_other), bound(&QEMU, -1, by_other)].concat()),
+        ("owned_by_somebody", QEMU.open("5", -16)),
+        ("busy_domain", QEMU.set_container("1", &claim(&QEMU, 1, -16, vec![], busy), -16)),
+        (
+            "msi_not_isolated",
+            QEMU.bind_iommufd(&QEMU.device_bind(&both, &[QEMU.isolated(5, false)], -1), -1),
+        ),
+        (
+            "msi_not_isolated_6_1",
+            [taken.clone(), QEMU.set_iommu(&QEMU.type1_attach(1, &listed, -1), -1)].concat(),
+        ),
+        (
+            "reserved_region_conflict",
+            [taken, QEMU.set_iommu(&QEMU.type1_attach(1, &listed, -22), -22)].concat(),
+        ),
+        ("no_iommu", vec![QEMU.device_call(Phase::Exit { ret: -22 }, probe, Some(alone))]),
+        ("noiommu", QEMU.set_container("noiommu-0", &[], 0)),
+        ("noiommu_refused", QEMU.open("noiommu-0", -1)),
+        ("device_vanished", QEMU.group_ioctl("1", VfioRequest::SET_CONTAINER, None, &[], -19)),
+        ("no_coherency", {
+            let wanted = device("21:00.0", 14);
+            QEMU.bind_iommufd(&QEMU.device_bind(&wanted, &[], -22), -22)
+        }),
+        ("inferred", QEMU.set_container("11", &claim(&QEMU, 11, -22, vec![], free), -22)),
+    ]
+}
+
+/// The refusal on each evidence.
+#[test]
+fn evidence_in_words() {
+    let host = single();
+    let events = QEMU.rejection(&host, "vfio-attach|00:07.0", 5, &["00:07.0"], "00:07.1");
+    let called = |body: &Body| matches!(body, Body::SetDomain { .. });
+    let warned = |body: &Body| matches!(body, Body::Warning { .. } | Body::UnityMatch { .. });
+    let line = |lost: &dyn Fn(&Body) -> bool| {
+        let left: Vec<Event> = events.iter().filter(|one| !lost(&one.body)).cloned().collect();
+        let page = explain(&host, &left);
+        let mut lines = page.lines().skip_while(|line| !line.starts_with("  Blocked by"));
+        let lines: Vec<&str> = lines.by_ref().take_while(|line| !line.is_empty()).collect();
+        lines.join("\n")
+    };
+    insta::assert_snapshot!(
+        [
+            line(&|_| false),
+            line(&called),
+            line(&|body| called(body) || warned(body)),
+            line(&|body| {
+                called(body) || warned(body) || matches!(body, Body::KernelMessage { .. })
+            }),
+        ]
+        .join("\n\n")
+    );
 }
 
 #[cfg(feature = "pci-names")]
@@ -314,12 +415,7 @@ fn the_document_of_run() {
     let rejection = &attempt["rejections"][0];
     assert_fields(
         rejection,
-        &[
-            ("bdf", "string"),
-            ("driver", "string"),
-            ("evidence", "string"),
-            ("causes", "array"),
-        ],
+        &[("bdf", "string"), ("driver", "string"), ("evidence", "string"), ("causes", "array")],
     );
     assert_fields(&rejection["causes"][0], &CAUSE);
 

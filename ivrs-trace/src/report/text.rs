@@ -36,6 +36,13 @@ pub fn one_line(attempt: &Attempt) -> String {
         Outcome::Failed => {
             let failed =
                 if clear_of_direct_maps(attempt) { "FAILED, not for a 1:1 map" } else { "FAILED" };
+            // That the group is not viable is an answer, not an error.
+            if attempt.errno.is_none() {
+                return format!(
+                    "{failed}: {what}. {} told {who} that it cannot be taken.",
+                    attempt.call
+                );
+            }
             let call = failed_call(attempt).map_or_else(
                 || format!("{} of {who} failed{}", attempt.call, error()),
                 |(call, errno)| format!("{call} of {who} failed with {errno}"),

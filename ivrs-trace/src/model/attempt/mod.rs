@@ -750,6 +750,10 @@ impl Tracker {
             attempt.via = facts.via();
         }
         attempt.set(found);
+        if attempt.outcome == Outcome::Failed {
+            // The call that the error is of.
+            attempt.call = facts.call();
+        }
         if asks_ownership && matches!(attempt.outcome, Outcome::Rejected | Outcome::Failed) {
             // What follows is another try.
             let pid = event.pid;

@@ -260,10 +260,8 @@ impl<O: Owners> Context<'_, O> {
             return self.not_viable(failed, Some(state));
         }
         let mut facts = vec![format!(
-            "event {}: the group has an owner already (iommu_group.owner), {} time{}",
-            state.event,
-            state.count,
-            if state.count == 1 { "" } else { "s" },
+            "event {}: iommu_group.owner_cnt is {} and there is an owner already",
+            state.event, state.count,
         )];
         let group = state.group.or_else(|| self.group());
         let owner = group.and_then(|group| self.owners.of_group(group, state.owner));
@@ -283,11 +281,9 @@ impl<O: Owners> Context<'_, O> {
         let mut facts: Vec<String> = Vec::new();
         facts.extend(state.map(|state| {
             format!(
-                "event {}: the group is held {} time{} and has no owner (iommu_group.owner_cnt), \
-                 as drivers of the host hold it",
-                state.event,
-                state.count,
-                if state.count == 1 { "" } else { "s" },
+                "event {}: iommu_group.owner_cnt is {} and there is no owner, as where drivers of \
+                 the host hold the group",
+                state.event, state.count,
             )
         }));
         facts.extend(self.facts.members.iter().filter(|member| member.holds()).map(|member| {
@@ -441,13 +437,15 @@ impl<O: Owners> Context<'_, O> {
             (Errno::EPERM, None, Some(event)) => failed.because(
                 Reason::MsiNotIsolated,
                 vec![format!(
-                    "event {event}: it failed after the reserved regions were read, where only \
-                     the interrupts are looked at"
+                    "event {event}: the reserved regions were read, and then it returned EPERM, as \
+                     it does only where interrupts are not isolated"
                 )],
             ),
             (Errno::EINVAL, _, Some(event)) => failed.because(
                 Reason::ReservedRegionConflict,
-                vec![format!("event {event}: it failed after the reserved regions were read")],
+                vec![format!(
+                    "event {event}: the reserved regions were read, and then it returned EINVAL"
+                )],
             ),
             _ => failed,
         }
