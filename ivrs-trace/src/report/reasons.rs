@@ -42,15 +42,14 @@ pub(super) fn failed(page: &mut Page, model: &Model, attempt: &Attempt) {
     if reason == Reason::OwnedByAnother {
         page.text(4, &owner(attempt));
     }
-    match reason {
-        Reason::Unknown => unknown(page, model, attempt),
-        _ => {
-            if let Some(text) = what_to_do(reason, attempt) {
-                page.text(2, &text);
-            }
-            for fact in &attempt.facts {
-                page.text(2, &format!("Seen: {fact}."));
-            }
+    if reason == Reason::Unknown {
+        unknown(page, model, attempt);
+    } else {
+        if let Some(text) = what_to_do(reason, attempt) {
+            page.text(2, &text);
+        }
+        for fact in &attempt.facts {
+            page.text(2, &format!("Seen: {fact}."));
         }
     }
     for further in &attempt.also {

@@ -22,6 +22,7 @@ use self::{
     command_line::{FROM_DEVICE_FD, device_address, requested, vm_name},
     holder::{Holders, Seen, process},
     reason::{Conclusion, Owners},
+    refusal::Walk,
     thread::{Asked, Bind, Claim, Facts, Frame, Outer, Thread, Type1},
 };
 pub use self::{
@@ -476,7 +477,7 @@ impl Tracker {
         // The line of the log comes between the entries and the call that they belong to, or after
         // those of the warning.
         let logged = matches!(event.body, Body::KernelMessage { .. });
-        let walk = if logged { Default::default() } else { std::mem::take(&mut thread.walk) };
+        let walk = if logged { Walk::default() } else { std::mem::take(&mut thread.walk) };
         if thread.done || !thread.facts.in_call() {
             // A release, a removal or a hot-plugged device: nobody's attempt.
             return;

@@ -406,7 +406,7 @@ impl<O: Owners> Context<'_, O> {
     /// It failed although the claim was granted.
     fn after_claim(&self, error: Errno) -> Conclusion {
         if self.facts.attach.is_some() {
-            return self.attach_failed(error);
+            return Self::attach_failed(error);
         }
         if self.facts.type1.is_some() {
             return self.type1_failed(error);
@@ -455,13 +455,13 @@ impl<O: Owners> Context<'_, O> {
     fn attachment(&self) -> Conclusion {
         let rets = [self.outer_ret(), self.facts.attach.and_then(|frame| frame.ret)];
         match rets.iter().find_map(|ret| failure(*ret)) {
-            Some(error) => self.attach_failed(error),
+            Some(error) => Self::attach_failed(error),
             None if rets.iter().any(Option::is_some) => Conclusion::new(Outcome::Attached),
             None => Conclusion::new(self.attempt.outcome),
         }
     }
 
-    fn attach_failed(&self, error: Errno) -> Conclusion {
+    fn attach_failed(error: Errno) -> Conclusion {
         let failed = Conclusion::failed(error);
         if error != Errno::EADDRINUSE {
             return failed;

@@ -450,6 +450,9 @@ fn story(by: &Script, name: &str) -> Story {
     stories(by).into_iter().find(|story| story.name == name).unwrap()
 }
 
+/// Which events are lost.
+type Lost<'a> = &'a dyn Fn(&Body) -> bool;
+
 #[test]
 fn with_each_source_missing_the_next_one_tells_the_refusal() {
     let host = lab();
@@ -457,7 +460,6 @@ fn with_each_source_missing_the_next_one_tells_the_refusal() {
     let warned = |body: &Body| matches!(body, Body::Warning { .. } | Body::UnityMatch { .. });
     let logged = |body: &Body| matches!(body, Body::KernelMessage { .. });
     let claims = |body: &Body| matches!(body, Body::Claim { .. });
-    type Lost<'a> = &'a dyn Fn(&Body) -> bool;
     let rows: [(Lost<'_>, Evidence, bool); 5] = [
         (&|_| false, Evidence::Call, true),
         (&claims, Evidence::Call, true),
@@ -575,11 +577,11 @@ fn the_owner_of_a_group_is_the_process_that_was_seen_to_take_it() {
     assert_eq!(told(&[takes(&DPDK), fails(0xdead)]), (owned, None));
     assert_eq!(told(&[fails(DPDK.owner())]), (owned, None));
     // The return of the claim comes late: events of two processors may change places.
-    let taken = takes(&DPDK);
+    let whole = takes(&DPDK);
     let at = taken
         .iter()
         .position(|event| matches!(event.body, Body::Claim { phase: Phase::Exit { .. }, .. }));
-    let (early, late) = taken.split_at(at.unwrap());
+    let (early, late) = whole.split_at(at.unwrap());
     assert_eq!(told(&[early.to_vec(), fails(DPDK.owner()), late.to_vec()]), (owned, Some(200)));
     // The group is gone, and another one has its number.
     let gone = QEMU.group_change(Change::Removed, &dev);
@@ -678,8 +680,8 @@ fn retries_are_attempts_of_their_own() {
     let events = [refused.clone(), taken.clone(), refused, taken].concat();
     let outcomes: Vec<Outcome> =
         model(&host, &events).attempts().iter().map(|attempt| attempt.outcome).collect();
-    use Outcome::{Attached, Rejected};
-    assert_eq!(outcomes, [Rejected, Attached, Rejected, Attached]);
+    let (no, yes) = (Outcome::Rejected, Outcome::Attached);
+    assert_eq!(outcomes, [no, yes, no, yes]);
 }
 
 #[test]
