@@ -578,7 +578,7 @@ fn the_owner_of_a_group_is_the_process_that_was_seen_to_take_it() {
     assert_eq!(told(&[fails(DPDK.owner())]), (owned, None));
     // The return of the claim comes late: events of two processors may change places.
     let whole = takes(&DPDK);
-    let at = taken
+    let at = whole
         .iter()
         .position(|event| matches!(event.body, Body::Claim { phase: Phase::Exit { .. }, .. }));
     let (early, late) = whole.split_at(at.unwrap());
