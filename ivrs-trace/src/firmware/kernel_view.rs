@@ -13,7 +13,7 @@ use thiserror::Error;
 
 use super::{
     bytes::{u8_at, u16_at},
-    device_entry,
+    device_entry::{self, Content, Devices, Entry},
     ivrs::{Ivhd, IvhdKind, Ivmd, IvmdFlags, IvmdKind, Ivrs, Truncation},
 };
 use crate::pci::{Bdf, Devid, Segment};
@@ -148,6 +148,16 @@ pub enum Fatal {
     },
 }
 
+/// Devices whose requests carry another devid.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Alias {
+    segment: Segment,
+    first: Devid,
+    /// Inclusive.
+    last: Devid,
+    source: Devid,
+}
+
 /// The table through the kernel's eyes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KernelView {
@@ -160,6 +170,8 @@ pub struct KernelView {
     /// Highest devid of each segment that has an IVHD in use: where a type 0x20 entry ends. In any
     /// other segment it is 0.
     pub last_bdf: BTreeMap<Segment, Devid>,
+    /// The aliases that the IVHD blocks in use give, in table order.
+    pub(crate) aliases: Vec<Alias>,
     /// Why the kernel has no working IOMMU from this table, the first reason it would meet first.
     pub fatal: Vec<Fatal>,
     /// Where the kernel reads on past the end of the table, into bytes that are not known here:
@@ -200,7 +212,9 @@ impl KernelView {
             }
         }
         let entries = unity_entries(table, &last_bdf);
-        Self { entries, target_ivhd_type, last_bdf, fatal, reads_beyond }
+        let used = table.ivhd.iter().filter(|ivhd| Some(ivhd.kind.code()) == target_ivhd_type);
+        let aliases = used.flat_map(|ivhd| aliases(ivhd, table)).collect();
+        Self { entries, target_ivhd_type, last_bdf, aliases, fatal, reads_beyond }
     }
 
     /// Whether the kernel gets a working IOMMU from the table, as far as the table decides that.
@@ -222,6 +236,19 @@ impl KernelView {
         self.entries.iter().filter(move |entry| self.initialises() && entry.matches(bdf))
     }
 
+    /// The devid that the requests of `bdf` carry by the IVHD blocks in use, where it is another
+    /// than its own (`alias_table`, filled by `init_iommu_from_acpi`). It explains which devices
+    /// share a group; what an IVMD block matches is the device's own address.
+    #[must_use]
+    pub fn alias_of(&self, bdf: Bdf) -> Option<Devid> {
+        let of = |alias: &&Alias| {
+            alias.segment == bdf.segment && alias.first <= bdf.devid && bdf.devid <= alias.last
+        };
+        // A later entry overwrites an earlier one.
+        let source = self.aliases.iter().rev().filter(|_| self.initialises()).find(of)?.source;
+        (source != bdf.devid).then_some(source)
+    }
+
     /// First and last devid (inclusive) that the kernel takes the block for, whether it heeds the
     /// block or not.
     #[must_use]
@@ -235,6 +262,17 @@ impl KernelView {
         let at = self.entries.binary_search_by_key(&ivmd_index, |entry| entry.ivmd_index);
         self.entries.get(at.ok()?)
     }
+}
+
+fn aliases(ivhd: &Ivhd, table: &Ivrs) -> Vec<Alias> {
+    let of = |entry: Entry| match entry.content {
+        Content::Device(Devices { first, last, source, .. })
+        | Content::Range { devices: Devices { first, last, source, .. }, .. } => {
+            Some(Alias { segment: ivhd.segment, first, last, source: source? })
+        }
+        _ => None,
+    };
+    ivhd.entries(table).into_iter().filter_map(of).collect()
 }
 
 /// Whether the kernel makes a unity map entry of the block.

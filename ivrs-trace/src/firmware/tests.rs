@@ -195,6 +195,34 @@ fn indices_count_all_ivmds_and_ordinals_only_the_effective_ones_of_a_segment() {
 }
 
 #[test]
+fn an_alias_is_the_last_that_a_block_in_use_gives() {
+    let alias = |devid, source| DeviceEntry::Alias {
+        devid: Devid(devid),
+        source: Devid(source),
+        settings: 0,
+    };
+    let range = |first, last, source| DeviceEntry::AliasRange {
+        first: Devid(first),
+        last: Devid(last),
+        source: Devid(source),
+        settings: 0,
+    };
+    let ivhd = |kind, entries| IvhdSpec { kind, entries, ..IvhdSpec::default() };
+    let view = view(
+        &IvrsBuilder::new().ivhd(ivhd(IvhdKind::Type11, vec![alias(0x0400, 0x0099)])).ivhd(ivhd(
+            IvhdKind::Type40,
+            vec![range(0x0300, 0x03ff, 0x0300), alias(0x0310, 0x00a4), range(9, 8, 1)],
+        )),
+    );
+    let of = |bdf: &str| view.alias_of(bdf.parse().unwrap()).map(|devid| devid.to_string());
+    assert_eq!(of("03:01.0").as_deref(), Some("03:00.0"));
+    assert_eq!(of("03:02.0").as_deref(), Some("00:14.4"), "a later entry overwrites");
+    assert_eq!(of("03:00.0"), None, "its own address is no alias");
+    assert_eq!(of("04:00.0"), None, "the block is ignored");
+    assert_eq!(of("0001:03:01.0"), None, "another segment");
+}
+
+#[test]
 fn an_all_entry_ends_at_the_last_devid_of_the_ivhds_in_use() {
     let all = ivmd("type=0x20,flags=7,devid=0,aux=0,start=0x1000,length=0x1000");
     let ivhd = |kind, entries| IvhdSpec { kind, entries, ..IvhdSpec::default() };

@@ -43,7 +43,7 @@ use crate::{
         kernel_view::{KernelView, UnityEntry},
     },
     host::{Group, Member, PciFunction, Reading, Snapshot},
-    pci::{Bdf, Segment},
+    pci::{Bdf, Devid, Segment},
 };
 
 /// Whether the kernel refuses devices for `dev_iommu.require_direct`: mainline since 6.6
@@ -320,6 +320,12 @@ impl Model {
     #[must_use]
     pub fn coverage(&self, ivmd: usize) -> Option<Coverage> {
         cause::coverage(self, ivmd)
+    }
+
+    /// The devid that the IVRS says the requests of this function carry, where that is another.
+    #[must_use]
+    pub fn alias(&self, bdf: Bdf) -> Option<Devid> {
+        self.table.view()?.alias_of(bdf).filter(|_| self.is_amd(bdf))
     }
 
     /// For whom an IVMD block is likely meant; empty where the table names nobody.

@@ -224,6 +224,9 @@ fn device_line(
         group = columns.group,
         driver = columns.driver,
     );
+    if let Some(alias) = model.alias(device.bdf) {
+        line.push_str(&format_args!("  seen as {alias}").to_string());
+    }
     let used = indent.len() + line.chars().count() + 2;
     let left = page.style().width.saturating_sub(used);
     if let Some(name) = name(model, device.bdf, &columns.names).filter(|_| left >= NAME) {
@@ -269,17 +272,19 @@ fn causes(page: &mut Page, model: &Model, devices: &[DeviceVerdict]) {
         page.blank();
         cause_block(page, model, cause, None);
     }
-    let unnamed: BTreeSet<(u32, u64, u64)> = devices
-        .iter()
-        .flat_map(|device| device.causes.iter().map(move |cause| (device.group, cause)))
-        .filter(|(_, cause)| cause.ivmd.is_none())
-        .map(|(group, cause)| (group, cause.start, cause.end))
-        .collect();
+    let mut unnamed: BTreeMap<(u64, u64), BTreeSet<u32>> = BTreeMap::new();
+    for device in devices {
+        for cause in device.causes.iter().filter(|cause| cause.ivmd.is_none()) {
+            unnamed.entry((cause.start, cause.end)).or_default().insert(device.group);
+        }
+    }
     if !unnamed.is_empty() {
         page.blank();
     }
-    for (group, start, end) in unnamed {
-        page.text(2, &format!("group {group}: direct region {}", range_text(start, end)));
+    for ((start, end), groups) in unnamed {
+        let of: Vec<String> = groups.iter().map(u32::to_string).collect();
+        let of = format!("group{} {}", plural(of.len()), of.join(", "));
+        page.text(2, &format!("Direct region {} of {of}", range_text(start, end)));
     }
 }
 

@@ -205,11 +205,14 @@ fn several_iommus() -> (Snapshot, Vec<Event>) {
         entries: vec![DeviceEntry::Range { first: Devid(first), last: Devid(last), settings: 0 }],
         ..IvhdSpec::default()
     };
+    let mut third = unit(0x4002, 0x4003, 0x5fff);
+    let (devid, source) = (Devid(0x4101), Devid(0x4100));
+    third.entries.push(DeviceEntry::Alias { devid, source, settings: 0 });
     let table = add(
         IvrsBuilder::new()
             .ivhd(unit(0x0002, 0x0003, 0x1fff))
             .ivhd(unit(0x2002, 0x2003, 0x3fff))
-            .ivhd(unit(0x4002, 0x4003, 0x5fff)),
+            .ivhd(third),
         &["type=0x20,flags=0x03,devid=0,aux=0,start=0x7a000000,length=0x2000"],
     );
     let mut host = host("1: 01:00.0; 2: 21:00.0; 3: 41:00.0 41:00.1", &table);

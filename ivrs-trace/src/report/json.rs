@@ -56,6 +56,8 @@ pub struct Device {
     pub segment: Segment,
     /// Its devid.
     pub devid: Devid,
+    /// The devid that the IVRS says its requests carry, where that is another.
+    pub alias: Option<Devid>,
     /// Its group.
     pub group: u32,
     /// The driver that holds it.
@@ -224,6 +226,7 @@ pub fn check(model: &Model, verdicts: Verdicts) -> Check {
                 bdf: device.bdf,
                 segment: device.bdf.segment,
                 devid: device.bdf.devid,
+                alias: model.alias(device.bdf),
                 group: device.group,
                 driver: device.driver,
                 iommu: device.iommu,

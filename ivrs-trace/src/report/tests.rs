@@ -285,6 +285,7 @@ fn the_document_of_check() {
             ("bdf", "string"),
             ("segment", "hex"),
             ("devid", "hex"),
+            ("alias", "null"),
             ("group", "number"),
             ("driver", "string"),
             ("iommu", "string"),
