@@ -248,6 +248,9 @@ fn every_command_reads_a_recording() {
     assert_eq!(ivrs_trace(&["diff", path, path]).status.code(), Some(0));
     let what_if = ivrs_trace(&["what-if", "--without", "ivmd:0", "--from", path]);
     assert_eq!(what_if.status.code(), Some(0), "{}", text(&what_if.stderr));
+    let decode = ivrs_trace(&["decode", "--json", path]);
+    let json: serde_json::Value = serde_json::from_slice(&decode.stdout).unwrap();
+    assert_eq!(json["ivmd"][0]["kernel"]["end"], "0x7ffe0fff");
     let piped = Command::new(env!("CARGO_BIN_EXE_ivrs-trace"))
         .args(["check", "--json", "--from", "-"])
         .stdin(fs::File::open(path).unwrap())

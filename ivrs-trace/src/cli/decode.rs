@@ -22,15 +22,15 @@ pub(super) struct Args {
     /// Show the device entries of ignored IVHD blocks too, and the bytes of all
     #[arg(long)]
     all: bool,
-    /// The table: /sys/firmware/acpi/tables/IVRS, a copy of it, or a dump as text; - reads standard
-    /// input
+    /// The table: /sys/firmware/acpi/tables/IVRS, a copy of it, a dump as text, or a recording with
+    /// it; - reads standard input
     file: PathBuf,
 }
 
 /// Decodes a table. Its findings do not change the exit status.
 pub(super) fn command(args: &Args) -> anyhow::Result<ExitCode> {
     let name = source::name_of(&args.file);
-    let input = source::read(&args.file).with_context(|| format!("{name} cannot be read"))?;
+    let input = source::table(&args.file)?;
     let dump = dump::read(&input).with_context(|| name.clone())?;
     for note in dump.notes() {
         output::complain(&format!("{name}: {note}"));

@@ -28,6 +28,9 @@ use crate::{
 /// How often the line of progress is renewed.
 const PROGRESS: Duration = Duration::from_millis(500);
 
+/// Bytes of a command line that are recorded at most.
+const MAX_COMMAND: usize = 16 * 1024;
+
 /// Arguments of `record`.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -161,7 +164,9 @@ async fn record(args: &Args, output: &Output<'_>) -> anyhow::Result<ExitCode> {
         match run::run(&mut live, &args.command, limit).await? {
             run::Ended::By(reason, code) => (reason, code),
             run::Ended::NotStarted(code) => {
-                live.end_recording("command", Some(code.into()));
+                if let Some(outcome) = live.end_recording("command", Some(code.into())) {
+                    output.tell(&outcome);
+                }
                 return Ok(ExitCode::from(code));
             }
         }
@@ -181,6 +186,7 @@ async fn record(args: &Args, output: &Output<'_>) -> anyhow::Result<ExitCode> {
 async fn watch(args: &Args, output: &Output<'_>, live: &mut Live) -> anyhow::Result<&'static str> {
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
+    let mut hangup = signal(SignalKind::hangup())?;
     let over = async {
         match args.duration {
             Some(seconds) => tokio::time::sleep(Duration::from_secs(seconds)).await,
@@ -202,6 +208,8 @@ async fn watch(args: &Args, output: &Output<'_>, live: &mut Live) -> anyhow::Res
             () = &mut over => break "duration",
             _ = interrupt.recv() => break "interrupted",
             _ = terminate.recv() => break "interrupted",
+            // Its terminal is gone.
+            _ = hangup.recv() => break "interrupted",
             _ = progress.tick(), if terminal => {
                 if let Some(status) = live.recorded() {
                     show(&progress_line(&output.name(), &status, live.lost()?));
@@ -266,8 +274,25 @@ pub(super) fn start(
         traced,
         require_direct,
         clocks,
-        command: output.command.iter().map(|word| word.to_string_lossy().into_owned()).collect(),
+        command: words(output.command),
     }
+}
+
+/// The words of a command, cut where they are very many.
+fn words(command: &[OsString]) -> Vec<String> {
+    let mut left = MAX_COMMAND;
+    let mut words = Vec::new();
+    for word in command.iter().map(|word| word.to_string_lossy()) {
+        match left.checked_sub(word.len()) {
+            Some(rest) => left = rest,
+            None => {
+                words.push("…".to_owned());
+                break;
+            }
+        }
+        words.push(word.into_owned());
+    }
+    words
 }
 
 /// The clocks now.
@@ -322,9 +347,17 @@ mod tests {
         assert_eq!(size("64M"), Ok(64 << 20));
         assert_eq!(size("1048576"), Ok(1 << 20));
         assert_eq!(size("2g"), Ok(2 << 30));
-        for wrong in ["", "M", "1K", "-1M", "+1M", "1.5M", "99999999999999999999", "9999999999G"] {
+        for wrong in ["", "M", "1K", "-1M", "+1M", "1.5M", "99999999999999999999", "99999999999G"] {
             assert!(size(wrong).is_err(), "{wrong}");
         }
+    }
+
+    #[test]
+    fn a_command_of_any_length_leaves_room_for_the_rest() {
+        let long = OsString::from("x".repeat(MAX_COMMAND));
+        assert_eq!(words(&["a".into(), long.clone(), "b".into()]), ["a", "…"]);
+        assert_eq!(words(&[long]).concat().len(), MAX_COMMAND);
+        assert_eq!(words(&["virsh".into(), "start".into()]), ["virsh", "start"]);
     }
 
     #[test]

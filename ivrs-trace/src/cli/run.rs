@@ -95,21 +95,25 @@ async fn trace(args: &Args) -> anyhow::Result<ExitCode> {
     let code = match run(&mut live, &args.command, None).await? {
         Ended::By(_, code) => code,
         Ended::NotStarted(code) => {
-            live.end_recording("command", Some(code.into()));
+            let outcome = live.end_recording("command", Some(code.into()));
+            if let (Some(output), Some(outcome)) = (output, outcome) {
+                output.tell(&outcome);
+            }
             return Ok(ExitCode::from(code));
         }
     };
     live.model.finish();
     let lost = live.lost()?;
     // The answer first: a disk may be slow.
-    if args.json {
-        output::print_json(&json::run(&live.model, lost, Some(code)))?;
+    let printed = if args.json {
+        output::print_json(&json::run(&live.model, lost, Some(code)))
     } else {
-        output::print(&report::attempts(&live.model, lost, output::style()))?;
-    }
+        output::print(&report::attempts(&live.model, lost, output::style()))
+    };
     if let (Some(output), Some(outcome)) = (output, live.end_recording("command", Some(code))) {
         output.tell(&outcome);
     }
+    printed?;
     Ok(ExitCode::from(u8::try_from(code).unwrap_or(u8::MAX)))
 }
 

@@ -153,10 +153,20 @@ pub(super) fn name_of(path: &Path) -> String {
     }
 }
 
-/// The bytes of a file or of standard input: one more than is allowed at most, so that too much is
-/// noticed.
-pub(super) fn read(path: &Path) -> io::Result<Vec<u8>> {
-    read_all(open(path)?)
+/// What `decode` is to read: the bytes of a file or of standard input, or the IVRS table that is in
+/// a recording.
+pub(super) fn table(path: &Path) -> anyhow::Result<Vec<u8>> {
+    let name = name_of(path);
+    let cannot = || format!("{name} cannot be read");
+    let mut input = open(path).with_context(cannot)?;
+    if !recording::is_recording(input.fill_buf().with_context(cannot)?) {
+        return read_all(input).with_context(cannot);
+    }
+    match &read_recording(&name, input, |_, _, _| {})?.model.host().ivrs {
+        Reading::Read(bytes) => Ok(bytes.0.clone()),
+        Reading::Absent => bail!("{name} is of a host without an IVRS table"),
+        Reading::Unreadable(why) => bail!("{name} has no IVRS table: {}", printable(why)),
+    }
 }
 
 fn open(path: &Path) -> io::Result<Input> {
@@ -168,6 +178,7 @@ fn open(path: &Path) -> io::Result<Input> {
     Ok(BufReader::new(input))
 }
 
+/// One more byte than is allowed at most, so that too much is noticed.
 fn read_all(input: Input) -> io::Result<Vec<u8>> {
     let limit = u64::try_from(INPUT_LIMIT).unwrap_or(u64::MAX).saturating_add(1);
     let mut bytes = Vec::new();

@@ -32,8 +32,8 @@ use crate::{model::RequireDirect, report::Lost};
 /// Bytes that one section may have, stored or unpacked.
 pub const MAX_SECTION: usize = 8 * 1024 * 1024;
 /// How many bytes a section may unpack to for each byte that it takes in the file, header included:
-/// so a file of N bytes holds at most 128 N bytes.
-pub const MAX_RATIO: usize = 128;
+/// so a file of N bytes holds at most 512 N bytes.
+pub const MAX_RATIO: usize = 512;
 /// Bytes that a section of JSON may have, unpacked.
 pub const MAX_JSON: usize = 256 * 1024;
 /// Bytes that one event may have. Those of this version have some hundred.
