@@ -283,13 +283,11 @@ fn words(command: &[OsString]) -> Vec<String> {
     let mut left = MAX_COMMAND;
     let mut words = Vec::new();
     for word in command.iter().map(|word| word.to_string_lossy()) {
-        match left.checked_sub(word.len()) {
-            Some(rest) => left = rest,
-            None => {
-                words.push("…".to_owned());
-                break;
-            }
-        }
+        let Some(rest) = left.checked_sub(word.len()) else {
+            words.push("…".to_owned());
+            break;
+        };
+        left = rest;
         words.push(word.into_owned());
     }
     words
