@@ -273,10 +273,13 @@ impl Live {
 
 /// Whether the host is not what was read of it before.
 fn changes_the_host(body: &Body) -> bool {
-    matches!(
-        body,
-        Body::GroupChange { .. } | Body::DeviceCall { function: DeviceFunction::VfioPciProbe, .. }
-    )
+    use DeviceFunction::{DirectMappings, VfioPciProbe};
+    match body {
+        Body::GroupChange { .. } => true,
+        // Direct mappings are also made where the type of a group's domain changes.
+        Body::DeviceCall { function, .. } => matches!(function, DirectMappings | VfioPciProbe),
+        _ => false,
+    }
 }
 
 /// A line for every probe that is missing, without those of modules that are not loaded.

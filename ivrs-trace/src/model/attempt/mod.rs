@@ -184,6 +184,10 @@ impl Tracker {
 
     /// Takes in an event. `model` is what is known besides, this tracker left out.
     pub(super) fn observe(&mut self, number: u64, event: &Event, model: &Model) {
+        if self.threads.get(&event.tid).is_some_and(|thread| thread.pid != event.pid) {
+            // The thread is gone, and another one has its id.
+            self.leave(event.tid);
+        }
         match &event.body {
             Body::VfioCall { phase: Phase::Enter, .. } => self.call_began(event),
             Body::VfioCall { phase: Phase::Exit { ret }, function, .. } => {
@@ -270,7 +274,8 @@ impl Tracker {
         if self.threads.get(&event.tid).is_some_and(|thread| thread.done) {
             self.leave(event.tid);
         }
-        self.threads.entry(event.tid).or_default()
+        let new = || Thread { pid: event.pid, ..Thread::default() };
+        self.threads.entry(event.tid).or_insert_with(new)
     }
 
     /// Gives up what is open in a thread: its end was lost.

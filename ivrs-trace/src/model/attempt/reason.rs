@@ -190,8 +190,9 @@ impl<O: Owners> Context<'_, O> {
                 ..Conclusion::new(Outcome::Rejected)
             };
         }
-        let succeeded = self.outer_ret().is_some_and(|ret| ret >= 0);
-        let Some(error) = error.filter(|_| !succeeded) else {
+        // An error inside comes out: a call that returned another value is not the one around it.
+        let Some(error) = error else {
+            let succeeded = self.outer_ret().is_some();
             let opened = facts.outer.as_ref().is_some_and(|one| one.is(VfioRequest::GET_DEVICE_FD));
             let outcome = match outwards.iter().rev().flatten().next() {
                 None => Outcome::Unknown,

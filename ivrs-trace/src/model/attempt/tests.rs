@@ -256,6 +256,8 @@ fn with_iommufd(by: &Script) -> Vec<Story> {
             by.bind_iommufd(&by.device_bind(&dev, &[], -19), -19),
         )
         .failed(19, Reason::DeviceVanished),
+        Story::new("cdev, group open elsewhere", cdev, by.bind_iommufd(&[], -16))
+            .failed(16, Reason::OwnedByAnother),
         Story::new("cdev, bad argument", cdev, by.bind_iommufd(&[], -22))
             .failed(22, Reason::Unknown),
     ]
@@ -337,6 +339,26 @@ fn any_event_may_be_missing() {
             let gone = events.remove(at);
             assert_no_more_than(&story, &host, &events, &format!("without {gone}"));
         }
+    }
+}
+
+proptest! {
+    #[test]
+    fn any_events_may_be_missing(
+        chosen in any::<prop::sample::Index>(),
+        kept in prop::collection::vec(prop::bool::weighted(0.7), 60),
+    ) {
+        let host = lab();
+        let stories = stories(&QEMU);
+        let story = chosen.get(&stories);
+        let events: Vec<Event> = story
+            .events
+            .iter()
+            .zip(kept.iter().chain(std::iter::repeat(&true)))
+            .filter(|(_, kept)| **kept)
+            .map(|(event, _)| event.clone())
+            .collect();
+        assert_no_more_than(story, &host, &events, &format!("{kept:?}"));
     }
 }
 
@@ -710,6 +732,18 @@ fn what_is_not_on_the_way_to_a_claim_is_nobodys_attempt() {
         Some(device("00:07.1", 5)),
     );
     assert!(model(&host, &[taken]).attempts().is_empty());
+}
+
+#[test]
+fn a_thread_id_that_comes_again_is_another_thread() {
+    let host = lab();
+    let whole = story(&QEMU, "legacy, a 1:1 map").events;
+    let open =
+        whole.iter().position(|event| matches!(event.body, Body::UnityMatch { .. })).unwrap();
+    let reborn = Script { pid: 555, ..QEMU };
+    let refused = reborn.refused(&device("00:07.1", 5), &view(&host).entries);
+    let model = model(&host, &[whole[..open].to_vec(), refused].concat());
+    assert!(model.attempts().iter().all(|one| one.rejections.is_empty()));
 }
 
 #[test]

@@ -15,6 +15,8 @@ use crate::event::{Device, VfioFunction, VfioRequest};
 /// What is open in a thread.
 #[derive(Default)]
 pub(super) struct Thread {
+    /// The process.
+    pub(super) pid: u32,
     pub(super) facts: Facts,
     /// Number of the attempt that the call led to, or that it goes on with.
     pub(super) attempt: Option<u64>,
@@ -201,7 +203,7 @@ impl Facts {
         self.container.is_some()
             || self.bind.is_some()
             || self.claim.is_some()
-            || self.refusal().is_some()
+            || [&self.refused, &self.warned, &self.logged].into_iter().any(Option::is_some)
     }
 
     /// The refusal, on the best evidence.
