@@ -256,11 +256,11 @@ impl Snapshot {
 
     /// The snapshot of a host of which this was read once.
     #[must_use]
-    pub fn of_files(files: Files) -> Self {
+    pub fn of_files(files: &Files) -> Self {
         Self::of_tree(&Tree::files(files))
     }
 
-    fn of_tree(tree: &Tree) -> Self {
+    fn of_tree(tree: &Tree<'_>) -> Self {
         let copied = tree.is_copy();
         let root = tree.top();
         let at = |path: &str| root.clone().and_then(|root| root.dir(path));

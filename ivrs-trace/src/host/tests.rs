@@ -83,7 +83,7 @@ impl Host {
     /// Read from what was kept of it too: the same comes of that.
     fn read(&self) -> Snapshot {
         let (snapshot, files) = Snapshot::read_and_keep(self.root());
-        assert_eq!(Snapshot::of_files(files), snapshot);
+        assert_eq!(Snapshot::of_files(&files), snapshot);
         assert_eq!(Snapshot::read(self.root()), snapshot);
         snapshot
     }
@@ -476,15 +476,28 @@ fn what_cannot_be_read_says_why() {
 }
 
 #[test]
+fn what_people_ask_for_is_kept() {
+    let host = whole_host()
+        .file("etc/os-release", "ID=debian\n")
+        .file("sys/devices/virtual/dmi/id/board_version", "1.0\n")
+        .file("sys/devices/virtual/dmi/id/board_serial", "secret\n");
+    let (_, files) = Snapshot::read_and_keep(host.root());
+    assert_eq!(files.text("etc/os-release").as_deref(), Some("ID=debian\n"));
+    assert_eq!(files.text("sys/class/dmi/id/board_version").as_deref(), Some("1.0\n"));
+    assert_eq!(files.text("sys/class/dmi/id/board_serial"), None);
+    assert!(!format!("{files:?}").contains("secret"));
+}
+
+#[test]
 fn what_was_never_asked_is_not_absent() {
     let (_, mut files) = Snapshot::read_and_keep(whole_host().root());
     files.contents.clear();
-    let snapshot = Snapshot::of_files(files);
+    let snapshot = Snapshot::of_files(&files);
     let Reading::Unreadable(why) = snapshot.ivrs else {
         panic!("a table that was not kept must not look like a host without one");
     };
     assert!(why.contains("is not in this recording"), "{why}");
-    assert!(matches!(Snapshot::of_files(Files::default()).groups, Reading::Unreadable(_)));
+    assert!(matches!(Snapshot::of_files(&Files::default()).groups, Reading::Unreadable(_)));
 }
 
 #[test]

@@ -100,6 +100,23 @@ pub struct Files {
     pub targets: BTreeMap<PathBuf, Reading<PathBuf>>,
 }
 
+impl Files {
+    /// The text of a file that was read, by its path below the root and in the folder by which it
+    /// was asked for, such as `etc/os-release` or `sys/class/dmi/id/board_version`; what is not
+    /// UTF-8 is replaced. It is as it was written: who prints it makes it printable.
+    #[must_use]
+    pub fn text(&self, path: &str) -> Option<String> {
+        let path = self.root.join(path);
+        let folder = path.parent()?;
+        let folder = match self.places.get(folder) {
+            Some(Reading::Read(place)) => &place.real,
+            _ => folder,
+        };
+        let content = self.contents.get(&folder.join(path.file_name()?))?.value()?;
+        Some(String::from_utf8_lossy(content).into_owned())
+    }
+}
+
 /// Where a path leads.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Place {
@@ -111,21 +128,21 @@ pub struct Place {
 
 /// A tree that can be read.
 #[derive(Debug)]
-pub(super) struct Tree {
+pub(super) struct Tree<'f> {
     /// Canonical.
     root: Reading<PathBuf>,
-    backing: Backing,
+    backing: Backing<'f>,
 }
 
 #[derive(Debug)]
-enum Backing {
+enum Backing<'f> {
     Disk,
     /// A disk, and what was read of it so far.
     Kept(RefCell<Files>),
-    Files(Files),
+    Files(&'f Files),
 }
 
-impl Tree {
+impl<'f> Tree<'f> {
     /// The tree below a folder.
     pub(super) fn disk(root: &Path) -> Self {
         // An absent root is a mistake of whoever named it, not a host without anything.
@@ -144,16 +161,15 @@ impl Tree {
     }
 
     /// What was read of another tree.
-    pub(super) fn files(files: Files) -> Self {
+    pub(super) fn files(files: &'f Files) -> Self {
         Self { root: Reading::Read(files.root.clone()), backing: Backing::Files(files) }
     }
 
     /// Everything that was read; nothing if it was not to be kept.
     pub(super) fn kept(self) -> Files {
         match self.backing {
-            Backing::Disk => Files::default(),
             Backing::Kept(files) => files.into_inner(),
-            Backing::Files(files) => files,
+            Backing::Disk | Backing::Files(_) => Files::default(),
         }
     }
 
@@ -254,7 +270,7 @@ impl Tree {
 /// A directory of a tree.
 #[derive(Clone, Debug)]
 pub(super) struct Dir<'a> {
-    tree: &'a Tree,
+    tree: &'a Tree<'a>,
     path: PathBuf,
 }
 

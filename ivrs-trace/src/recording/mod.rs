@@ -1,9 +1,9 @@
 //! The recording, a file `.ivt`: what a host showed and what its kernel did, written down before it
 //! is interpreted, so that a later version of the tool makes more of an old file.
 //!
-//! The file is a row of framed sections, only ever appended to: [`frame`] has the framing, [`write`]
-//! what writes it beside a running trace, [`read`] what reads it again from whatever is left of it,
-//! and [`replay`] what makes a model of it. docs/trace-format.md describes it for other programs.
+//! The file is a row of framed sections, only ever appended to. [`Recorder`] writes it beside a
+//! running trace, [`Reader`] reads it again from whatever is left of it, and [`replay()`] makes a model
+//! of it. docs/trace-format.md describes it for other programs.
 //!
 //! A file is not trusted. Every length is checked against a bound before memory is taken for it;
 //! the bounds are here. Strings come out as they were written: who prints them makes them
@@ -38,7 +38,7 @@ pub const MAX_RATIO: usize = 512;
 pub const MAX_JSON: usize = 256 * 1024;
 /// Bytes that one event may have. Those of this version have some hundred.
 pub const MAX_EVENT: usize = 64 * 1024;
-/// Bytes of memory that the files of one snapshot may take when they are read, see [`frame`].
+/// Bytes of memory that the files of one snapshot may take when they are read, roughly.
 pub const MAX_SNAPSHOT: usize = 96 * 1024 * 1024;
 
 /// The layout of the events (`ivrs-trace-common`). It stays 1 as long as the layout of a kind of

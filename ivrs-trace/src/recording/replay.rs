@@ -16,6 +16,8 @@ pub struct Replay {
     pub start: Option<Start>,
     /// What is known of its host, with all attempts.
     pub model: Model,
+    /// What was read of the host: more than the model needs, see [`Files::text`].
+    pub files: Files,
     /// The probes as they stood at the end.
     pub probes: Vec<ProbeFact>,
     /// What did not arrive: in the ring buffer, from kernel memory, and in the file.
@@ -40,6 +42,7 @@ pub fn replay<R: Read>(
     let mut start: Option<Start> = None;
     let mut model: Option<Model> = None;
     let mut hosted = false;
+    let mut host_files = Files::default();
     let mut probes = Vec::new();
     let mut told = Loss::default();
     let mut end = None;
@@ -50,16 +53,20 @@ pub fn replay<R: Read>(
             Item::Start(found) => start = start.or(Some(found)),
             Item::Probes(found) => probes = found,
             Item::Snapshot { files, complete, .. } => {
-                match &mut model {
-                    // Devices had come or gone. Of what was cut off, the one before says more.
-                    Some(model) if complete || !hosted => model.rehost(Snapshot::of_files(files)),
-                    Some(_) => {}
-                    None => model = Some(model_of(start.as_ref(), files)),
+                // Of what was cut off, the one before says more.
+                if complete || !hosted {
+                    match &mut model {
+                        // Devices had come or gone.
+                        Some(model) => model.rehost(Snapshot::of_files(&files)),
+                        None => model = Some(model_of(start.as_ref(), &files)),
+                    }
+                    host_files = files;
                 }
                 hosted = true;
             }
             Item::Events(events) => {
-                let model = model.get_or_insert_with(|| model_of(start.as_ref(), Files::default()));
+                let model =
+                    model.get_or_insert_with(|| model_of(start.as_ref(), &Files::default()));
                 for (number, bytes) in events {
                     match decode(start.as_ref(), &bytes) {
                         Some(event) => {
@@ -75,13 +82,13 @@ pub fn replay<R: Read>(
             Item::End(found) => end = Some(found),
         }
     }
-    let mut model = model.unwrap_or_else(|| model_of(start.as_ref(), Files::default()));
+    let mut model = model.unwrap_or_else(|| model_of(start.as_ref(), &Files::default()));
     model.finish();
     let condition = reader.condition().clone();
     let mut lost = told.as_lost();
     // What the recorder counted is also missing in the numbers, but for the last events.
     lost.queue = lost.queue.max(condition.missing_events).saturating_add(undecoded);
-    Replay { start, model, probes, lost, end, continues, condition }
+    Replay { start, model, files: host_files, probes, lost, end, continues, condition }
 }
 
 /// The event, if it can be decoded here: numbers are in the byte order of the recorded host.
@@ -91,7 +98,7 @@ fn decode(start: Option<&Start>, bytes: &[u8]) -> Option<Event> {
     same.then(|| Event::decode(bytes).ok()).flatten()
 }
 
-fn model_of(start: Option<&Start>, files: Files) -> Model {
+fn model_of(start: Option<&Start>, files: &Files) -> Model {
     let require_direct = start.map_or(RequireDirect::Unknown, |start| start.require_direct);
     Model::new(Snapshot::of_files(files), require_direct)
 }

@@ -38,7 +38,7 @@ const LARGE_BATCH: usize = 512 * 1024;
 /// How long an event waits for others before it is written: what is lost if the process is killed.
 const DELAY: Duration = Duration::from_millis(200);
 /// How long a disk that takes nothing is waited for at the end.
-const PATIENCE: Duration = Duration::from_secs(5);
+const PATIENCE: Duration = Duration::from_secs(10);
 /// Entries of the index at most; of more, every other one of events is left out.
 const INDEX: usize = 16 * 1024;
 /// The smallest size at which a file can be followed by another one.
@@ -435,8 +435,8 @@ impl Writer {
         while let Some(jobs) = self.wait() {
             for job in jobs {
                 self.job(job);
+                self.report();
             }
-            self.report();
         }
         if self.closed
             && let Err(error) = self.file.sync_all()
