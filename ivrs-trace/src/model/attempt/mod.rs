@@ -189,20 +189,20 @@ impl Tracker {
             self.leave(event.tid);
         }
         match &event.body {
-            Body::VfioCall { phase: Phase::Enter, .. } => self.call_began(event),
+            Body::VfioCall { phase: Phase::Enter, .. } => self.call_began(number, event),
             Body::VfioCall { phase: Phase::Exit { ret }, function, .. } => {
                 self.call_returned(number, event, *function, *ret, model);
             }
-            Body::ContainerAttach { phase } => self.container(event, *phase, model),
+            Body::ContainerAttach { phase } => self.container(number, event, *phase, model),
             Body::DeviceCall { phase, function: DeviceFunction::IommufdBind, device, .. } => {
-                self.bind(event, *phase, device.as_ref(), model);
+                self.bind(number, event, *phase, device.as_ref(), model);
             }
             Body::DeviceCall {
                 phase: Phase::Exit { ret },
                 function: DeviceFunction::VfioPciProbe,
                 device,
                 ..
-            } => self.probed(event, device.as_ref(), *ret, model),
+            } => self.probed(number, event, device.as_ref(), *ret, model),
             Body::Claim { phase: Phase::Enter, .. } => self.claim_began(number, event, model),
             Body::Claim { phase: Phase::Exit { ret }, .. } => {
                 self.claim_ended(number, event, *ret, model);
@@ -214,7 +214,7 @@ impl Tracker {
             Body::Type1Attach { phase, group } => {
                 self.type1(number, event, *phase, *group, model);
             }
-            Body::IommufdAttach { phase } => self.iommufd_attach(event, *phase, model),
+            Body::IommufdAttach { phase } => self.iommufd_attach(number, event, *phase, model),
             Body::Args { offset, total, bytes, .. } => {
                 self.fresh(event).args.add(*offset, *total, bytes);
             }
@@ -295,7 +295,7 @@ impl Tracker {
 
     // What begins and ends in a thread.
 
-    fn call_began(&mut self, event: &Event) {
+    fn call_began(&mut self, number: u64, event: &Event) {
         let Body::VfioCall { function, request, path, file, device_name, .. } = &event.body else {
             return;
         };
@@ -309,6 +309,7 @@ impl Tracker {
             file: *file,
             time_ns: event.time_ns,
             ret: None,
+            event: number,
         });
         if function == VfioFunction::GroupOpen {
             // Another file may have been here, and whoever stopped at the state of the group tries
@@ -336,7 +337,9 @@ impl Tracker {
         let Some(thread) = self.threads.get_mut(&event.tid) else { return };
         let facts = &mut thread.facts;
         match &mut facts.outer {
-            Some(outer) if outer.function == function => outer.ret = Some(ret),
+            Some(outer) if outer.function == function => {
+                (outer.ret, outer.event) = (Some(ret), number);
+            }
             Some(_) => {
                 // The end of one call and the beginning of another were lost.
                 self.leave(event.tid);
@@ -351,6 +354,7 @@ impl Tracker {
                     file: 0,
                     time_ns: event.time_ns,
                     ret: Some(ret),
+                    event: number,
                 });
             }
         }
@@ -406,7 +410,7 @@ impl Tracker {
         }
     }
 
-    fn container(&mut self, event: &Event, phase: Phase, model: &Model) {
+    fn container(&mut self, number: u64, event: &Event, phase: Phase, model: &Model) {
         match phase {
             Phase::Enter => {
                 if self.fresh(event).facts.container.is_some() {
@@ -418,7 +422,7 @@ impl Tracker {
             }
             Phase::Exit { ret } => {
                 let Some(thread) = self.threads.get_mut(&event.tid) else { return };
-                thread.facts.container = Some(Frame { ret: Some(ret) });
+                thread.facts.container = Some(Frame { ret: Some(ret), event: number });
                 thread.facts.returned("vfio_container_attach_group", ret);
                 self.conclude(event, model);
                 self.close(event);
@@ -426,19 +430,27 @@ impl Tracker {
         }
     }
 
-    fn bind(&mut self, event: &Event, phase: Phase, device: Option<&Device>, model: &Model) {
+    fn bind(
+        &mut self,
+        number: u64,
+        event: &Event,
+        phase: Phase,
+        device: Option<&Device>,
+        model: &Model,
+    ) {
         match phase {
             Phase::Enter => {
                 if self.fresh(event).facts.bind.is_some() {
                     self.leave(event.tid);
                 }
-                let bind = Bind { device: device.cloned(), ret: None };
+                let bind = Bind { device: device.cloned(), ..Bind::default() };
                 self.fresh(event).facts.bind = Some(bind);
                 self.begin(event, model);
             }
             Phase::Exit { ret } => {
                 let Some(thread) = self.threads.get_mut(&event.tid) else { return };
-                thread.facts.bind.get_or_insert_default().ret = Some(ret);
+                let bind = thread.facts.bind.get_or_insert_default();
+                (bind.ret, bind.event) = (Some(ret), number);
                 thread.facts.returned("iommufd_device_bind", ret);
                 self.conclude(event, model);
                 self.close(event);
@@ -542,7 +554,7 @@ impl Tracker {
         }
     }
 
-    fn iommufd_attach(&mut self, event: &Event, phase: Phase, model: &Model) {
+    fn iommufd_attach(&mut self, number: u64, event: &Event, phase: Phase, model: &Model) {
         match phase {
             Phase::Enter => {
                 let thread = self.fresh(event);
@@ -557,7 +569,7 @@ impl Tracker {
             }
             Phase::Exit { ret } => {
                 let Some(thread) = self.threads.get_mut(&event.tid) else { return };
-                thread.facts.attach = Some(Frame { ret: Some(ret) });
+                thread.facts.attach = Some(Frame { ret: Some(ret), event: number });
                 thread.facts.returned("iommufd_device_attach", ret);
                 if ret < 0 && thread.attempt.is_none() {
                     self.begin(event, model);
@@ -594,7 +606,14 @@ impl Tracker {
     }
 
     /// vfio-pci was asked to take a device.
-    fn probed(&mut self, event: &Event, device: Option<&Device>, ret: i64, model: &Model) {
+    fn probed(
+        &mut self,
+        number: u64,
+        event: &Event,
+        device: Option<&Device>,
+        ret: i64,
+        model: &Model,
+    ) {
         let Some(error) = crate::errno::of_return(ret) else { return };
         let bdf = device.and_then(|device| device.bdf);
         let mut found = Conclusion::new(Outcome::Failed);
@@ -608,7 +627,7 @@ impl Tracker {
             found.reason = Some(Reason::NoIommu);
             found.evidence = Some(Evidence::Call);
             found.facts = vec![format!(
-                "vfio_pci_probe returned EINVAL for {}, which has no IOMMU group",
+                "event {number}: vfio_pci_probe returned EINVAL for {}, which has no IOMMU group",
                 device.name
             )];
         }

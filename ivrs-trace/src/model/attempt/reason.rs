@@ -370,18 +370,22 @@ impl<O: Owners> Context<'_, O> {
             {
                 failed.because(
                     Reason::OwnedByAnother,
-                    vec![
-                        "VFIO_DEVICE_BIND_IOMMUFD returned EBUSY before iommufd was asked, as it \
-                         does where the file of the device's group is open"
-                            .to_owned(),
-                    ],
+                    vec![format!(
+                        "event {}: VFIO_DEVICE_BIND_IOMMUFD returned EBUSY and had not asked \
+                         iommufd, as where the file of the device's group is open",
+                        facts.outer.as_ref().map_or(0, |outer| outer.event)
+                    )],
                 )
             }
             Errno::ENODEV if bind.is_some() || vanishes => {
-                let fact = match &facts.outer {
-                    Some(outer) => format!("{} returned ENODEV", outer.name()),
-                    None => format!("{} returned ENODEV", facts.call()),
+                let (event, name) = match (&facts.bind, &facts.outer) {
+                    (Some(bind), _) if bind.ret.is_some() => {
+                        (bind.event, "iommufd_device_bind".to_owned())
+                    }
+                    (_, Some(outer)) => (outer.event, outer.name()),
+                    (_, None) => (facts.container.map_or(0, |frame| frame.event), facts.call()),
                 };
+                let fact = format!("event {event}: {name} returned ENODEV");
                 failed.because(Reason::DeviceVanished, vec![fact])
             }
             // iommufd_device_bind asks for the coherency, then for the isolation, then claims.
@@ -393,11 +397,11 @@ impl<O: Owners> Context<'_, O> {
             {
                 failed.because(
                     Reason::NoCoherency,
-                    vec![
-                        "iommufd_device_bind returned EINVAL before it asked for isolated \
-                         interrupts"
-                            .to_owned(),
-                    ],
+                    vec![format!(
+                        "event {}: iommufd_device_bind returned EINVAL and had not asked for \
+                         isolated interrupts",
+                        facts.bind.as_ref().map_or(0, |bind| bind.event)
+                    )],
                 )
             }
             _ => failed,
@@ -407,7 +411,7 @@ impl<O: Owners> Context<'_, O> {
     /// It failed although the claim was granted.
     fn after_claim(&self, error: Errno) -> Conclusion {
         if self.facts.attach.is_some() {
-            return Self::attach_failed(error);
+            return self.attach_failed(error);
         }
         if self.facts.type1.is_some() {
             return self.type1_failed(error);
@@ -456,13 +460,13 @@ impl<O: Owners> Context<'_, O> {
     fn attachment(&self) -> Conclusion {
         let rets = [self.outer_ret(), self.facts.attach.and_then(|frame| frame.ret)];
         match rets.iter().find_map(|ret| failure(*ret)) {
-            Some(error) => Self::attach_failed(error),
+            Some(error) => self.attach_failed(error),
             None if rets.iter().any(Option::is_some) => Conclusion::new(Outcome::Attached),
             None => Conclusion::new(self.attempt.outcome),
         }
     }
 
-    fn attach_failed(error: Errno) -> Conclusion {
+    fn attach_failed(&self, error: Errno) -> Conclusion {
         let failed = Conclusion::failed(error);
         if error != Errno::EADDRINUSE {
             return failed;
@@ -470,9 +474,16 @@ impl<O: Owners> Context<'_, O> {
         failed.because(
             Reason::ReservedRegionConflict,
             vec![
-                "iommufd_device_attach returned EADDRINUSE, as it does where a reserved region is \
-                 mapped already"
-                    .to_owned(),
+                match (self.facts.attach.filter(|frame| frame.ret.is_some()), &self.facts.outer) {
+                    (None, Some(outer)) => {
+                        format!("event {}: {} returned EADDRINUSE", outer.event, outer.name())
+                    }
+                    (frame, _) => format!(
+                        "event {}: iommufd_device_attach returned EADDRINUSE, as where a reserved \
+                     region is mapped already",
+                        frame.map_or(0, |frame| frame.event)
+                    ),
+                },
             ],
         )
     }
@@ -488,7 +499,7 @@ impl<O: Owners> Context<'_, O> {
     fn open(&self, outer: &Outer) -> Option<Conclusion> {
         let error = failure(outer.ret)?;
         let failed = Conclusion::failed(error);
-        let fact = format!("{} returned {error}", outer.name());
+        let fact = format!("event {}: {} returned {error}", outer.event, outer.name());
         Some(match error {
             _ if outer.without_iommu() => failed.because(Reason::Noiommu, self.noiommu_facts()),
             // The file is open already, or a device of the group is open by its own file.
@@ -553,10 +564,14 @@ impl<O: Owners> Context<'_, O> {
 
     fn noiommu_facts(&self) -> Vec<String> {
         let outer = self.facts.outer.as_ref().filter(|outer| outer.without_iommu());
-        match outer.and_then(|outer| outer.path.as_deref()) {
-            Some(path) => vec![format!("the group is /dev/vfio/{path}")],
-            None => vec!["vfio_container_attach_group took the group without a claim".to_owned()],
-        }
+        vec![match outer.and_then(|outer| Some((outer.event, outer.path.as_deref()?))) {
+            Some((event, path)) => format!("event {event}: the group is /dev/vfio/{path}"),
+            None if self.attempt.noiommu => "the group was taken so before".to_owned(),
+            None => format!(
+                "event {}: vfio_container_attach_group took the group without a claim",
+                self.facts.container.map_or(0, |frame| frame.event)
+            ),
+        }]
     }
 }
 

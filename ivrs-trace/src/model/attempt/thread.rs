@@ -76,6 +76,8 @@ pub(super) struct Outer {
     pub(super) file: u64,
     pub(super) time_ns: u64,
     pub(super) ret: Option<i64>,
+    /// Number of the event of its return, or of its entry as long as it has not returned.
+    pub(super) event: u64,
 }
 
 impl Outer {
@@ -117,6 +119,8 @@ impl Outer {
 #[derive(Clone, Copy, Default)]
 pub(super) struct Frame {
     pub(super) ret: Option<i64>,
+    /// Number of the event of its return.
+    pub(super) event: u64,
 }
 
 /// `iommufd_device_bind`
@@ -125,6 +129,8 @@ pub(super) struct Bind {
     /// The device; it is known on entry.
     pub(super) device: Option<Device>,
     pub(super) ret: Option<i64>,
+    /// Number of the event of its return.
+    pub(super) event: u64,
 }
 
 /// `vfio_iommu_type1_attach_group`
