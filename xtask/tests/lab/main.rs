@@ -8,6 +8,8 @@
 #[cfg(test)]
 mod conditions;
 #[cfg(test)]
+mod copies;
+#[cfg(test)]
 mod kernels;
 #[cfg(test)]
 mod oracle;

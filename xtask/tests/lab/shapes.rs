@@ -9,10 +9,9 @@ use xtask::vm::{Firmware, Guest};
 use crate::oracle::{self, Block};
 use crate::transcript::{Transcript, items};
 
-/// The prediction, then an attach of every function that is in an IOMMU group, not traced.
-const SCRIPT: &str = r#"
-try check ivrs-trace check --json --from /
-section attaches
+/// An attach of every function that is in an IOMMU group, not traced: a line with its address, its
+/// group and the status of `vfio-attach`.
+pub(crate) const ATTACHES: &str = r#"
 for folder in /sys/bus/pci/devices/*; do
     [ -e $folder/iommu_group ] || continue
     vfio-attach ${folder##*/} > /tmp/attach 2>&1
@@ -20,9 +19,9 @@ for folder in /sys/bus/pci/devices/*; do
 done
 "#;
 
-const RANGE: Block =
+pub(crate) const RANGE: Block =
     Block { kind: 0x22, flags: 0x07, devid: 0, aux: 0x0fff, start: 0x7a2d_9000, length: 0x1000 };
-const ONE: Block = Block { kind: 0x21, aux: 0, ..RANGE };
+pub(crate) const ONE: Block = Block { kind: 0x21, aux: 0, ..RANGE };
 
 /// Shapes by name; each is the only block of its table.
 const SHAPES: [(&str, Block); 12] = [
@@ -62,21 +61,15 @@ fn foretold_on(kernel: &str) {
 fn differences(kernel: &str, name: &str, block: Block) -> Vec<String> {
     let firmware = Firmware::default().with((&block).into());
     let guest = Guest { kernel: kernel.to_owned(), firmware, ..Guest::default() };
-    let transcript = Transcript::of(guest, SCRIPT);
+    let script =
+        format!("try check ivrs-trace check --json --from /\nsection attaches\n{ATTACHES}");
+    let transcript = Transcript::of(guest, &script);
     let told = transcript.tried("check").json();
     let devices: BTreeMap<&str, &Value> = items(&told["devices"])
         .iter()
         .map(|device| (device["bdf"].as_str().unwrap(), device))
         .collect();
-    let attaches: Vec<(&str, &str, &str)> = transcript
-        .section("attaches")
-        .lines()
-        .map(|line| {
-            let mut words = line.split(' ');
-            let mut word = || words.next().unwrap_or_else(|| panic!("{name}: {line:?}"));
-            (word(), word(), word())
-        })
-        .collect();
+    let attaches = attaches(transcript.section("attaches"));
     assert_eq!(attaches.len(), 21, "{name}: functions of the guest");
     assert_eq!(devices.len(), attaches.len(), "{name}: devices of check");
 
@@ -107,6 +100,16 @@ fn differences(kernel: &str, name: &str, block: Block) -> Vec<String> {
     }
     assert_eq!(tried, 16, "{name}: functions that could be tried");
     wrong
+}
+
+/// The lines of [`ATTACHES`]: function, group and status.
+pub(crate) fn attaches(text: &str) -> Vec<(&str, &str, &str)> {
+    let words = |line| {
+        let mut words = str::split(line, ' ');
+        let mut word = || words.next().unwrap_or_else(|| panic!("attaches: {line:?}"));
+        (word(), word(), word())
+    };
+    text.lines().map(words).collect()
 }
 
 fn attach_of(blocked: bool) -> &'static str {
