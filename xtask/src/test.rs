@@ -13,14 +13,19 @@ use crate::{docs, ebpf, fuzz, setup, vm, workspace};
 
 /// Arguments of `cargo xtask test`.
 #[derive(Debug, clap::Args)]
-pub struct Args {}
+pub struct Args {
+    /// Also run every cell of the lab matrix, which writes docs/matrix.md, and the stress test
+    #[arg(long)]
+    full: bool,
+}
 
 /// Where real machines' tables lie if somebody has put them beside the checkout. The tests that
 /// read them say so when they are not there.
 const TABLES: (&str, &str) = ("IVRS_TABLES_DIR", "../shared/ivrs-tables");
 
 /// The kernels that the tests in the lab boot.
-const KERNELS: [&str; 3] = ["debian-6.12", "debian-6.1", "debian-newest"];
+const KERNELS: [&str; 5] =
+    ["debian-6.12", "debian-6.1", "debian-newest", "iommufd", "iommufd-relax"];
 
 /// How long each fuzz target runs: long enough to see that it stands its seeds and what is near them.
 const FUZZ_SECONDS: u32 = 5;
@@ -30,7 +35,7 @@ const FUZZ_SECONDS: u32 = 5;
 /// # Errors
 ///
 /// The first step that failed.
-pub fn command(_: &Args) -> Result<()> {
+pub fn command(args: &Args) -> Result<()> {
     let started = Instant::now();
     let root = workspace::root()?;
     step("formatting", || cargo(&root, "fmt --all --check"))?;
@@ -52,9 +57,16 @@ pub fn command(_: &Args) -> Result<()> {
         setup::busybox()?;
         vm::programs().map(drop)
     })?;
-    step("tests in the lab", || {
-        cargo(&root, "test --locked --package xtask --test lab -- --ignored --test-threads=2")
-    })?;
+    let lab = "test --locked --package xtask --test lab -- --ignored";
+    // All cells of the matrix include the brief ones.
+    let skipped = if args.full { "matrix::" } else { "matrix::full" };
+    step("tests in the lab", || cargo(&root, &format!("{lab} --test-threads=2 --skip {skipped}")))?;
+    if args.full {
+        // Each of them has two guests of its own, or a guest with two processors.
+        step("the whole lab matrix", || {
+            cargo(&root, &format!("{lab} --test-threads=1 --nocapture matrix::full"))
+        })?;
+    }
     println!("\nall steps passed in {:.0} s", started.elapsed().as_secs_f32());
     Ok(())
 }
