@@ -174,6 +174,9 @@ fn owner(attempt: &Attempt) -> String {
             format!("It was taken by {comm} (pid {pid}), virtual machine {vm}.")
         }
         Some(Process { pid, comm, vm: None }) => format!("It was taken by {comm} (pid {pid})."),
+        None if attempt.group.is_none() => {
+            "By which process is not known: the call does not tell its group.".to_owned()
+        }
         None => "By which process was not seen: it took the group before tracing began, or its \
                  events are missing."
             .to_owned(),
