@@ -542,6 +542,7 @@ impl Event {
     }
 }
 
+#[expect(clippy::too_many_lines, reason = "one arm a kind, and nothing else")]
 fn body(header: wire::Header, bytes: &[u8]) -> Result<Body, DecodeError> {
     Ok(match header.kind {
         wire::Kind::REGION => {

@@ -15,6 +15,7 @@ impl fmt::Display for Event {
 }
 
 impl fmt::Display for Body {
+    #[expect(clippy::too_many_lines, reason = "one arm a kind, and nothing else")]
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Region { device, index, start, length, prot, region_type, .. } => {
