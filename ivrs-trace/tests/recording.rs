@@ -300,7 +300,9 @@ fn hostile_content_never_reaches_the_output_raw() {
         record(&path, &word.chars().take(60).collect::<String>());
         let crafted_path = folder.path().join(format!("{name}-crafted.ivt"));
         record_crafted(&crafted_path, word);
-        for path in [&path, &crafted_path] {
+        let nothing = folder.path().join(format!("{name}-nothing.ivt"));
+        record_nothing(&nothing, word);
+        for path in [&path, &crafted_path, &nothing] {
             let path = path.to_str().unwrap();
             let calls: [&[&str]; 10] = [
                 &["check", "--from", path],
@@ -354,6 +356,22 @@ fn record_crafted(path: &Path, word: &str) {
     recorder.json(Kind(60_000), &word);
     recorder.snapshot(0, &files);
     for (number, event) in (0..).zip(refusal(word, word)) {
+        recorder.event(number, &event);
+    }
+    assert!(recorder.finish(end(0)).closed);
+}
+
+/// A file with a refusal on a host of which nothing could be read, for a reason that is the word.
+fn record_nothing(path: &Path, word: &str) {
+    let root = tree("x");
+    let (_, mut files) = Snapshot::read_and_keep(root.path());
+    for place in files.places.values_mut() {
+        *place = Reading::Unreadable(word.to_owned());
+    }
+    let recorder = Recorder::create(options(path), |line| eprintln!("{line}")).unwrap();
+    recorder.json(Kind::START, &start("6.12"));
+    recorder.snapshot(0, &files);
+    for (number, event) in (0..).zip(refusal("0000:01:00.0", word)) {
         recorder.event(number, &event);
     }
     assert!(recorder.finish(end(0)).closed);

@@ -204,7 +204,9 @@ fn no_block(model: &Model) -> String {
     match model.table() {
         Table::Read(_) => "no IVMD block of the IVRS leads to this region".to_owned(),
         Table::Absent => "the host has no IVRS table that could be read".to_owned(),
-        Table::Unreadable(why) => format!("the IVRS table cannot be read: {why}"),
+        Table::Unreadable(why) => {
+            format!("the IVRS table cannot be read: {}", crate::escape::printable(why))
+        }
         Table::Malformed(error) => format!("the IVRS table is malformed: {error}"),
     }
 }

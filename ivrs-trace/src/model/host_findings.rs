@@ -30,7 +30,7 @@ pub(super) fn of_host(model: &Model) -> Vec<Finding> {
         host.iommus.value().into_iter().flatten().map(String::as_str).collect();
     let no_groups = model.groups().next().is_none();
     if let Reading::Unreadable(why) = &host.groups {
-        push("groups-unreadable", Severity::Error, format!("IOMMU groups: {why}"));
+        push("groups-unreadable", Severity::Error, format!("IOMMU groups: {}", printable(why)));
     } else if no_groups {
         push(
             "no-iommu-groups",

@@ -570,10 +570,8 @@ impl Writer {
                 self.good = self.good.saturating_add(length);
                 if self.trouble.take().is_some() {
                     (self.tell)(&format!(
-                        "{} can be written again; what came meanwhile is missing in it: {} events \
-                         so far",
-                        crate::escape::printable(&self.options.path.display().to_string()),
-                        self.refused
+                        "{} can be written again; what came meanwhile is missing in it",
+                        crate::escape::printable(&self.options.path.display().to_string())
                     ));
                 }
                 true

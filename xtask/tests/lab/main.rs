@@ -16,6 +16,8 @@ mod matrix;
 #[cfg(test)]
 mod oracle;
 #[cfg(test)]
+mod recordings;
+#[cfg(test)]
 mod shapes;
 #[cfg(test)]
 mod transcript;
