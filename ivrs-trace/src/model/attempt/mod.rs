@@ -336,12 +336,20 @@ impl Tracker {
     ) {
         let Some(thread) = self.threads.get_mut(&event.tid) else { return };
         let facts = &mut thread.facts;
+        let asks_ownership = facts.asks_ownership();
         match &mut facts.outer {
             Some(outer) if outer.function == function => {
                 (outer.ret, outer.event) = (Some(ret), number);
             }
             Some(_) => {
                 // The end of one call and the beginning of another were lost.
+                self.leave(event.tid);
+                return;
+            }
+            None if asks_ownership
+                && !matches!(function, VfioFunction::GroupIoctl | VfioFunction::BindIommufd) =>
+            {
+                // No claim is made in it, so what was seen is of another call.
                 self.leave(event.tid);
                 return;
             }

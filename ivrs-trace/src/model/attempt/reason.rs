@@ -202,7 +202,8 @@ impl<O: Owners> Context<'_, O> {
             };
             return Conclusion::new(outcome);
         };
-        if claim.is_some_and(|ret| ret >= 0) {
+        // What is around the claim succeeds only if it does.
+        if [claim, bind, container].into_iter().flatten().any(|ret| ret >= 0) {
             return self.after_claim(error);
         }
         match &facts.claim {
@@ -553,7 +554,11 @@ impl<O: Owners> Context<'_, O> {
     fn without_iommu(&self) -> bool {
         let facts = self.facts;
         let named = facts.outer.as_ref().is_some_and(Outer::without_iommu);
-        let unnamed = facts.outer.as_ref().is_none_or(|outer| outer.path.is_none());
+        // Only of a call that was seen to begin: where that was lost, a claim may have been as well.
+        let unnamed = facts
+            .outer
+            .as_ref()
+            .is_some_and(|outer| outer.is(VfioRequest::SET_CONTAINER) && outer.path.is_none());
         // No claim, and not a trace of one.
         let unclaimed = facts.container.is_some_and(|frame| frame.ret == Some(0))
             && facts.claim.is_none()
