@@ -58,6 +58,12 @@ fn full_matrix() {
     assert!(rows.len() >= 120 && reasons.len() >= 8, "{} cells, {reasons:?}", rows.len());
 }
 
+#[test]
+#[ignore = "boots a virtual machine for minutes; run by cargo xtask test --full"]
+fn full_stress_loses_nothing_and_mixes_nothing_up() {
+    stress::stress();
+}
+
 fn brief(half: usize) {
     let rows = all(cells::brief().into_iter().nth(half).unwrap(), 1);
     no_difference(&rows);

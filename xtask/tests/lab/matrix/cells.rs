@@ -214,6 +214,15 @@ const LEGACY_REASONS: [Cell; 7] = [
     cell("0000:21:00.0", Legacy, Vanish),
 ];
 
+/// The same on debian-6.1, which has no driver for the virtio functions of this machine.
+const OLD_REASONS: [Cell; 5] = [
+    cell("0000:03:01.0", Legacy, HostDriver),
+    cell("0000:03:02.0", Legacy, HostDriver),
+    cell("0000:03:01.0", Status, HostDriver),
+    cell("0000:22:00.0", Legacy, Held("0000:22:00.0", Legacy)),
+    cell("0000:21:00.0", Legacy, Vanish),
+];
+
 /// The same with iommufd, where firmware does not come before.
 const IOMMUFD_REASONS: [Cell; 16] = [
     cell("0000:00:07.0", Legacy, HostDriver),
@@ -308,7 +317,7 @@ pub(super) fn full() -> Vec<Boot> {
     for firmware in ["none", "am5-desktop", "single"] {
         let cells = if firmware == "am5-desktop" {
             let mut cells = old(&DEVICES);
-            cells.extend(LEGACY_REASONS);
+            cells.extend(OLD_REASONS);
             cells
         } else {
             plain(&DEVICES, &[Legacy])

@@ -94,9 +94,8 @@ run() {
 }
 "#;
 
-#[test]
-#[ignore = "boots virtual machines; run by cargo xtask test --full"]
-fn full_stress_loses_nothing_and_mixes_nothing_up() {
+/// Runs it.
+pub(super) fn stress() {
     let script = format!(
         r#"{SCRIPT}
 run {ATTACHES} 0; results many
