@@ -37,7 +37,7 @@ impl Transcript {
     /// Boots the guest and runs the script in it. The script itself must end well.
     pub(crate) fn of(guest: Guest, script: &str) -> Self {
         // The emulated processor is slow, and a busy host makes it slower.
-        let guest = Guest { limit: Duration::from_mins(10), ..guest };
+        let guest = Guest { limit: Duration::from_mins(15), ..guest };
         let outcome = guest.run(&format!("{PRELUDE}{script}\n:\n")).unwrap();
         let stdout = String::from_utf8(outcome.stdout).unwrap();
         let stderr = String::from_utf8_lossy(&outcome.stderr).into_owned();

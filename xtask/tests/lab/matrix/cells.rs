@@ -108,12 +108,11 @@ impl Cell {
 
 impl Boot {
     pub(super) fn guest(&self) -> Guest {
-        let firmware = match self.firmware {
-            known @ ("none" | "am5-desktop" | "single" | "all") => known.parse().unwrap(),
-            _ => {
-                let add = |firmware: Firmware, block: &Block| firmware.with(block.into());
-                self.blocks().iter().fold(Firmware::default(), add)
-            }
+        let add = |firmware: Firmware, block: &Block| firmware.with(block.into());
+        let firmware = if ["none", "am5-desktop", "single", "all"].contains(&self.firmware) {
+            self.firmware.parse().unwrap()
+        } else {
+            self.blocks().iter().fold(Firmware::default(), add)
         };
         let guest = Guest { kernel: self.kernel.to_owned(), firmware, ..Guest::default() };
         match self.machine {

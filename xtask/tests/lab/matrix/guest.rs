@@ -99,8 +99,9 @@ pub(super) fn script(boot: &Boot) -> String {
             number += 1;
         }
         script.push_str("section over\nEND\n");
-        let options: String =
+        let options: Vec<String> =
             run.leave_out.iter().map(|what| format!(" --leave-out {what}")).collect();
+        let options = options.concat();
         writeln!(script, "try 'run {index}' ivrs-trace run --json{options} -- sh /tmp/cells.sh")
             .unwrap();
         script.push_str("cat /tmp/cells\nlet_go; hand_back 0000:00:03.0\n");

@@ -52,8 +52,9 @@ impl Row {
             (Case::Vanish, _) => ", device removed".to_owned(),
             (Case::Noiommu, _) => ", no-IOMMU mode".to_owned(),
         };
-        let left_out: String =
+        let left_out: Vec<String> =
             run.leave_out.iter().map(|what| format!(", without `{what}`")).collect();
+        let left_out = left_out.concat();
         Self {
             kernel: boot.kernel,
             release: release.to_owned(),

@@ -1,20 +1,62 @@
-//! Ten thousand attaches beside four processes that read regions without pause, on two
-//! processors: nothing is lost uncounted, every attempt is its own process's, and the tool's
-//! memory stays within a bound.
+//! Ten thousand attaches by processes of three groups, beside four processes that read regions
+//! without pause, on two processors: nothing is lost uncounted, every attempt is its own process's
+//! and group's, and the tool's memory stays within a bound.
 
 use std::collections::BTreeMap;
 
-use serde_json::json;
-use xtask::vm::Guest;
+use xtask::vm::{Firmware, Guest};
 
+use crate::oracle::Block;
 use crate::transcript::Transcript;
 
-/// Attaches of each of the two processes: one is refused each time, the other one never.
-const ATTACHES: u64 = 5000;
-/// The same where every event is counted, and what each reader reads meanwhile.
-const COUNTED_ATTACHES: u64 = 200;
-const COUNTED_READS: u64 = 300;
+/// A device, what each attach of it comes to, and what the tool must say of each.
+struct Target {
+    bdf: &'static str,
+    /// How often it is to be attached.
+    attaches: u64,
+    /// The same where every event is counted.
+    counted: u64,
+    result: &'static str,
+    told: &'static str,
+}
+
+const REFUSED: &str = "VFIO_GROUP_SET_CONTAINER = -1 EINVAL";
+
+/// An attach that succeeds resets the device, which takes a tenth of a second.
+const TARGETS: [Target; 3] = [
+    Target {
+        bdf: "0000:00:03.0",
+        attaches: 4800,
+        counted: 200,
+        result: REFUSED,
+        told: "errno:EINVAL outcome:rejected bdf:0000:00:03.0 ivmd:0 ivmd:1 \
+               reason:firmware_direct_map",
+    },
+    Target {
+        bdf: "0000:00:05.0",
+        attaches: 4800,
+        counted: 200,
+        result: REFUSED,
+        told: "errno:EINVAL outcome:rejected bdf:0000:00:05.0 ivmd:2 reason:firmware_direct_map",
+    },
+    Target {
+        bdf: "0000:00:04.0",
+        attaches: 400,
+        counted: 50,
+        result: "all taken",
+        told: "errno:null outcome:attached reason:null",
+    },
+];
+
+/// How many attaches one process makes before the next one goes on.
+const CHUNK: u64 = 50;
+/// After so many seconds no further process is started: the emulated processor may be too slow.
+const SECONDS: u64 = 360;
+/// The least that must have been made until then.
+const LEAST: u64 = 1000;
 const READERS: u64 = 4;
+/// Reads of each of them where every event is counted.
+const COUNTED_READS: u64 = 300;
 
 /// What the tool's memory may come to, KiB: 10,000 attempts are kept, and told as one document.
 const MOST_MEMORY: u64 = 200 * 1024;
@@ -24,7 +66,8 @@ const SCRIPT: &str = r#"
 dmesg -n 1
 modprobe -a vfio-pci vfio_iommu_type1
 vfio-attach 00:03.0 > /dev/null
-vfio-attach 21:00.0 > /dev/null
+vfio-attach 00:04.0 > /dev/null
+vfio-attach 00:05.0 > /dev/null
 regions=$(readlink -f /sys/bus/pci/devices/0000:00:03.0/iommu_group)/reserved_regions
 export regions
 cat > /tmp/lab.sh <<'END'
@@ -45,25 +88,35 @@ sampler() {
         sleep 2
     done
 }
-repeat() {
-    sh -c 'echo $$ > /tmp/pid.'$1'; exec vfio-attach '$1' --no-bind --repeat '$2 > /tmp/results.$1 &
+# DEVICE ATTACHES ATTACHES-OF-A-PROCESS SECONDS
+attacher() {
+    left=$2
+    until=$(($(cut -d. -f1 /proc/uptime) + $4))
+    while [ $left -gt 0 ] && [ $(cut -d. -f1 /proc/uptime) -lt $until ]; do
+        sh -c 'echo "$1 $$"; exec vfio-attach $1 --no-bind --repeat $2' sh $1 $3
+        left=$((left - $3))
+    done > /tmp/results.$1
 }
-# ATTACHES READS
+# READS CHUNK SECONDS, then DEVICE=ATTACHES...
 stress() {
-    rm -f /tmp/reads.* /tmp/memory
+    rm -f /tmp/reads.* /tmp/results.* /tmp/memory
+    reads=$1 chunk=$2 seconds=$3; shift 3
     readers=
     for number in 1 2 3 4; do
-        reader $number $2 &
+        reader $number $reads &
         readers="$readers $!"
     done
     sampler $PPID &
     sampler=$!
     start=$(cut -d. -f1 /proc/uptime)
-    repeat 00:03.0 $1; first=$!
-    repeat 21:00.0 $1
-    wait $first $!
+    attachers=
+    for target; do
+        attacher ${target%=*} ${target#*=} $chunk $seconds &
+        attachers="$attachers $!"
+    done
+    wait $attachers
     echo $(($(cut -d. -f1 /proc/uptime) - start)) > /tmp/seconds
-    [ $2 != 0 ] || kill $readers
+    [ $reads != 0 ] || kill $readers
     wait $readers
     kill $sampler
 }
@@ -71,8 +124,12 @@ END
 results() {
     section "$1 status"; echo $status
     section "$1 stderr"; cat /tmp/run.err
-    section "$1 pids"; cat /tmp/pid.00:03.0 /tmp/pid.21:00.0
-    section "$1 results"; cat /tmp/results.00:03.0 /tmp/results.21:00.0
+    section "$1 results"; cat /tmp/results.*
+    section "$1 groups"
+    for bdf in 0000:00:03.0 0000:00:04.0 0000:00:05.0; do
+        group=$(readlink /sys/bus/pci/devices/$bdf/iommu_group)
+        echo "$bdf ${group##*/}"
+    done
     section "$1 reads"; cat /tmp/reads.*
     section "$1 memory"; cat /tmp/memory
     section "$1 seconds"; cat /tmp/seconds
@@ -88,47 +145,62 @@ results() {
         END { for (key in count) print count[key] key }' /tmp/run.json
     section "$1 lost"; grep -E '^ +"(attempts_dropped|ring|read|queue)":' /tmp/run.json | tr -d ' ,'
 }
+# OPTIONS ARGUMENTS-OF-STRESS
 run() {
-    ivrs-trace run --json $3 -- sh -c ". /tmp/lab.sh; stress $1 $2" > /tmp/run.json 2> /tmp/run.err
+    ivrs-trace run --json $1 -- sh -c ". /tmp/lab.sh; stress $2" > /tmp/run.json 2> /tmp/run.err
     status=$?
 }
 "#;
 
-/// Runs it.
-pub(super) fn stress() {
-    let script = format!(
-        r#"{SCRIPT}
-run {ATTACHES} 0; results many
-run {COUNTED_ATTACHES} {COUNTED_READS} "-o /tmp/counted.ivt"; results counted
+/// How many events of each kind a recording holds, by the process's name.
+const EVENTS: &str = r#"
 section events
 ivrs-trace events --json --from /tmp/counted.ivt | awk '
-    {{
-        match($0, /"pid":[0-9]+/); pid = substr($0, RSTART + 6, RLENGTH - 6)
+    {
         match($0, /"kind":"[a-z_0-9]+"/); kind = substr($0, RSTART + 8, RLENGTH - 9)
-        match($0, /"phase":"[a-z]+"/); phase = RSTART ? substr($0, RSTART + 9, RLENGTH - 10) : ""
+        phase = match($0, /"phase":"[a-z]+"/) ? substr($0, RSTART + 9, RLENGTH - 10) : ""
         match($0, /"comm":"[^"]*"/); comm = substr($0, RSTART + 8, RLENGTH - 9)
         count[comm " " kind " " phase]++
-    }}
-    END {{ for (key in count) print count[key] " " key }}'
-"#
+    }
+    END { for (key in count) print count[key] " " key }'
+"#;
+
+/// Runs it.
+pub(super) fn stress() {
+    let targets = |attaches: fn(&Target) -> u64| -> String {
+        let one = |target: &Target| format!(" {}={}", target.bdf, attaches(target));
+        TARGETS.iter().map(one).collect::<Vec<_>>().concat()
+    };
+    let many = targets(|target| target.attaches);
+    let counted = targets(|target| target.counted);
+    let script = format!(
+        "{SCRIPT}\n\
+         run '' '0 {CHUNK} {SECONDS}{many}'; results many\n\
+         run '-o /tmp/counted.ivt' '{COUNTED_READS} {CHUNK} 10000{counted}'; results counted\n\
+         {EVENTS}"
     );
+    let one =
+        |devid, start| Block { kind: 0x21, flags: 0x07, devid, aux: 0, start, length: 0x1000 };
+    let blocks = [one(0x18, 0x7a2d_9000), one(0x18, 0x7a2d_8000), one(0x28, 0x7a2d_9000)];
     let guest = Guest {
-        kernel: "debian-6.12".to_owned(),
-        firmware: "am5-desktop".parse().unwrap(),
+        firmware: blocks.iter().fold(Firmware::default(), |all, block| all.with(block.into())),
         cpus: 2,
         ..Guest::default()
     };
     let transcript = Transcript::of(guest, &script);
-    for (name, attaches) in [("many", ATTACHES), ("counted", COUNTED_ATTACHES)] {
-        attributed(&transcript, name, attaches);
-    }
+    let made = attributed(&transcript, "many");
+    let total: u64 = TARGETS.iter().map(|target| target.attaches).sum();
+    assert!(made == total || made >= LEAST, "{made} attaches were made in {SECONDS} s");
+    let made = attributed(&transcript, "counted");
+    let total: u64 = TARGETS.iter().map(|target| target.counted).sum();
+    assert_eq!(made, total);
 
     let events: BTreeMap<&str, u64> = counts(transcript.section("events"));
-    let claims = 2 * COUNTED_ATTACHES;
+    let refused = TARGETS.iter().filter(|target| target.result == REFUSED);
     for (event, expected) in [
-        ("vfio-attach claim enter", claims),
-        ("vfio-attach claim exit", claims),
-        ("vfio-attach set_domain ", COUNTED_ATTACHES),
+        ("vfio-attach claim enter", total),
+        ("vfio-attach claim exit", total),
+        ("vfio-attach set_domain ", refused.map(|target| target.counted).sum()),
         ("sh regions_end ", READERS * COUNTED_READS),
     ] {
         assert_eq!(events.get(event), Some(&expected), "{event}: {events:?}");
@@ -136,30 +208,28 @@ ivrs-trace events --json --from /tmp/counted.ivt | awk '
 }
 
 /// Every attach is told as an attempt of the process and group that it was, and nothing is lost.
-fn attributed(transcript: &Transcript, name: &str, attaches: u64) {
+/// Returns how many there were.
+fn attributed(transcript: &Transcript, name: &str) -> u64 {
     let section = |what: &str| transcript.section(&format!("{name} {what}")).trim();
     assert_eq!((section("status"), section("stderr")), ("0", ""), "{name}");
-    let results = format!(
-        "{attaches} times: VFIO_GROUP_SET_CONTAINER = -1 EINVAL\n{attaches} times: all taken"
-    );
-    assert_eq!(section("results"), results, "{name}: the kernel");
-    let (refused, taken) = section("pids").split_once('\n').unwrap();
-    let attempts = counts(section("attempts"));
-    let group = |bdf: &str| {
-        let told = attempts.keys().find(|key| key.contains(bdf)).unwrap();
-        told.split(' ').find(|word| word.starts_with("group:")).unwrap().to_owned()
-    };
-    let (of_refused, of_taken) = (group("0000:00:03.0"), group("0000:21:00.0"));
-    assert_ne!(of_refused, of_taken, "{name}");
-    let refused = format!(
-        "pid:{refused} requested:0000:00:03.0 {of_refused} errno:EINVAL outcome:rejected \
-         bdf:0000:00:03.0 ivmd:0 ivmd:1 ivmd:2 reason:firmware_direct_map"
-    );
-    let taken = format!(
-        "pid:{taken} requested:0000:21:00.0 {of_taken} errno:null outcome:attached reason:null"
-    );
-    let expected = BTreeMap::from([(refused.as_str(), attaches), (taken.as_str(), attaches)]);
-    assert_eq!(attempts, expected, "{name}");
+    let told = counts(section("attempts"));
+
+    // Two lines a process: its device and id, and how often which result came.
+    let mut made = 0;
+    let mut expected: BTreeMap<String, u64> = BTreeMap::new();
+    let mut lines = section("results").lines();
+    while let (Some(process), Some(result)) = (lines.next(), lines.next()) {
+        let (bdf, pid) = process.split_once(' ').unwrap();
+        let target = TARGETS.iter().find(|target| target.bdf == bdf).unwrap();
+        assert_eq!(result, format!("{CHUNK} times: {}", target.result), "{name}, {process}");
+        let group = section("groups").lines().find_map(|line| line.strip_prefix(bdf)).unwrap();
+        let attempt = format!("pid:{pid} requested:{bdf} group:{} {}", group.trim(), target.told);
+        expected.insert(attempt, CHUNK);
+        made += CHUNK;
+    }
+    let expected: BTreeMap<&str, u64> =
+        expected.iter().map(|(attempt, count)| (attempt.as_str(), *count)).collect();
+    assert_eq!(told, expected, "{name}");
     let lost = "\"attempts_dropped\":0\n\"ring\":0\n\"read\":0\n\"queue\":0";
     assert_eq!(section("lost"), lost, "{name}");
 
@@ -173,15 +243,15 @@ fn attributed(transcript: &Transcript, name: &str, attaches: u64) {
         .collect();
     let peak = memory.iter().map(|(peak, _)| *peak).max().unwrap();
     let reads: u64 = section("reads").lines().map(|line| line.parse::<u64>().unwrap()).sum();
-    let figures = json!({
-        "attaches": 2 * attaches,
-        "reads": reads,
-        "seconds": section("seconds"),
-        "peak, KiB": peak,
-        "first and last size, KiB": [memory.first().map(|one| one.1), memory.last().map(|one| one.1)],
-    });
-    eprintln!("stress, {name}: {figures}");
-    assert!(peak < MOST_MEMORY, "{name}: {figures}");
+    eprintln!(
+        "stress, {name}: {made} attaches, {reads} reads, {} s; the tool's own memory, KiB: {:?} \
+         to {:?}, resident at most {peak}",
+        section("seconds"),
+        memory.first().map(|one| one.1),
+        memory.last().map(|one| one.1),
+    );
+    assert!(peak < MOST_MEMORY, "{name}: {peak} KiB");
+    made
 }
 
 /// Lines of a count and a name.
