@@ -337,7 +337,7 @@ fn loss(tracer: &Tracer) -> anyhow::Result<Loss> {
         read_failed: counts.read_failed,
         truncated: counts.truncated,
     });
-    Ok(Loss { probes: probes.collect(), not_recorded: 0 })
+    Ok(Loss { probes: probes.collect(), ..Loss::default() })
 }
 
 /// Whether there is anything that probes could show: without groups there is not.

@@ -154,6 +154,9 @@ pub struct Loss {
     /// Events that arrived, but could not be written to the file: it was full or too slow.
     #[serde(default)]
     pub not_recorded: u64,
+    /// Other sections that could not be written: files of the host, or how the probes stood.
+    #[serde(default)]
+    pub sections_not_recorded: u64,
 }
 
 impl Loss {

@@ -225,8 +225,10 @@ pub struct Condition {
     pub more_damages: u64,
     /// Sections of kinds that this version does not know.
     pub unknown_sections: u64,
-    /// Whether a snapshot lacks some of its files.
+    /// Whether a snapshot lacks some of its files, or there is none.
     pub snapshot_cut: bool,
+    /// Sections, other than of events, that could not be written when it was made.
+    pub unwritten_sections: u64,
     /// Events whose numbers are missing between others.
     pub missing_events: u64,
     /// Events that are there.
@@ -272,6 +274,12 @@ impl Condition {
                     .to_owned(),
             );
         }
+        if self.unwritten_sections > 0 {
+            notes.push(format!(
+                "{} sections could not be written when it was made",
+                self.unwritten_sections
+            ));
+        }
         if self.missing_events > 0 {
             notes.push(format!(
                 "{} events are missing between those that are there",
@@ -297,6 +305,8 @@ pub struct Reader<R> {
     condition: Condition,
     /// The snapshot whose parts are coming.
     snapshot: Option<Collected>,
+    /// How many snapshots were handed out.
+    snapshots: u32,
     /// What was read while a snapshot had to be handed out first.
     waiting: Option<Item>,
     /// Number of the next event, if none is missing.
@@ -330,6 +340,7 @@ impl<R: Read> Reader<R> {
             unpacker: Unpacker::default(),
             condition: Condition { length: offset, ..Condition::default() },
             snapshot: None,
+            snapshots: 0,
             waiting: None,
             next_event: 0,
             done: false,
@@ -362,7 +373,9 @@ impl<R: Read> Reader<R> {
                 },
             }
         }
-        self.end_snapshot()
+        let last = self.end_snapshot();
+        self.condition.snapshot_cut |= self.snapshots == 0;
+        last
     }
 
     /// The next section, its content checked and unpacked; `None` at the end.
@@ -444,6 +457,7 @@ impl<R: Read> Reader<R> {
         let collected = self.snapshot.take()?;
         let complete = collected.complete && collected.left_out == 0;
         self.condition.snapshot_cut |= !complete;
+        self.snapshots = self.snapshots.saturating_add(1);
         Some(Item::Snapshot { number: collected.snapshot, files: collected.files, complete })
     }
 
@@ -462,7 +476,11 @@ impl<R: Read> Reader<R> {
         Ok(match kind {
             Kind::START => Some(Item::Start(json(&content)?)),
             Kind::PROBES => Some(Item::Probes(json(&content)?)),
-            Kind::LOSS => Some(Item::Loss(json(&content)?)),
+            Kind::LOSS => {
+                let loss: Loss = json(&content)?;
+                self.condition.unwritten_sections = loss.sections_not_recorded;
+                Some(Item::Loss(loss))
+            }
             Kind::END => Some(Item::End(json(&content)?)),
             Kind::CONTINUES => {
                 let continues: Continues = json(&content)?;

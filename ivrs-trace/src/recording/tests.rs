@@ -369,6 +369,8 @@ fn events_that_are_missing_are_counted_and_lost() {
     assert_eq!((outcome.status.events, outcome.status.dropped), (2, 1));
     let left = found(&fs::read(&path).unwrap()).unwrap();
     assert_eq!(left.condition.missing_events, 4);
+    // Nor is there a snapshot.
+    assert!(left.condition.snapshot_cut);
     assert!(left.condition.notes().iter().any(|note| note.contains("4 events are missing")));
     let replayed = replay(open(&path).unwrap(), |_, _, _| {});
     assert_eq!(replayed.lost.queue, 4);

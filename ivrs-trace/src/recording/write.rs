@@ -389,6 +389,8 @@ struct Writer {
     loss: Loss,
     /// Events that the file did not take.
     refused: u64,
+    /// Other sections that it did not take.
+    refused_sections: u64,
     events: u64,
     trouble: Option<String>,
     closed: bool,
@@ -424,6 +426,7 @@ impl Writer {
             files_before: 0,
             loss: Loss::default(),
             refused: 0,
+            refused_sections: 0,
             events: 0,
             trouble: None,
             closed: false,
@@ -521,9 +524,8 @@ impl Writer {
     }
 
     fn section(&mut self, kind: Kind, content: &[u8], event: u64) {
-        if let Some(packed) = frame::pack(kind, content) {
-            self.put(kind, packed, event);
-        }
+        let put = frame::pack(kind, content).is_some_and(|packed| self.put(kind, packed, event));
+        self.refused_sections = self.refused_sections.saturating_add(u64::from(!put));
     }
 
     fn json(&mut self, kind: Kind, value: &impl Serialize) {
@@ -603,13 +605,15 @@ impl Writer {
     /// What was lost, with what the queue dropped and the file did not take.
     fn write_loss(&mut self) {
         self.loss.not_recorded = self.shared.lock().dropped.saturating_add(self.refused);
+        self.loss.sections_not_recorded = self.refused_sections;
         let loss = self.loss.clone();
         self.json(Kind::LOSS, &loss);
     }
 
     fn end(&mut self, end: &End) {
         let dropped = self.shared.lock().dropped.saturating_add(self.refused);
-        if self.loss.not_recorded != dropped {
+        let sections = self.refused_sections;
+        if self.loss.not_recorded != dropped || self.loss.sections_not_recorded != sections {
             self.write_loss();
         }
         self.json(Kind::END, end);
