@@ -15,6 +15,7 @@ pub mod cli;
 pub mod errno;
 pub mod escape;
 pub mod event;
+pub mod export;
 pub mod firmware;
 pub mod host;
 pub mod model;

@@ -10,6 +10,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, generate::SchemaSettings, js
 use crate::{
     errno::Errno,
     event::{RegionType, VfioRequest},
+    export,
     pci::{Bdf, Devid, Segment},
     report::{decode, json, probes::ProbesDocument},
 };
@@ -32,6 +33,7 @@ pub fn all() -> Vec<Named> {
         of::<json::DiffDocument<'_>>("diff", "ivrs-trace diff --json"),
         of::<ProbesDocument>("probes", "ivrs-trace probes --json"),
         of::<json::EventLine<'_>>("events", "A line of ivrs-trace events --json"),
+        of::<export::json::Line<'_>>("export", "A line of ivrs-trace export --to json"),
         of::<decode::Decode>("decode", "ivrs-trace decode --json"),
         of::<decode::DecodeLog>("decode-log", "ivrs-trace decode --json of a kernel log"),
     ]

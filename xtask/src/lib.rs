@@ -6,6 +6,7 @@ pub mod build;
 pub mod demo;
 pub mod docs;
 pub mod ebpf;
+pub mod exports;
 pub mod fuzz;
 pub mod run;
 pub mod setup;

@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use anyhow::{Context as _, Result, ensure};
 
-use crate::{docs, ebpf, fuzz, setup, vm, workspace};
+use crate::{docs, ebpf, exports, fuzz, setup, vm, workspace};
 
 /// Arguments of `cargo xtask test`.
 #[derive(Debug, clap::Args)]
@@ -47,6 +47,7 @@ pub fn command(args: &Args) -> Result<()> {
     })?;
     step("schemas", docs::check)?;
     step("unit and golden tests", || cargo(&root, "test --locked"))?;
+    step("tables in reports, by acpixtract and iasl", exports::check)?;
     step("BPF object", ebpf::check_prebuilt)?;
     step("fuzz targets, briefly", || fuzz::all(FUZZ_SECONDS))?;
     step("set-up of the lab", || {

@@ -102,7 +102,7 @@ fn model() -> anyhow::Result<Model> {
 }
 
 /// What the host shows and could not be placed; so nothing is lost in silence.
-fn skipped(host: &Snapshot) -> Option<Finding> {
+pub(super) fn skipped(host: &Snapshot) -> Option<Finding> {
     let first = host.skipped.first()?;
     let more = match host.skipped.len() {
         1 => String::new(),

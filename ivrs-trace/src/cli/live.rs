@@ -265,6 +265,11 @@ impl Live {
         }
     }
 
+    /// The probes as they stand.
+    pub(super) fn probes(&self) -> Vec<ProbeFact> {
+        probe_facts(&self.tracer)
+    }
+
     /// A line for every probe that is missing, without those of modules that are not loaded.
     pub(super) fn degradations(&self) -> Vec<String> {
         degradations(&probe_facts(&self.tracer))

@@ -7,12 +7,16 @@ mod decode;
 mod diff;
 mod events;
 mod explain;
+mod export;
+mod facts;
 mod leave_out;
 mod live;
 mod output;
 mod probes;
 mod record;
+mod report;
 mod run;
+mod save;
 mod source;
 mod what_if;
 
@@ -58,6 +62,10 @@ enum Command {
     /// data or hangs the machine, perhaps long after. Only the maker of the board knows which
     /// entries are needed; ask there for firmware with the table that this shows to be enough.
     WhatIf(what_if::Args),
+    /// Write a report for kernel developers, for the board's vendor or for a forum
+    Report(report::Args),
+    /// Write what is known for other programs: JSON lines, Perfetto, CSV, the table, metrics
+    Export(export::Args),
     /// Say how each probe stands on this host: attached by what, waiting, or missing and why
     Probes(probes::Args),
     /// Say what the code of a finding means and what to do about it
@@ -75,6 +83,8 @@ pub fn main() -> ExitCode {
         Some(Command::Decode(args)) => decode::command(&args),
         Some(Command::Diff(args)) => diff::command(&args),
         Some(Command::WhatIf(args)) => what_if::command(&args),
+        Some(Command::Report(args)) => report::command(&args),
+        Some(Command::Export(args)) => export::command(&args),
         Some(Command::Probes(args)) => probes::command(&args),
         Some(Command::Explain(args)) => explain::command(&args),
         None => {

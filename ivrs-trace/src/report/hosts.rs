@@ -57,7 +57,7 @@ fn add(table: IvrsBuilder, ivmds: &[&str]) -> IvrsBuilder {
     ivmds.iter().fold(table, |table, text| table.ivmd(text.parse::<IvmdSpec>().unwrap()))
 }
 
-fn desktop() -> (Snapshot, Vec<Event>) {
+pub(super) fn desktop() -> (Snapshot, Vec<Event>) {
     let groups = "0: 00:01.0*; 1: 00:02.1* 03:00.0 03:00.1; 14: 01:00.0; 15: 01:00.1; 16: 04:00.0; \
                   17: 05:00.0; 20: 12:00.0; 21: 12:00.3";
     let special =
@@ -102,7 +102,7 @@ fn desktop() -> (Snapshot, Vec<Event>) {
 }
 
 /// One block of a laptop, and the copy of it in a block that the kernel does not know.
-fn laptop() -> (Snapshot, Vec<Event>) {
+pub(super) fn laptop() -> (Snapshot, Vec<Event>) {
     let block = "type=0x21,flags=0x08,devid=0x0200,aux=0,start=0x9a000000,length=0x26000";
     let mut copy = vec![0x51, 0x08, 0x20, 0x00, 0x00, 0x02, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
     copy.extend(0x9a00_0000_u64.to_le_bytes());
@@ -127,7 +127,7 @@ fn laptop() -> (Snapshot, Vec<Event>) {
 }
 
 /// A security processor that only ACPI names, and a sensor hub.
-fn strix() -> (Snapshot, Vec<Event>) {
+pub(super) fn strix() -> (Snapshot, Vec<Event>) {
     let ivhd = IvhdSpec {
         kind: IvhdKind::Type40,
         entries: vec![
@@ -176,7 +176,7 @@ fn strix() -> (Snapshot, Vec<Event>) {
     (host, Vec::new())
 }
 
-fn two_segments() -> (Snapshot, Vec<Event>) {
+pub(super) fn two_segments() -> (Snapshot, Vec<Event>) {
     let all =
         |first, last| DeviceEntry::Range { first: Devid(first), last: Devid(last), settings: 0 };
     let unit = |segment, devid| IvhdSpec {
@@ -199,7 +199,7 @@ fn two_segments() -> (Snapshot, Vec<Event>) {
     (host, events)
 }
 
-fn several_iommus() -> (Snapshot, Vec<Event>) {
+pub(super) fn several_iommus() -> (Snapshot, Vec<Event>) {
     let unit = |devid, first, last| IvhdSpec {
         devid: Devid(devid),
         entries: vec![DeviceEntry::Range { first: Devid(first), last: Devid(last), settings: 0 }],
@@ -236,7 +236,7 @@ fn set_iommus(host: &mut Snapshot, unit: fn(crate::pci::Bdf) -> &'static str) {
     host.iommus = Reading::Read(units);
 }
 
-fn no_ivmd() -> (Snapshot, Vec<Event>) {
+pub(super) fn no_ivmd() -> (Snapshot, Vec<Event>) {
     let groups = "0: 00:01.0*; 1: 01:00.0 01:00.1; 2: 02:00.0; 3: 03:00.0; 4: 04:00.0; 5: 05:00.0; \
                   6: 06:00.0; 7: 07:00.0";
     let host = host(groups, &table(&[]));
@@ -244,14 +244,14 @@ fn no_ivmd() -> (Snapshot, Vec<Event>) {
     (host, events)
 }
 
-fn kernel_6_1() -> (Snapshot, Vec<Event>) {
+pub(super) fn kernel_6_1() -> (Snapshot, Vec<Event>) {
     let (mut host, _) = desktop();
     host.kernel_release = Reading::Read("6.1.0-56-amd64".to_owned());
     let events = QEMU.listings(&host, false);
     (host, events)
 }
 
-fn not_amd() -> (Snapshot, Vec<Event>) {
+pub(super) fn not_amd() -> (Snapshot, Vec<Event>) {
     let (mut host, _) = no_ivmd();
     host.ivrs = Reading::Absent;
     set_iommus(&mut host, |_| "dmar0");
@@ -265,7 +265,7 @@ fn not_amd() -> (Snapshot, Vec<Event>) {
 }
 
 /// The desktop under a kernel that follows `amd_iommu=relax_unity`.
-fn relaxed() -> (Snapshot, Vec<Event>) {
+pub(super) fn relaxed() -> (Snapshot, Vec<Event>) {
     let (mut host, _) = desktop();
     host.command_line = Reading::Read("quiet amd_iommu=pgtbl_v2,relax_unity".to_owned());
     let Reading::Read(groups) = &mut host.groups else { panic!("no groups") };

@@ -3,19 +3,28 @@
 //! It judges nothing and reads nothing. What comes from firmware, processes or devices was made
 //! printable when it was decoded.
 
+pub mod case;
 mod check;
 pub mod decode;
 mod diff;
+mod forum;
 pub mod json;
+pub mod letter;
+mod mail;
 mod page;
 pub mod probes;
 mod reasons;
+pub mod redact;
 pub mod stream;
 mod text;
+pub mod trail;
+mod vendor;
 mod what_if;
 
 #[cfg(test)]
 mod hosts;
+#[cfg(test)]
+pub(crate) mod readers;
 #[cfg(test)]
 mod tests;
 #[cfg(test)]
@@ -25,8 +34,11 @@ use serde::Serialize;
 
 pub use check::check;
 pub use diff::diff;
+pub use forum::forum;
+pub use mail::kernel;
 pub use page::Style;
 pub use text::{attempts, one_line};
+pub use vendor::vendor;
 pub use what_if::what_if;
 
 /// Facts that did not arrive.

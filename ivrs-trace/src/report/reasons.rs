@@ -78,7 +78,7 @@ fn device(attempt: &Attempt) -> String {
 }
 
 /// What the reason means.
-fn why(reason: Reason, attempt: &Attempt) -> String {
+pub(super) fn why(reason: Reason, attempt: &Attempt) -> String {
     let group = group(attempt);
     let the_group = the_group(attempt);
     match reason {

@@ -43,7 +43,7 @@ fn seconds(ns: u64) -> String {
 }
 
 /// `2026-11-22T20:15:01.000042Z`, of nanoseconds since 1970.
-fn utc(ns: u64) -> String {
+pub(crate) fn utc(ns: u64) -> String {
     let (second, micros) = (ns / 1_000_000_000, ns % 1_000_000_000 / 1000);
     let (day, second) = (second / 86_400, second % 86_400);
     // Years that begin in March, from 1 March of the year 0: a leap day is then the last of its

@@ -363,7 +363,7 @@ pub(super) fn range_text(start: u64, end: u64) -> String {
     format!("{start:#x} to {end:#x}")
 }
 
-fn kind_text(block: &Ivmd, entry: &UnityEntry) -> String {
+pub(super) fn kind_text(block: &Ivmd, entry: &UnityEntry) -> String {
     let segment = block.segment;
     match block.kind {
         IvmdKind::All => format!(
@@ -397,7 +397,7 @@ fn flags_text(flags: IvmdFlags) -> String {
     format!("{:#04x} ({})", flags.0, names.join(", "))
 }
 
-fn memory_text(block: &Ivmd) -> String {
+pub(super) fn memory_text(block: &Ivmd) -> String {
     if block.length == 0 {
         return format!("{:#x}, no length", block.start);
     }
@@ -426,7 +426,7 @@ fn kernel_text(cause: &Cause, block: &Ivmd, entry: &UnityEntry) -> String {
     text
 }
 
-fn coverage_text(coverage: &Coverage, device: Option<Bdf>) -> String {
+pub(super) fn coverage_text(coverage: &Coverage, device: Option<Bdf>) -> String {
     let here = device.filter(|bdf| coverage.devices.contains(bdf));
     let count = coverage.devices.len();
     let subject = match (here, count) {

@@ -25,6 +25,11 @@ pub(crate) fn errors(document: &Value) -> Vec<String> {
         let ["ivrs-trace", name, _] = parts[..] else { panic!("schema {name}") };
         name
     });
+    errors_of(name, document)
+}
+
+/// What is wrong with a document, by the schema of this name.
+pub(crate) fn errors_of(name: &str, document: &Value) -> Vec<String> {
     let schema = SCHEMAS.get(name).unwrap_or_else(|| panic!("no schema {name}"));
     schema
         .iter_errors(document)

@@ -7,6 +7,7 @@
 //! What runs in the guest is not made here, but for its own kernels, and those only when asked for
 //! by name: they take minutes.
 
+mod acpica;
 pub mod apt;
 mod built;
 mod busybox;
@@ -21,6 +22,7 @@ use std::time::Instant;
 use anyhow::Result;
 
 pub use crate::build::static_binary;
+pub use acpica::{Acpica, acpica};
 pub use built::built_kernels;
 pub use busybox::busybox;
 pub use kernel::{Kernel, kernel, kernels};

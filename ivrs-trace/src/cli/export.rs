@@ -1,0 +1,156 @@
+//! `ivrs-trace export`: what is known of a host, for other programs.
+
+use std::{
+    io::{self, IsTerminal as _, Seek as _, Write},
+    path::PathBuf,
+    process::ExitCode,
+};
+
+use anyhow::{Context as _, bail};
+use tempfile::SpooledTempFile;
+
+use super::{
+    facts::{self, Facts},
+    save,
+};
+use crate::{
+    escape::printable,
+    export::{csv, json, perfetto, prometheus},
+    model::Table,
+};
+
+/// Bytes of events that wait in memory until the host is known; more wait in a file.
+const WAITING: usize = 16 * 1024 * 1024;
+
+/// Arguments of `export`.
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// The format
+    #[arg(long, value_enum)]
+    to: To,
+    /// Export another host: a recording, or a folder with a copy of its sys and proc; - reads a
+    /// recording from standard input
+    #[arg(long, value_name = "DIR|FILE")]
+    from: Option<PathBuf>,
+    /// What the rows of csv are; by default the events of a recording, else devices
+    #[arg(long, value_enum, value_name = "ROWS")]
+    of: Option<Rows>,
+    /// Write to this file at once when all is known, and replace it if it is there
+    #[arg(short, long, value_name = "FILE")]
+    output: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum To {
+    /// One JSON object a line: the host, each event, each attempt, the end
+    Json,
+    /// A trace that opens in ui.perfetto.dev
+    Perfetto,
+    /// Comma-separated values
+    Csv,
+    /// The bytes of the IVRS table
+    Acpi,
+    /// Metrics in Prometheus's text format, for a textfile collector
+    Prometheus,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Rows {
+    /// A row an event
+    Events,
+    /// A row a PCI function
+    Devices,
+}
+
+/// Writes what is known in the format.
+pub(super) fn command(args: &Args) -> anyhow::Result<ExitCode> {
+    if args.of.is_some() && args.to != To::Csv {
+        bail!("--of is for --to csv");
+    }
+    if args.to == To::Acpi && args.output.is_none() && io::stdout().is_terminal() {
+        bail!("the table is binary, which a terminal cannot show: name a file with -o, or a pipe");
+    }
+    save::save(args.output.as_deref(), |out| match args.to {
+        To::Json => json_lines(args, out),
+        To::Perfetto => trace(args, out),
+        To::Csv => rows(args, out),
+        To::Acpi => table(args, out),
+        To::Prometheus => {
+            let facts = quiet(args)?;
+            Ok(out.write_all(prometheus::metrics(&facts.model, &facts.verdicts).as_bytes())?)
+        }
+    })?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The facts without the events.
+fn quiet(args: &Args) -> anyhow::Result<Facts> {
+    facts::gather(args.from.as_deref(), |_, _, _| {})
+}
+
+fn json_lines(args: &Args, out: &mut dyn Write) -> anyhow::Result<()> {
+    // The host comes first, and is known last.
+    let mut waiting = SpooledTempFile::new(WAITING);
+    let mut result = Ok(());
+    let facts = facts::gather(args.from.as_deref(), |_, number, event| {
+        if result.is_ok() {
+            result = line(&mut waiting, &json::event(number, event));
+        }
+    })?;
+    result.context("a temporary file")?;
+    line(out, &json::host(&facts.model, facts.verdicts, &facts.probes, facts.began))?;
+    waiting.rewind().context("a temporary file")?;
+    io::copy(&mut waiting, out)?;
+    for rest in json::rest(&facts.model, facts.events, facts.lost) {
+        line(out, &rest)?;
+    }
+    Ok(())
+}
+
+fn line(out: &mut (impl Write + ?Sized), line: &json::Line<'_>) -> io::Result<()> {
+    serde_json::to_writer(&mut *out, line)?;
+    out.write_all(b"\n")
+}
+
+fn trace(args: &Args, out: &mut dyn Write) -> anyhow::Result<()> {
+    let mut trace = perfetto::Trace::new(out)?;
+    let mut result = Ok(());
+    let facts = facts::gather(args.from.as_deref(), |began, number, event| {
+        if let Some(began) = began {
+            trace.began(began.monotonic_ns);
+        }
+        if result.is_ok() {
+            result = trace.add(number, event);
+        }
+    })?;
+    result?;
+    Ok(trace.finish(&facts.model)?)
+}
+
+fn rows(args: &Args, out: &mut dyn Write) -> anyhow::Result<()> {
+    let of_file = args.from.as_ref().is_some_and(|path| !path.is_dir());
+    let wanted = args.of.unwrap_or(if of_file { Rows::Events } else { Rows::Devices });
+    if wanted == Rows::Devices {
+        let facts = quiet(args)?;
+        return Ok(csv::devices(out, &facts.model, &facts.verdicts)?);
+    }
+    let mut events = csv::Events::new(out)?;
+    let mut result = Ok(());
+    facts::gather(args.from.as_deref(), |_, number, event| {
+        if result.is_ok() {
+            result = events.add(number, event);
+        }
+    })?;
+    result?;
+    Ok(events.finish()?)
+}
+
+fn table(args: &Args, out: &mut dyn Write) -> anyhow::Result<()> {
+    let facts = quiet(args)?;
+    match facts.model.table() {
+        Table::Read(read) => Ok(out.write_all(read.0.bytes())?),
+        Table::Absent => bail!("this host has no IVRS table that could be read"),
+        Table::Unreadable(why) => bail!("the IVRS table cannot be read: {}", printable(why)),
+        Table::Malformed(error) => bail!("what is there is not an IVRS table: {error}"),
+    }
+}

@@ -1,0 +1,81 @@
+//! `ivrs-trace report`: what is known of a host, in words for whoever can do something about it.
+
+use std::{path::PathBuf, process::ExitCode};
+
+use super::{facts, save};
+use crate::report::{self, case::Case, letter, redact::Redactor};
+
+/// Arguments of `report`.
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// Whom the report is for
+    #[arg(long = "for", value_enum, value_name = "READER")]
+    reader: Reader,
+    /// Report of another host: a recording, or a folder with a copy of its sys and proc; - reads a
+    /// recording from standard input
+    #[arg(long, value_name = "DIR|FILE")]
+    from: Option<PathBuf>,
+    /// Leave out what names a person or this machine: names, serial numbers, UUIDs, the command
+    /// line. On by default but for kernel developers
+    #[arg(long, overrides_with = "no_redact")]
+    redact: bool,
+    /// Leave nothing out
+    #[arg(long, overrides_with = "redact")]
+    no_redact: bool,
+    /// How it is written; by default Markdown for a forum, else plain text
+    #[arg(long, value_enum)]
+    format: Option<Format>,
+    /// Write to this file, and replace it if it is there
+    #[arg(short, long, value_name = "FILE")]
+    output: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Reader {
+    /// Kernel developers: everything, fit for a mailing list
+    Kernel,
+    /// The board's vendor: what the firmware asks for, and what could be changed
+    Vendor,
+    /// People in a forum: what it is, what will not help, what may
+    Forum,
+}
+
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+enum Format {
+    /// Plain text
+    Text,
+    /// Markdown
+    Markdown,
+}
+
+/// Writes a report. The status is 0 whatever it says.
+pub(super) fn command(args: &Args) -> anyhow::Result<ExitCode> {
+    let facts = facts::gather(args.from.as_deref(), |_, _, _| {})?;
+    let redacted = args.redact || (!args.no_redact && args.reader != Reader::Kernel);
+    let redact = if redacted {
+        Redactor::on(&facts.model, facts.names.iter().cloned())
+    } else {
+        Redactor::off()
+    };
+    let case = Case {
+        model: &facts.model,
+        verdicts: &facts.verdicts,
+        origin: &facts.origin,
+        probes: &facts.probes,
+        lost: facts.lost,
+        notes: &facts.notes,
+        trail: &facts.trail,
+        redact: &redact,
+    };
+    let format = match (args.format, args.reader) {
+        (Some(Format::Text), _) | (None, Reader::Kernel | Reader::Vendor) => letter::Format::Text,
+        (Some(Format::Markdown), _) | (None, Reader::Forum) => letter::Format::Markdown,
+    };
+    let text = match args.reader {
+        Reader::Kernel => report::kernel(&case, format),
+        Reader::Vendor => report::vendor(&case, format),
+        Reader::Forum => report::forum(&case, format),
+    };
+    save::save(args.output.as_deref(), |out| Ok(out.write_all(text.as_bytes())?))?;
+    Ok(ExitCode::SUCCESS)
+}

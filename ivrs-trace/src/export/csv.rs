@@ -1,0 +1,180 @@
+//! Comma-separated values (RFC 4180) for spreadsheets: the events of a trace, or the devices of a
+//! host. A cell from outside that a spreadsheet could take for a formula begins with an apostrophe.
+
+use std::io::Write;
+
+use crate::{
+    errno,
+    event::{Body, Device, Event, Phase},
+    model::{Model, Verdict, Verdicts},
+    report::trail::phase,
+};
+
+/// The columns of events.
+const EVENTS: [&str; 14] = [
+    "number", "time_ns", "pid", "tid", "comm", "cpu", "kind", "phase", "device", "group", "driver",
+    "ret", "errno", "text",
+];
+/// The columns of devices.
+const DEVICES: [&str; 12] = [
+    "bdf",
+    "group",
+    "driver",
+    "vendor",
+    "device",
+    "class",
+    "name",
+    "iommu",
+    "verdict",
+    "ivmd",
+    "blocked_by",
+    "missing",
+];
+
+/// Writes events, a row each.
+pub struct Events<W: Write> {
+    writer: csv::Writer<W>,
+}
+
+impl<W: Write> Events<W> {
+    /// Begins with the names of the columns.
+    ///
+    /// # Errors
+    /// If it cannot be written.
+    pub fn new(output: W) -> Result<Self, csv::Error> {
+        let mut writer = csv::Writer::from_writer(output);
+        writer.write_record(EVENTS)?;
+        Ok(Self { writer })
+    }
+
+    /// Writes an event.
+    ///
+    /// # Errors
+    /// If it cannot be written.
+    pub fn add(&mut self, number: u64, event: &Event) -> Result<(), csv::Error> {
+        let (device, driver) = subject(&event.body);
+        let ret = returned(&event.body);
+        self.writer.write_record([
+            number.to_string(),
+            event.time_ns.to_string(),
+            event.pid.to_string(),
+            event.tid.to_string(),
+            cell(&event.comm),
+            event.cpu.to_string(),
+            kind(&event.body),
+            match phase(&event.body) {
+                Some(Phase::Enter) => "enter".to_owned(),
+                Some(Phase::Exit { .. }) => "exit".to_owned(),
+                None => String::new(),
+            },
+            device.map_or_else(String::new, |device| cell(&device.name)),
+            group(&event.body, device).map_or_else(String::new, |group| group.to_string()),
+            driver.map_or_else(String::new, cell),
+            ret.map_or_else(String::new, |ret| ret.to_string()),
+            ret.and_then(errno::of_return).map_or_else(String::new, |errno| errno.to_string()),
+            cell(&event.body.to_string()),
+        ])
+    }
+
+    /// Writes what is not written yet.
+    ///
+    /// # Errors
+    /// If it cannot be written.
+    pub fn finish(mut self) -> std::io::Result<()> {
+        self.writer.flush()
+    }
+}
+
+/// Writes the functions of a host and what is said of them, a row each.
+///
+/// # Errors
+/// If it cannot be written.
+pub fn devices(output: impl Write, model: &Model, verdicts: &Verdicts) -> Result<(), csv::Error> {
+    let mut writer = csv::Writer::from_writer(output);
+    writer.write_record(DEVICES)?;
+    let names = model.host().pci_names.value().cloned().unwrap_or_default();
+    for device in &verdicts.devices {
+        let function = model.function(device.bdf);
+        let hex =
+            |value: Option<&u16>| value.map_or_else(String::new, |value| format!("0x{value:04x}"));
+        let class = function.and_then(|one| one.class.value());
+        let name =
+            function.and_then(|one| one.device_name(&names).or_else(|| one.class_name(&names)));
+        let blocks: Vec<String> = device
+            .causes
+            .iter()
+            .filter_map(|cause| cause.ivmd)
+            .map(|one| one.to_string())
+            .collect();
+        writer.write_record([
+            device.bdf.to_string(),
+            device.group.to_string(),
+            device.driver.as_deref().map_or_else(String::new, cell),
+            hex(function.and_then(|one| one.vendor.value())),
+            hex(function.and_then(|one| one.device.value())),
+            class.map_or_else(String::new, |class| format!("0x{class:06x}")),
+            name.map_or_else(String::new, |name| cell(&crate::escape::printable(name))),
+            device.iommu.as_deref().map_or_else(String::new, cell),
+            match device.verdict {
+                Verdict::Blocked => "blocked",
+                Verdict::Clear => "clear",
+                Verdict::Unknown => "unknown",
+            }
+            .to_owned(),
+            blocks.join(" "),
+            device.blocked_by.as_deref().map_or_else(String::new, cell),
+            device.missing.as_deref().map_or_else(String::new, cell),
+        ])?;
+    }
+    writer.flush()?;
+    Ok(())
+}
+
+/// Printable text that no spreadsheet takes for a formula.
+fn cell(text: &str) -> String {
+    if text.trim_start().starts_with(['=', '+', '-', '@']) {
+        format!("'{text}")
+    } else {
+        text.to_owned()
+    }
+}
+
+/// The kind by its name in JSON.
+fn kind(body: &Body) -> String {
+    let value = serde_json::to_value(body).unwrap_or_default();
+    value.get("kind").and_then(|kind| kind.as_str()).unwrap_or_default().to_owned()
+}
+
+/// The device and the driver that an event is about.
+pub(super) fn subject(body: &Body) -> (Option<&Device>, Option<&str>) {
+    match body {
+        Body::Region { device, .. }
+        | Body::RegionsEnd { device, .. }
+        | Body::UnityMatch { device, .. }
+        | Body::GroupChange { device, .. } => (Some(device), None),
+        Body::Claim { device, .. } => (device.as_ref(), None),
+        Body::SetDomain { device, driver, .. }
+        | Body::Member { device, driver, .. }
+        | Body::Warning { device, driver, .. } => (Some(device), Some(driver)),
+        Body::DeviceCall { device, driver, .. } => (device.as_ref(), Some(driver)),
+        _ => (None, None),
+    }
+}
+
+fn group(body: &Body, device: Option<&Device>) -> Option<u32> {
+    match body {
+        Body::Claim { group, .. }
+        | Body::OwnerClaimed { group, .. }
+        | Body::IsolatedMsi { group, .. }
+        | Body::Type1Attach { group, .. } => *group,
+        _ => device.and_then(|device| device.group),
+    }
+}
+
+fn returned(body: &Body) -> Option<i64> {
+    match (phase(body), body) {
+        (Some(Phase::Exit { ret }), _) => Some(ret),
+        (_, Body::SetDomain { ret, .. }) => Some(i64::from(*ret)),
+        _ => None,
+    }
+}
