@@ -27,9 +27,12 @@ pub(super) fn save(
 ) -> anyhow::Result<()> {
     let Some(path) = output else {
         let mut out = BufWriter::new(io::stdout().lock());
-        content(&mut out)?;
-        out.flush().context("standard output")?;
-        return Ok(());
+        if let Err(error) = content(&mut out) {
+            // The beginning of what does not come would be taken for all of it.
+            drop(out.into_parts());
+            return Err(error);
+        }
+        return out.flush().context("standard output");
     };
     let cannot = || format!("cannot write {}", printable(&path.display().to_string()));
     // A link stays, and its target is replaced.

@@ -342,6 +342,12 @@ impl<'a> Case<'a> {
         )
     }
 
+    /// Whether a range is known to touch memory that the operating system uses.
+    pub(super) fn is_ram(&self, start: u64, end: u64) -> bool {
+        let class = self.model.host().region_class(start, end);
+        end >= start && class.value().is_some_and(RegionClass::touches_ram)
+    }
+
     /// What memory a range is, by the host's own map.
     pub(super) fn memory(&self, start: u64, end: u64) -> Option<String> {
         if end < start {

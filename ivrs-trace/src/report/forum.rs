@@ -171,7 +171,11 @@ fn what(letter: &mut Letter, case: &Case<'_>, standing: Standing) {
 }
 
 fn will_not(letter: &mut Letter, case: &Case<'_>) {
-    letter.title("What will not help");
+    letter.title(if case.standing() == Standing::Later {
+        "What will not help with such a kernel"
+    } else {
+        "What will not help"
+    });
     let mut items = vec![
         "Other settings of the virtual machine, its XML or QEMU: the kernel refuses before they \
          matter."
@@ -180,10 +184,9 @@ fn will_not(letter: &mut Letter, case: &Case<'_>) {
          what the firmware asks for."
             .to_owned(),
     ];
-    if tied(case).is_none() {
+    if itself(case) {
         items.push(
-            "ACS override: it only splits groups, and the device itself is one that firmware asks a \
-             map for."
+            "ACS override: it only splits groups, and firmware asks for a map of the device itself."
                 .to_owned(),
         );
     }
@@ -202,6 +205,27 @@ fn will_not(letter: &mut Letter, case: &Case<'_>) {
         ));
     }
     letter.items(items);
+}
+
+/// Whether those that were asked for, or all that are held, are known to be held for themselves and
+/// not only for another member of their group.
+fn itself(case: &Case<'_>) -> bool {
+    let known = |bdf: Bdf| {
+        let name = bdf.to_string();
+        let entries = case.culprits();
+        case.verdicts.groups.iter().any(|group| group.blocked_by.contains(&name))
+            || case.model.is_amd(bdf) && entries.iter().any(|one| one.entry.matches(bdf))
+    };
+    let mut refused = case.refused().peekable();
+    if refused.peek().is_none() {
+        let mut held = case.held_devices().peekable();
+        return held.peek().is_some() && held.all(|device| known(device.bdf));
+    }
+    refused.all(|attempt| {
+        attempt.requested.is_some_and(|bdf| {
+            known(bdf) || attempt.rejections.iter().any(|one| one.device.bdf == Some(bdf))
+        })
+    })
 }
 
 /// A device that was asked for and is only held by another member of its group.

@@ -178,7 +178,7 @@ fn block(letter: &mut Letter, case: &Case<'_>, held: &Held<'_>) {
             ),
         ),
         ("Likely meant for", case.redact.text(&owner_text(block, &held.coverage, &held.owners))),
-        ("Oddities", case.redact.text(&oddities(held).join("; "))),
+        ("Oddities", case.redact.text(&oddities(case, held).join("; "))),
     ]);
 }
 
@@ -193,7 +193,7 @@ fn addresses(devices: &[Bdf]) -> String {
 }
 
 /// What the specification does not provide for, or what Linux reads in another way.
-fn oddities(held: &Held<'_>) -> Vec<String> {
+fn oddities(case: &Case<'_>, held: &Held<'_>) -> Vec<String> {
     let (block, entry) = (held.block, held.entry);
     let mut odd = Vec::new();
     if !block.start.is_multiple_of(4096) {
@@ -209,6 +209,12 @@ fn oddities(held: &Held<'_>) -> Vec<String> {
     }
     if entry.fails_iommu() {
         odd.push("it allows neither reading nor writing, which no map can do".to_owned());
+    }
+    if case.is_ram(entry.start, entry.end_inclusive()) {
+        odd.push(
+            "the memory is not reserved: the operating system uses it as ordinary memory"
+                .to_owned(),
+        );
     }
     if block.flags.unity() && block.flags.exclusion() {
         odd.push("it is a unity map and an exclusion range at once".to_owned());
@@ -364,7 +370,7 @@ fn changes(letter: &mut Letter, case: &Case<'_>, held: &[Held<'_>]) {
         );
     }
     for one in held {
-        let odd = oddities(one);
+        let odd = oddities(case, one);
         if !odd.is_empty() {
             items.push(format!("IVMD {}: {}.", one.block.index, odd.join("; ")));
         }

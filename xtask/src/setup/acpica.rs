@@ -1,6 +1,6 @@
 //! ACPI's own tools, against which exported tables are held: Debian's acpica-tools.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context as _, Result, ensure};
@@ -33,7 +33,7 @@ pub fn acpica() -> Result<Acpica> {
     let cache = Cache::open()?;
     // Any version does, so one that is there is never looked at again.
     if let Some(current) = cache.current(PACKAGE) {
-        return programs(current.path);
+        return programs(&current.path);
     }
     let lock = cache.lock()?;
     let apt = Apt::open(&lock)?;
@@ -42,13 +42,13 @@ pub fn acpica() -> Result<Acpica> {
     let key = format!("{PACKAGE}-{version}");
     let folder = lock.make(&key, &format!("{PACKAGE} {version}"), |dest| {
         apt.fetch_unpack(&[format!("{PACKAGE}={version}")], dest)?;
-        programs(dest.to_owned()).map(drop)
+        programs(dest).map(drop)
     })?;
     lock.set_current(PACKAGE, &folder)?;
-    programs(folder)
+    programs(&folder)
 }
 
-fn programs(folder: PathBuf) -> Result<Acpica> {
+fn programs(folder: &Path) -> Result<Acpica> {
     let bin = folder.join("usr/bin");
     let found = Acpica { acpixtract: bin.join("acpixtract"), iasl: bin.join("iasl") };
     ensure!(
