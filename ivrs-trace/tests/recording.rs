@@ -59,6 +59,7 @@ fn start(kernel_release: &str) -> Start {
             boottime_ns: 1_000_000_000,
         },
         command: Vec::new(),
+        open_files: Vec::new(),
     }
 }
 

@@ -283,6 +283,7 @@ fn recording(seeds: &Seeds) -> Result<()> {
             require_direct: RequireDirect::Present,
             clocks: Clocks::default(),
             command: Vec::new(),
+            open_files: Vec::new(),
         },
     );
     recorder.snapshot(0, &files()?);

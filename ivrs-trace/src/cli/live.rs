@@ -8,7 +8,7 @@ use std::{
 use anyhow::Context as _;
 
 use super::{
-    output,
+    open_files, output,
     record::{self, Output},
 };
 use crate::{
@@ -91,10 +91,14 @@ impl Live {
         let recorder = output.map(Output::create).transpose()?;
         let began = record::clocks();
         let root = Path::new("/");
-        let (model, recording) = match (output, recorder) {
+        let open_files = open_files::read();
+        let (mut model, recording) = match (output, recorder) {
             (Some(output), Some(recorder)) => {
                 let probes = probe_facts(&tracer);
-                recorder.json(Kind::START, &record::start(output, began, true, require_direct));
+                recorder.json(
+                    Kind::START,
+                    &record::start(output, began, true, require_direct, open_files.clone()),
+                );
                 recorder.json(Kind::PROBES, &probes);
                 let (host, files) = Snapshot::read_and_keep(root);
                 recorder.snapshot(0, &files);
@@ -104,6 +108,7 @@ impl Live {
             }
             _ => (Model::new(Snapshot::read(root), require_direct), None),
         };
+        model.opened_before(open_files);
         let mut live = Self {
             tracer,
             ring,

@@ -11,6 +11,7 @@ mod export;
 mod facts;
 mod leave_out;
 mod live;
+mod open_files;
 mod output;
 mod probes;
 mod record;

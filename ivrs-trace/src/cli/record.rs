@@ -13,12 +13,12 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use super::{
     live::{self, Live},
-    output, run,
+    open_files, output, run,
 };
 use crate::{
     escape::printable,
     host::Snapshot,
-    model::RequireDirect,
+    model::{OpenFile, RequireDirect},
     recording::{
         self, Clocks, EVENT_LAYOUT, End, Kind, Loss, MIN_SIZE, Options, Outcome, Recorder, Start,
         Status,
@@ -145,7 +145,8 @@ fn snapshot(output: &Output<'_>) -> anyhow::Result<ExitCode> {
 
 fn files_alone(output: &Output<'_>) -> anyhow::Result<Outcome> {
     let recorder = output.create()?;
-    recorder.json(Kind::START, &start(output, clocks(), false, live::require_direct()));
+    let open_files = open_files::read();
+    recorder.json(Kind::START, &start(output, clocks(), false, live::require_direct(), open_files));
     let (_, files) = Snapshot::read_and_keep(Path::new("/"));
     recorder.snapshot(0, &files);
     recorder.loss(Loss::default());
@@ -263,6 +264,7 @@ pub(super) fn start(
     clocks: Clocks,
     traced: bool,
     require_direct: RequireDirect,
+    open_files: Vec<OpenFile>,
 ) -> Start {
     let byte_order = if cfg!(target_endian = "big") { "big" } else { "little" };
     Start {
@@ -275,6 +277,7 @@ pub(super) fn start(
         require_direct,
         clocks,
         command: words(output.command),
+        open_files,
     }
 }
 

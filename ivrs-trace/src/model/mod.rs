@@ -24,8 +24,8 @@ mod tests;
 use serde::{Deserialize, Serialize};
 
 pub use attempt::{
-    Attempt, Call, DriverSource, Evidence, Further, HostDriver, MAX_ATTEMPTS, Outcome, Process,
-    Reason, Rejection, Via,
+    Attempt, Call, DriverSource, Evidence, Further, HostDriver, MAX_ATTEMPTS, OpenFile, Outcome,
+    Process, Reason, Rejection, Via, vm_name,
 };
 pub use cause::{Cause, CauseKind, Coverage};
 pub use listing::{Listed, Listing};
@@ -129,6 +129,14 @@ impl Model {
             unity: unity::UnityMaps::default(),
             attempts: attempt::Tracker::default(),
         }
+    }
+
+    /// Takes over which processes had files of `/dev/vfio` open when the trace began: a group that
+    /// is found to be held later was perhaps theirs.
+    pub fn opened_before(&mut self, files: Vec<OpenFile>) {
+        let mut attempts = std::mem::take(&mut self.attempts);
+        attempts.opened_before(files, |bdf| self.function(bdf)?.group.value().copied());
+        self.attempts = attempts;
     }
 
     /// Takes the host as it is now: devices and groups may have come and gone, and drivers have

@@ -27,7 +27,10 @@ pub use read::{
 pub use replay::{Replay, replay};
 pub use write::{CreateError, MIN_SIZE, Options, Outcome, Recorder, Status};
 
-use crate::{model::RequireDirect, report::Lost};
+use crate::{
+    model::{OpenFile, RequireDirect},
+    report::Lost,
+};
 
 /// Bytes that one section may have, stored or unpacked.
 pub const MAX_SECTION: usize = 8 * 1024 * 1024;
@@ -106,6 +109,9 @@ pub struct Start {
     /// The command that was run, if one was.
     #[serde(default)]
     pub command: Vec<String>,
+    /// The files of `/dev/vfio` that processes had open.
+    #[serde(default)]
+    pub open_files: Vec<OpenFile>,
 }
 
 /// Several clocks at one moment.

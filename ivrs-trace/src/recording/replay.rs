@@ -100,5 +100,7 @@ fn decode(start: Option<&Start>, bytes: &[u8]) -> Option<Event> {
 
 fn model_of(start: Option<&Start>, files: &Files) -> Model {
     let require_direct = start.map_or(RequireDirect::Unknown, |start| start.require_direct);
-    Model::new(Snapshot::of_files(files), require_direct)
+    let mut model = Model::new(Snapshot::of_files(files), require_direct);
+    model.opened_before(start.map(|start| start.open_files.clone()).unwrap_or_default());
+    model
 }

@@ -27,6 +27,7 @@ fn start() -> Start {
         require_direct: RequireDirect::Present,
         clocks: Clocks { monotonic_ns: 1, realtime_ns: 2, boottime_ns: 3 },
         command: vec!["virsh".to_owned()],
+        open_files: Vec::new(),
     }
 }
 

@@ -104,7 +104,8 @@ fn addresses(argument: &str) -> impl Iterator<Item = Bdf> {
 }
 
 /// The name in QEMU's `-name guest=NAME,…` or `-name NAME`; a comma in it is written twice.
-pub(super) fn vm_name(args: &[String]) -> Option<String> {
+#[must_use]
+pub fn vm_name(args: &[String]) -> Option<String> {
     let mut args = args.iter();
     args.find(|argument| *argument == "-name")?;
     // Nothing printable is changed to or from this character.

@@ -5,10 +5,10 @@
 
 use std::collections::BTreeMap;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::{Process, thread::Facts};
-use crate::{event::Event, host::Member, model::Model};
+use crate::{escape::printable, event::Event, host::Member, model::Model, pci::Bdf};
 
 /// Groups and files whose holders are remembered; a host has a few hundred.
 const MAX_HOLDERS: usize = 4096;
@@ -36,9 +36,36 @@ pub enum DriverSource {
     Files,
 }
 
+/// A file of `/dev/vfio` that a process had open when the trace began. Whoever opens one later is
+/// seen to.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OpenFile {
+    /// Last part of the path: `12` or `noiommu-0` for a group, `vfio3` for a device.
+    pub path: String,
+    /// The device's address, where it is a device's file.
+    #[serde(default)]
+    pub device: Option<String>,
+    /// Id of the process.
+    pub pid: u32,
+    /// Its command name.
+    pub comm: String,
+    /// Name of the virtual machine that it runs, where its command line gives one.
+    #[serde(default)]
+    pub vm: Option<String>,
+}
+
+/// Who had a group when the trace began.
+struct Before {
+    group: u32,
+    path: String,
+    process: Process,
+}
+
 /// Who holds what, as far as it was seen.
 #[derive(Default)]
 pub(super) struct Holders {
+    /// Who had what when the trace began.
+    before: Vec<Before>,
     /// By group: who claimed it last.
     claimed: BTreeMap<u32, Holder>,
     /// By last part of the path: who opened it last.
@@ -67,6 +94,37 @@ impl Holders {
         );
     }
 
+    /// Takes over who had files of groups and devices open when the trace began.
+    pub(super) fn opened_before(
+        &mut self,
+        files: Vec<OpenFile>,
+        group_of: impl Fn(Bdf) -> Option<u32>,
+    ) {
+        let held = files.into_iter().filter_map(|file| {
+            let device = file.device.and_then(|device| device.parse().ok());
+            Some(Before {
+                group: file.path.parse().ok().or_else(|| group_of(device?))?,
+                path: printable(&file.path),
+                process: Process {
+                    pid: file.pid,
+                    comm: printable(&file.comm),
+                    vm: file.vm.as_deref().map(printable),
+                },
+            })
+        });
+        self.before = held.take(MAX_HOLDERS).collect();
+    }
+
+    /// The process that had the group when the trace began, and the last part of the path of its
+    /// file; `None` where somebody was seen to take the group since.
+    pub(super) fn before(&self, group: u32) -> Option<(Process, &str)> {
+        if self.claimed.contains_key(&group) || self.opened.contains_key(&group.to_string()) {
+            return None;
+        }
+        let held = self.before.iter().find(|before| before.group == group)?;
+        Some((held.process.clone(), &held.path))
+    }
+
     /// The ends of calls that are given up were missed.
     pub(super) fn doubt(&mut self, facts: &Facts) {
         let claim = facts.claim.as_ref().filter(|claim| claim.exit.is_none());
@@ -81,6 +139,7 @@ impl Holders {
 
     /// The group is gone; its number may come again.
     pub(super) fn forget(&mut self, group: u32) {
+        self.before.retain(|before| before.group != group);
         self.claimed.remove(&group);
         self.opened.remove(&group.to_string());
     }
@@ -155,7 +214,7 @@ pub(super) fn host_drivers(facts: &Facts, group: Option<u32>, model: &Model) -> 
         .filter(|(_, driver)| !manages_dma(driver))
         .map(|(bdf, driver)| HostDriver {
             bdf: bdf.to_string(),
-            driver: crate::escape::printable(driver),
+            driver: printable(driver),
             from: DriverSource::Files,
         })
         .collect()

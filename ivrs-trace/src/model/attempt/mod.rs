@@ -18,17 +18,18 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
+pub use self::{
+    command_line::vm_name,
+    holder::{DriverSource, HostDriver, OpenFile},
+    reason::{Further, Reason},
+    refusal::{Evidence, Rejection},
+};
 use self::{
-    command_line::{FROM_DEVICE_FD, device_address, requested, vm_name},
+    command_line::{FROM_DEVICE_FD, device_address, requested},
     holder::{Holders, Seen, process},
     reason::{Conclusion, Owners},
     refusal::Walk,
     thread::{Asked, Bind, Claim, Facts, Frame, Outer, Thread, Type1},
-};
-pub use self::{
-    holder::{DriverSource, HostDriver},
-    reason::{Further, Reason},
-    refusal::{Evidence, Rejection},
 };
 use super::Model;
 use crate::{
@@ -175,6 +176,15 @@ pub(super) struct Tracker {
 impl Tracker {
     pub(super) fn all(&self) -> &[Attempt] {
         &self.attempts
+    }
+
+    /// Takes over who had files of `/dev/vfio` open when the trace began.
+    pub(super) fn opened_before(
+        &mut self,
+        files: Vec<OpenFile>,
+        group_of: impl Fn(Bdf) -> Option<u32>,
+    ) {
+        self.holders.opened_before(files, group_of);
     }
 
     /// How many attempts were dropped for newer ones.
@@ -902,6 +912,10 @@ impl Owners for Lookup<'_> {
 
     fn of_file(&self, path: &str) -> Option<(Process, u64)> {
         self.holders.of_file(path)
+    }
+
+    fn before(&self, group: u32) -> Option<(Process, &str)> {
+        self.holders.before(group)
     }
 }
 

@@ -103,6 +103,8 @@ impl Conclusion {
 pub(super) trait Owners {
     fn of_group(&self, group: u32, owner: u64) -> Option<(Process, u64)>;
     fn of_file(&self, path: &str) -> Option<(Process, u64)>;
+    /// Who had the group when the trace began, with the last part of the path of its file.
+    fn before(&self, group: u32) -> Option<(Process, &str)>;
 }
 
 /// What came of an attempt after what was seen in a call of it; `None` if the call says nothing
@@ -273,9 +275,20 @@ impl<O: Owners> Context<'_, O> {
                 process.comm, process.pid
             ));
         }
+        let owner = owner.map(|(process, _)| process).or_else(|| self.had(group, &mut facts));
         let mut found = failed.because(Reason::OwnedByAnother, facts);
-        found.owned_by = owner.map(|(process, _)| process);
+        found.owned_by = owner;
         found
+    }
+
+    /// Who had the group when the trace began, for a group of which nobody was seen to take it since.
+    fn had(&self, group: Option<u32>, facts: &mut Vec<String>) -> Option<Process> {
+        let (process, path) = self.owners.before(group?)?;
+        facts.push(format!(
+            "{} (pid {}) had the file {path} of /dev/vfio open when the trace began",
+            process.comm, process.pid
+        ));
+        Some(process)
     }
 
     /// A driver of the host holds a function of the group.
@@ -510,8 +523,11 @@ impl<O: Owners> Context<'_, O> {
                 facts.extend(owner.iter().map(|(process, event)| {
                     format!("event {event}: {} (pid {}) took it", process.comm, process.pid)
                 }));
+                let group = outer.path.as_deref().and_then(|path| path.parse().ok());
+                let owner =
+                    owner.map(|(process, _)| process).or_else(|| self.had(group, &mut facts));
                 let mut found = failed.because(Reason::OwnedByAnother, facts);
-                found.owned_by = owner.map(|(process, _)| process);
+                found.owned_by = owner;
                 found
             }
             // The last device was taken from VFIO while the file was opened.

@@ -637,6 +637,46 @@ fn who_has_a_file_open_is_the_last_that_was_seen_to_open_or_to_claim() {
 }
 
 #[test]
+fn who_had_a_file_open_before_the_trace_is_named_until_somebody_else_takes_the_group() {
+    let host = lab();
+    let file = |path: &str, device: Option<&str>| OpenFile {
+        path: path.to_owned(),
+        device: device.map(str::to_owned),
+        pid: 9,
+        comm: "qemu\x1b[m".to_owned(),
+        vm: Some("win11".to_owned()),
+    };
+    let told = |files: Vec<OpenFile>, events: &[Vec<Event>]| {
+        let mut model = Model::new(host.clone(), RequireDirect::Present);
+        model.opened_before(files);
+        for (number, event) in (0..).zip(events.concat()) {
+            model.observe(number, &event);
+        }
+        model.finish();
+        let attempt = model.attempts().last().unwrap();
+        let owner = attempt.owned_by.clone();
+        (owner.map(|process| (process.pid, process.comm)), attempt.facts.join("\n"))
+    };
+    let (owner, facts) = told(vec![file("14", None)], &[QEMU.open("14", -16)]);
+    assert_eq!(owner, Some((9, "qemu\\u{1b}[m".to_owned())));
+    assert!(facts.contains("(pid 9) had the file 14 of /dev/vfio open when the trace began"));
+    assert!(!facts.contains('\x1b'));
+    // A device of the group, by its own file.
+    let by_device = vec![file("vfio3", Some("0000:21:00.0"))];
+    assert_eq!(told(by_device, &[QEMU.open("14", -16)]).0.map(|one| one.0), Some(9));
+    // Another group's; a device that this host does not have; one that another process took since.
+    for (files, events) in [
+        (vec![file("5", None)], vec![QEMU.open("14", -16)]),
+        (vec![file("vfio3", Some("0000:99:00.0"))], vec![QEMU.open("14", -16)]),
+        (vec![file("noiommu-0", None)], vec![QEMU.open("14", -16)]),
+    ] {
+        assert_eq!(told(files, &events).0, None);
+    }
+    let since = [DPDK.open("14", 5), QEMU.open("14", -16)];
+    assert_eq!(told(vec![file("14", None)], &since).0.map(|one| one.0), Some(200));
+}
+
+#[test]
 fn who_stops_at_the_state_of_the_group_has_tried_and_who_goes_on_has_tried_once() {
     let host = lab();
     let stopped = QEMU.status(5, Some(HOST_DRIVER), &MEMBERS);
