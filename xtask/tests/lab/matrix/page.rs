@@ -211,7 +211,9 @@ fn page(rows: &[Row]) -> String {
         "\nThe firmware `first of a group` is one block of type 0x21 for 00:07.0, `behind the \
          bridge` one for 03:02.0, `exclusion` an ignored block and then one of type 0x22 with flags \
          0x08, `ignored` one of type 0x22 with flags 0x06. `without` names probes that the tool was \
-         made to do without.\n",
+         made to do without. Where there is no IOMMU, vfio-pci is loaded before the tool starts: that \
+         it does not take a device is told by its own function only, which is watched a moment after \
+         the module has come.\n",
     );
     let mut kernel = "";
     for (line, devices) in grouped(rows) {

@@ -1,6 +1,7 @@
 //! Ten thousand attaches by processes of three groups, beside four processes that read regions
-//! without pause, on two processors: nothing is lost uncounted, every attempt is its own process's
-//! and group's, and the tool's memory stays within a bound.
+//! without pause, on two processors: what is missing was lost and counted, every attempt is its own
+//! process's and group's and never told as what it was not, and the tool's memory stays within a
+//! bound.
 
 use std::collections::BTreeMap;
 
@@ -59,7 +60,7 @@ const READERS: u64 = 4;
 const COUNTED_READS: u64 = 300;
 
 /// What the tool's memory may come to, KiB: 10,000 attempts are kept, and told as one document.
-const MOST_MEMORY: u64 = 200 * 1024;
+const MOST_MEMORY: u64 = 64 * 1024;
 
 const SCRIPT: &str = r#"
 # The console is slow, and the refusals' lines go to the log all the same.
@@ -196,42 +197,84 @@ pub(super) fn stress() {
     assert_eq!(made, total);
 
     let events: BTreeMap<&str, u64> = counts(transcript.section("events"));
-    let refused = TARGETS.iter().filter(|target| target.result == REFUSED);
-    for (event, expected) in [
+    // 6.12 calls it twice for a device that it refuses, to put it back where it was; and for one
+    // that it gives four times: to and from the container's domain by way of the blocking one.
+    let calls = |target: &Target| if target.result == REFUSED { 2 } else { 4 };
+    let domains = TARGETS.iter().map(|target| target.counted * calls(target)).sum();
+    let mut missing = 0;
+    for (event, hits) in [
         ("vfio-attach claim enter", total),
         ("vfio-attach claim exit", total),
-        ("vfio-attach set_domain ", refused.map(|target| target.counted).sum()),
+        ("vfio-attach set_domain ", domains),
         ("sh regions_end ", READERS * COUNTED_READS),
     ] {
-        assert_eq!(events.get(event), Some(&expected), "{event}: {events:?}");
+        let seen = events.get(event).copied().unwrap_or_default();
+        assert!(seen <= hits, "{event}: {seen} of {hits}");
+        missing += hits - seen;
     }
+    let lost = lost(&transcript, "counted");
+    eprintln!("stress, counted: {missing} claims, domains and lists missing, {lost} events lost");
+    assert!(missing <= lost, "{missing} missing, {lost} lost: {events:?}");
 }
 
-/// Every attach is told as an attempt of the process and group that it was, and nothing is lost.
-/// Returns how many there were.
+/// How many events found the ring full; nothing else may be lost.
+fn lost(transcript: &Transcript, name: &str) -> u64 {
+    let lost = transcript.section(&format!("{name} lost")).trim();
+    let ring = lost
+        .strip_prefix("\"attempts_dropped\":0\n\"ring\":")
+        .and_then(|rest| rest.strip_suffix("\n\"read\":0\n\"queue\":0"));
+    ring.unwrap_or_else(|| panic!("{name}: lost: {lost}")).parse().unwrap()
+}
+
+/// Every attach is told as an attempt of the process and group that it was; where events were lost,
+/// some are not told, or not to their end, but none as what it was not. Returns how many there were.
 fn attributed(transcript: &Transcript, name: &str) -> u64 {
     let section = |what: &str| transcript.section(&format!("{name} {what}")).trim();
-    assert_eq!((section("status"), section("stderr")), ("0", ""), "{name}");
-    let told = counts(section("attempts"));
+    assert_eq!(section("status"), "0", "{name}: {}", section("stderr"));
 
     // Two lines a process: its device and id, and how often which result came.
     let mut made = 0;
-    let mut expected: BTreeMap<String, u64> = BTreeMap::new();
+    let mut processes: BTreeMap<&str, &Target> = BTreeMap::new();
     let mut lines = section("results").lines();
     while let (Some(process), Some(result)) = (lines.next(), lines.next()) {
         let (bdf, pid) = process.split_once(' ').unwrap();
         let target = TARGETS.iter().find(|target| target.bdf == bdf).unwrap();
         assert_eq!(result, format!("{CHUNK} times: {}", target.result), "{name}, {process}");
-        let group = section("groups").lines().find_map(|line| line.strip_prefix(bdf)).unwrap();
-        let attempt = format!("pid:{pid} requested:{bdf} group:{} {}", group.trim(), target.told);
-        expected.insert(attempt, CHUNK);
+        processes.insert(pid, target);
         made += CHUNK;
     }
-    let expected: BTreeMap<&str, u64> =
-        expected.iter().map(|(attempt, count)| (attempt.as_str(), *count)).collect();
-    assert_eq!(told, expected, "{name}");
-    let lost = "\"attempts_dropped\":0\n\"ring\":0\n\"read\":0\n\"queue\":0";
-    assert_eq!(section("lost"), lost, "{name}");
+
+    let mut whole = 0;
+    let mut partly = 0;
+    for (attempt, count) in counts(section("attempts")) {
+        let pid = attempt.split([':', ' ']).nth(1).unwrap();
+        let target = processes.get(pid).unwrap_or_else(|| panic!("{name}: {attempt}"));
+        let bdf = target.bdf;
+        let group = section("groups").lines().find_map(|line| line.strip_prefix(bdf)).unwrap();
+        let group = group.trim();
+        if attempt == format!("pid:{pid} requested:{bdf} group:{group} {}", target.told) {
+            assert!(count <= CHUNK, "{name}: {count} {attempt}");
+            whole += count;
+            continue;
+        }
+        partly += count;
+        let about = attempt.contains(&format!("requested:{bdf} group:{group} "))
+            || attempt.contains(&format!("requested:null group:{group} "))
+            || attempt.contains("requested:null group:null ");
+        let came_to = if target.result == REFUSED {
+            let refused = target.told.split_once(' ').unwrap().1;
+            attempt.ends_with(refused)
+                || attempt.ends_with("errno:EINVAL outcome:failed reason:unknown")
+                || attempt.ends_with("errno:null outcome:unknown reason:null")
+        } else {
+            ["attached", "claimed", "unknown"].into_iter().any(|outcome| {
+                attempt.ends_with(&format!("errno:null outcome:{outcome} reason:null"))
+            })
+        };
+        assert!(about && came_to, "{name}: told of group {group}, {bdf}: {attempt}");
+    }
+    let lost = lost(transcript, name);
+    assert!(made - whole <= lost, "{name}: {whole} of {made} attempts are told, {lost} lost");
 
     // Peak and present size, KiB, every two seconds.
     let memory: Vec<(u64, u64)> = section("memory")
@@ -244,8 +287,8 @@ fn attributed(transcript: &Transcript, name: &str) -> u64 {
     let peak = memory.iter().map(|(peak, _)| *peak).max().unwrap();
     let reads: u64 = section("reads").lines().map(|line| line.parse::<u64>().unwrap()).sum();
     eprintln!(
-        "stress, {name}: {made} attaches, {reads} reads, {} s; the tool's own memory, KiB: {:?} \
-         to {:?}, resident at most {peak}",
+        "stress, {name}: {made} attaches, {reads} reads, {} s; {whole} told whole, {partly} in part, \
+         {lost} events lost; the tool's own memory, KiB: {:?} to {:?}, resident at most {peak}",
         section("seconds"),
         memory.first().map(|one| one.1),
         memory.last().map(|one| one.1),
