@@ -196,10 +196,18 @@ impl<O: Owners> Context<'_, O> {
         let Some(error) = error else {
             let succeeded = self.outer_ret().is_some();
             let opened = facts.outer.as_ref().is_some_and(|one| one.is(VfioRequest::GET_DEVICE_FD));
+            let bound = facts
+                .outer
+                .as_ref()
+                .is_some_and(|outer| outer.function == VfioFunction::BindIommufd);
+            let inside = [claim, type1, attach, bind, container].iter().any(Option::is_some);
             let outcome = match outwards.iter().rev().flatten().next() {
                 None => Outcome::Unknown,
                 Some(_) if opened && succeeded => Outcome::Attached,
                 Some(_) if type1 == Some(0) => Outcome::Attached,
+                // The end of a group's ioctl does not say which one it is: where events are lost it
+                // may be that of VFIO_GROUP_GET_STATUS.
+                Some(_) if !inside && !bound => Outcome::Unknown,
                 Some(_) => Outcome::Claimed,
             };
             return Conclusion::new(outcome);
