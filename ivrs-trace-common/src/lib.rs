@@ -129,6 +129,9 @@ named! {
         UNITY_END = 38,
         /// [`DeviceCall`]: `vfio_pci_probe`, on return.
         DRIVER_PROBE = 39,
+        /// [`Attach`]: `vfio_df_open`, on return with an error, without that iommufd was asked. Sent
+        /// only while [`ProbeId::DEVICE_BIND`] is attached, which would have seen that.
+        DEVICE_OPEN = 40,
     }
 }
 
@@ -181,11 +184,13 @@ named! {
         DEVICE_ATTACH = 21,
         /// `vfio_pci_probe`
         DRIVER_PROBE = 22,
+        /// `vfio_df_open`
+        DEVICE_OPEN = 23,
     }
 }
 
 /// How many [`ProbeId`]s there are.
-pub const PROBES: u32 = 23;
+pub const PROBES: u32 = 24;
 
 /// What one probe counted on one CPU. Counters only grow.
 #[derive(

@@ -7,7 +7,7 @@ use aya_ebpf::{
         generated::bpf_get_current_comm,
     },
     macros::map,
-    maps::{PerCpuArray, RingBuf},
+    maps::{Array, PerCpuArray, RingBuf},
 };
 use ivrs_trace_common::{COMM_LEN, Header, Kind, PROBES, ProbeId, ProbeStats};
 
@@ -20,6 +20,16 @@ static EVENTS: RingBuf = RingBuf::with_byte_size(256 * 1024, 0);
 /// Indexed by [`ProbeId`].
 #[map]
 static STATS: PerCpuArray<ProbeStats> = PerCpuArray::with_max_entries(PROBES, 0);
+
+/// Set by user space while the probe on `iommufd_device_bind` is attached.
+#[map]
+static SEES_DEVICE_BIND: Array<u32> = Array::with_max_entries(1, 0);
+
+/// Whether the probe on `iommufd_device_bind` is attached.
+#[inline(always)]
+pub(super) fn sees_device_bind() -> bool {
+    SEES_DEVICE_BIND.get(0).copied() == Some(1)
+}
 
 /// A probe at work.
 #[derive(Clone, Copy)]

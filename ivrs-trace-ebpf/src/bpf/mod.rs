@@ -298,6 +298,29 @@ fn attach_iommufd_exit(ctx: RetProbeContext) -> u32 {
     0
 }
 
+/// `int vfio_df_open(struct vfio_device_file *df)`
+#[kprobe]
+fn device_open_enter(_ctx: ProbeContext) -> u32 {
+    saved::keep(ProbeId::DEVICE_OPEN, NOT_ASKED);
+    0
+}
+
+/// See [`device_open_enter`].
+#[kretprobe]
+fn device_open_exit(ctx: RetProbeContext) -> u32 {
+    let probe = Probe::hit(ProbeId::DEVICE_OPEN);
+    let kept = saved::take(ProbeId::DEVICE_OPEN);
+    let ret: i32 = ctx.ret();
+    // That iommufd was not asked is said only where it would have been noticed.
+    if ret < 0 && kept == Some(NOT_ASKED) && emit::sees_device_bind() {
+        vfio::attach(probe, Kind::DEVICE_OPEN, 0, ret);
+    }
+    0
+}
+
+/// What is kept of a device that is being opened, until iommufd is asked.
+const NOT_ASKED: saved::Arguments = [0; 3];
+
 /// `struct iommufd_device *iommufd_device_bind(struct iommufd_ctx *ictx, struct device *dev,
 /// u32 *id)`
 #[kprobe]
@@ -305,6 +328,7 @@ fn device_bind_enter(ctx: ProbeContext) -> u32 {
     let probe = Probe::hit(ProbeId::DEVICE_BIND);
     if let Some(dev) = ctx.arg(1) {
         saved::keep(ProbeId::DEVICE_BIND, [dev, 0, 0]);
+        saved::keep(ProbeId::DEVICE_OPEN, [1, 0, 0]);
         device::call(probe, Kind::DEVICE_BIND_ENTER, dev, 0);
     }
     0

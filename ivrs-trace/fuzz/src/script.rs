@@ -194,6 +194,7 @@ impl Record {
             | wire::Kind::TYPE1_ATTACH_EXIT
             | wire::Kind::DEVICE_ATTACH_ENTER
             | wire::Kind::DEVICE_ATTACH_EXIT
+            | wire::Kind::DEVICE_OPEN
             | wire::Kind::ISOLATED_MSI => wire::Attach { header, group, ret }.as_bytes().to_vec(),
             wire::Kind::ARGS => self.args(header).as_bytes().to_vec(),
             wire::Kind::MODULE_LOAD => {

@@ -173,6 +173,12 @@ pub enum Body {
         #[serde(skip_serializing_if = "Option::is_none")]
         require_direct: Option<bool>,
     },
+    /// VFIO did not open a device for a process, and did not ask iommufd before
+    /// (`vfio_df_open`): seen on return.
+    DeviceOpen {
+        /// What the function returned: an errno, negative.
+        ret: i64,
+    },
     /// `iommufd_device_attach`
     IommufdAttach {
         /// Entry or return.
@@ -626,6 +632,10 @@ fn body(header: wire::Header, bytes: &[u8]) -> Result<Body, DecodeError> {
         wire::Kind::DEVICE_ATTACH_ENTER => {
             let _: wire::Attach = whole(header, bytes)?;
             Body::IommufdAttach { phase: Phase::Enter }
+        }
+        wire::Kind::DEVICE_OPEN => {
+            let event: wire::Attach = whole(header, bytes)?;
+            Body::DeviceOpen { ret: event.ret.into() }
         }
         wire::Kind::DEVICE_ATTACH_EXIT => {
             let event: wire::Attach = whole(header, bytes)?;

@@ -286,6 +286,7 @@ fn all_kinds() -> Vec<(Vec<u8>, &'static str)> {
             bytes(&device_call(Kind::DRIVER_PROBE, -22, 0)),
             "vfio_pci_probe(0000:00:07.1 (group 5)) = -1 EINVAL",
         ),
+        (bytes(&attach(Kind::DEVICE_OPEN, -1, -22)), "vfio_df_open = -1 EINVAL, iommufd not asked"),
     ]
 }
 
@@ -305,7 +306,7 @@ fn every_kind_says_what_it_is() {
 #[test]
 fn every_length_but_the_right_one_is_an_error() {
     let all = all_kinds();
-    assert_eq!(all.len(), usize::from(wire::Kind::DRIVER_PROBE.0));
+    assert_eq!(all.len(), usize::from(wire::Kind::DEVICE_OPEN.0));
     for (mut bytes, text) in all {
         let whole = bytes.len();
         bytes.extend([0; 8]);
@@ -430,7 +431,7 @@ fn a_flag_that_the_kernel_lacks_is_absent_not_false() {
 
 #[test]
 fn an_unknown_kind_is_kept() {
-    for code in [0, 40, u16::MAX] {
+    for code in [0, wire::Kind::DEVICE_OPEN.0 + 1, u16::MAX] {
         let header = header(wire::Kind(code));
         assert_eq!(decode(&header).body, Body::Unknown { code, length: 40 });
     }

@@ -97,6 +97,9 @@ impl fmt::Display for Body {
                     Some(false) | None => "",
                 })
             }
+            Self::DeviceOpen { ret } => {
+                write!(f, "vfio_df_open = {}, iommufd not asked", Return(*ret))
+            }
             Self::IommufdAttach { phase } => {
                 write!(f, "iommufd_device_attach{}", ReturnOf(*phase))
             }

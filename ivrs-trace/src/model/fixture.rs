@@ -285,6 +285,11 @@ impl Thread {
         [&[enter], inner, &[self.call_exit(function, ret)]].concat()
     }
 
+    /// VFIO did not open a device, and did not ask iommufd before.
+    pub(crate) fn device_open(&self, ret: i64) -> Vec<Event> {
+        vec![self.event(Body::DeviceOpen { ret })]
+    }
+
     /// `VFIO_DEVICE_ATTACH_IOMMUFD_PT`, and what is done in it.
     pub(crate) fn attach_iommufd(&self, inner: &[Event], ret: i64) -> Vec<Event> {
         let function = VfioFunction::AttachIommufd;

@@ -354,6 +354,18 @@ pub const PROBES: &[ProbeSpec] = &[
         ]],
     },
     ProbeSpec {
+        id: ProbeId::DEVICE_OPEN,
+        symbol: "vfio_df_open",
+        explains: "that VFIO found a device open already, before it asked iommufd",
+        home: Home::Module("vfio"),
+        need: Need::Context,
+        kernels: Kernels::Iommufd,
+        ways: &[&[
+            program("device_open_enter", How::Kprobe),
+            program("device_open_exit", How::Kretprobe),
+        ]],
+    },
+    ProbeSpec {
         id: ProbeId::DEVICE_BIND,
         // In the kernel image or a module, as the kernel was built.
         symbol: "iommufd_device_bind",

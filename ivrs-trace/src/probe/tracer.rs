@@ -8,10 +8,10 @@ use std::{collections::BTreeMap, fs, path::Path};
 
 use aya::{
     Ebpf, EbpfLoader, VerifierLogLevel,
-    maps::{MapData, PerCpuArray, RingBuf},
+    maps::{Array, MapData, PerCpuArray, RingBuf},
     programs::{KProbe, Program, kprobe::KProbeLinkId},
 };
-use ivrs_trace_common::{ProbeStats, for_each_offset, offsets::ABSENT};
+use ivrs_trace_common::{ProbeId, ProbeStats, for_each_offset, offsets::ABSENT};
 use serde::Serialize;
 use thiserror::Error;
 
@@ -167,7 +167,22 @@ impl Tracer {
                 Err(_) => {}
             }
         }
+        self.tell_device_bind();
         again
+    }
+
+    /// Tells the programs whether they see iommufd being asked for a device.
+    fn tell_device_bind(&mut self) {
+        let sees = self
+            .probes
+            .iter()
+            .any(|probe| probe.spec.id == ProbeId::DEVICE_BIND && probe.state == State::Attached);
+        let map = self.ebpf.map_mut("SEES_DEVICE_BIND");
+        let map = map.and_then(|map| Array::<_, u32>::try_from(map).ok());
+        if let Some(mut map) = map {
+            // Where it cannot be told, they say nothing about it, as in the beginning.
+            let _: Result<(), _> = map.set(0, u32::from(sees), 0);
+        }
     }
 
     /// Says that a module was loaded at this time (`CLOCK_MONOTONIC`, ns). Probes of an earlier

@@ -224,6 +224,12 @@ impl Tracker {
             Body::Type1Attach { phase, group } => {
                 self.type1(number, event, *phase, *group, model);
             }
+            Body::DeviceOpen { ret } => {
+                if let Some(thread) = self.threads.get_mut(&event.tid) {
+                    thread.facts.opened = Some((number, *ret));
+                    thread.facts.returned("vfio_df_open", *ret);
+                }
+            }
             Body::IommufdAttach { phase } => self.iommufd_attach(number, event, *phase, model),
             Body::Args { offset, total, bytes, .. } => {
                 self.fresh(event).args.add(*offset, *total, bytes);

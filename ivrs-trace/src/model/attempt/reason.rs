@@ -410,6 +410,26 @@ impl<O: Owners> Context<'_, O> {
                 let fact = format!("event {event}: {name} returned ENODEV");
                 failed.because(Reason::DeviceVanished, vec![fact])
             }
+            // A device that is open by its own file cannot be opened by it again: that is found
+            // before iommufd is asked (`vfio_df_open`, drivers/vfio/vfio_main.c).
+            Errno::EINVAL
+                if facts.bind.is_none()
+                    && facts.isolated.is_none()
+                    && !facts.domains
+                    && facts.outer.as_ref().is_some_and(|outer| {
+                        outer.function == VfioFunction::BindIommufd
+                    })
+                    && let Some((event, ret)) = facts.opened
+                    && errno::of_return(ret) == Some(Errno::EINVAL) =>
+            {
+                failed.because(
+                    Reason::OwnedByAnother,
+                    vec![format!(
+                        "event {event}: vfio_df_open returned EINVAL before iommufd was asked, as it \
+                         does where the device is open by its own file already"
+                    )],
+                )
+            }
             // iommufd_device_bind asks for the coherency, then for the isolation, then claims.
             Errno::EINVAL
                 if bind == Some(Errno::EINVAL)

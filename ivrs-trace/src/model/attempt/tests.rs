@@ -258,6 +258,8 @@ fn with_iommufd(by: &Script) -> Vec<Story> {
         .failed(19, Reason::DeviceVanished),
         Story::new("cdev, group open elsewhere", cdev, by.bind_iommufd(&[], -16))
             .failed(16, Reason::OwnedByAnother),
+        Story::new("cdev, open already", cdev, by.bind_iommufd(&by.device_open(-22), -22))
+            .failed(22, Reason::OwnedByAnother),
         Story::new("cdev, bad argument", cdev, by.bind_iommufd(&[], -22))
             .failed(22, Reason::Unknown),
     ]

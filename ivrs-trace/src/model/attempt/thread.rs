@@ -48,6 +48,9 @@ pub(super) struct Facts {
     pub(super) status: Option<Asked>,
     /// The members of a group that cannot be claimed.
     pub(super) members: Vec<Seen>,
+    /// What VFIO's opening of the device returned without having asked iommufd, and the number of
+    /// the event.
+    pub(super) opened: Option<(u64, i64)>,
     /// Whether the interrupts are isolated, and the number of the event.
     pub(super) isolated: Option<(u64, bool)>,
     /// The kernel listed the reserved regions of a device for an attachment: number of the event.

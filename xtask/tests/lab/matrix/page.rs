@@ -194,8 +194,7 @@ fn page(rows: &[Row]) -> String {
          the tool leaves open because the kernel calls nothing that shows it: a process that is turned \
          away before it claims the group has not had its command line read, which names the device; \
          and `VFIO_DEVICE_BIND_IOMMUFD` of a device that is taken ends before any function that \
-         names the device. EINVAL has other causes there, so the tool calls it unknown; it never \
-         names another device or process instead.\n\n\
+         names the device.\n\n\
          | result | cells |\n| --- | --- |\n",
         rows.len(),
         reasons.len(),

@@ -155,9 +155,7 @@ pub(super) fn not_shown(
         // VFIO turns the process away before any function that names a device is called.
         "VFIO_DEVICE_BIND_IOMMUFD = -1 EBUSY" => &["requested", "group", "owned_by"],
         // The same, and there are others who get this errno there.
-        "VFIO_DEVICE_BIND_IOMMUFD = -1 EINVAL" if owned => {
-            &["requested", "group", "owned_by", "reason", "evidence"]
-        }
+        "VFIO_DEVICE_BIND_IOMMUFD = -1 EINVAL" if owned => &["requested", "group", "owned_by"],
         // The command line, which names the device, is read when the group is claimed.
         _ if stopped || owned || reason == "device_vanished" => &["requested"],
         _ if run.leave_out.contains(&"iommu_group_claim_dma_owner") => &["requested"],
