@@ -92,8 +92,7 @@ pub(super) fn of(boot: &Boot, run: &Run, cell: Cell, seen: &Seen<'_>) -> Result<
         Vec::new()
     };
     let not_viable = reason == "group_not_viable";
-    // The tool knows a process only by what it saw it do.
-    let owner = seen.holder.filter(|_| reason == "owned_by_another" && run.held.is_none());
+    let owner = seen.holder.filter(|_| reason == "owned_by_another");
     let mut facts = Facts::from([
         ("outcome", json!(outcome)),
         ("reason", if reason == "attached" { Value::Null } else { json!(reason) }),
@@ -156,6 +155,8 @@ pub(super) fn not_shown(
         "VFIO_DEVICE_BIND_IOMMUFD = -1 EBUSY" => &["requested", "group", "owned_by"],
         // The same, and there are others who get this errno there.
         "VFIO_DEVICE_BIND_IOMMUFD = -1 EINVAL" if owned => &["requested", "group", "owned_by"],
+        // Which process had it before the trace began shows only in files, where it does.
+        _ if owned && run.held.is_some() => &["requested", "owned_by"],
         // The command line, which names the device, is read when the group is claimed.
         _ if stopped || owned || reason == "device_vanished" => &["requested"],
         _ if run.leave_out.contains(&"iommu_group_claim_dma_owner") => &["requested"],
