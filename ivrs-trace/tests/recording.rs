@@ -501,7 +501,8 @@ fn a_full_disk_is_survived() {
     let condition = reader.condition();
     assert_eq!(condition.events, outcome.status.events);
     assert!(condition.damages.is_empty() && condition.stopped.is_none(), "{condition:?}");
-    assert!(numbers.is_sorted() && numbers.first() == Some(&0));
+    // Which sections still fit depends on how much was written at a time: the first may not.
+    assert!(numbers.is_sorted() && !numbers.is_empty());
 }
 
 /// What the reader of docs/ says of a file.
