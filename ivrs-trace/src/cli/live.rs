@@ -19,7 +19,7 @@ use crate::{
     probe::{
         btf::{Btf, KERNEL_BTF},
         ring::Ring,
-        table::{Home, Need},
+        table::Need,
         tracer::{self, LeaveOut, Tracer},
     },
     recording::{self, Clocks, End, Kind, Loss, ProbeFact, ProbeLoss, Recorder},
@@ -320,13 +320,9 @@ fn probe_facts(tracer: &Tracer) -> Vec<ProbeFact> {
             tracer::State::LeftOut => ("left_out", None),
             tracer::State::Missing { reason } => ("missing", Some(reason.clone())),
         };
-        let module = match probe.spec.home {
-            Home::Kernel => None,
-            Home::Module(module) => Some(module.to_owned()),
-        };
         ProbeFact {
             symbol: probe.spec.symbol.to_owned(),
-            module,
+            module: probe.spec.home.module().map(str::to_owned),
             explains: probe.spec.explains.to_owned(),
             required: probe.spec.need == Need::Verdict,
             how: probe.way.iter().map(|program| program.how.name().to_owned()).collect(),

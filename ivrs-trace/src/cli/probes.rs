@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use super::{leave_out::LeaveOutArgs, output};
 use crate::{
     probe::{
-        table::{Home, How, Need},
+        table::{How, Need},
         tracer::{ProbeStatus, State, Tracer},
     },
     report::probes::{self, ProbeDocument, ProbeState, ProbesDocument},
@@ -59,10 +59,7 @@ fn of_probe(probe: &ProbeStatus) -> ProbeDocument {
     }
     ProbeDocument {
         symbol: probe.spec.symbol,
-        module: match probe.spec.home {
-            Home::Kernel => None,
-            Home::Module(module) => Some(module),
-        },
+        module: probe.spec.home.module(),
         explains: probe.spec.explains,
         required: probe.spec.need == Need::Verdict,
         state,

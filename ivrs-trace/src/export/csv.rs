@@ -100,12 +100,7 @@ pub fn devices(output: impl Write, model: &Model, verdicts: &Verdicts) -> Result
         let class = function.and_then(|one| one.class.value());
         let name =
             function.and_then(|one| one.device_name(&names).or_else(|| one.class_name(&names)));
-        let blocks: Vec<String> = device
-            .causes
-            .iter()
-            .filter_map(|cause| cause.ivmd)
-            .map(|one| one.to_string())
-            .collect();
+        let blocks: Vec<String> = device.ivmds().map(|one| one.to_string()).collect();
         writer.write_record([
             device.bdf.to_string(),
             device.group.to_string(),

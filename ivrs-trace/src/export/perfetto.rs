@@ -171,17 +171,7 @@ impl<W: Write> Trace<W> {
             } else {
                 args.insert("end".to_owned(), "not seen".into());
             }
-            self.write(&TraceEvent {
-                name: &open.name,
-                cat: Some("call"),
-                ph: "E",
-                ts: Some(ts),
-                dur: None,
-                pid: event.pid,
-                tid: event.tid,
-                s: None,
-                args,
-            })?;
+            self.end_call(&open.name, ts, event.pid, event.tid, args)?;
         }
         Ok(())
     }
@@ -266,20 +256,32 @@ impl<W: Write> Trace<W> {
             for open in stack.iter().rev() {
                 let mut args = Map::new();
                 args.insert("end".to_owned(), "not seen".into());
-                self.write(&TraceEvent {
-                    name: &open.name,
-                    cat: Some("call"),
-                    ph: "E",
-                    ts: Some(ts),
-                    dur: None,
-                    pid,
-                    tid,
-                    s: None,
-                    args,
-                })?;
+                self.end_call(&open.name, ts, pid, tid, args)?;
             }
         }
         Ok(())
+    }
+
+    /// Ends a call's slice.
+    fn end_call(
+        &mut self,
+        name: &str,
+        ts: f64,
+        pid: u32,
+        tid: u32,
+        args: Map<String, Value>,
+    ) -> io::Result<()> {
+        self.write(&TraceEvent {
+            name,
+            cat: Some("call"),
+            ph: "E",
+            ts: Some(ts),
+            dur: None,
+            pid,
+            tid,
+            s: None,
+            args,
+        })
     }
 
     /// Writes each attempt as a slice of its process and of the devices that it is about. Those that

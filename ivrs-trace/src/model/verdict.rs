@@ -51,6 +51,13 @@ pub struct DeviceVerdict {
     pub missing: Option<String>,
 }
 
+impl DeviceVerdict {
+    /// The IVMD blocks among its causes, by index, in the order of the causes.
+    pub fn ivmds(&self) -> impl Iterator<Item = usize> {
+        self.causes.iter().filter_map(|cause| cause.ivmd)
+    }
+}
+
 /// The reach of an IVMD block.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EntryCoverage {

@@ -173,7 +173,7 @@ pub struct Judgement {
 
 impl From<&DeviceVerdict> for Judgement {
     fn from(device: &DeviceVerdict) -> Self {
-        let mut ivmd: Vec<usize> = device.causes.iter().filter_map(|cause| cause.ivmd).collect();
+        let mut ivmd: Vec<usize> = device.ivmds().collect();
         ivmd.sort_unstable();
         ivmd.dedup();
         Self {

@@ -32,6 +32,17 @@ pub enum Home {
     Module(&'static str),
 }
 
+impl Home {
+    /// The module; `None` for the kernel image.
+    #[must_use]
+    pub fn module(self) -> Option<&'static str> {
+        match self {
+            Self::Kernel => None,
+            Self::Module(module) => Some(module),
+        }
+    }
+}
+
 /// What a missing probe means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Need {

@@ -145,7 +145,7 @@ impl Tracer {
             if probe.state != State::Waiting {
                 continue;
             }
-            let Home::Module(module) = probe.spec.home else { continue };
+            let Some(module) = probe.spec.home.module() else { continue };
             // Asked before the try: what a module that is all there does not have never comes.
             let there = module_state(module);
             match attach_kprobes(&mut self.ebpf, probe.spec.symbol, probe.way) {
@@ -189,7 +189,7 @@ impl Tracer {
     /// load of it died with that; they are attached anew. Returns as [`Tracer::attach_waiting`].
     pub fn module_loaded(&mut self, name: &str, time_ns: u64) -> bool {
         for probe in &mut self.probes {
-            if !matches!(probe.spec.home, Home::Module(module) if module == name) {
+            if probe.spec.home.module() != Some(name) {
                 continue;
             }
             if probe.state == State::Attached && probe.attached_ns > time_ns {

@@ -311,12 +311,7 @@ impl<'a> Case<'a> {
             );
         let driver =
             device.driver.as_deref().map_or_else(|| "-".to_owned(), |one| self.redact.text(one));
-        let blocks: Vec<String> = device
-            .causes
-            .iter()
-            .filter_map(|cause| cause.ivmd)
-            .map(|one| one.to_string())
-            .collect();
+        let blocks: Vec<String> = device.ivmds().map(|one| one.to_string()).collect();
         let held = match (blocks.is_empty(), device.causes.is_empty()) {
             (false, _) => format!("IVMD {}", blocks.join(",")),
             (true, false) => "direct region".to_owned(),

@@ -203,8 +203,7 @@ fn device_line(
     indent: &str,
     columns: &Columns,
 ) {
-    let named: Vec<String> =
-        device.causes.iter().filter_map(|cause| cause.ivmd).map(|ivmd| ivmd.to_string()).collect();
+    let named: Vec<String> = device.ivmds().map(|ivmd| ivmd.to_string()).collect();
     let cause = match (named.is_empty(), device.causes.is_empty()) {
         (false, _) => format!("IVMD {}", named.join(", ")),
         (true, false) => "direct regions".to_owned(),
