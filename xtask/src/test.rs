@@ -56,6 +56,7 @@ pub fn command(args: &Args) -> Result<()> {
             setup::kernel(name)?;
         }
         setup::busybox()?;
+        setup::libvirt()?;
         vm::programs().map(drop)
     })?;
     let lab = "test --locked --package xtask --test lab -- --ignored";

@@ -181,23 +181,34 @@ impl<'a> Apt<'a> {
     ///
     /// When the dependencies cannot be met from the archive.
     pub fn closure(&self, packages: &[&str]) -> Result<Vec<String>> {
+        let named: BTreeSet<&str> =
+            packages.iter().filter_map(|package| package.split('=').next()).collect();
+        let installed = installed()?;
+        let mut closure = self.whole_closure(packages)?;
+        closure.retain(|package| {
+            let name = package.split('=').next().unwrap_or_default();
+            named.contains(name) || !installed.contains(name)
+        });
+        Ok(closure)
+    }
+
+    /// As [`Apt::closure`], with what the system has installed too.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Apt::closure`].
+    pub fn whole_closure(&self, packages: &[&str]) -> Result<Vec<String>> {
         self.lists(LISTS_BELIEVED)?;
         let plan =
             run::output(self.command("apt-get").args(["--simulate", "install"]).args(packages))
                 .with_context(|| format!("no set of packages gives {}", packages.join(", ")))?;
-        let named: BTreeSet<&str> =
-            packages.iter().filter_map(|package| package.split('=').next()).collect();
-        let installed = installed()?;
         // Lines like "Inst libaio1 (0.3.113-4 Debian:12.11/oldstable [amd64])"
-        let mut closure = Vec::new();
-        for line in plan.lines().filter_map(|line| line.strip_prefix("Inst ")) {
-            let mut words = line.split_whitespace();
-            let (Some(name), Some(version)) = (words.next(), words.next()) else { continue };
-            if named.contains(name) || !installed.contains(name) {
-                closure.push(format!("{name}={}", version.trim_start_matches('(')));
-            }
-        }
-        Ok(closure)
+        let packages = plan.lines().filter_map(|line| {
+            let mut words = line.strip_prefix("Inst ")?.split_whitespace();
+            let (name, version) = (words.next()?, words.next()?);
+            Some(format!("{name}={}", version.trim_start_matches('(')))
+        });
+        Ok(packages.collect())
     }
 
     /// Downloads `packages` (`name` or `name=version`) and unpacks them into `dest`. Dependencies

@@ -5,7 +5,7 @@
 //! the system and nothing needs root. Each function returns at once when what it names is in the
 //! cache and gets it otherwise, so that a command simply asks for what it needs.
 //! What runs in the guest is not made here, but for its own kernels, and those only when asked for
-//! by name: they take minutes.
+//! by name: they take minutes. libvirt for the guest is got when first asked for, too.
 
 mod acpica;
 pub mod apt;
@@ -13,6 +13,7 @@ mod built;
 mod busybox;
 pub mod cache;
 mod kernel;
+mod libvirt;
 mod qemu;
 mod toolchain;
 
@@ -26,6 +27,7 @@ pub use acpica::{Acpica, acpica};
 pub use built::built_kernels;
 pub use busybox::busybox;
 pub use kernel::{Kernel, kernel, kernels};
+pub use libvirt::libvirt;
 pub use qemu::{Qemu, qemu};
 
 pub use toolchain::{TARGET as BPF_TARGET, Toolchain, compiler, toolchain};

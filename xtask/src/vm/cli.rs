@@ -11,7 +11,7 @@ use clap::{Args as ClapArgs, Subcommand};
 use ivrs_trace::firmware::builder::IvmdSpec;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
-use super::{DEFAULT_LIMIT, Firmware, Guest, Iommu, MAX_CPUS, Stream};
+use super::{DEFAULT_LIMIT, Firmware, Guest, Iommu, MAX_CPUS, Stream, Userland};
 
 /// Arguments of `cargo xtask vm`.
 #[derive(Debug, ClapArgs)]
@@ -52,6 +52,9 @@ struct Options {
     /// type=0x22,flags=0x07,devid=0x0000,aux=0x0fff,start=0x7ffe0000,length=0x20000
     #[arg(long, value_name = "SPEC")]
     firmware_ivmd: Vec<IvmdSpec>,
+    /// What runs in the guest
+    #[arg(long, value_enum, default_value_t)]
+    guest: Userland,
     /// The guest's IOMMU
     #[arg(long, value_enum, default_value_t)]
     iommu: Iommu,
@@ -81,6 +84,7 @@ impl Options {
         Guest {
             kernel: self.kernel,
             firmware: self.firmware_ivmd.into_iter().fold(self.firmware, Firmware::with),
+            userland: self.guest,
             iommu: self.iommu,
             interrupt_remapping: !self.no_interrupt_remapping,
             allow_unsafe_interrupts: self.unsafe_interrupts,

@@ -8,7 +8,10 @@
 //! `Documentation/driver-api/early-userspace/buffer-format.rst`.
 
 use std::collections::BTreeSet;
+use std::fs;
 use std::io::{self, Write};
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
 
@@ -51,6 +54,31 @@ impl<W: Write> Archive<W> {
         self.parents(path)?;
         if self.folders.insert(path.to_owned()) {
             self.member(path, FOLDER | mode, &[])?;
+        }
+        Ok(())
+    }
+
+    /// Adds all files below `folder` with their permission bits, and the folders above them. What is
+    /// neither file nor folder is an error.
+    pub(crate) fn tree(&mut self, folder: &Path) -> Result<()> {
+        self.branch(folder, "")
+    }
+
+    fn branch(&mut self, folder: &Path, prefix: &str) -> Result<()> {
+        let entries = fs::read_dir(folder).and_then(Iterator::collect::<io::Result<Vec<_>>>);
+        let mut entries = entries.with_context(|| format!("cannot read {}", folder.display()))?;
+        entries.sort_by_key(fs::DirEntry::file_name);
+        for entry in entries {
+            let (from, kind) = (entry.path(), entry.file_type()?);
+            let path = format!("{prefix}{}", entry.file_name().to_string_lossy());
+            if kind.is_dir() {
+                self.branch(&from, &format!("{path}/"))?;
+                continue;
+            }
+            ensure!(kind.is_file(), "{} is neither a file nor a folder", from.display());
+            let content =
+                fs::read(&from).with_context(|| format!("cannot read {}", from.display()))?;
+            self.file(&path, entry.metadata()?.permissions().mode() & 0o777, &content)?;
         }
         Ok(())
     }
@@ -164,6 +192,31 @@ mod tests {
         let found = members(&bytes);
         let found: Vec<_> = found.iter().map(|(n, m, c)| (n.as_str(), *m, c.as_slice())).collect();
         assert_eq!(found, expected);
+    }
+
+    #[test]
+    fn a_tree_is_added_in_the_order_of_names_with_its_modes() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::create_dir_all(folder.path().join("usr/bin")).unwrap();
+        for (path, mode) in [("usr/bin/run", 0o755), ("usr/text", 0o600)] {
+            let path = folder.path().join(path);
+            fs::write(&path, b"x").unwrap();
+            fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+        }
+        let mut archive = Archive::new(Vec::new());
+        archive.tree(folder.path()).unwrap();
+        let found = members(&archive.finish().unwrap());
+        let found: Vec<_> = found.iter().map(|(path, mode, _)| (path.as_str(), *mode)).collect();
+        let expected = [
+            ("usr", 0o040_755),
+            ("usr/bin", 0o040_755),
+            ("usr/bin/run", 0o100_755),
+            ("usr/text", 0o100_600),
+        ];
+        assert_eq!(found, expected);
+        std::os::unix::fs::symlink("text", folder.path().join("usr/link")).unwrap();
+        let error = Archive::new(Vec::new()).tree(folder.path()).unwrap_err();
+        assert!(error.to_string().contains("usr/link"), "{error}");
     }
 
     #[test]

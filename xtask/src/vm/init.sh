@@ -3,6 +3,7 @@
 # /lab/command and says on the control port (ttyS3) what came of it:
 #
 #   wrong-firmware     the IVRS in effect is not the one that the lab put in; nothing was run
+#   not-started        the guest's services did not start (the kernel log says why); nothing was run
 #   ready              the interactive shell starts
 #   exit N             the command ended with status N, and all its output has been sent
 #
@@ -42,6 +43,11 @@ finish() {
 
 if [ -f /lab/ivrs.aml ] && ! cmp -s /lab/ivrs.aml /sys/firmware/acpi/tables/IVRS; then
     finish wrong-firmware
+fi
+
+# On the kernel's log: the ports are the command's.
+if [ -x /lab/start ] && ! /lab/start > /dev/ttyS0 2>&1; then
+    finish not-started
 fi
 
 if [ -f /lab/interactive ]; then

@@ -14,6 +14,7 @@ use anyhow::{Context, Result};
 
 use super::cpio::Archive;
 use super::modules::{self, Closure};
+use super::{Userland, libvirt};
 use crate::run;
 use crate::setup::{self, Kernel, cache::Cache};
 
@@ -25,8 +26,8 @@ const DRIVERS: &[&str] = &["e1000e", "e1000", "8139cp", "virtio_net", "nvme", "x
 /// Modules that are there for whoever asks for them.
 const ON_DEMAND: &[&str] = &["vfio", "vfio_iommu_type1", "vfio_pci"];
 
-const PASSWD: &str = "root:x:0:0:root:/root:/bin/sh\nuser:x:1000:1000:user:/home/user:/bin/sh\n";
-const GROUP: &str = "root:x:0:\nuser:x:1000:\n";
+const PASSWD: &str = include_str!("passwd");
+const GROUP: &str = include_str!("group");
 
 /// What differs from run to run.
 #[derive(Debug, Default)]
@@ -35,6 +36,8 @@ pub(super) struct Overlay<'a> {
     pub(super) programs: Vec<(&'a str, PathBuf)>,
     /// The IVRS table that must be in effect when the guest is up.
     pub(super) ivrs: Option<&'a [u8]>,
+    /// What there is besides a small Linux.
+    pub(super) userland: Userland,
     /// What the guest does.
     pub(super) task: Task<'a>,
 }
@@ -75,6 +78,9 @@ pub(super) fn write(path: &Path, kernel: &Kernel, overlay: &Overlay<'_>) -> Resu
 
 impl Overlay<'_> {
     fn write<W: std::io::Write>(&self, mut archive: Archive<W>) -> Result<()> {
+        if self.userland == Userland::Libvirt {
+            libvirt::write(&mut archive)?;
+        }
         for (name, file) in &self.programs {
             let content =
                 fs::read(file).with_context(|| format!("cannot read {}", file.display()))?;

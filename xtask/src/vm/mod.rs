@@ -9,6 +9,7 @@ pub mod cli;
 mod cpio;
 mod firmware;
 mod initrd;
+mod libvirt;
 mod machine;
 mod modules;
 mod qemu;
@@ -24,6 +25,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
+use clap::ValueEnum;
 use sha2::{Digest as _, Sha256};
 
 pub use firmware::Firmware;
@@ -48,6 +50,16 @@ const PERIOD: Duration = Duration::from_millis(10);
 /// How many lines of the kernel log an error repeats.
 const TAIL: usize = 12;
 
+/// What runs in a guest besides the command.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub enum Userland {
+    /// Nothing: busybox and our programs
+    #[default]
+    Plain,
+    /// libvirtd, with the domains covered and free, and QEMU
+    Libvirt,
+}
+
 /// A guest to be booted.
 #[derive(Debug, Clone)]
 pub struct Guest {
@@ -55,6 +67,8 @@ pub struct Guest {
     pub kernel: String,
     /// Its firmware's IVRS.
     pub firmware: Firmware,
+    /// What runs in it.
+    pub userland: Userland,
     /// Its IOMMU.
     pub iommu: Iommu,
     /// Whether its IOMMU remaps interrupts. Without that VFIO takes no device, unless it is told to
@@ -79,6 +93,7 @@ impl Default for Guest {
         Self {
             kernel: "debian-6.12".to_owned(),
             firmware: Firmware::default(),
+            userland: Userland::default(),
             iommu: Iommu::default(),
             interrupt_remapping: true,
             allow_unsafe_interrupts: None,
@@ -214,7 +229,8 @@ impl Guest {
             cpus: self.cpus,
         };
         let ivrs = self.ivrs(&qemu, board)?;
-        let overlay = Overlay { programs: programs()?, ivrs: ivrs.as_deref(), task };
+        let overlay =
+            Overlay { programs: programs()?, ivrs: ivrs.as_deref(), userland: self.userland, task };
         let initrd = folder.join("initrd");
         initrd::write(&initrd, &kernel, &overlay)?;
 
@@ -287,6 +303,9 @@ impl Running {
             Control::WrongFirmware => Err(self.failure(
                 "the guest's kernel did not take the IVRS that was put in; nothing was run",
             )),
+            Control::NotStarted => {
+                Err(self.failure("libvirt did not start in the guest; nothing was run"))
+            }
         }
     }
 
@@ -341,6 +360,7 @@ impl Running {
 enum Control {
     Pending,
     WrongFirmware,
+    NotStarted,
     Exit(u8),
 }
 
@@ -350,6 +370,9 @@ fn parse_control(text: &str) -> Control {
     for line in whole.lines() {
         if line == "wrong-firmware" {
             return Control::WrongFirmware;
+        }
+        if line == "not-started" {
+            return Control::NotStarted;
         }
         if let Some(status) = line.strip_prefix("exit ")
             && let Ok(status) = status.parse()
@@ -463,6 +486,7 @@ mod tests {
             ("ready\nexit 0\n", Control::Exit(0)),
             ("exit 999\n", Control::Pending),
             ("wrong-firmware\n", Control::WrongFirmware),
+            ("not-started\n", Control::NotStarted),
         ] {
             assert_eq!(parse_control(text), expected, "{text:?}");
         }

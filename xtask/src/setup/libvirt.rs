@@ -1,0 +1,153 @@
+//! libvirt and QEMU for the lab's guest: of Debian's packages the programs that a domain is
+//! started with, and what these need to run.
+//!
+//! The packages are unpacked and most of them left out: which libraries are needed, the programs
+//! themselves say. What configures them, and the domains, is the guest's business
+//! ([`crate::vm`]).
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result};
+use object::elf::{DT_NEEDED, FileHeader64};
+use object::{Endianness, read::elf::ElfFile};
+
+use super::apt::Apt;
+use super::cache::Cache;
+
+/// A release of its own, so that every host's guest says the same: libvirt 9.0 and QEMU 7.2.
+const SUITE: &str = "bookworm";
+/// The packages that have [`PROGRAMS`] and [`DATA`].
+const PACKAGES: [&str; 6] = [
+    "libvirt-daemon",
+    "libvirt-daemon-driver-qemu",
+    "libvirt-clients",
+    "qemu-system-x86",
+    "qemu-system-data",
+    "seabios",
+];
+/// What is started, the drivers that the first loads by name, and the loader of their libraries.
+const PROGRAMS: [&str; 6] = [
+    "usr/sbin/libvirtd",
+    "usr/lib/x86_64-linux-gnu/libvirt/connection-driver/libvirt_driver_qemu.so",
+    "usr/bin/virsh",
+    "usr/bin/qemu-system-x86_64",
+    "usr/lib/x86_64-linux-gnu/qemu/accel-tcg-x86_64.so",
+    "lib64/ld-linux-x86-64.so.2",
+];
+/// Files and folders that they read.
+const DATA: [&str; 3] =
+    ["usr/share/libvirt/cpu_map", "usr/share/qemu/kvmvapic.bin", "usr/share/seabios/bios-256k.bin"];
+/// Where libraries are, in the packages and in the guest.
+const LIBRARIES: [&str; 2] = ["lib/x86_64-linux-gnu", "usr/lib/x86_64-linux-gnu"];
+/// Raised when something else is made from the same packages.
+const RECIPE: &str = "1";
+
+/// The folder with the files, laid out as in the guest.
+///
+/// # Errors
+///
+/// When it is not in the cache and the packages cannot be had.
+pub fn libvirt() -> Result<PathBuf> {
+    let label = format!("libvirt-{SUITE}-{RECIPE}");
+    let cache = Cache::open()?;
+    // Versions do not change within a release, but for mends, so those that are there stay.
+    if let Some(current) = cache.current(&label) {
+        return Ok(current.path);
+    }
+    let lock = cache.lock()?;
+    if let Some(current) = cache.current(&label) {
+        return Ok(current.path);
+    }
+    let apt = Apt::suite(&lock, SUITE)?;
+    let version = |package: &str| {
+        apt.candidate(package)?.with_context(|| format!("{SUITE} has no package {package}"))
+    };
+    let (daemon, qemu) = (version("libvirt-daemon")?, version("qemu-system-x86")?);
+    let what = format!("libvirt {daemon} and QEMU {qemu} for the guest");
+    let folder = lock.make(&format!("{label}-{daemon}-{qemu}"), &what, |dest| {
+        let packages = lock.scratch()?;
+        apt.fetch_unpack(&apt.whole_closure(&PACKAGES)?, packages.path())?;
+        pick(packages.path(), dest)
+    })?;
+    lock.set_current(&label, &folder)?;
+    Ok(folder)
+}
+
+/// Copies what the guest needs from the unpacked packages in `from` into `to`.
+fn pick(from: &Path, to: &Path) -> Result<()> {
+    let mut seen: BTreeSet<String> = PROGRAMS.map(str::to_owned).into();
+    let mut queue: Vec<String> = seen.iter().cloned().collect();
+    while let Some(path) = queue.pop() {
+        copy(from, to, &path)?;
+        let content = fs::read(from.join(&path)).with_context(|| format!("cannot read {path}"))?;
+        for library in libraries(&content).with_context(|| format!("cannot read {path}"))? {
+            let found = LIBRARIES.iter().map(|folder| format!("{folder}/{library}"));
+            let found = found.into_iter().find(|path| from.join(path).is_file());
+            let found = found.with_context(|| {
+                format!("{path} needs {library}, which none of the packages has")
+            })?;
+            if seen.insert(found.clone()) {
+                queue.push(found);
+            }
+        }
+    }
+    DATA.iter().try_for_each(|path| copy(from, to, path))
+}
+
+/// The names of the libraries that a program or library is to be loaded with.
+fn libraries(content: &[u8]) -> Result<Vec<String>> {
+    let file = ElfFile::<FileHeader64<Endianness>>::parse(content)?;
+    let table = file.elf_dynamic_table()?;
+    table
+        .iter()
+        .filter(|entry| entry.tag == DT_NEEDED)
+        .map(|entry| Ok(String::from_utf8(table.string(entry)?.to_vec())?))
+        .collect()
+}
+
+/// Copies a file, or a folder with all that is in it. A link becomes what it leads to.
+fn copy(from: &Path, to: &Path, path: &str) -> Result<()> {
+    let (source, dest) = (from.join(path), to.join(path));
+    if source.is_dir() {
+        let entries = fs::read_dir(&source);
+        for entry in entries.with_context(|| format!("cannot read {}", source.display()))? {
+            let name = entry?.file_name();
+            copy(from, to, &format!("{path}/{}", name.to_string_lossy()))?;
+        }
+        return Ok(());
+    }
+    if let Some(parent) = dest.parent() {
+        fs::create_dir_all(parent).with_context(|| format!("cannot make {}", parent.display()))?;
+    }
+    let copied = fs::copy(&source, &dest);
+    copied.map(drop).with_context(|| format!("cannot copy {path} of the packages"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_program_names_its_libraries() {
+        let own = fs::read(std::env::current_exe().unwrap()).unwrap();
+        let libraries = libraries(&own).unwrap();
+        assert!(libraries.iter().any(|library| library == "libc.so.6"), "{libraries:?}");
+        assert!(super::libraries(b"no program").is_err());
+    }
+
+    #[test]
+    fn a_library_that_no_package_has_is_named() {
+        let (from, to) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let program = from.path().join(PROGRAMS[0]);
+        for path in PROGRAMS {
+            let path = from.path().join(path);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::copy(std::env::current_exe().unwrap(), path).unwrap();
+        }
+        assert!(program.is_file());
+        let error = pick(from.path(), to.path()).unwrap_err();
+        assert!(format!("{error:#}").contains("which none of the packages has"), "{error:#}");
+    }
+}
