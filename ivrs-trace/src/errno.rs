@@ -21,6 +21,37 @@ impl Errno {
     /// "Address already in use"
     pub const EADDRINUSE: Self = Self(98);
 
+    /// What the GNU C library's `strerror` says in English, for the errors that VFIO and iommufd
+    /// return.
+    #[must_use]
+    pub fn message(self) -> Option<&'static str> {
+        Some(match self.0 {
+            1 => "Operation not permitted",
+            2 => "No such file or directory",
+            4 => "Interrupted system call",
+            5 => "Input/output error",
+            6 => "No such device or address",
+            9 => "Bad file descriptor",
+            11 => "Resource temporarily unavailable",
+            12 => "Cannot allocate memory",
+            13 => "Permission denied",
+            14 => "Bad address",
+            16 => "Device or resource busy",
+            17 => "File exists",
+            19 => "No such device",
+            22 => "Invalid argument",
+            24 => "Too many open files",
+            25 => "Inappropriate ioctl for device",
+            28 => "No space left on device",
+            34 => "Numerical result out of range",
+            38 => "Function not implemented",
+            95 => "Operation not supported",
+            98 => "Address already in use",
+            110 => "Connection timed out",
+            _ => return None,
+        })
+    }
+
     fn name(self) -> Option<&'static str> {
         Some(match self.0 {
             1 => "EPERM",
@@ -88,6 +119,16 @@ mod tests {
         assert_eq!(of_return(7), None);
         assert_eq!(of_return(-4096), None);
         assert_eq!(of_return(i64::MIN), None);
+    }
+
+    #[test]
+    fn messages_are_those_of_the_system() {
+        for number in 1..120 {
+            let Some(message) = Errno(number).message() else { continue };
+            let error = std::io::Error::from_raw_os_error(i32::try_from(number).unwrap());
+            assert_eq!(error.to_string(), format!("{message} (os error {number})"));
+            assert!(Errno(number).name().is_some(), "{message}");
+        }
     }
 
     #[test]

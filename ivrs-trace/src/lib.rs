@@ -12,6 +12,7 @@
 
 #[cfg(feature = "live")]
 pub mod cli;
+pub mod command_line;
 pub mod errno;
 pub mod escape;
 pub mod event;

@@ -17,7 +17,7 @@ use super::{
     source,
 };
 use crate::{
-    event::{Event, Filter},
+    event::{Event, Filter, Follow, ParseFilterError},
     recording::Clocks,
     report::{json::EventLine, stream},
 };
@@ -42,16 +42,43 @@ pub(super) struct Args {
     force: bool,
     /// Print only events that are so: NAME=VALUE[,VALUE...] or NAME!=VALUE[,VALUE...]
     ///
-    /// NAME is device, group, pid, tid, comm, kind (as --json names it) or verdict: blocked (the
+    /// NAME is device, group, vm, pid, tid, comm, kind (as --json names it) or verdict: blocked (the
     /// refusal for a 1:1 map), failed (another call that returned an error), passed (one that
     /// returned none). * stands for anything. Given more than once, all must hold.
     #[arg(long, value_name = "FILTER")]
     filter: Vec<Filter>,
+    #[command(flatten)]
+    follow: FollowArgs,
     /// How times are written; JSON has the clock's nanoseconds
     #[arg(long, value_enum, default_value = "relative")]
     time: Time,
     #[command(flatten)]
     leave_out: LeaveOutArgs,
+}
+
+/// What is followed. Each option may be given more than once; then any of its values will do.
+#[derive(Debug, clap::Args)]
+pub(super) struct FollowArgs {
+    /// Only what the processes of this virtual machine do: the name of libvirt or of QEMU's -name,
+    /// or the number of Proxmox; * stands for anything
+    #[arg(long, value_name = "NAME")]
+    vm: Vec<String>,
+    /// Only what this process does
+    #[arg(long, value_name = "PID")]
+    pid: Vec<String>,
+    /// Only what is about this device, by its PCI address
+    #[arg(long, value_name = "BDF")]
+    device: Vec<String>,
+}
+
+impl FollowArgs {
+    /// The filters that they stand for, after others.
+    pub(super) fn after(&self, mut filters: Vec<Filter>) -> Result<Follow, ParseFilterError> {
+        for (name, values) in [("vm", &self.vm), ("pid", &self.pid), ("device", &self.device)] {
+            filters.extend(Filter::any_of(name, values)?);
+        }
+        Ok(Follow::new(filters))
+    }
 }
 
 #[derive(Clone, Copy, Debug, clap::ValueEnum)]
@@ -73,6 +100,7 @@ pub(super) fn command(args: &Args) -> anyhow::Result<ExitCode> {
 }
 
 async fn live(args: &Args) -> anyhow::Result<ExitCode> {
+    let follow = args.follow.after(args.filter.clone())?;
     let mut interrupted = signal(SignalKind::interrupt())?;
     let mut terminated = signal(SignalKind::terminate())?;
     let _full = record::outlive_file_limit()?;
@@ -87,7 +115,7 @@ async fn live(args: &Args) -> anyhow::Result<ExitCode> {
         Live::start_with(output.as_ref(), &args.leave_out.resolved(), |number, event| {
             first.push((number, event.clone()));
         })?;
-    let mut lines = Lines::new(args, live.began());
+    let mut lines = Lines::new(args, follow, live.began());
     live.warn();
     for (number, event) in first {
         lines.add(number, &event);
@@ -118,7 +146,8 @@ async fn live(args: &Args) -> anyhow::Result<ExitCode> {
 }
 
 fn replay(args: &Args, path: &Path) -> anyhow::Result<ExitCode> {
-    let mut lines = Lines::new(args, Clocks::default());
+    let follow = args.follow.after(args.filter.clone())?;
+    let mut lines = Lines::new(args, follow, Clocks::default());
     let mut result = Ok(());
     let replay = source::recording(path, |start, number, event| {
         if let Some(start) = start {
@@ -137,7 +166,7 @@ fn replay(args: &Args, path: &Path) -> anyhow::Result<ExitCode> {
     }
     if lines.shown == 0 && replay.condition.events > 0 {
         output::complain(&format!(
-            "none of its {} events is as --filter asks",
+            "none of its {} events is as asked for",
             replay.condition.events
         ));
     }
@@ -147,18 +176,19 @@ fn replay(args: &Args, path: &Path) -> anyhow::Result<ExitCode> {
 /// Lines on their way to standard output.
 struct Lines<'a> {
     args: &'a Args,
+    follow: Follow,
     began: Clocks,
     bytes: Vec<u8>,
     shown: u64,
 }
 
 impl<'a> Lines<'a> {
-    fn new(args: &'a Args, began: Clocks) -> Self {
-        Self { args, began, bytes: Vec::new(), shown: 0 }
+    fn new(args: &'a Args, follow: Follow, began: Clocks) -> Self {
+        Self { args, follow, began, bytes: Vec::new(), shown: 0 }
     }
 
     fn add(&mut self, number: u64, event: &Event) {
-        if !self.args.filter.iter().all(|filter| filter.lets(event)) {
+        if !self.follow.lets(event) {
             return;
         }
         self.shown += 1;

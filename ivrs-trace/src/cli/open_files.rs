@@ -7,7 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::model::{OpenFile, vm_name};
+use crate::{command_line::Vm, model::OpenFile};
 
 const VFIO: &str = "/dev/vfio";
 
@@ -34,7 +34,7 @@ fn of_process(process: &Path) -> Vec<OpenFile> {
         .split(|&byte| byte == 0)
         .map(|argument| String::from_utf8_lossy(argument).into_owned())
         .collect();
-    let vm = vm_name(&arguments);
+    let vm = Vm::of(&arguments).called();
     files
         .iter()
         .filter_map(|file| {

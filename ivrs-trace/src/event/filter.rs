@@ -1,18 +1,22 @@
 //! Filters of events: which of them are shown.
 //!
 //! A filter is `NAME=VALUE[,VALUE...]` or `NAME!=VALUE[,VALUE...]`; `*` in a value stands for
-//! anything. It looks at an event alone, not at what comes before or after.
+//! anything. It looks at an event alone, and at what is known of its process: the virtual machine that
+//! it runs, which [`Follow`] remembers.
 
-use std::str::FromStr;
+use std::{fmt, str::FromStr};
 
 use serde_json::Value;
 use thiserror::Error;
 
 use super::Event;
-use crate::pci::Bdf;
+use crate::{
+    command_line::{CommandLines, Vm},
+    pci::Bdf,
+};
 
 /// What can be asked for.
-const NAMES: [&str; 7] = ["device", "group", "pid", "tid", "comm", "kind", "verdict"];
+const NAMES: [&str; 8] = ["device", "group", "vm", "pid", "tid", "comm", "kind", "verdict"];
 /// The values of `verdict`.
 const VERDICTS: [&str; 3] = ["blocked", "failed", "passed"];
 
@@ -53,8 +57,88 @@ impl FromStr for Filter {
     fn from_str(text: &str) -> Result<Self, ParseFilterError> {
         let (name, values) = text.split_once('=').ok_or(ParseFilterError::NoEquals)?;
         let (name, not) = name.strip_suffix('!').map_or((name, false), |name| (name, true));
+        Self::new(name, not, values.split(','))
+    }
+}
+
+/// As it is parsed.
+impl fmt::Display for Filter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let not = if self.not { "!" } else { "" };
+        write!(f, "{}{not}={}", self.name, self.values.join(","))
+    }
+}
+
+/// Which events of a stream are followed: those that all of some filters let through.
+///
+/// It must be shown every event, in order, also those that are not followed: what it knows of a
+/// process came with another event.
+#[derive(Default)]
+pub struct Follow {
+    filters: Vec<Filter>,
+    lines: CommandLines,
+}
+
+impl Follow {
+    /// Follows what every one of these lets through.
+    #[must_use]
+    pub fn new(filters: Vec<Filter>) -> Self {
+        Self { filters, lines: CommandLines::default() }
+    }
+
+    /// The filters.
+    #[must_use]
+    pub fn filters(&self) -> &[Filter] {
+        &self.filters
+    }
+
+    /// Follows what every one of these lets through, from the next event on. What is known of
+    /// processes stays.
+    pub fn set(&mut self, filters: Vec<Filter>) {
+        self.filters = filters;
+    }
+
+    /// Takes in the next event and says whether it is followed.
+    pub fn lets(&mut self, event: &Event) -> bool {
+        self.lines.observe(event);
+        let arguments = self.lines.of(event.pid);
+        self.filters.iter().all(|filter| filter.lets(event, arguments))
+    }
+
+    /// The virtual machine that the process of an event runs, by its command line, if that has come.
+    #[must_use]
+    pub fn machine(&self, pid: u32) -> Vm {
+        Vm::of(self.lines.of(pid))
+    }
+}
+
+/// A PCI address as events have it; anything else as it is.
+fn plain(name: &str, value: &str) -> String {
+    let bdf = (name == "device").then(|| value.parse::<Bdf>().ok()).flatten();
+    bdf.map_or_else(|| value.to_owned(), |bdf| bdf.to_string())
+}
+
+impl Filter {
+    /// The filter that lets through what is one of these; `None` where there are none. The values may
+    /// have commas.
+    ///
+    /// # Errors
+    ///
+    /// As for a text.
+    pub fn any_of(name: &str, values: &[String]) -> Result<Option<Self>, ParseFilterError> {
+        if values.is_empty() {
+            return Ok(None);
+        }
+        Self::new(name, false, values.iter().map(String::as_str)).map(Some)
+    }
+
+    fn new<'a>(
+        name: &str,
+        not: bool,
+        values: impl Iterator<Item = &'a str>,
+    ) -> Result<Self, ParseFilterError> {
         let name = *NAMES.iter().find(|known| **known == name).ok_or(ParseFilterError::Name)?;
-        let values: Vec<String> = values.split(',').map(|value| plain(name, value)).collect();
+        let values: Vec<String> = values.map(|value| plain(name, value)).collect();
         if values.iter().any(String::is_empty) {
             return Err(ParseFilterError::NoValue);
         }
@@ -68,21 +152,19 @@ impl FromStr for Filter {
             _ => Ok(Self { name, not, values }),
         }
     }
-}
 
-/// A PCI address as events have it; anything else as it is.
-fn plain(name: &str, value: &str) -> String {
-    let bdf = (name == "device").then(|| value.parse::<Bdf>().ok()).flatten();
-    bdf.map_or_else(|| value.to_owned(), |bdf| bdf.to_string())
-}
-
-impl Filter {
-    /// Whether the filter lets the event through.
+    /// Whether the filter lets the event through. `arguments` is the command line of its process, as
+    /// far as it is known; only `vm` needs it.
     #[must_use]
-    pub fn lets(&self, event: &Event) -> bool {
-        // By the names of the JSON lines, so that every kind of event is found, later ones too.
-        let fields = serde_json::to_value(event).unwrap_or_default();
-        let found = of(&fields, self.name);
+    pub fn lets(&self, event: &Event, arguments: &[String]) -> bool {
+        let found = match self.name {
+            "vm" => {
+                let Vm { name, id } = Vm::of(arguments);
+                [name, id].into_iter().flatten().collect()
+            }
+            // By the names of the JSON lines, so that every kind of event is found, later ones too.
+            name => of(&serde_json::to_value(event).unwrap_or_default(), name),
+        };
         let any = found.iter().any(|found| {
             self.values.iter().any(|pattern| matches(pattern.as_bytes(), found.as_bytes()))
         });
@@ -180,7 +262,7 @@ mod tests {
     }
 
     fn lets(filter: &str, event: &Event) -> bool {
-        filter.parse::<Filter>().unwrap().lets(event)
+        filter.parse::<Filter>().unwrap().lets(event, &[])
     }
 
     #[test]
@@ -247,9 +329,59 @@ mod tests {
             "verdict=clear",
             "device!01:00.0",
             "Kind=region",
+            "vm=",
         ] {
             let error = text.parse::<Filter>().unwrap_err().to_string();
             assert!(!error.is_empty() && !error.contains('\n'), "{error}");
+        }
+    }
+
+    fn args(pid: u32, line: &str) -> Event {
+        let bytes = line.replace('|', "\0").into_bytes();
+        let total = u32::try_from(bytes.len()).unwrap();
+        let body = Body::Args { offset: 0, total, bytes, text: String::new() };
+        Event { pid, tid: pid, ..event(body) }
+    }
+
+    #[test]
+    fn a_machine_is_followed_by_its_name_or_number() {
+        let call = |pid| Event { pid, ..refused(-22, true) };
+        let mut events = vec![call(1)];
+        events.push(args(1, "qemu|-name|guest=win11,debug-threads=on|"));
+        events.push(args(2, "kvm|-id|100|-name|other|"));
+        events.extend([call(1), call(2), call(3)]);
+        let followed = |filters: &[&str]| {
+            let filters = filters.iter().map(|text| text.parse().unwrap()).collect();
+            let mut follow = Follow::new(filters);
+            let number = |(number, event)| follow.lets(event).then_some(number);
+            (0..).zip(&events).filter_map(number).collect::<Vec<u32>>()
+        };
+        assert_eq!(followed(&[]), [0, 1, 2, 3, 4, 5]);
+        assert_eq!(followed(&["vm=win11"]), [1, 3]);
+        assert_eq!(followed(&["vm=win*,100"]), [1, 2, 3, 4]);
+        assert_eq!(followed(&["vm=other", "kind=set_domain"]), [4]);
+        assert_eq!(followed(&["vm!=win11"]), [0, 2, 4, 5], "what is no machine is not that one");
+        // The process is another one now.
+        let mut follow = Follow::new(vec!["vm=win11".parse().unwrap()]);
+        assert!(follow.lets(&args(1, "qemu|-name|win11|")) && follow.lets(&call(1)));
+        assert_eq!(follow.machine(1).name.as_deref(), Some("win11"));
+        assert!(!follow.lets(&args(1, "qemu|-name|third|")) && !follow.lets(&call(1)));
+    }
+
+    #[test]
+    fn values_of_an_option_are_alternatives_and_may_have_commas() {
+        let filter = Filter::any_of("vm", &["a,b".to_owned(), "c".to_owned()]).unwrap().unwrap();
+        let lets = |line: &str| {
+            filter.lets(
+                &event(Body::ModuleLoad { name: String::new() }),
+                &["qemu".to_owned(), "-name".to_owned(), line.to_owned()],
+            )
+        };
+        assert!(lets("a,,b") && lets("guest=c") && !lets("a") && !lets("b"));
+        assert_eq!(Filter::any_of("vm", &[]), Ok(None));
+        assert!(Filter::any_of("pid", &["x".to_owned()]).is_err());
+        for text in ["device=0000:01:00.0", "kind!=region,regions_end"] {
+            assert_eq!(text.parse::<Filter>().unwrap().to_string(), text);
         }
     }
 

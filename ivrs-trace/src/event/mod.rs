@@ -14,7 +14,7 @@ use crate::{escape::printable_bytes, pci::Bdf};
 mod filter;
 mod text;
 
-pub use filter::{Filter, ParseFilterError};
+pub use filter::{Filter, Follow, ParseFilterError};
 
 #[cfg(test)]
 mod tests;

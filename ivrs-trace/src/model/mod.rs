@@ -25,7 +25,7 @@ use serde::{Deserialize, Serialize};
 
 pub use attempt::{
     Attempt, Call, DriverSource, Evidence, Further, HostDriver, MAX_ATTEMPTS, OpenFile, Outcome,
-    Process, Reason, Rejection, Via, vm_name,
+    Process, Reason, Rejection, Via,
 };
 pub use cause::{Cause, CauseKind, Coverage};
 pub use listing::{Listed, Listing};

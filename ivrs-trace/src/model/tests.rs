@@ -180,9 +180,11 @@ fn claims_alone_make_attempts() {
 #[test]
 fn threads_and_processes_do_not_mix() {
     let host = host(GROUPS, &table(&[SINGLE, AM5[2]]));
-    let left = QEMU.rejection(&host, "a|00:07.0", 5, &["00:07.0"], "00:07.1");
+    // The threads of a process have one command line.
+    let line = "a|00:07.0|03:01.0";
+    let left = QEMU.rejection(&host, line, 5, &["00:07.0"], "00:07.1");
     for other in [OTHER_THREAD, OTHER_PROCESS] {
-        let right = other.rejection(&host, "b|03:01.0", 11, &[], "02:00.0");
+        let right = other.rejection(&host, line, 11, &[], "02:00.0");
         let model = model(&host, &interleaved(left.clone(), right));
         let [first, second] = model.attempts() else { panic!("{:?}", model.attempts()) };
         assert_eq!((first.process.pid, second.process.pid), (QEMU.pid, other.pid));

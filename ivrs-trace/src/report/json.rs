@@ -5,6 +5,7 @@ use serde::Serialize;
 
 use super::Lost;
 use crate::{
+    command_line::Hostdev,
     errno::Errno,
     event::Event,
     model::{
@@ -125,6 +126,8 @@ pub struct RunAttempt {
     pub requested: Option<Bdf>,
     /// How that is known.
     pub requested_from: Option<&'static str>,
+    /// The device as it was handed to QEMU, where its command line names the one that was asked for.
+    pub hostdev: Option<Hostdev>,
     /// The group.
     pub group: Option<u32>,
     /// The error that the call ended with, by name.
@@ -147,6 +150,10 @@ pub struct RunAttempt {
     pub also: Vec<Further>,
     /// The calls that were seen, in the order in which they returned.
     pub calls: Vec<Call>,
+    /// How QEMU words this failure on its standard error, after its own name and argument. More than
+    /// one text where its versions differ; an ellipsis stands for a number that differs from run to
+    /// run. Empty where the process is no QEMU or nothing failed.
+    pub qemu_prints: Vec<String>,
 }
 
 /// A refused device.
@@ -272,6 +279,7 @@ fn of_attempt(model: &Model, attempt: &Attempt) -> RunAttempt {
         call: attempt.call.clone(),
         requested: attempt.requested,
         requested_from: attempt.requested_from,
+        hostdev: attempt.hostdev.clone(),
         group: attempt.group,
         errno: attempt.errno,
         outcome: attempt.outcome,
@@ -292,6 +300,7 @@ fn of_attempt(model: &Model, attempt: &Attempt) -> RunAttempt {
         owned_by: attempt.owned_by.clone(),
         also: attempt.also.clone(),
         calls: attempt.calls.clone(),
+        qemu_prints: attempt.qemu_prints(),
     }
 }
 

@@ -1,7 +1,10 @@
 //! Text for people: why an attempt failed where no 1:1 map stopped it, on what that rests, and what
 //! to do about it.
 
-use super::{page::Page, text::clear_of_direct_maps};
+use super::{
+    page::Page,
+    text::{clear_of_direct_maps, machine},
+};
 use crate::{
     errno,
     model::{Attempt, DeviceVerdict, DriverSource, Evidence, Model, Outcome, Process, Reason, Via},
@@ -24,13 +27,12 @@ pub(super) fn taken(page: &mut Page, attempt: &Attempt) {
         Outcome::Rejected | Outcome::Failed | Outcome::Unknown => return,
     };
     page.text(2, &format!("IOMMU group {group}; {text}."));
+    machine(page, attempt);
 }
 
 /// An attempt that failed, though not by a refusal that was seen.
 pub(super) fn failed(page: &mut Page, model: &Model, attempt: &Attempt) {
-    if let Some(vm) = &attempt.process.vm {
-        page.text(2, &format!("Virtual machine: {vm}."));
-    }
+    machine(page, attempt);
     let reason = attempt.reason.unwrap_or(Reason::Unknown);
     page.text(2, &why(reason, attempt));
     // Those that the kernel listed are among what was seen.
@@ -170,10 +172,10 @@ fn owner(attempt: &Attempt) -> String {
         Some(Process { pid, .. }) if *pid == attempt.process.pid => {
             "The process has it itself.".to_owned()
         }
-        Some(Process { pid, comm, vm: Some(vm) }) => {
+        Some(Process { pid, comm, vm: Some(vm), .. }) => {
             format!("It was taken by {comm} (pid {pid}), virtual machine {vm}.")
         }
-        Some(Process { pid, comm, vm: None }) => format!("It was taken by {comm} (pid {pid})."),
+        Some(Process { pid, comm, vm: None, .. }) => format!("It was taken by {comm} (pid {pid})."),
         None if attempt.group.is_none() => {
             "By which process is not known: the call does not tell its group.".to_owned()
         }

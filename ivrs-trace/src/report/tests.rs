@@ -401,6 +401,8 @@ fn the_document_of_run() {
             ("reason", "string"),
             ("evidence", "string"),
             ("facts", "array"),
+            ("hostdev", "null"),
+            ("qemu_prints", "array"),
             ("host_drivers", "array"),
             ("owned_by", "null"),
             ("also", "array"),

@@ -242,8 +242,22 @@ fn asked_for(page: &mut Page, attempt: &Attempt) {
         (None, _) => format!("Asked for: {group}; which device of it, the kernel is not told."),
     };
     page.text(2, &text);
-    if let Some(vm) = &attempt.process.vm {
-        page.text(2, &format!("Virtual machine: {vm}."));
+    machine(page, attempt);
+}
+
+/// The virtual machine, and what its QEMU prints of the failure.
+pub(super) fn machine(page: &mut Page, attempt: &Attempt) {
+    if let Some(vm) = attempt.process.machine() {
+        let hostdev = attempt.hostdev.as_ref().and_then(|one| one.id.as_ref());
+        let hostdev = hostdev.map_or_else(String::new, |id| format!(", its device {id}"));
+        page.text(2, &format!("Virtual machine: {vm}{hostdev}."));
+    }
+    // Not broken into lines: it is there to be searched for.
+    let mut title = "QEMU prints:";
+    for words in attempt.qemu_prints() {
+        page.line(&format!("  {title}"));
+        page.line(&format!("    {words}"));
+        title = "or, by its version:";
     }
 }
 

@@ -109,6 +109,7 @@ impl Holders {
                     pid: file.pid,
                     comm: printable(&file.comm),
                     vm: file.vm.as_deref().map(printable),
+                    vm_id: None,
                 },
             })
         });
@@ -228,6 +229,6 @@ fn manages_dma(driver: &str) -> bool {
 }
 
 /// The process of an event.
-pub(super) fn process(event: &Event, vm: Option<String>) -> Process {
-    Process { pid: event.pid, comm: event.comm.clone(), vm }
+pub(super) fn process_of(event: &Event) -> Process {
+    Process { pid: event.pid, comm: event.comm.clone(), vm: None, vm_id: None }
 }

@@ -5,11 +5,12 @@
 //! taking the group, the device's file descriptor) is added to the attempt by which that process got
 //! the group. An event that fits nothing, because another was lost, changes nothing.
 
-mod command_line;
 mod holder;
+mod qemu;
 mod reason;
 mod refusal;
 mod thread;
+mod wanted;
 
 #[cfg(test)]
 mod tests;
@@ -19,20 +20,20 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 pub use self::{
-    command_line::vm_name,
     holder::{DriverSource, HostDriver, OpenFile},
     reason::{Further, Reason},
     refusal::{Evidence, Rejection},
 };
 use self::{
-    command_line::{FROM_DEVICE_FD, device_address, requested},
-    holder::{Holders, Seen, process},
+    holder::{Holders, Seen, process_of},
     reason::{Conclusion, Owners},
     refusal::Walk,
     thread::{Asked, Bind, Claim, Facts, Frame, Outer, Thread, Type1},
+    wanted::{FROM_CLAIM, FROM_DEVICE_FD, device_address, rank, requested},
 };
 use super::Model;
 use crate::{
+    command_line::{CommandLines, Hostdev, Vm, is_qemu},
     errno::Errno,
     event::{Body, Change, Device, DeviceFunction, Event, Phase, VfioFunction, VfioRequest},
     pci::Bdf,
@@ -62,6 +63,8 @@ pub struct Attempt {
     pub requested: Option<Bdf>,
     /// How it is known.
     pub requested_from: Option<&'static str>,
+    /// The device as the command line of a QEMU has it, where that names the one that was asked for.
+    pub hostdev: Option<Hostdev>,
     /// The group.
     pub group: Option<u32>,
     /// The error that the call ended with.
@@ -90,6 +93,8 @@ pub struct Attempt {
     noiommu: bool,
     /// The process has learnt that the group is not viable, and has not gone on.
     stopped: bool,
+    /// The process is a QEMU.
+    qemu: bool,
 }
 
 /// A process.
@@ -102,6 +107,9 @@ pub struct Process {
     pub comm: String,
     /// Name of the virtual machine, where its command line gives one as QEMU's does, printable.
     pub vm: Option<String>,
+    /// Number of the virtual machine, where its command line gives one as Proxmox's does.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub vm_id: Option<String>,
 }
 
 /// The way by which a device is taken.
@@ -171,6 +179,7 @@ pub(super) struct Tracker {
     /// The attempt that a later call belongs to.
     links: BTreeMap<Link, u64>,
     holders: Holders,
+    lines: CommandLines,
 }
 
 impl Tracker {
@@ -197,6 +206,9 @@ impl Tracker {
         if self.threads.get(&event.tid).is_some_and(|thread| thread.pid != event.pid) {
             // The thread is gone, and another one has its id.
             self.leave(event.tid);
+        }
+        if self.lines.observe(event) {
+            return;
         }
         match &event.body {
             Body::VfioCall { phase: Phase::Enter, .. } => self.call_began(number, event),
@@ -231,9 +243,6 @@ impl Tracker {
                 }
             }
             Body::IommufdAttach { phase } => self.iommufd_attach(number, event, *phase, model),
-            Body::Args { offset, total, bytes, .. } => {
-                self.fresh(event).args.add(*offset, *total, bytes);
-            }
             Body::OwnerClaimed { .. } => self.asked(number, event, model),
             Body::IsolatedMsi { isolated, .. } => {
                 let facts = &mut self.fresh(event).facts;
@@ -261,7 +270,8 @@ impl Tracker {
             Body::GroupChange { change: Change::Removed, device } => {
                 self.removed(number, device, model);
             }
-            Body::GroupChange { change: Change::Added, .. }
+            Body::Args { .. }
+            | Body::GroupChange { change: Change::Added, .. }
             | Body::DeviceCall { .. }
             | Body::UnityEntry { .. }
             | Body::UnityEnd { .. }
@@ -401,7 +411,7 @@ impl Tracker {
         let (found, make) = match (outer.function, outer.request) {
             (VfioFunction::GroupOpen, _) => {
                 if let (false, Some(path)) = (failed, &outer.path) {
-                    self.holders.opened(path, process(event, None), number);
+                    self.holders.opened(path, process_of(event), number);
                 }
                 (None, failed)
             }
@@ -505,8 +515,9 @@ impl Tracker {
         self.conclude(event, model);
         let attempt = self.threads.get(&event.tid).and_then(|thread| thread.attempt);
         if let (Some(group), true) = (group, ret >= 0) {
-            let vm = attempt.and_then(|number| self.attempt(number)?.process.vm.clone());
-            self.holders.claimed(group, owner, process(event, vm), number);
+            let process = attempt.and_then(|number| self.attempt(number));
+            let process = process.map_or_else(|| process_of(event), |one| one.process.clone());
+            self.holders.claimed(group, owner, process, number);
         }
         self.close(event);
     }
@@ -661,7 +672,7 @@ impl Tracker {
             requested: bdf,
             requested_from: bdf.map(|_| DeviceFunction::VfioPciProbe.name()),
             group: device.and_then(|device| device.group),
-            ..Attempt::new(process(event, None), event.time_ns)
+            ..Attempt::new(process_of(event), event.time_ns)
         };
         attempt.calls.push(Call { name: attempt.call.clone(), ret });
         attempt.set(found);
@@ -715,7 +726,7 @@ impl Tracker {
             });
             if found.is_none() {
                 let time_ns = facts.outer.as_ref().map_or(event.time_ns, |outer| outer.time_ns);
-                found = Some(self.push(Attempt::new(process(event, None), time_ns)));
+                found = Some(self.push(Attempt::new(process_of(event), time_ns)));
             }
         }
         let Some(number) = found else { return };
@@ -731,7 +742,7 @@ impl Tracker {
 
     /// What is known of an attempt beside its end.
     fn fill_in(&mut self, number: u64, event: &Event, model: &Model) {
-        let Self { threads, attempts, dropped, .. } = self;
+        let Self { threads, attempts, dropped, lines, .. } = self;
         let Some(thread) = threads.get(&event.tid) else { return };
         let index = number.checked_sub(*dropped).and_then(|index| usize::try_from(index).ok());
         let Some(attempt) = index.and_then(|index| attempts.get_mut(index)) else { return };
@@ -739,22 +750,23 @@ impl Tracker {
         attempt.via = facts.via();
         attempt.call = facts.call();
         attempt.group = facts.group().or(attempt.group);
-        let args = thread.args.arguments();
-        if attempt.process.vm.is_none() {
-            attempt.process.vm = vm_name(&args);
-        }
+        let args = lines.of(event.pid);
+        attempt.process.run(args);
+        attempt.qemu = is_qemu(&attempt.process.comm, args);
         let bound = facts.bind.as_ref().and_then(|bind| bind.device.as_ref()?.bdf);
         let claimed = facts.claim.as_ref().and_then(|claim| claim.device.as_ref()?.bdf);
         let named = facts.outer.as_ref().and_then(|outer| outer.device_name.as_deref());
         let (bdf, from) = match (bound, claimed) {
             (Some(bdf), _) => (Some(bdf), Some(DeviceFunction::IommufdBind.name())),
-            (None, Some(bdf)) => (Some(bdf), Some("the claim")),
-            (None, None) => requested(named, &args, attempt.group, model.host()),
+            (None, Some(bdf)) => (Some(bdf), Some(FROM_CLAIM)),
+            (None, None) => requested(named, args, attempt.group, model.host()),
         };
         // A guess does not take the place of what is known.
-        if attempt.requested.is_none() || !args.is_empty() || named.is_some() {
+        if rank(from) >= rank(attempt.requested_from) {
             (attempt.requested, attempt.requested_from) = (bdf, from);
         }
+        let mut handed = Hostdev::all(args).into_iter();
+        attempt.hostdev = handed.find(|one| Some(one.bdf) == attempt.requested);
     }
 
     fn push(&mut self, attempt: Attempt) -> u64 {
@@ -771,7 +783,7 @@ impl Tracker {
 
     /// Says what came of the thread's attempt, by what was seen so far.
     fn conclude(&mut self, event: &Event, model: &Model) {
-        let Self { threads, attempts, dropped, holders, links } = self;
+        let Self { threads, attempts, dropped, holders, links, .. } = self;
         let Some(thread) = threads.get_mut(&event.tid) else { return };
         let Some(number) = thread.attempt else { return };
         let index = number.checked_sub(*dropped).and_then(|index| usize::try_from(index).ok());
@@ -831,7 +843,37 @@ impl Tracker {
     }
 }
 
+impl Process {
+    /// Takes over what the command line tells of the virtual machine.
+    fn run(&mut self, args: &[String]) {
+        if args.is_empty() {
+            return;
+        }
+        let Vm { name, id } = Vm::of(args);
+        (self.vm, self.vm_id) = (name.or_else(|| id.clone()), id);
+    }
+
+    /// The virtual machine for people: its name, and its number where it has one beside.
+    #[must_use]
+    pub fn machine(&self) -> Option<String> {
+        let vm = self.vm.as_ref()?;
+        Some(match &self.vm_id {
+            Some(id) if id != vm => format!("{vm} (number {id})"),
+            _ => vm.clone(),
+        })
+    }
+}
+
 impl Attempt {
+    /// How QEMU words this failure on its standard error, after the name of the program and its
+    /// argument: one text, or one for each wording that there was. Empty where the process is no
+    /// QEMU, or where it is not known which call failed for which device. A number that nobody but
+    /// QEMU knows is written as an ellipsis.
+    #[must_use]
+    pub fn qemu_prints(&self) -> Vec<String> {
+        if self.qemu { qemu::words(self) } else { Vec::new() }
+    }
+
     fn new(process: Process, time_ns: u64) -> Self {
         Self {
             process,
@@ -840,6 +882,7 @@ impl Attempt {
             call: String::new(),
             requested: None,
             requested_from: None,
+            hostdev: None,
             group: None,
             errno: None,
             outcome: Outcome::Unknown,
@@ -854,6 +897,7 @@ impl Attempt {
             removed: None,
             noiommu: false,
             stopped: false,
+            qemu: false,
         }
     }
 

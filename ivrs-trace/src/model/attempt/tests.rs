@@ -811,3 +811,122 @@ fn nothing_is_remembered_without_end() {
     assert!(holders <= 2 * 4096, "{holders}");
     assert!(model.attempts().len() <= MAX_ATTEMPTS + DROPPED_AT_ONCE);
 }
+
+const LINE_A: &str = r#"/usr/bin/qemu-system-x86_64|-name|guest=a,debug-threads=on|-device|{"driver":"vfio-pci","host":"0000:00:07.0","id":"hostdev0"}"#;
+const LINE_B: &str =
+    "/usr/bin/kvm|-id|101|-name|b,debug-threads=on|-device|vfio-pci,host=03:01.0,id=hostpci0";
+const KVM: Script = Script { pid: 201, tid: 201, comm: "kvm" };
+
+/// A machine whose device firmware wants mapped 1:1, as its QEMU goes about it.
+fn start_of_machine(by: &Script, line: &str, group: u32, blocker: &str) -> Vec<Event> {
+    let path = group.to_string();
+    let refusal = by.refused(&device(blocker, group), &view(&lab()).entries);
+    let claim = claim(by, group, &refusal, -22, Owned::default());
+    let args: Vec<Event> = claim
+        .iter()
+        .map(|event| match &event.body {
+            Body::Args { .. } => by.args(line),
+            _ => event.clone(),
+        })
+        .collect();
+    [
+        vec![by.args(line)],
+        by.open(&path, 3),
+        by.status(group, None, &[]),
+        by.set_container(&path, &args, -22),
+    ]
+    .concat()
+}
+
+/// What a machine's attempt is known by.
+fn known_by(attempt: &Attempt) -> [Option<String>; 5] {
+    let Attempt { process, hostdev, .. } = attempt;
+    [
+        process.vm.clone(),
+        process.vm_id.clone(),
+        hostdev.as_ref().map(|one| one.bdf.to_string()),
+        hostdev.as_ref().and_then(|one| one.id.clone()),
+        attempt.qemu_prints().pop(),
+    ]
+}
+
+#[test]
+fn an_attempt_names_its_machine_its_device_and_what_qemu_prints() {
+    let host = lab();
+    let some = |text: &str| Some(text.to_owned());
+    let a = model(&host, &start_of_machine(&QEMU, LINE_A, 5, "00:07.1"));
+    let a = only(&a, "a");
+    let prints = "vfio 0000:00:07.0: failed to setup container for group 5: Failed to set group \
+                  container: Invalid argument";
+    assert_eq!(
+        known_by(a),
+        [some("a"), None, some("0000:00:07.0"), some("hostdev0"), some(prints)]
+    );
+    assert_eq!(a.requested_from, Some("the command line of the process"));
+    assert_eq!(a.process.machine().as_deref(), Some("a"));
+    let b = model(&host, &start_of_machine(&KVM, LINE_B, 11, "02:00.0"));
+    let b = only(&b, "b");
+    assert_eq!((b.process.vm.as_deref(), b.process.vm_id.as_deref()), (Some("b"), Some("101")));
+    assert_eq!(b.process.machine().as_deref(), Some("b (number 101)"));
+    assert_eq!(b.hostdev.as_ref().map(|one| one.bdf), Some(bdf("03:01.0")));
+    // Neither another program nor an unnamed device lets words be put into QEMU's mouth.
+    for (by, line) in
+        [(&DPDK, "dpdk|-device|vfio-pci,host=00:07.0"), (&QEMU, "qemu-system-x86_64|-S")]
+    {
+        let other = model(&host, &start_of_machine(by, line, 5, "00:07.1"));
+        assert_eq!(only(&other, line).qemu_prints(), [""; 0], "{line}");
+    }
+}
+
+#[test]
+fn qemu_words_every_failure_of_a_call_of_its_own() {
+    let host = lab();
+    for story in stories(&QEMU) {
+        let line = "qemu-system-x86_64|-device|vfio-pci,host=00:07.0|-device|vfio-pci,host=21:00.0|-device|vfio-pci,host=03:01.0|-device|vfio-pci,host=00:03.0";
+        let events: Vec<Event> = std::iter::once(QEMU.args(line))
+            .chain(
+                story.events.iter().filter(|one| !matches!(one.body, Body::Args { .. })).cloned(),
+            )
+            .collect();
+        let model = model(&host, &events);
+        let attempt = only(&model, story.name);
+        let printed = attempt.qemu_prints();
+        let told = attempt.hostdev.is_some()
+            && matches!(story.outcome, Outcome::Failed | Outcome::Rejected)
+            && (attempt.call.starts_with("VFIO_") || attempt.call.starts_with("open of "));
+        assert_eq!(!printed.is_empty(), told, "{}: {} {printed:?}", story.name, attempt.call);
+        for words in printed {
+            assert!(words.starts_with("vfio 0000:"), "{}: {words}", story.name);
+            assert!(!words.contains(['{', '}']), "{}: {words}", story.name);
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn machines_that_start_at_once_are_kept_apart(
+        picks in prop::collection::vec(any::<usize>(), 80),
+    ) {
+        let host = lab();
+        let starts = [
+            start_of_machine(&QEMU, LINE_A, 5, "00:07.1"),
+            start_of_machine(&KVM, LINE_B, 11, "02:00.0"),
+        ];
+        let of = |events: &[Event], pid| {
+            let model = model(&host, events);
+            let mine: Vec<_> = model
+                .attempts()
+                .iter()
+                .filter(|one| one.process.pid == pid)
+                .map(|one| (told(one), known_by(one)))
+                .collect();
+            mine
+        };
+        let both = mixed(&starts, &picks);
+        prop_assert_eq!(of(&both, QEMU.pid), of(&starts[0], QEMU.pid));
+        prop_assert_eq!(of(&both, KVM.pid), of(&starts[1], KVM.pid));
+        prop_assert_eq!(model(&host, &both).attempts().len(), 2);
+    }
+}

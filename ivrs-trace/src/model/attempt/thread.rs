@@ -6,7 +6,6 @@
 
 use super::{
     Call, Via,
-    command_line::CommandLine,
     holder::Seen,
     refusal::{Rejection, Walk},
 };
@@ -20,8 +19,6 @@ pub(super) struct Thread {
     pub(super) facts: Facts,
     /// Number of the attempt that the call led to, or that it goes on with.
     pub(super) attempt: Option<u64>,
-    /// The command line of the process.
-    pub(super) args: CommandLine,
     /// The entries of the unity map that were walked last.
     pub(super) walk: Walk,
     /// The call has come to its end, as far as its beginning was seen: only returns of functions
