@@ -1,14 +1,33 @@
-//! `cargo xtask docs`: the part of the documentation that is made from the code, which is the JSON
-//! Schemas of `docs/schema`.
+//! `cargo xtask docs`: the part of the documentation that is made from the code.
+//!
+//! That is the JSON Schemas of `docs/schema`, the man pages of `docs/man`, and in the Markdown files
+//! what the program prints of the recording in `docs`: each such example is between two comments, the
+//! first of which has the command.
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 use ivrs_trace::schema;
 
-use crate::workspace;
+use crate::{ebpf, run, workspace};
+
+/// Folders of which every file is made.
+const FOLDERS: [&str; 2] = ["docs/schema", "docs/man"];
+/// Where Markdown files are, beside `docs`.
+const README: &str = "README.md";
+/// How an example begins, up to the command.
+const BEGIN: &str = "<!-- made by cargo xtask docs: ";
+/// How an example ends.
+const END: &str = "<!-- end of what is made -->";
+/// The program, as it is called in an example.
+const PROGRAM: &str = "ivrs-trace";
+/// The example of its package that writes the man pages.
+const MAN_PAGES: &str = "man-pages";
+/// How a paragraph begins that tells of one IVMD block of several.
+const CAUSE: &str = "  Cause: ";
 
 /// Arguments of `cargo xtask docs`.
 #[derive(Debug, clap::Args)]
@@ -22,62 +41,218 @@ pub struct Args {
 ///
 /// # Errors
 ///
-/// If the folder cannot be read or written, or, with `--check`, differs.
+/// If something cannot be made, read or written, or, with `--check`, differs.
 pub fn command(args: &Args) -> Result<()> {
     if args.check { check() } else { write() }
 }
 
-/// Compares `docs/schema` with the code.
+/// Compares what is checked in with what the code says.
 ///
 /// # Errors
 ///
-/// If it cannot be read, or differs.
+/// If something cannot be made or read, or differs.
 pub fn check() -> Result<()> {
-    let folder = workspace::root()?.join("docs/schema");
-    let (present, wanted) = (files(&folder)?, schemas()?);
+    let root = workspace::root()?;
+    let (present, wanted) = (present(&root)?, wanted(&root)?);
     let names = present.keys().chain(wanted.keys().filter(|name| !present.contains_key(*name)));
-    let stale: Vec<_> =
-        names.filter(|name| present.get(*name) != wanted.get(*name)).cloned().collect();
+    let stale: Vec<_> = names
+        .filter(|name| present.get(*name) != wanted.get(*name))
+        .map(|name| name.display().to_string())
+        .collect();
     ensure!(
         stale.is_empty(),
-        "docs/schema is not what the code says ({}); run cargo xtask docs and commit the result",
+        "not as the code says: {}; run cargo xtask docs and commit the result",
         stale.join(", ")
     );
     Ok(())
 }
 
 fn write() -> Result<()> {
-    let folder = workspace::root()?.join("docs/schema");
-    fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
-    let wanted = schemas()?;
-    for name in files(&folder)?.keys().filter(|name| !wanted.contains_key(*name)) {
-        fs::remove_file(folder.join(name)).with_context(|| format!("cannot remove {name}"))?;
+    let root = workspace::root()?;
+    let (present, wanted) = (present(&root)?, wanted(&root)?);
+    for name in present.keys().filter(|name| !wanted.contains_key(*name)) {
+        fs::remove_file(root.join(name))
+            .with_context(|| format!("cannot remove {}", name.display()))?;
     }
-    for (name, text) in wanted {
-        fs::write(folder.join(&name), text).with_context(|| format!("cannot write {name}"))?;
+    for folder in FOLDERS {
+        fs::create_dir_all(root.join(folder)).with_context(|| format!("cannot create {folder}"))?;
+    }
+    for (name, text) in &wanted {
+        // What is as it was keeps its time.
+        if present.get(name) != Some(text) {
+            fs::write(root.join(name), text)
+                .with_context(|| format!("cannot write {}", name.display()))?;
+        }
     }
     Ok(())
 }
 
-/// The files as they should be, by name.
-fn schemas() -> Result<BTreeMap<String, String>> {
+/// Files by their path below the root of the workspace.
+type Files = BTreeMap<PathBuf, String>;
+
+/// The files as they are.
+fn present(root: &Path) -> Result<Files> {
+    let mut present = markdown(root)?;
+    for folder in FOLDERS {
+        // Before the first time there is none.
+        if root.join(folder).is_dir() {
+            present.extend(read(root, folder, |_| true)?);
+        }
+    }
+    Ok(present)
+}
+
+/// The files as they should be.
+fn wanted(root: &Path) -> Result<Files> {
+    let program = Program::new(root)?;
+    let mut wanted = schemas()?;
+    wanted.extend(program.man_pages()?);
+    for (name, text) in markdown(root)? {
+        let made = with_examples(&text, |command| program.says(command))
+            .with_context(|| format!("cannot make {}", name.display()))?;
+        wanted.insert(name, made);
+    }
+    Ok(wanted)
+}
+
+fn schemas() -> Result<Files> {
     let file = |named: schema::Named| {
         let text = serde_json::to_string_pretty(&named.schema)?;
-        Ok((format!("{}.json", named.name), text + "\n"))
+        Ok((Path::new("docs/schema").join(format!("{}.json", named.name)), text + "\n"))
     };
     schema::all().into_iter().map(file).collect()
 }
 
-/// The files as they are, by name.
-fn files(folder: &Path) -> Result<BTreeMap<String, String>> {
-    let cannot = || format!("cannot read {}", folder.display());
-    let mut files = BTreeMap::new();
-    for entry in fs::read_dir(folder).with_context(cannot)? {
-        let entry = entry.with_context(cannot)?;
-        let name = entry.file_name().to_string_lossy().into_owned();
-        let text =
-            fs::read_to_string(entry.path()).with_context(|| format!("cannot read {name}"))?;
-        files.insert(name, text);
+/// The Markdown files.
+fn markdown(root: &Path) -> Result<Files> {
+    let mut files =
+        read(root, "docs", |path| path.extension().is_some_and(|ending| ending == "md"))?;
+    let text = fs::read_to_string(root.join(README)).context("cannot read README.md")?;
+    files.insert(README.into(), text);
+    Ok(files)
+}
+
+/// The files of a folder that fit.
+fn read(root: &Path, folder: &str, fits: impl Fn(&Path) -> bool) -> Result<Files> {
+    let cannot = || format!("cannot read {folder}");
+    let mut files = Files::new();
+    for entry in fs::read_dir(root.join(folder)).with_context(cannot)? {
+        let path = Path::new(folder).join(entry.with_context(cannot)?.file_name());
+        if fits(&path) {
+            let text = fs::read_to_string(root.join(&path))
+                .with_context(|| format!("cannot read {}", path.display()))?;
+            files.insert(path, text);
+        }
     }
     Ok(files)
+}
+
+/// The text of a Markdown file with its examples made anew.
+fn with_examples(text: &str, says: impl Fn(&str) -> Result<String>) -> Result<String> {
+    let mut made = String::new();
+    let mut lines = text.lines();
+    while let Some(line) = lines.next() {
+        made.push_str(line);
+        made.push('\n');
+        let Some(rest) = line.strip_prefix(BEGIN) else { continue };
+        let command = rest.strip_suffix(" -->").context("a comment does not end in its line")?;
+        let said = says(command)?;
+        made.extend(["```\n$ ", command, "\n\n", &first_cause_only(&said), "```\n", END, "\n"]);
+        ensure!(lines.any(|line| line == END), "the example of {command} has no end");
+    }
+    Ok(made)
+}
+
+/// An explanation without its second and further causes, which are read no differently from the
+/// first.
+fn first_cause_only(text: &str) -> String {
+    let mut kept = Vec::new();
+    let (mut told, mut others) = (false, Vec::new());
+    for paragraph in text.split("\n\n") {
+        match paragraph.strip_prefix(CAUSE) {
+            Some(cause) if told => others.extend(cause.split(" of ").next()),
+            cause => {
+                if !others.is_empty() {
+                    kept.push(format!("  [{} in the same way]", others.join(", ")));
+                    others.clear();
+                }
+                told = cause.is_some();
+                kept.push(paragraph.to_owned());
+            }
+        }
+    }
+    kept.join("\n\n")
+}
+
+/// The program as its sources are.
+struct Program<'a> {
+    root: &'a Path,
+}
+
+impl<'a> Program<'a> {
+    fn new(root: &'a Path) -> Result<Self> {
+        ebpf::ensure_object()?;
+        let mut cargo = workspace::cargo(root);
+        cargo.args(["build", "--locked", "--bin", PROGRAM, "--example", MAN_PAGES]);
+        run::quietly(&mut cargo, "building ivrs-trace")?;
+        Ok(Self { root })
+    }
+
+    /// A command that runs what was built; all packages are named alike as when it was built, so that
+    /// it is not built again with other features.
+    fn cargo(&self, target: &[&str]) -> Command {
+        let mut cargo = workspace::cargo(self.root);
+        cargo.args(["run", "--quiet", "--locked"]).args(target).arg("--");
+        cargo
+    }
+
+    fn man_pages(&self) -> Result<Files> {
+        let folder = tempfile::tempdir().context("cannot make a folder")?;
+        let mut command = self.cargo(&["--example", MAN_PAGES]);
+        run::output(command.arg(folder.path()))?;
+        let pages = read(folder.path(), "", |_| true)?;
+        Ok(pages.into_iter().map(|(name, page)| (Path::new("docs/man").join(name), page)).collect())
+    }
+
+    /// What a command prints to standard output.
+    fn says(&self, command: &str) -> Result<String> {
+        let mut words = command.split(' ');
+        if words.next() != Some(PROGRAM) {
+            bail!("{command} does not run {PROGRAM}");
+        }
+        run::output(self.cargo(&["--bin", PROGRAM]).args(words))
+            .with_context(|| format!("{command} failed"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn examples_are_made_anew_and_the_rest_stays() {
+        let page = "a\n<!-- made by cargo xtask docs: ivrs-trace x --from y -->\nold\n\
+                    <!-- end of what is made -->\nb\n";
+        let said = "Blocked\n\n  Cause: IVMD 0 of the IVRS\n    bytes\n\n  Cause: IVMD 1 of the IVRS\n\
+                    \x20   bytes\n\n  Cause: IVMD 2 of the IVRS\n\n  Will not help\n";
+        let made = with_examples(page, |command| {
+            assert_eq!(command, "ivrs-trace x --from y");
+            Ok(said.to_owned())
+        });
+        let made = made.unwrap();
+        assert_eq!(
+            made,
+            "a\n<!-- made by cargo xtask docs: ivrs-trace x --from y -->\n```\n\
+             $ ivrs-trace x --from y\n\nBlocked\n\n  Cause: IVMD 0 of the IVRS\n    bytes\n\n\
+             \x20 [IVMD 1, IVMD 2 in the same way]\n\n  Will not help\n```\n<!-- end of what is made -->\nb\n"
+        );
+        let again = with_examples(&made, |_| Ok(said.to_owned())).unwrap();
+        assert_eq!(again, made);
+    }
+
+    #[test]
+    fn an_example_without_an_end_takes_nothing_away() {
+        let page = "<!-- made by cargo xtask docs: ivrs-trace x -->\nthe rest of the page\n";
+        assert!(with_examples(page, |_| Ok(String::new())).is_err());
+    }
 }

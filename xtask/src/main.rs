@@ -17,7 +17,7 @@ enum Command {
     Setup(xtask::setup::Args),
     /// Build the BPF object, or renew or check the one that is checked in
     BuildEbpf(xtask::ebpf::Args),
-    /// Write what of the documentation is made from the code: docs/schema
+    /// Write what of the documentation is made from the code: schemas, man pages, examples
     Docs(xtask::docs::Args),
     /// Feed arbitrary input to everything that reads any
     Fuzz(xtask::fuzz::Args),

@@ -45,7 +45,7 @@ pub fn command(args: &Args) -> Result<()> {
             "clippy --package ivrs-trace --no-default-features --lib --locked -- -D warnings";
         cargo(&root, pure)
     })?;
-    step("schemas", docs::check)?;
+    step("documentation made from the code", docs::check)?;
     step("unit and golden tests", || cargo(&root, "test --locked"))?;
     step("tables in reports, by acpixtract and iasl", exports::check)?;
     step("BPF object", ebpf::check_prebuilt)?;

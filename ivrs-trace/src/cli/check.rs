@@ -22,8 +22,25 @@ use crate::{
 /// How many of the things that could not be placed are told one by one.
 const TOLD: usize = 32;
 
+/// What the long help and the man page say after the options.
+const MORE: &str = "\
+Exit status:
+  0  all clear: the kernel would refuse none of the devices
+  1  something is blocked
+  2  error
+  3  something is unknown, and nothing is blocked
+
+Examples:
+  sudo ivrs-trace check
+      Every device of this host
+  sudo ivrs-trace check 01:00.0 01:00.1
+      These two
+  ivrs-trace check --from trace.ivt --json
+      The host of a recording, for a program";
+
 /// Arguments of `check`.
 #[derive(Debug, clap::Args)]
+#[command(after_long_help = MORE)]
 pub(super) struct Args {
     /// Print one JSON document instead of text
     #[arg(long)]

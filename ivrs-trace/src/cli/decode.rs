@@ -13,8 +13,23 @@ use crate::{
     report::decode::{self, Detail},
 };
 
+/// What the long help and the man page say after the options.
+const MORE: &str = "\
+Exit status:
+  0  the table was decoded, whatever was found in it
+  2  it is not a table, or another error
+
+Examples:
+  sudo ivrs-trace decode /sys/firmware/acpi/tables/IVRS
+      The table of this host
+  acpidump -n IVRS | ivrs-trace decode -
+      A dump as text; also those of hexdump, xxd, od and iasl -d, and AMD-Vi's lines of a kernel log
+  ivrs-trace decode --json trace.ivt
+      The table in a recording";
+
 /// Arguments of `decode`.
 #[derive(Debug, clap::Args)]
+#[command(after_long_help = MORE)]
 pub(super) struct Args {
     /// Print one JSON document instead of text
     #[arg(long)]

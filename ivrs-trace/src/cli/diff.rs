@@ -10,8 +10,22 @@ use crate::{
     report::{self, json},
 };
 
+/// What the long help and the man page say after the options.
+const MORE: &str = "\
+Exit status:
+  0  no difference
+  1  differences
+  2  error
+
+Examples:
+  ivrs-trace diff before.ivt after.ivt
+      What a BIOS update changed, from ivrs-trace record --snapshot-only before and after
+  sudo ivrs-trace diff old-table.bin /sys/firmware/acpi/tables/IVRS
+      The tables alone";
+
 /// Arguments of `diff`.
 #[derive(Debug, clap::Args)]
+#[command(after_long_help = MORE)]
 pub(super) struct Args {
     /// Print one JSON document instead of text
     #[arg(long)]

@@ -25,10 +25,25 @@ use crate::{
 /// Bytes of lines that are kept before they are written.
 const BUFFER: usize = 64 * 1024;
 
+/// What the long help and the man page say after the options.
+const MORE: &str = "\
+Exit status:
+  0  interrupted, or all events of the recording were printed
+  2  error
+
+Examples:
+  sudo ivrs-trace events
+      Every event, until Ctrl-C
+  sudo ivrs-trace events --filter verdict=blocked --time utc
+      The moment of each refusal
+  ivrs-trace events --from trace.ivt --filter device=01:00.0 --filter kind!=region
+      What a recording has of one device, but for its regions";
+
 /// Arguments of `events`.
 #[derive(Debug, clap::Args)]
+#[command(after_long_help = MORE)]
 pub(super) struct Args {
-    /// Print one JSON object an event instead of text
+    /// Print one JSON object per event instead of text
     #[arg(long)]
     json: bool,
     /// Print the events of a recording; - reads standard input
@@ -40,7 +55,7 @@ pub(super) struct Args {
     /// Replace the file if it is there
     #[arg(long, requires = "output")]
     force: bool,
-    /// Print only events that are so: NAME=VALUE[,VALUE...] or NAME!=VALUE[,VALUE...]
+    /// Print only events that fit: NAME=VALUE[,VALUE...] or NAME!=VALUE[,VALUE...]
     ///
     /// NAME is device, group, vm, pid, tid, comm, kind (as --json names it) or verdict: blocked (the
     /// refusal for a 1:1 map), failed (another call that returned an error), passed (one that

@@ -22,27 +22,42 @@ use crate::{
 /// Bytes of events that wait in memory until the host is known; more wait in a file.
 const WAITING: usize = 16 * 1024 * 1024;
 
+/// What the long help and the man page say after the options.
+const MORE: &str = "\
+Exit status:
+  0  all was written
+  2  error
+
+Examples:
+  ivrs-trace export --to perfetto --from trace.ivt -o trace.json
+      For ui.perfetto.dev: a track per thread and device
+  sudo ivrs-trace export --to prometheus -o /var/lib/prometheus/node-exporter/ivrs-trace.prom
+      For node_exporter's textfile collector
+  ivrs-trace export --to json --from trace.ivt | jq -c 'select(.record == \"attempt\")'
+      The attempts of a recording, a line each";
+
 /// Arguments of `export`.
 #[derive(Debug, clap::Args)]
+#[command(after_long_help = MORE)]
 pub(super) struct Args {
     /// The format
-    #[arg(long, value_enum)]
+    #[arg(long, value_enum, value_name = "FORMAT")]
     to: To,
     /// Export another host: a recording, or a folder with a copy of its sys and proc; - reads a
     /// recording from standard input
     #[arg(long, value_name = "DIR|FILE")]
     from: Option<PathBuf>,
-    /// What the rows of csv are; by default the events of a recording, else devices
+    /// What the rows of CSV are: by default the events of a recording, else devices
     #[arg(long, value_enum, value_name = "ROWS")]
     of: Option<Rows>,
-    /// Write to this file at once when all is known, and replace it if it is there
+    /// Write to this file, and replace it whole if it is there
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 enum To {
-    /// One JSON object a line: the host, each event, each attempt, the end
+    /// One JSON object per line: the host, each event, each attempt, the end
     Json,
     /// A trace that opens in ui.perfetto.dev
     Perfetto,
@@ -56,9 +71,9 @@ enum To {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 enum Rows {
-    /// A row an event
+    /// One row per event
     Events,
-    /// A row a PCI function
+    /// One row per PCI function
     Devices,
 }
 

@@ -3,6 +3,7 @@
 //! Results go to standard output, talk to standard error. A failure is one line and status 2.
 
 mod check;
+mod completions;
 mod decode;
 mod diff;
 mod events;
@@ -25,13 +26,33 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory as _, Parser, Subcommand};
 
+/// What the long help and the man page say after the options.
+const MORE: &str = "\
+Examples:
+  sudo ivrs-trace check
+      Which devices would the kernel refuse, and why
+  sudo ivrs-trace run -- virsh start my-vm
+      Why does this fail
+  sudo ivrs-trace record -o trace.ivt -- virsh start my-vm
+      All of it into a file, for somebody else to look at
+
+Environment:
+  NO_COLOR  if it is set to something, there are no colours on a terminal
+
+Exit status:
+  2       error: one line on standard error says what failed
+  others  are told in the help of each command";
+
 /// Names the firmware entry behind a refused VFIO passthrough.
 ///
 /// On many AMD boards the firmware's IVRS table asks for 1:1 memory maps of whole ranges of
 /// devices. Linux then refuses to hand any of them to a virtual machine: "Firmware has requested
 /// this device have a 1:1 IOMMU mapping". This tool watches the refusal and names the entry.
+///
+/// It changes nothing. Tracing needs root, or `CAP_BPF` and `CAP_PERFMON`, and a kernel with BTF, as
+/// distributions build it. Recordings (--from) are read anywhere, without root.
 #[derive(Debug, Parser)]
-#[command(version, max_term_width = 100)]
+#[command(name = "ivrs-trace", version, max_term_width = 100, after_long_help = MORE)]
 struct Cli {
     #[command(subcommand)]
     command: Option<Command>,
@@ -40,23 +61,33 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Run a command, watch what it takes, and explain what was refused
+    ///
+    /// While CMD runs, every process of this host is watched for taking a device or an IOMMU group,
+    /// so a daemon that CMD asks, such as libvirtd, is seen too. What CMD prints is passed on as it
+    /// is; the explanation follows on standard output.
     Run(run::Args),
-    /// Record what the host shows and its kernel does to a file that `--from` reads anywhere
+    /// Record the host, and what its kernel does, into a file that `--from` reads anywhere
+    ///
+    /// The recording ends with CMD, after --duration, or on Ctrl-C. It holds the firmware's tables,
+    /// the devices, groups and regions, and every event of the probes, whatever is lost included. It
+    /// has no serial numbers, but the kernel's command line and those of the processes that took a
+    /// device: look before you send it. Under sudo it belongs to the user who called that.
     Record(record::Args),
-    /// Print every event as it happens, one a line, until interrupted
+    /// Print every event as it happens, one per line, until interrupted
+    ///
+    /// A line has the event's number, its time, process and thread id, the thread's name, and what
+    /// happened. Other commands name events as evidence by these numbers.
     Events(events::Args),
     /// Say for each device whether the kernel would refuse it, and why
     ///
-    /// Exit status: 0 all clear, 1 something is blocked, 2 error, 3 something is unknown and
-    /// nothing is blocked.
+    /// With the privilege to trace, the kernel is asked which regions it knows of each device; else
+    /// files alone are judged, and what they cannot prove is called unknown.
     Check(check::Args),
     /// Decode an IVRS table: what it asks for and what Linux makes of it
     Decode(decode::Args),
-    /// Say what differs between two tables, or between two copied hosts
-    ///
-    /// Exit status: 0 no difference, 1 differences, 2 error.
+    /// Say what differs between two tables or two hosts, as before and after a BIOS update
     Diff(diff::Args),
-    /// Say which devices would become clear or blocked if the table or a slot were another
+    /// Say which devices another table or another slot would free or block
     ///
     /// It only thinks: it changes nothing, and neither writes nor installs a table. A device that
     /// does use the memory behind an entry loses it with the entry: its DMA then fails, corrupts
@@ -64,13 +95,28 @@ enum Command {
     /// entries are needed; ask there for firmware with the table that this shows to be enough.
     WhatIf(what_if::Args),
     /// Write a report for kernel developers, for the board's vendor or for a forum
+    ///
+    /// With a recording (--from), the attempts in it are part of the report. Read it before you send
+    /// it, also where names are left out.
     Report(report::Args),
     /// Write what is known for other programs: JSON lines, Perfetto, CSV, the table, metrics
+    ///
+    /// Nothing is left out, so look at it before you send it.
     Export(export::Args),
-    /// Say how each probe stands on this host: attached by what, waiting, or missing and why
+    /// Say for each probe whether and how it works on this host, and if not, why
+    ///
+    /// Each is attached and let go. A probe on a module that is not loaded waits for it.
     Probes(probes::Args),
     /// Say what the code of a finding means and what to do about it
     Explain(explain::Args),
+    /// Print a script by which a shell completes this program's commands and options
+    Completions(completions::Args),
+}
+
+/// The definition of the command line, for what is made from it: help, man pages, completions.
+#[must_use]
+pub fn definition() -> clap::Command {
+    Cli::command()
 }
 
 /// Runs the program.
@@ -88,6 +134,7 @@ pub fn main() -> ExitCode {
         Some(Command::Export(args)) => export::command(&args),
         Some(Command::Probes(args)) => probes::command(&args),
         Some(Command::Explain(args)) => explain::command(&args),
+        Some(Command::Completions(args)) => completions::command(&args),
         None => {
             output::print(&Cli::command().render_help().to_string()).map(|()| ExitCode::from(2))
         }
@@ -104,4 +151,43 @@ pub fn main() -> ExitCode {
 /// The runtime of the commands that trace: one thread, which also reads the ring.
 fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
     tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The command lines in the examples of a long help: those lines that are indented by two.
+    fn examples(command: &clap::Command) -> Vec<String> {
+        let more = command.get_after_long_help().map(ToString::to_string).unwrap_or_default();
+        let lines = more.lines().skip_while(|line| *line != "Examples:").skip(1);
+        let lines = lines.take_while(|line| line.is_empty() || line.starts_with(' '));
+        let lines = lines.filter_map(|line| line.strip_prefix("  "));
+        lines.filter(|line| !line.starts_with(' ')).map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn every_command_tells_its_statuses_and_gives_examples() {
+        definition().debug_assert();
+        for command in definition().get_subcommands() {
+            let more = command.get_after_long_help().map(ToString::to_string).unwrap_or_default();
+            let name = command.get_name();
+            assert!(more.starts_with("Exit status:\n  "), "{name}: {more}");
+            assert!(!examples(command).is_empty(), "{name}: {more}");
+            let long = more.lines().find(|line| line.chars().count() > 100);
+            assert_eq!(long, None, "{name}");
+        }
+    }
+
+    #[test]
+    fn every_example_is_a_command_line_of_this_program() {
+        let program = definition();
+        let all = program.get_subcommands().chain([&program]).flat_map(examples);
+        for example in all {
+            let ours = example.split('|').find(|part| part.contains("ivrs-trace ")).unwrap();
+            let ours = ours.split('>').next().unwrap().trim_start().trim_start_matches("sudo ");
+            let parsed = Cli::try_parse_from(ours.split_whitespace());
+            assert!(parsed.is_ok(), "{example}: {}", parsed.unwrap_err());
+        }
+    }
 }

@@ -11,8 +11,19 @@ use crate::{
     report::probes::{self, ProbeDocument, ProbeState, ProbesDocument},
 };
 
+/// What the long help and the man page say after the options.
+const MORE: &str = "\
+Exit status:
+  0  the probes were tried, whatever came of it
+  2  error
+
+Examples:
+  sudo ivrs-trace probes
+      Which kernel functions can be watched here";
+
 /// Arguments of `probes`.
 #[derive(Debug, clap::Args)]
+#[command(after_long_help = MORE)]
 pub(super) struct Args {
     /// Print one JSON document instead of text
     #[arg(long)]

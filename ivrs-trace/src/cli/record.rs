@@ -31,8 +31,29 @@ const PROGRESS: Duration = Duration::from_millis(500);
 /// Bytes of a command line that are recorded at most.
 const MAX_COMMAND: usize = 16 * 1024;
 
+/// What the long help and the man page say after the options.
+const MORE: &str = "\
+Exit status:
+  0      the recording ended as it was to
+  N      what CMD ended with; 128+N if signal N ended it
+  126    CMD cannot be run
+  127    there is no CMD
+  2      nothing could be recorded, or another error
+
+Examples:
+  sudo ivrs-trace record -o trace.ivt -- virsh start my-vm
+      Record while a virtual machine is started
+  sudo ivrs-trace record -o trace.ivt --max-size 64M
+      Record until Ctrl-C, and keep the last 64 to 128 MiB in trace.ivt.1 and trace.ivt
+  sudo ivrs-trace record -o host.ivt --snapshot-only
+      The host as it is now; ivrs-trace check --from host.ivt judges it";
+
 /// Arguments of `record`.
 #[derive(Debug, clap::Args)]
+#[command(
+    after_long_help = MORE,
+    override_usage = "ivrs-trace record [OPTIONS] -o <FILE> [-- <CMD>...]"
+)]
 pub(super) struct Args {
     /// The file to write; .ivt is the usual ending
     #[arg(short, long, value_name = "FILE")]
@@ -43,11 +64,13 @@ pub(super) struct Args {
     /// End after this many seconds
     #[arg(long, value_name = "SECS", value_parser = clap::value_parser!(u64).range(1..))]
     duration: Option<u64>,
-    /// When the file would have more bytes than this, rename it to FILE.1, in place of the one
-    /// before, and begin another one; K, M and G are 1024 and its powers
+    /// Begin another file when this one would have more bytes than this, such as 64M (at least 1M)
+    ///
+    /// The full one is renamed to FILE.1, in place of the one before. Each opens by itself. K, M and
+    /// G are 1024 and its powers.
     #[arg(long, value_name = "BYTES", value_parser = size)]
     max_size: Option<u64>,
-    /// Write down the host as it is now, and end: for what cannot be reproduced just now
+    /// Record the host as it is now, and end: for what cannot be reproduced just now
     #[arg(long, conflicts_with_all = ["duration", "max_size", "command"])]
     snapshot_only: bool,
     /// A command to run; the recording ends with it

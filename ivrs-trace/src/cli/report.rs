@@ -5,8 +5,23 @@ use std::{path::PathBuf, process::ExitCode};
 use super::{facts, save};
 use crate::report::{self, case::Case, letter, redact::Redactor};
 
+/// What the long help and the man page say after the options.
+const MORE: &str = "\
+Exit status:
+  0  the report was written, whatever it says
+  2  error
+
+Examples:
+  sudo ivrs-trace report --for vendor -o report.txt
+      For the support of the board's maker
+  ivrs-trace report --for kernel --from trace.ivt
+      For a mailing list of the kernel, with the attempts that were recorded
+  ivrs-trace report --for forum --from trace.ivt
+      For a forum, in Markdown";
+
 /// Arguments of `report`.
 #[derive(Debug, clap::Args)]
+#[command(after_long_help = MORE)]
 pub(super) struct Args {
     /// Whom the report is for
     #[arg(long = "for", value_enum, value_name = "READER")]
@@ -15,11 +30,11 @@ pub(super) struct Args {
     /// recording from standard input
     #[arg(long, value_name = "DIR|FILE")]
     from: Option<PathBuf>,
-    /// Leave out what names a person or this machine: names, serial numbers, UUIDs, the command
-    /// line. On by default but for kernel developers
+    /// Leave out what names a person or this machine: names, serial numbers, UUIDs, command lines;
+    /// the default but for kernel developers
     #[arg(long, overrides_with = "no_redact")]
     redact: bool,
-    /// Leave nothing out
+    /// Leave nothing out; the default for kernel developers
     #[arg(long, overrides_with = "redact")]
     no_redact: bool,
     /// How it is written; by default Markdown for a forum, else plain text

@@ -28,13 +28,34 @@ use crate::report::{self, json};
 /// last events come a moment later.
 const AFTERMATH: Duration = Duration::from_millis(50);
 
+/// What the long help and the man page say after the options.
+const MORE: &str = "\
+Exit status:
+  N      what CMD ended with; 0 with --from
+  128+N  signal N ended CMD
+  126    CMD cannot be run
+  127    there is no CMD
+  2      this host cannot be traced, or another error
+
+Examples:
+  sudo ivrs-trace run -- virsh start my-vm
+      Start a virtual machine, and say why the kernel does not give it its devices
+  sudo ivrs-trace run -o trace.ivt -- qemu-system-x86_64 -device vfio-pci,host=01:00.0
+      Also keep what was seen, for somebody else to look at
+  ivrs-trace run --from trace.ivt
+      Explain that on any machine, without root";
+
 /// Arguments of `run`.
 #[derive(Debug, clap::Args)]
+#[command(
+    after_long_help = MORE,
+    override_usage = "ivrs-trace run [OPTIONS] -- <CMD>...\n       ivrs-trace run [OPTIONS] --from <FILE>"
+)]
 pub(super) struct Args {
     /// Print one JSON document instead of text
     #[arg(long)]
     json: bool,
-    /// Also record everything to this file, for `--from`
+    /// Also record everything to this file, which `--from` reads
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
     /// Replace the file if it is there

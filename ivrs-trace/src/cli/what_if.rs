@@ -11,27 +11,43 @@ use crate::{
     report::{self, json},
 };
 
+/// What the long help and the man page say after the options.
+const MORE: &str = "\
+Exit status:
+  0  it was told, whatever the answer is
+  2  error
+
+Examples:
+  sudo ivrs-trace what-if --without ivmd:0
+      Which devices this block alone holds back
+  ivrs-trace what-if --narrow ivmd:0=00:14.0-00:14.7 --from host.ivt
+      What would follow if the block were for the device that it is about
+  sudo ivrs-trace what-if --move 01:00.0=12:00.0
+      Whether another slot, on bus 0x12, would help";
+
 /// Arguments of `what-if`.
 #[derive(Debug, clap::Args)]
+#[command(after_long_help = MORE)]
 #[command(group(ArgGroup::new("changes").required(true).multiple(true).args(["without", "relax", "narrow", "move_to"])))]
 pub(super) struct Args {
     /// Print one JSON document instead of text
     #[arg(long)]
     json: bool,
-    /// Think the table without this IVMD block; they are counted from 0, as `decode` shows them
+    /// Judge as if this IVMD block were not there; blocks are counted from 0, as `decode` shows them
     #[arg(long, value_name = "ivmd:N", value_parser = without)]
     without: Vec<Change>,
-    /// Think the regions of this IVMD block relaxable: the kernel maps them, but lets VFIO take the
-    /// device all the same
+    /// Judge as if the regions of this IVMD block were relaxable: the kernel would map them, but let
+    /// VFIO take the device all the same
     #[arg(long, value_name = "ivmd:N", value_parser = relax)]
     relax: Vec<Change>,
-    /// Think this IVMD block narrowed to a part of its devices, such as ivmd:0=00:01.0-00:1f.7
+    /// Judge as if this IVMD block were for some of its devices alone, such as
+    /// ivmd:0=00:01.0-00:1f.7
     #[arg(long, value_name = "ivmd:N=BDF-BDF", value_parser = narrow)]
     narrow: Vec<Change>,
-    /// Think a PCI function at another address, such as 01:00.0=12:00.0
+    /// Judge as if a PCI function were at another address, such as 01:00.0=12:00.0
     #[arg(long = "move", id = "move_to", value_name = "BDF=BDF", value_parser = moved)]
     moves: Vec<Change>,
-    /// Take another host: a recording, or a folder with a copy of its sys and proc; - reads a
+    /// Judge another host: a recording, or a folder with a copy of its sys and proc; - reads a
     /// recording from standard input
     #[arg(long, value_name = "DIR|FILE")]
     from: Option<PathBuf>,
