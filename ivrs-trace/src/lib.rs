@@ -22,6 +22,8 @@ pub mod host;
 pub mod model;
 pub mod pci;
 #[cfg(feature = "live")]
+pub mod privilege;
+#[cfg(feature = "live")]
 pub mod probe;
 pub mod recording;
 pub mod report;

@@ -6,16 +6,18 @@ use std::{
 };
 
 use anyhow::bail;
+use rustix::thread::CapabilitySet;
 
 use super::{
     live::{self, Live},
-    output, source,
+    output, rights, source,
 };
 use crate::{
     escape::printable,
     host::{Skipped, Snapshot},
     model::{Finding, Model, Severity, Verdict, Verdicts},
     pci::Bdf,
+    privilege::Caller,
     report::{self, json},
 };
 
@@ -99,6 +101,7 @@ fn model() -> anyhow::Result<Model> {
         let _inside = runtime.enter();
         match Live::start(|_, _| {}) {
             Ok(live) => {
+                rights::give_up(CapabilitySet::empty(), Caller::of_sudo());
                 for line in live.degradations() {
                     output::complain(&line);
                 }

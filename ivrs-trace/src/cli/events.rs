@@ -14,10 +14,11 @@ use super::{
     live::Live,
     output,
     record::{self, Output},
-    source,
+    rights, source,
 };
 use crate::{
     event::{Event, Filter, Follow, ParseFilterError},
+    privilege::{Caller, for_modules},
     recording::Clocks,
     report::{json::EventLine, stream},
 };
@@ -132,6 +133,7 @@ async fn live(args: &Args) -> anyhow::Result<ExitCode> {
         })?;
     let mut lines = Lines::new(args, follow, live.began());
     live.warn();
+    rights::give_up(for_modules(), Caller::of_sudo());
     for (number, event) in first {
         lines.add(number, &event);
     }

@@ -10,6 +10,7 @@ use anyhow::Context as _;
 use super::{
     open_files, output,
     record::{self, Output},
+    rights,
 };
 use crate::{
     escape::printable,
@@ -262,7 +263,9 @@ impl Live {
     /// Says on standard error what the answers of this host will lack: probes that are missing, and
     /// what the host itself does not have.
     pub(super) fn warn(&self) {
-        for line in self.degradations() {
+        let degradations = self.degradations();
+        let degradations = degradations.into_iter().filter(|line| !rights::explains(line));
+        for line in degradations.chain(rights::missing()) {
             output::complain(&line);
         }
         for finding in self.model.host_findings() {

@@ -17,6 +17,7 @@ mod output;
 mod probes;
 mod record;
 mod report;
+mod rights;
 mod run;
 mod save;
 mod source;

@@ -2,8 +2,11 @@
 
 use std::process::ExitCode;
 
-use super::{leave_out::LeaveOutArgs, output};
+use rustix::thread::CapabilitySet;
+
+use super::{leave_out::LeaveOutArgs, output, rights};
 use crate::{
+    privilege::Caller,
     probe::{
         table::{How, Need},
         tracer::{ProbeStatus, State, Tracer},
@@ -36,6 +39,7 @@ pub(super) struct Args {
 pub(super) fn command(args: &Args) -> anyhow::Result<ExitCode> {
     let mut tracer = Tracer::start(&args.leave_out.resolved())?;
     tracer.attach_waiting();
+    rights::give_up(CapabilitySet::empty(), Caller::of_sudo());
     let document = document(&tracer);
     if args.json {
         output::print_json(&document)?;

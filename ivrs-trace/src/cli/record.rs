@@ -8,17 +8,21 @@ use std::{
     time::Duration,
 };
 
-use rustix::time::{ClockId, clock_gettime};
+use rustix::{
+    thread::CapabilitySet,
+    time::{ClockId, clock_gettime},
+};
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::{
     live::{self, Live},
-    open_files, output, run,
+    open_files, output, rights, run,
 };
 use crate::{
     escape::printable,
     host::Snapshot,
     model::{OpenFile, RequireDirect},
+    privilege::{Caller, for_modules, made_by_caller},
     recording::{
         self, Clocks, EVENT_LAYOUT, End, Kind, Loss, MIN_SIZE, Options, Outcome, Recorder, Start,
         Status,
@@ -88,18 +92,22 @@ pub(super) struct Output<'a> {
 }
 
 impl Output<'_> {
-    /// Makes the file. Under sudo it belongs to the user who called that.
+    /// Makes the file. Under sudo it belongs to the user who called that. The thread that writes
+    /// has no capabilities, and is that user where the file was made with that user's rights.
     pub(super) fn create(&self) -> anyhow::Result<Recorder> {
-        let id = |name| std::env::var(name).ok()?.parse().ok();
-        let caller = || Some((id("SUDO_UID")?, id("SUDO_GID")?));
-        let owner = rustix::process::geteuid().is_root().then(caller).flatten();
+        let caller = Caller::of_sudo();
         let options = Options {
             path: self.path.to_owned(),
             force: self.force,
             max_size: self.max_size,
-            owner,
+            owner: caller.map(|caller| (caller.uid, caller.gid)),
         };
-        Ok(Recorder::create(options, output::complain)?)
+        let begin = move || {
+            let is_caller = !rustix::process::geteuid().is_root();
+            rights::give_up(CapabilitySet::empty(), caller.filter(|_| is_caller));
+        };
+        let make = || Recorder::create_after(options.clone(), begin, output::complain);
+        Ok(made_by_caller(make)?.0)
     }
 
     /// The file, for people.
@@ -182,6 +190,7 @@ async fn record(args: &Args, output: &Output<'_>) -> anyhow::Result<ExitCode> {
     let mut live = Live::start_recording(Some(output), |_, _| {})?;
     live.warn();
     let (reason, code) = if args.command.is_empty() {
+        rights::give_up(for_modules(), Caller::of_sudo());
         (watch(args, output, &mut live).await?, 0)
     } else {
         let limit = args.duration.map(Duration::from_secs);

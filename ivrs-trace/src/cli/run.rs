@@ -10,6 +10,7 @@ use std::{
 };
 
 use anyhow::Context as _;
+use rustix::thread::CapabilitySet;
 use tokio::{
     process::{Child, Command},
     signal::unix::{Signal, SignalKind, signal},
@@ -20,9 +21,12 @@ use super::{
     live::{self, Live},
     output,
     record::{self, Output},
-    source,
+    rights, source,
 };
-use crate::report::{self, json};
+use crate::{
+    privilege::for_modules,
+    report::{self, json},
+};
 
 /// How long to listen on after the command has ended: it may have asked a daemon (libvirtd) whose
 /// last events come a moment later.
@@ -167,6 +171,8 @@ pub(super) async fn run(
             return Ok(Ended::NotStarted(if missing { 127 } else { 126 }));
         }
     };
+    // It has its rights; what is left to do needs few.
+    rights::give_up(for_modules() | CapabilitySet::KILL, None);
     let over = async {
         match limit {
             Some(limit) => tokio::time::sleep(limit).await,

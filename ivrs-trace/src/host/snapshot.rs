@@ -318,6 +318,17 @@ impl Snapshot {
         Self { ivrs, skipped, ..snapshot }
     }
 
+    /// Takes from an earlier snapshot of the same boot what takes rights to be read and was not read
+    /// now: the table, which stays as it is until the host starts anew, and the map of memory.
+    pub fn keep_from(&mut self, earlier: &Self) {
+        if let (Reading::Unreadable(_), Reading::Read(_)) = (&self.ivrs, &earlier.ivrs) {
+            self.ivrs = earlier.ivrs.clone();
+        }
+        if let (Reading::Unreadable(_), Reading::Read(_)) = (&self.iomem, &earlier.iomem) {
+            self.iomem = earlier.iomem.clone();
+        }
+    }
+
     /// What the bytes of memory from `start` to `end_inclusive` are by `/proc/iomem`, or by the
     /// firmware's map where that was not read.
     ///

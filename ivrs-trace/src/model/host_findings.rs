@@ -72,8 +72,8 @@ pub(super) fn of_host(model: &Model) -> Vec<Finding> {
             "ivrs-unreadable",
             Severity::Warning,
             format!(
-                "{}, so the firmware entries behind direct regions cannot be named; only root may \
-                 read the IVRS table, so try with sudo",
+                "{}, so the firmware entries behind direct regions cannot be named; reading the IVRS \
+                 table takes root or CAP_DAC_READ_SEARCH, so try with sudo",
                 printable(why)
             ),
         ),

@@ -142,7 +142,10 @@ impl Model {
     /// Takes the host as it is now: devices and groups may have come and gone, and drivers have
     /// changed. What the kernel has listed stays for the devices that are still there; attempts
     /// stay as they were judged.
-    pub fn rehost(&mut self, host: Snapshot) {
+    ///
+    /// What could be read before but cannot any more, for want of rights that were given up, stays.
+    pub fn rehost(&mut self, mut host: Snapshot) {
+        host.keep_from(&self.host);
         if host.ivrs != self.host.ivrs {
             self.table = Table::of(&host.ivrs);
         }

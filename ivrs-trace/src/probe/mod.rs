@@ -6,7 +6,6 @@
 pub mod btf;
 #[cfg(feature = "bpf-log")]
 mod log;
-pub mod privilege;
 pub mod ring;
 pub mod table;
 pub mod tracer;

@@ -17,9 +17,9 @@ use thiserror::Error;
 
 use super::{
     btf::{Btf, BtfError, KERNEL_BTF},
-    privilege,
     table::{Home, How, Kernels, Need, PROBES, ProbeSpec, ProgramSpec},
 };
+use crate::privilege;
 
 /// The BPF object, chosen when the program was built (build.rs).
 static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("IVRS_TRACE_BPF_OBJECT_PATH"));

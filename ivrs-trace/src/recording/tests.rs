@@ -392,6 +392,7 @@ fn a_disk_that_takes_nothing_is_told_counted_and_survived() {
     let recorder = Recorder::onto(
         fs::OpenOptions::new().write(true).open(full).unwrap(),
         options(&path),
+        || {},
         move |line| told.lock().unwrap().push(line.to_owned()),
     )
     .unwrap();

@@ -156,6 +156,18 @@ impl Recorder {
         options: Options,
         tell: impl Fn(&str) + Send + 'static,
     ) -> Result<Self, CreateError> {
+        Self::create_after(options, || {}, tell)
+    }
+
+    /// The same; the thread that writes does `begin` before all else, such as giving up rights.
+    ///
+    /// # Errors
+    /// Those of [`Recorder::create`].
+    pub fn create_after(
+        options: Options,
+        begin: impl FnOnce() + Send + 'static,
+        tell: impl Fn(&str) + Send + 'static,
+    ) -> Result<Self, CreateError> {
         let path = options.path.clone();
         if options.max_size.is_some() {
             make_way(&rotated(&path), options.force)?;
@@ -163,13 +175,14 @@ impl Recorder {
         make_way(&path, options.force)?;
         let file = create(&path, options.owner)
             .map_err(|error| CreateError::Io { path: path.clone(), error })?;
-        Self::onto(file, options, tell)
+        Self::onto(file, options, begin, tell)
     }
 
     /// Writes to a file that is open already.
     pub(super) fn onto(
         file: File,
         options: Options,
+        begin: impl FnOnce() + Send + 'static,
         tell: impl Fn(&str) + Send + 'static,
     ) -> Result<Self, CreateError> {
         let path = options.path.clone();
@@ -177,7 +190,10 @@ impl Recorder {
         let writer = Writer::new(options, file, Arc::clone(&shared), Box::new(tell));
         let thread = thread::Builder::new()
             .name("recorder".to_owned())
-            .spawn(move || writer.run())
+            .spawn(move || {
+                begin();
+                writer.run();
+            })
             .map_err(|error| CreateError::Io { path, error })?;
         Ok(Self { shared, thread: Some(thread) })
     }

@@ -445,8 +445,9 @@ pub fn programs() -> Result<Vec<(&'static str, PathBuf)>> {
     let mut built = BUILT.lock().unwrap_or_else(PoisonError::into_inner);
     if built.is_empty() {
         let guest = build::static_binary("lab-guest", "vfio-attach")?;
+        let caps = build::static_binary("lab-guest", "with-caps")?;
         let tracer = build::static_binary("ivrs-trace", "ivrs-trace")?;
-        *built = vec![("vfio-attach", guest), ("ivrs-trace", tracer)];
+        *built = vec![("vfio-attach", guest), ("with-caps", caps), ("ivrs-trace", tracer)];
     }
     Ok(built.clone())
 }
