@@ -35,6 +35,7 @@ pub fn all() -> Vec<Named> {
         of::<json::EventLine<'_>>("events", "A line of ivrs-trace events --json"),
         of::<export::json::Line<'_>>("export", "A line of ivrs-trace export --to json"),
         of::<decode::Decode>("decode", "ivrs-trace decode --json"),
+        of::<decode::DecodeDmar>("decode-dmar", "ivrs-trace decode --json of a DMAR table"),
         of::<decode::DecodeLog>("decode-log", "ivrs-trace decode --json of a kernel log"),
     ]
 }

@@ -21,7 +21,8 @@ pub struct Args {
 
 /// Where real machines' tables lie if somebody has put them beside the checkout. The tests that
 /// read them say so when they are not there.
-const TABLES: (&str, &str) = ("IVRS_TABLES_DIR", "../shared/ivrs-tables");
+const TABLES: [(&str, &str); 2] =
+    [("IVRS_TABLES_DIR", "../shared/ivrs-tables"), ("DMAR_TABLES_DIR", "../shared/dmar-tables")];
 
 /// The kernels that the tests in the lab boot.
 const KERNELS: [&str; 5] =
@@ -85,9 +86,11 @@ fn step(name: &str, work: impl FnOnce() -> Result<()>) -> Result<()> {
 fn cargo(root: &Path, arguments: &str) -> Result<()> {
     let mut cargo = workspace::cargo(root);
     cargo.args(arguments.split(' '));
-    let tables = root.join(TABLES.1);
-    if tables.is_dir() {
-        cargo.env(TABLES.0, tables);
+    for (variable, folder) in TABLES {
+        let tables = root.join(folder);
+        if tables.is_dir() {
+            cargo.env(variable, tables);
+        }
     }
     let status = status(&mut cargo)?;
     ensure!(status.success(), "cargo {arguments}: {status}");

@@ -13,6 +13,10 @@ use ivrs_trace::{
     firmware::{
         builder::{IvhdSpec, IvmdSpec, IvrsBuilder},
         device_entry::{AcpiUid, DeviceEntry, SpecialKind},
+        dmar::{
+            ScopeKind,
+            builder::{DmarBuilder, ScopeSpec},
+        },
         ivrs::IvhdKind,
     },
     host::{Files, Place, Reading, Snapshot},
@@ -35,6 +39,7 @@ fn main() -> Result<()> {
     for target in ["ivrs", "decode"] {
         ivrs(&Seeds::of(&root, target)?)?;
     }
+    dmar(&Seeds::of(&root, "dmar")?)?;
     events(&Seeds::of(&root, "event")?, &Seeds::of(&root, "model")?)?;
     texts(&root)?;
     dumps(&Seeds::of(&root, "dump")?)?;
@@ -92,6 +97,28 @@ fn entries() -> Vec<DeviceEntry> {
         named(AcpiUid::Integer(7)),
         named(AcpiUid::Text("\\_SB.FUR0".to_owned())),
     ]
+}
+
+/// Every kind of device scope, and structures that are not decoded.
+fn dmar(seeds: &Seeds) -> Result<()> {
+    let at = ScopeSpec::function(Devid(0x00e4));
+    let scopes = [
+        at.clone(),
+        at.clone().below(0, 2),
+        at.clone().of_kind(ScopeKind::Bridge),
+        at.clone().of_kind(ScopeKind::Namespace),
+    ];
+    let table = DmarBuilder::new()
+        .drhd(0, Segment(0), 0xfed9_0000, &scopes)
+        .drhd(1, Segment(0), 0xfed9_1000, &[])
+        .rmrr(Segment(0), 0x8a78_5000, 0x8a7a_4fff, &scopes)
+        .rmrr(Segment(1), 0, 0, &[])
+        .raw(vec![2, 0, 8, 0, 1, 0, 0, 0])
+        .raw(vec![0x63, 0, 4, 0]);
+    seeds.write("every-kind", &table.build()?)?;
+    let empty = ScopeSpec { length: Some(0), ..at };
+    let wrong = DmarBuilder::new().rmrr(Segment(0), 0x2000, 0xfff, &[empty]).raw(vec![1, 0, 0, 0]);
+    seeds.write("wrong", &wrong.build()?)
 }
 
 fn ivrs(seeds: &Seeds) -> Result<()> {

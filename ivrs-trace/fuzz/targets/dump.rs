@@ -3,7 +3,7 @@
 
 use ivrs_trace::{
     firmware::{
-        Ivrs,
+        Dmar, DmarError, Ivrs, dmar,
         dump::{self, Dump, TABLE_LIMIT},
         ivrs::{IvrsError, SIGNATURE},
     },
@@ -41,9 +41,26 @@ fuzz_target!(|data: &[u8]| bounded(data, 512, || {
             }
         }
         Err(error) => {
+            of_dmar(data);
             let text = error.to_string();
             assert_printable(&text);
             assert!(!text.contains('\n'), "an error is one line: {text:?}");
         }
     }
 }));
+
+/// The same input as one that may hold a DMAR.
+fn of_dmar(data: &[u8]) {
+    match dump::read_dmar(data) {
+        Ok(Some(found)) => {
+            assert!(found.table.starts_with(&dmar::SIGNATURE));
+            assert!(found.table.len() <= TABLE_LIMIT);
+            match Dmar::parse(&found.table) {
+                Ok(_) | Err(DmarError::LengthTooSmall { .. }) => {}
+                Err(error) => assert_eq!(Some(error), None, "from {}", found.form),
+            }
+        }
+        Ok(None) => {}
+        Err(error) => assert_printable(&error.to_string()),
+    }
+}

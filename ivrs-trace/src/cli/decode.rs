@@ -1,4 +1,4 @@
-//! `ivrs-trace decode`: an IVRS table, and what Linux makes of it.
+//! `ivrs-trace decode`: an IVRS or DMAR table, and what Linux makes of it.
 
 use std::{path::PathBuf, process::ExitCode};
 
@@ -7,8 +7,8 @@ use anyhow::Context as _;
 use super::{output, source};
 use crate::{
     firmware::{
-        Ivrs, KernelView,
-        dump::{self, Dump},
+        Dmar, Ivrs, KernelView,
+        dump::{self, Dump, TableDump},
     },
     report::decode::{self, Detail},
 };
@@ -37,8 +37,8 @@ pub(super) struct Args {
     /// Show the device entries of ignored IVHD blocks too, and the bytes of all
     #[arg(long)]
     all: bool,
-    /// The table: /sys/firmware/acpi/tables/IVRS, a copy of it, a dump as text, or a recording with
-    /// it; - reads standard input
+    /// The table: /sys/firmware/acpi/tables/IVRS (or DMAR, on Intel), a copy of it, a dump as text, or
+    /// a recording with it; - reads standard input
     file: PathBuf,
 }
 
@@ -46,10 +46,14 @@ pub(super) struct Args {
 pub(super) fn command(args: &Args) -> anyhow::Result<ExitCode> {
     let name = source::name_of(&args.file);
     let input = source::table(&args.file)?;
-    let dump = dump::read(&input).with_context(|| name.clone())?;
-    for note in dump.notes() {
-        output::complain(&format!("{name}: {note}"));
-    }
+    let dump = match dump::read(&input) {
+        Ok(dump) => dump,
+        Err(error) => match dump::read_dmar(&input).with_context(|| name.clone())? {
+            Some(found) => return dmar(args, &name, &found),
+            None => return Err(error).with_context(|| name),
+        },
+    };
+    tell(&name, dump.notes());
     match dump {
         Dump::Table(found) => {
             let table = Ivrs::parse(&found.table).with_context(|| name)?;
@@ -70,4 +74,22 @@ pub(super) fn command(args: &Args) -> anyhow::Result<ExitCode> {
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+fn dmar(args: &Args, name: &str, found: &TableDump) -> anyhow::Result<ExitCode> {
+    tell(name, &found.notes);
+    let table = Dmar::parse(&found.table).with_context(|| name.to_owned())?;
+    if args.json {
+        output::print_json(&decode::decode_dmar(&table))?;
+    } else {
+        let detail = if args.all { Detail::All } else { Detail::Used };
+        output::print(&decode::dmar_text(&table, detail, output::style()))?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn tell(name: &str, notes: &[String]) {
+    for note in notes {
+        output::complain(&format!("{name}: {note}"));
+    }
 }

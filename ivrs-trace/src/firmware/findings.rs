@@ -5,6 +5,8 @@
 //! and is not judged here: such findings use the same [`Finding`] and add their codes to the table
 //! of [`Explanation`]s.
 
+mod dmar;
+mod dmar_explanations;
 mod explanations;
 mod host_explanations;
 #[cfg(test)]
@@ -14,6 +16,7 @@ use std::{collections::BTreeMap, ops::RangeInclusive};
 
 use serde::Serialize;
 
+pub use self::dmar::of_dmar;
 pub use self::explanations::{Explanation, ReportedSwitch, all_codes, explain};
 use super::{
     device_entry::{Content, Entry},

@@ -122,7 +122,7 @@ impl Truncation {
     }
 }
 
-/// The ACPI header of the table.
+/// The ACPI header of a table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Header {
     /// Length of the whole table in bytes.
@@ -131,7 +131,8 @@ pub struct Header {
     pub revision: u8,
     /// The checksum byte.
     pub checksum: u8,
-    /// Whether all bytes add up to 0. If not, the kernel does not initialise the AMD IOMMU.
+    /// Whether all bytes add up to 0. If those of an IVRS do not, the kernel does not initialise the
+    /// AMD IOMMU.
     pub checksum_ok: bool,
     /// OEM id, space- or zero-padded; from firmware, so not fit for a terminal as it is.
     pub oem_id: [u8; 6],
@@ -523,7 +524,8 @@ impl Ivrs {
     }
 }
 
-fn read_header(table: &[u8], length: u32) -> Option<Header> {
+/// The ACPI header that every table begins with.
+pub(super) fn read_header(table: &[u8], length: u32) -> Option<Header> {
     Some(Header {
         length,
         revision: u8_at(table, 8)?,

@@ -3,6 +3,7 @@
 //! It judges nothing: what the kernel makes of the table and what is worth telling comes from
 //! `firmware`. What comes from firmware leaves here printable.
 
+mod dmar;
 mod document;
 mod log;
 mod page;
@@ -10,6 +11,10 @@ mod page;
 mod tests;
 mod text;
 
+pub use dmar::{
+    DecodeDmar, DmarTable, DrhdDocument, RmrrDocument, ScopeDocument, StructureDocument,
+    decode_dmar, dmar_text,
+};
 pub use document::{
     Decode, EntryDocument, FindingDocument, FlagsDocument, IvInfoDocument, IvhdDocument,
     IvmdDocument, KernelDocument, RegionDocument, SettingsDocument, Table, UidDocument,

@@ -6,12 +6,12 @@
 use std::cell::Cell;
 
 use super::{
-    DumpError, Fault, Form, INPUT_LIMIT, Problem, Rank, TABLE_LIMIT, TableDump, complete,
+    DumpError, Fault, Form, INPUT_LIMIT, Problem, Rank, Signature, TABLE_LIMIT, TableDump,
+    complete,
     plain::pairs,
     text::{excerpt, lines},
     trailing_note, without_padding,
 };
-use crate::firmware::ivrs::SIGNATURE;
 
 /// Bytes that the first line may have; the tools print 16 unless told otherwise. It sets the limit for
 /// the others.
@@ -195,6 +195,8 @@ struct Section<'a> {
     last_line: usize,
     /// What acpidump says it is.
     header: Option<[u8; 4]>,
+    /// The signature of the table that is looked for.
+    wanted: Signature,
     bytes: Vec<u8>,
     word: Option<Word>,
     /// Bytes of the first row.
@@ -223,7 +225,7 @@ impl<'a> Section<'a> {
         form: Form,
         line: usize,
         header: Option<[u8; 4]>,
-        fillable: &'a Cell<usize>,
+        Search { wanted, fillable }: Search<'a>,
     ) -> Self {
         Self {
             form,
@@ -231,6 +233,7 @@ impl<'a> Section<'a> {
             first_line: line,
             last_line: line,
             header,
+            wanted,
             bytes: Vec::new(),
             word: None,
             width: 0,
@@ -245,11 +248,11 @@ impl<'a> Section<'a> {
         }
     }
 
-    fn is_ivrs(&self) -> bool {
+    fn is_wanted(&self) -> bool {
         if self.base == 0 && !self.bytes.is_empty() {
-            self.bytes.starts_with(&SIGNATURE)
+            self.bytes.starts_with(&self.wanted)
         } else {
-            self.header == Some(SIGNATURE)
+            self.header == Some(self.wanted)
         }
     }
 
@@ -356,28 +359,28 @@ impl<'a> Section<'a> {
 
     fn finish(self) -> Finished {
         let word = self.word.filter(|_| !self.ended).map_or(1, |word| word.bytes);
-        let Self { form, base, first_line, last_line, header, mut bytes, .. } = self;
+        let Self { form, base, first_line, last_line, header, wanted, mut bytes, .. } = self;
         let Self { rows: progress, filled, stop, repeat, problem, .. } = self;
         let failed = |rank, line, problem| {
             let error = DumpError::Bad { form, line: Some(line), problem };
             Finished::Failed(Fault { rank, progress, error })
         };
-        let ours = header == Some(SIGNATURE);
+        let ours = header == Some(wanted);
         if base != 0 {
-            let rank = if ours { Rank::Ivrs } else { Rank::Other };
+            let rank = if ours { Rank::Wanted } else { Rank::Other };
             return failed(rank, first_line, Problem::NoStart { offset: base });
         }
-        if !bytes.starts_with(&SIGNATURE) {
+        if !bytes.starts_with(&wanted) {
             if let Some((line, token)) = &stop
-                && SIGNATURE.starts_with(&bytes)
+                && wanted.starts_with(&bytes)
             {
-                return failed(Rank::Ivrs, *line, Problem::BadDigits { token: token.clone() });
+                return failed(Rank::Wanted, *line, Problem::BadDigits { token: token.clone() });
             }
-            if swapped(&bytes) {
-                return failed(Rank::Ivrs, first_line, Problem::Swapped);
+            if swapped(wanted, &bytes) {
+                return failed(Rank::Wanted, first_line, Problem::Swapped);
             }
             if ours && !bytes.is_empty() {
-                return failed(Rank::Ivrs, first_line, Problem::NoSignature);
+                return failed(Rank::Wanted, first_line, Problem::NoSignature);
             }
             if !ours {
                 let name = header.as_ref().map_or_else(|| name_of(&bytes), |name| name_of(name));
@@ -385,7 +388,7 @@ impl<'a> Section<'a> {
             }
         }
         if let Some((line, problem)) = problem {
-            return failed(Rank::Ivrs, line, problem);
+            return failed(Rank::Wanted, line, problem);
         }
         match (complete(&bytes), stop) {
             (Ok(trailing), _) => {
@@ -403,9 +406,9 @@ impl<'a> Section<'a> {
                 Finished::Table(first_line, TableDump { form, table: bytes, notes })
             }
             (Err(Problem::Cut { .. }), Some((line, token))) => {
-                failed(Rank::Ivrs, line, Problem::BadDigits { token })
+                failed(Rank::Wanted, line, Problem::BadDigits { token })
             }
-            (Err(problem), _) => failed(Rank::Ivrs, repeat.unwrap_or(last_line), problem),
+            (Err(problem), _) => failed(Rank::Wanted, repeat.unwrap_or(last_line), problem),
         }
     }
 }
@@ -424,10 +427,11 @@ enum Finished {
     Failed(Fault),
 }
 
-/// Whether it would begin with `IVRS` if the bytes of words of two, four or eight were swapped.
-fn swapped(bytes: &[u8]) -> bool {
-    [&b"VISR"[..], b"SRVI"].iter().any(|start| bytes.starts_with(start))
-        || bytes.get(4..8) == Some(&b"SRVI"[..])
+/// Whether it would begin with the signature if the bytes of words of two, four or eight were swapped.
+fn swapped([a, b, c, d]: Signature, bytes: &[u8]) -> bool {
+    bytes.starts_with(&[b, a, d, c])
+        || bytes.starts_with(&[d, c, b, a])
+        || bytes.get(4..8) == Some(&[d, c, b, a])
 }
 
 /// The signature of another table, fit for a message.
@@ -435,10 +439,23 @@ fn name_of(bytes: &[u8]) -> String {
     bytes.get(..4).unwrap_or(bytes).escape_ascii().to_string()
 }
 
-/// Reads the first IVRS table in dumps of one style. `None` if there is no line of such a dump.
-pub(super) fn read(text: &str, style: Style) -> Option<Result<TableDump, Fault>> {
-    let mut found = Found::default();
+/// What is looked for, and how much `*` may still stand for.
+#[derive(Clone, Copy)]
+struct Search<'a> {
+    wanted: Signature,
+    fillable: &'a Cell<usize>,
+}
+
+/// Reads the first table with this signature in dumps of one style. `None` if there is no line of
+/// such a dump.
+pub(super) fn read(
+    text: &str,
+    wanted: Signature,
+    style: Style,
+) -> Option<Result<TableDump, Fault>> {
+    let mut found = Found { wanted, ..Found::default() };
     let fillable = Cell::new(FILL_LIMIT);
+    let search = Search { wanted, fillable: &fillable };
     let mut section: Option<Section<'_>> = None;
     for (number, line) in lines(text) {
         match Line::of(line, style) {
@@ -446,11 +463,11 @@ pub(super) fn read(text: &str, style: Style) -> Option<Result<TableDump, Fault>>
             Line::Header(name) => {
                 found.add(section.take());
                 let header = name.as_bytes().first_chunk().copied();
-                section = Some(Section::announced(Form::Acpidump, number, header, &fillable));
+                section = Some(Section::announced(Form::Acpidump, number, header, search));
             }
             Line::RawData => {
                 found.add(section.take());
-                section = Some(Section::announced(Form::Iasl, number, None, &fillable));
+                section = Some(Section::announced(Form::Iasl, number, None, search));
             }
             Line::Repeat => {
                 if let Some(section) = section.as_mut().filter(|section| section.open) {
@@ -479,7 +496,7 @@ pub(super) fn read(text: &str, style: Style) -> Option<Result<TableDump, Fault>>
                 let form = form_of(style, digits, &row, cells, announced.as_ref());
                 let header = announced.and_then(|section| section.header);
                 let mut new =
-                    Section { base: offset, ..Section::announced(form, number, header, &fillable) };
+                    Section { base: offset, ..Section::announced(form, number, header, search) };
                 new.add(number, row);
                 section = Some(new);
             }
@@ -515,9 +532,11 @@ fn form_of(
 /// What was found in the input so far.
 #[derive(Default)]
 struct Found {
-    /// The first whole IVRS table and its line.
+    /// The signature of the table that is looked for.
+    wanted: Signature,
+    /// The first whole table with it and its line.
     table: Option<(usize, TableDump)>,
-    /// IVRS tables, whole or not.
+    /// Tables with it, whole or not.
     count: usize,
     fault: Option<Fault>,
     /// Another table, if there is one: form, line and bytes.
@@ -529,10 +548,10 @@ struct Found {
 impl Found {
     fn add(&mut self, section: Option<Section<'_>>) {
         let Some(section) = section else { return };
-        if section.bytes.is_empty() && section.header != Some(SIGNATURE) {
+        if section.bytes.is_empty() && section.header != Some(self.wanted) {
             return;
         }
-        self.count = self.count.saturating_add(usize::from(section.is_ivrs()));
+        self.count = self.count.saturating_add(usize::from(section.is_wanted()));
         match section.finish() {
             Finished::Table(line, table) => {
                 self.table.get_or_insert((line, table));
@@ -548,10 +567,11 @@ impl Found {
     }
 
     fn result(self) -> Option<Result<TableDump, Fault>> {
-        let Self { table, count, mut fault, other, names } = self;
+        let Self { wanted, table, count, mut fault, other, names } = self;
         if let Some((line, mut table)) = table {
             if count > 1 {
-                let which = format!("there are {count} IVRS tables: the first whole one is used");
+                let name = wanted.escape_ascii();
+                let which = format!("there are {count} {name} tables: the first whole one is used");
                 table.notes.push(format!("{which}, from line {line}"));
             }
             return Some(Ok(table));

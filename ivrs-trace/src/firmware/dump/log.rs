@@ -78,7 +78,7 @@ pub(super) fn read(text: &str) -> Option<Result<IvmdLog, Fault>> {
             Some(Ok(entry)) => log.entries.push(entry),
             Some(Err(problem)) => {
                 let error = DumpError::Bad { form: Form::KernelLog, line: Some(line), problem };
-                return Some(Err(Fault { rank: Rank::Ivrs, progress: log.entries.len(), error }));
+                return Some(Err(Fault { rank: Rank::Wanted, progress: log.entries.len(), error }));
             }
         }
         if text.contains("AMD-Vi: ") {

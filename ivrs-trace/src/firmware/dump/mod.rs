@@ -1,4 +1,4 @@
-//! An IVRS table, or the kernel's own account of it, out of whatever people paste.
+//! An IVRS or DMAR table, or the kernel's own account of an IVRS, out of whatever people paste.
 //!
 //! [`read`] takes the bytes of a file or of standard input and finds the table in them: the table
 //! itself, or the text that `acpidump`, `xxd`, `hexdump`, `od` or `iasl` make of it, with prompts,
@@ -23,6 +23,7 @@ pub use log::{IvmdLine, IvmdLog, LastBdf};
 
 use super::{
     bytes::u32_at,
+    dmar,
     ivrs::{HEADER_LENGTH, SIGNATURE},
 };
 use columns::Style;
@@ -31,6 +32,9 @@ use columns::Style;
 pub const INPUT_LIMIT: usize = 16 * 1024 * 1024;
 /// No table may have more bytes than this; real ones have a few hundred.
 pub const TABLE_LIMIT: usize = 1024 * 1024;
+
+/// The first four bytes of an ACPI table.
+type Signature = [u8; 4];
 
 /// What the input was taken for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -96,7 +100,7 @@ impl Dump {
 pub struct TableDump {
     /// The form it had.
     pub form: Form,
-    /// The bytes: `IVRS` first, at least as many as the header says, at most [`TABLE_LIMIT`]. Bytes
+    /// The bytes: the signature first, at least as many as the header says, at most [`TABLE_LIMIT`]. Bytes
     /// after the table's end are kept.
     pub table: Vec<u8>,
     /// What a reader of the result should know about the input, a sentence each.
@@ -114,9 +118,8 @@ pub fn read(input: &[u8]) -> Result<Dump, DumpError> {
     if input.len() > INPUT_LIMIT {
         return Err(DumpError::InputTooLarge { length: input.len() });
     }
-    // acpidump's text may begin with the signature too.
-    if input.starts_with(&SIGNATURE) && !input.starts_with(b"IVRS @") && !is_text(input) {
-        return binary(input);
+    if is_binary(input, SIGNATURE) {
+        return binary(input).map(Dump::Table);
     }
     let text = String::from_utf8_lossy(input);
     let text = text::without_escapes(&text);
@@ -124,25 +127,14 @@ pub fn read(input: &[u8]) -> Result<Dump, DumpError> {
         return Err(DumpError::Empty);
     }
 
-    let mut fault = None;
-    let readers = [
-        |text: &str| columns::read(text, Style::Colon),
-        |text: &str| columns::read(text, Style::Hex),
-        |text: &str| columns::read(text, Style::Octal),
-        |text: &str| columns::read(text, Style::Decimal),
-        plain::read,
-    ];
-    for reader in readers {
-        match reader(&text) {
-            None => {}
-            Some(Ok(table)) => return Ok(Dump::Table(table)),
-            Some(Err(found)) => keep_further(&mut fault, found),
-        }
-    }
+    let mut fault = match from_text(&text, SIGNATURE) {
+        Ok(table) => return Ok(Dump::Table(table)),
+        Err(fault) => fault,
+    };
     match log::read(&text) {
         None => {}
         Some(Ok(mut log)) => {
-            if let Some(fault) = fault.filter(|fault| fault.rank == Rank::Ivrs) {
+            if let Some(fault) = fault.filter(|fault| fault.rank == Rank::Wanted) {
                 log.notes
                     .push(format!("the IVRS table beside the log is not used: {}", fault.error));
             }
@@ -157,6 +149,52 @@ pub fn read(input: &[u8]) -> Result<Dump, DumpError> {
     })
 }
 
+/// Finds Intel's counterpart, a DMAR table, in an input in which [`read`] found nothing. `None` where
+/// there is no sign of one.
+///
+/// # Errors
+/// Where there is the beginning of one, in a form that does not hold to the end of the table.
+pub fn read_dmar(input: &[u8]) -> Result<Option<TableDump>, DumpError> {
+    if input.len() > INPUT_LIMIT {
+        return Err(DumpError::InputTooLarge { length: input.len() });
+    }
+    if is_binary(input, dmar::SIGNATURE) {
+        return binary(input).map(Some);
+    }
+    let text = String::from_utf8_lossy(input);
+    match from_text(&text::without_escapes(&text), dmar::SIGNATURE) {
+        Ok(table) => Ok(Some(table)),
+        Err(Some(fault)) if fault.rank == Rank::Wanted => Err(fault.error),
+        Err(_) => Ok(None),
+    }
+}
+
+/// Whether the input is the table itself: acpidump's text may begin with the signature too.
+fn is_binary(input: &[u8], wanted: Signature) -> bool {
+    let rest = input.strip_prefix(&wanted);
+    rest.is_some_and(|rest| !rest.starts_with(b" @") && !is_text(input))
+}
+
+/// The table with this signature in a text, or how far the form got that got furthest.
+fn from_text(text: &str, wanted: Signature) -> Result<TableDump, Option<Fault>> {
+    let mut fault = None;
+    let readers = [
+        |text: &str, wanted| columns::read(text, wanted, Style::Colon),
+        |text: &str, wanted| columns::read(text, wanted, Style::Hex),
+        |text: &str, wanted| columns::read(text, wanted, Style::Octal),
+        |text: &str, wanted| columns::read(text, wanted, Style::Decimal),
+        plain::read,
+    ];
+    for reader in readers {
+        match reader(text, wanted) {
+            None => {}
+            Some(Ok(table)) => return Ok(table),
+            Some(Err(found)) => keep_further(&mut fault, found),
+        }
+    }
+    Err(fault)
+}
+
 /// How much an attempt that failed had found. The one that found most explains the input best.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Rank {
@@ -164,8 +202,8 @@ enum Rank {
     Digits,
     /// Another table, or the middle of one.
     Other,
-    /// The beginning of an IVRS table, or an IVMD line.
-    Ivrs,
+    /// The beginning of the table that is looked for, or an IVMD line.
+    Wanted,
 }
 
 /// Why one form does not fit.
@@ -198,7 +236,7 @@ fn name(input: &[u8]) -> Option<String> {
 }
 
 /// Reads `input`, which begins with the signature.
-fn binary(input: &[u8]) -> Result<Dump, DumpError> {
+fn binary(input: &[u8]) -> Result<TableDump, DumpError> {
     let mut notes = Vec::new();
     let mut table = input;
     if let Some(limited) = input.get(..TABLE_LIMIT).filter(|limited| limited.len() < input.len()) {
@@ -208,7 +246,7 @@ fn binary(input: &[u8]) -> Result<Dump, DumpError> {
     match complete(table) {
         Ok(trailing) => {
             notes.extend(trailing_note(trailing));
-            Ok(Dump::Table(TableDump { form: Form::Binary, table: table.to_vec(), notes }))
+            Ok(TableDump { form: Form::Binary, table: table.to_vec(), notes })
         }
         Err(problem) => Err(DumpError::Bad { form: Form::Binary, line: None, problem }),
     }

@@ -1,17 +1,16 @@
 //! Hex digits without offsets: `xxd -p`, `xxd -i`, `od -A n`, or digits copied by hand.
 
 use super::{
-    DumpError, Fault, Form, Problem, Rank, TABLE_LIMIT, TableDump, complete,
+    DumpError, Fault, Form, Problem, Rank, Signature, TABLE_LIMIT, TableDump, complete,
     text::{excerpt, lines},
     trailing_note, without_padding,
 };
-use crate::firmware::ivrs::SIGNATURE;
 
 /// A line that has fewer bytes is no reason to take text for a dump: `dead` is a word.
 const FIRST_LINE: usize = 8;
 
 /// Reads the first run of lines that begins like a table. `None` if there are no such digits at all.
-pub(super) fn read(text: &str) -> Option<Result<TableDump, Fault>> {
+pub(super) fn read(text: &str, wanted: Signature) -> Option<Result<TableDump, Fault>> {
     let mut table: Option<Digits> = None;
     let mut other = None;
     for (number, line) in lines(text) {
@@ -22,7 +21,7 @@ pub(super) fn read(text: &str) -> Option<Result<TableDump, Fault>> {
             }
             continue;
         }
-        table = Digits::start(number, &line);
+        table = Digits::start(number, &line, wanted);
         if line.bytes.len() >= FIRST_LINE && line.stop.is_none() {
             other.get_or_insert(number);
         }
@@ -47,7 +46,7 @@ pub(super) fn read(text: &str) -> Option<Result<TableDump, Fault>> {
                 }
                 (problem, _) => bad(digits.last, problem),
             };
-            Err(Fault { rank: Rank::Ivrs, progress, error })
+            Err(Fault { rank: Rank::Wanted, progress, error })
         }
     })
 }
@@ -104,15 +103,15 @@ struct Digits {
 
 impl Digits {
     /// A table that begins in `line`, if one does.
-    fn start(number: usize, line: &Line) -> Option<Self> {
+    fn start(number: usize, line: &Line, wanted: Signature) -> Option<Self> {
         let stop = line.stop.clone().map(|token| (number, token));
         let digits = |bytes, word| Self { bytes, word, rows: 1, last: number, stop };
-        if line.bytes.starts_with(&SIGNATURE) {
+        if line.bytes.starts_with(&wanted) {
             return Some(digits(line.bytes.clone(), None));
         }
         let word = line.word.filter(|word| matches!(word, 2 | 4 | 8))?;
         let swapped = line.swapped(word);
-        swapped.starts_with(&SIGNATURE).then(|| digits(swapped, Some(word)))
+        swapped.starts_with(&wanted).then(|| digits(swapped, Some(word)))
     }
 
     /// Whether it may go on after this line.

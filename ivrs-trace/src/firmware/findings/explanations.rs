@@ -1,6 +1,6 @@
 //! What each code means and what to do, as data.
 
-use super::{Severity, host_explanations};
+use super::{Severity, dmar_explanations, host_explanations};
 
 /// The long text of a code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,7 +61,8 @@ pub fn explain(code: &str) -> Option<&'static Explanation> {
 
 /// Every code, in the order in which they are best read.
 pub fn all_codes() -> impl Iterator<Item = &'static Explanation> {
-    EXPLANATIONS.iter().chain(host_explanations::EXPLANATIONS)
+    let of_tables = EXPLANATIONS.iter().chain(dmar_explanations::EXPLANATIONS);
+    of_tables.chain(host_explanations::EXPLANATIONS)
 }
 
 const EXPLANATIONS: &[Explanation] = &[

@@ -71,13 +71,118 @@ pub(super) const EXPLANATIONS: &[Explanation] = &[
     Explanation {
         code: "not-amd",
         severity: Severity::Warning,
-        title: "the host's IOMMU is not AMD's",
+        title: "the host's IOMMU is neither AMD's nor Intel's",
         meaning: "The same refusal exists with every vendor, but the wish for a 1:1 map comes \
-                  from another table: RMRR structures of the DMAR on Intel, RMR nodes of the \
-                  IORT on ARM. Which devices are blocked is told from the regions that the kernel \
-                  shows; entries of those tables are not named.",
-        advice: "On Intel look for \"RMRR\" in the kernel log and for BIOS settings about the \
-                 device. Servers may have such settings a slot or a card.",
+                  from another table than the two that are read here. Which devices are blocked \
+                  is told from the regions that the kernel shows.",
+        advice: "See the documentation of the platform for how its firmware reserves memory for \
+                 devices.",
+        switches: NONE,
+    },
+    Explanation {
+        code: "arm-regions",
+        severity: Severity::Warning,
+        title: "an ARM host, whose table of reserved memory is not read here",
+        meaning: "On ARM direct regions come from RMR nodes of the ACPI table IORT (revision E.b \
+                  and later; iort_iommu_get_resv_regions, drivers/acpi/arm64/iort.c, since 6.0), \
+                  or, on a system described by a device tree, from a reserved-memory node with \
+                  iommu-addresses that a device refers to by memory-region \
+                  (of_iommu_get_resv_regions, drivers/iommu/of_iommu.c, since 6.3). The refusal \
+                  is the same as on AMD and Intel, from 6.6 on. Which groups are blocked, and by \
+                  which memory, is told from the regions that the kernel shows; the node behind a \
+                  region is not named.",
+        advice: "With ACPI, decode the IORT (`acpidump -n IORT -b`, then `iasl -d iort.dat`) and \
+                 look for the node \"RMR\" with the address of the region: its id mapping leads to \
+                 the device, and its flags say whether the region may be remapped (then it is \
+                 direct-relaxable, and no reason to refuse). With a device tree, look for the \
+                 address below /proc/device-tree/reserved-memory. The board's vendor needs \
+                 that node.",
+        switches: NONE,
+    },
+    Explanation {
+        code: "dmar-absent",
+        severity: Severity::Warning,
+        title: "an Intel IOMMU without a DMAR table to read",
+        meaning: "The kernel has found an Intel IOMMU, so there was a table when it started; but \
+                  /sys/firmware/acpi/tables has none. Verdicts are made from the regions that the \
+                  kernel shows, without the RMRR structures behind them.",
+        advice: "If this is a copied tree, copy the file as root and put it in its place.",
+        switches: NONE,
+    },
+    Explanation {
+        code: "dmar-unreadable",
+        severity: Severity::Warning,
+        title: "the DMAR table may not be read",
+        meaning: "/sys/firmware/acpi/tables/DMAR is for root only. The regions of each group, \
+                  which everybody may read, tell whether a group is blocked; which RMRR does it, \
+                  and which member of a group, they do not tell.",
+        advice: "Run it as root (sudo).",
+        switches: NONE,
+    },
+    Explanation {
+        code: "dmar-malformed",
+        severity: Severity::Warning,
+        title: "what should be the DMAR table is none",
+        meaning: "The bytes in /sys/firmware/acpi/tables/DMAR do not begin as such a table does, \
+                  or are too few. Verdicts are made without it.",
+        advice: "Take the copy anew. `ivrs-trace decode` says where it stops making sense.",
+        switches: NONE,
+    },
+    Explanation {
+        code: "dmar-refused",
+        severity: Severity::Warning,
+        title: "the kernel cannot use this DMAR table",
+        meaning: "The host has a table but no Intel IOMMU in use, and the table has a defect for \
+                  which the kernel gives the IOMMU up. That is likely the reason; the kernel log \
+                  has the last word, because the IOMMU may as well be switched off.",
+        advice: "`ivrs-trace decode` shows the defect with its offset. Report it to the board's \
+                 vendor.",
+        switches: NONE,
+    },
+    Explanation {
+        code: "RMRR-ABSENT-DEVICE",
+        severity: Severity::Warning,
+        title: "an RMRR for a device that this host does not have",
+        meaning: "None of the RMRR's device scopes leads to a PCI function of this host. A scope \
+                  begins on a bus and goes over bridges; a card that is not plugged in leaves it \
+                  without an end. A device that appears there later is refused to VFIO.",
+        advice: "It blocks nothing now.",
+        switches: NONE,
+    },
+    Explanation {
+        code: "RMRR-NOT-RESERVED",
+        severity: Severity::Warning,
+        title: "an RMRR for memory that is not reserved",
+        meaning: "Memory that a device is to use at all times has to be kept from the operating \
+                  system. Here the memory map lists it as ordinary memory, or not at all. Linux \
+                  complains (\"No firmware reserved region can cover this RMRR\", \
+                  arch_rmrr_sanity_check) and uses the RMRR all the same.",
+        advice: "Report it to the board's vendor with the line of the map. The class is as \
+                 /proc/iomem has it (read as root), or /sys/firmware/memmap where that cannot be \
+                 read; where neither can, nothing is said.",
+        switches: NONE,
+    },
+    Explanation {
+        code: "RMRR-SCOPE-MISMATCH",
+        severity: Severity::Error,
+        title: "a device scope of the wrong kind",
+        meaning: "An RMRR names a bridge as a plain function, or a plain function as a bridge. \
+                  The kernel takes that for an error (dmar_insert_dev_scope: \"Device scope type \
+                  does not match\") and, at boot, gives up the IOMMU for it.",
+        advice: "Report it to the board's vendor. What kind a function is, is told here by its \
+                 class.",
+        switches: NONE,
+    },
+    Explanation {
+        code: "rmrr-relaxable",
+        severity: Severity::Note,
+        title: "an RMRR that does not keep VFIO away",
+        meaning: "For USB controllers and display devices the kernel takes an RMRR as a wish for \
+                  the time until a driver has the device: it maps the memory, shows it as \
+                  direct-relaxable, and lets VFIO take the map away \
+                  (device_rmrr_is_relaxable, drivers/iommu/intel/iommu.c, since 5.3). The class \
+                  of the device itself counts, not that of a bridge that the RMRR names.",
+        advice: "Nothing: such a device is not refused for it.",
         switches: NONE,
     },
     Explanation {

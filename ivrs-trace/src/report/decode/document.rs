@@ -608,19 +608,19 @@ fn unknown(block: &UnknownBlock) -> UnknownDocument {
     }
 }
 
-fn finding(finding: Finding) -> FindingDocument {
+pub(super) fn finding(finding: Finding) -> FindingDocument {
     let Finding { code, severity, offset, ivmd, evidence, message } = finding;
     FindingDocument { code, severity, message, offset: offset.map(place), ivmd, evidence }
 }
 
-fn number(byte: u8) -> String {
+pub(super) fn number(byte: u8) -> String {
     format!("{byte:#04x}")
 }
 
-fn place(offset: usize) -> String {
+pub(super) fn place(offset: usize) -> String {
     format!("{offset:#x}")
 }
 
-fn name(bytes: &[u8]) -> String {
+pub(super) fn name(bytes: &[u8]) -> String {
     printable_bytes(bytes).trim_end_matches(' ').to_owned()
 }

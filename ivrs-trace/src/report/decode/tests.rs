@@ -330,3 +330,58 @@ proptest! {
         }
     }
 }
+
+mod of_dmar {
+    use super::*;
+    use crate::firmware::{
+        Dmar,
+        dmar::{
+            ScopeKind,
+            builder::{DmarBuilder, ScopeSpec},
+        },
+    };
+
+    fn function(devid: u16) -> ScopeSpec {
+        ScopeSpec::function(Devid(devid))
+    }
+
+    /// In the shape of a server's: two IOMMUs, memory for a USB controller, for functions behind a
+    /// port, for a bridge, and some of what is wrong.
+    fn server() -> Dmar {
+        let builder = DmarBuilder::new()
+            .drhd(0, Segment(0), 0xfed9_0000, &[function(0x0010)])
+            .drhd(1, Segment(0), 0xfed9_1000, &[function(0xf0f8).of_kind(ScopeKind::IoApic)])
+            .rmrr(Segment(0), 0x8a78_5000, 0x8a7a_4fff, &[function(0x00a0)])
+            .rmrr(
+                Segment(0),
+                0xdf7d_f000,
+                0xdf7e_4fff,
+                &[function(0x00e4).below(0, 2), function(0x00e0).of_kind(ScopeKind::Bridge)],
+            )
+            .rmrr(Segment(0), 0, 0, &[function(0x00e8)])
+            .rmrr(Segment(0), 0x2000, 0xfff, &[function(0x00e8).of_kind(ScopeKind::Namespace)])
+            .raw(vec![2, 0, 8, 0, 1, 0, 0, 0])
+            .raw(vec![0x63, 0, 4, 0]);
+        let mut bytes = builder.build().unwrap();
+        bytes[9] ^= 0x40;
+        Dmar::parse(&bytes).unwrap()
+    }
+
+    #[test]
+    fn a_dmar_in_words() {
+        let text = dmar_text(&server(), Detail::Used, Style::default());
+        assert_snapshot!("dmar_server", text);
+        let all = dmar_text(&server(), Detail::All, Style::default());
+        assert!(all.contains("endpoint 00:02.0") && all.contains("02 00 08 00"), "{all}");
+    }
+
+    #[test]
+    fn a_dmar_as_a_document() {
+        let document = parsed(&decode_dmar(&server()));
+        assert_eq!(document["table"]["signature"], "DMAR");
+        assert_eq!(document["rmrr"][1]["scopes"][0]["path"], serde_json::json!(["1c.4", "00.2"]));
+        assert_eq!(document["rmrr"][1]["end"], "0xdf7e4fff");
+        assert_eq!(document["others"][0]["name"], "ATSR");
+        assert!(!document["findings"].as_array().unwrap().is_empty());
+    }
+}

@@ -17,11 +17,11 @@ use crate::{
 };
 
 /// Where the text beside an offset begins.
-const BLOCK: usize = 7;
+pub(super) const BLOCK: usize = 7;
 /// Where the text beside a name in a block begins.
-const FIELD: usize = 16;
+pub(super) const FIELD: usize = 16;
 /// Where the text beside a name in the summary begins.
-const SUMMARY: usize = 11;
+pub(super) const SUMMARY: usize = 11;
 
 /// How much is shown of the device entries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -114,20 +114,23 @@ fn summary(page: &mut Page, table: &Ivrs, view: &KernelView, found: &[Finding]) 
     );
     row("IVinfo", &ivinfo(table));
     row("IVHD", &types(table, view));
+    findings_row(page, found);
+}
+
+/// How many findings there are.
+pub(super) fn findings_row(page: &mut Page, found: &[Finding]) {
     let number = |severity| found.iter().filter(|one| one.severity == severity).count();
-    row(
-        "Findings",
-        &if found.is_empty() {
-            "none".to_owned()
-        } else {
-            format!(
-                "{}, {}, {}; they are at the end",
-                count(number(Severity::Error), "error"),
-                count(number(Severity::Warning), "warning"),
-                count(number(Severity::Note), "note")
-            )
-        },
-    );
+    let text = if found.is_empty() {
+        "none".to_owned()
+    } else {
+        format!(
+            "{}, {}, {}; they are at the end",
+            count(number(Severity::Error), "error"),
+            count(number(Severity::Warning), "warning"),
+            count(number(Severity::Note), "note")
+        )
+    };
+    page.labelled(0, "Findings", SUMMARY, &text);
 }
 
 /// The devices that have regions, each range once.
@@ -450,7 +453,7 @@ fn cut(page: &mut Page, header: &BlockHeader) {
     page.labelled(0, &place(header.offset), BLOCK, &title);
 }
 
-fn list(page: &mut Page, found: &[Finding]) {
+pub(super) fn list(page: &mut Page, found: &[Finding]) {
     if found.is_empty() {
         return;
     }
@@ -578,10 +581,10 @@ pub(super) fn count(number: usize, one: &str) -> String {
     if number == 1 { format!("1 {one}") } else { format!("{number} {one}s") }
 }
 
-fn place(offset: usize) -> String {
+pub(super) fn place(offset: usize) -> String {
     format!("{offset:#05x}")
 }
 
-fn quoted(bytes: &[u8]) -> String {
+pub(super) fn quoted(bytes: &[u8]) -> String {
     format!("\"{}\"", printable_bytes(bytes).trim_end_matches(' '))
 }

@@ -605,3 +605,43 @@ fn commands_are_listed_once() {
     let commands: BTreeSet<_> = PRINTERS.iter().map(|printer| printer.command).collect();
     assert_eq!(commands.len(), PRINTERS.len());
 }
+
+#[test]
+fn a_dmar_is_read_in_the_same_forms() {
+    use crate::firmware::dmar::builder::{DmarBuilder, ScopeSpec};
+    use crate::pci::{Devid, Segment};
+    let scopes = [ScopeSpec::function(Devid(0x00a0))];
+    let dmar = DmarBuilder::new()
+        .drhd(1, Segment(0), 0xfed9_0000, &[])
+        .rmrr(Segment(0), 0x8a78_5000, 0x8a7a_4fff, &scopes)
+        .build()
+        .unwrap();
+    let found = read_dmar(&dmar).unwrap().unwrap();
+    assert_eq!((found.form, found.table), (Form::Binary, dmar.clone()));
+    for (printer, form) in [
+        ("acpidump -f", Form::Acpidump),
+        ("xxd", Form::Xxd),
+        ("hexdump -C", Form::HexdumpC),
+        ("hexdump", Form::Hexdump),
+        ("xxd -p", Form::PlainHex),
+    ] {
+        let text = print(printer, &dmar).replace("IVRS @", "DMAR @");
+        assert!(read(text.as_bytes()).is_err(), "{printer}");
+        let found = read_dmar(text.as_bytes()).unwrap().unwrap();
+        assert_eq!((found.form, found.table), (form, dmar.clone()), "{printer}");
+        // A line is missing.
+        let cut = without_line(&text, 3);
+        assert!(read_dmar(cut.as_bytes()).is_err(), "{printer}");
+    }
+    for other in [&b""[..], b"cat: DMAR: Permission denied\n", &table(), &[0; 64]] {
+        assert_eq!(read_dmar(other), Ok(None));
+    }
+    assert_eq!(
+        read_dmar(&dmar[..60]).unwrap_err(),
+        DumpError::Bad {
+            form: Form::Binary,
+            line: None,
+            problem: Problem::Cut { have: 60, length: u32::try_from(dmar.len()).ok() },
+        }
+    );
+}

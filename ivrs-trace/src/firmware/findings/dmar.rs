@@ -1,0 +1,144 @@
+//! What is worth telling about a DMAR table, from the table alone.
+
+use super::{Finding, Found, count, sentence};
+use crate::firmware::dmar::{Dmar, Rmrr, ScopeFault, Truncation};
+
+const PAGE: u64 = 4096;
+
+/// The findings of `table`, in the order of what they are about.
+#[must_use]
+pub fn of_dmar(table: &Dmar) -> Vec<Finding> {
+    let mut found = Found::default();
+    header(&mut found, table);
+    for other in table.others.iter().filter(|other| other.name().is_none()) {
+        let message = format!(
+            "The structure of type {} is of no type that the kernel knows, which steps over it.",
+            other.kind
+        );
+        found.add("DMAR-BLOCK-UNKNOWN", other.offset, message);
+    }
+    for rmrr in &table.rmrr {
+        memory(&mut found, rmrr);
+        scopes(&mut found, rmrr);
+    }
+    found.finish()
+}
+
+fn header(found: &mut Found, table: &Dmar) {
+    if !table.header.checksum_ok {
+        let sum = table.bytes().iter().fold(0_u8, |sum, byte| sum.wrapping_add(*byte));
+        let right = table.header.checksum.wrapping_sub(sum);
+        let message = format!(
+            "The checksum is {:#04x} where {right:#04x} would be right; the kernel warns of it and \
+             uses the table all the same.",
+            table.header.checksum
+        );
+        if let Some(finding) = found.add("DMAR-CHECKSUM", 9, message) {
+            finding.evidence.push(format!("offset 0x9: {:02x}", table.header.checksum));
+            finding.evidence.push(format!("all bytes add up to {sum:#04x}, not to 0"));
+        }
+    }
+    if table.trailing > 0 {
+        let message = format!(
+            "{} follow the table's end at {:#x} and were not looked at.",
+            count(table.trailing, "byte", "bytes"),
+            table.header.length
+        );
+        found.add("DMAR-TRAILING", table.bytes().len(), message);
+    }
+    if table.width < 11 {
+        let bits = u16::from(table.width) + 1;
+        let message = format!("Addresses have {bits} bits: the kernel gives the table up.");
+        found.add("DMAR-WIDTH", 36, message);
+    }
+    if table.drhd.is_empty() {
+        let message = "The table has no DRHD: the kernel finds no IOMMU in it.".to_owned();
+        found.add("DMAR-NO-DRHD", crate::firmware::dmar::HEADER_LENGTH, message);
+    }
+    if let Some(truncation) = table.truncation {
+        let code = match truncation {
+            Truncation::ZeroLength { .. } => "DMAR-BLOCK-ZERO",
+            Truncation::BeyondEnd { .. }
+            | Truncation::FieldsBeyondEnd { .. }
+            | Truncation::HeaderCut { .. } => "DMAR-BLOCK-END",
+        };
+        found.add(code, truncation.offset(), sentence(&truncation.to_string()));
+    }
+    for drhd in &table.drhd {
+        if let Some(fault) = drhd.fault {
+            scope_fault(found, fault);
+        }
+    }
+}
+
+fn memory(found: &mut Found, rmrr: &Rmrr) {
+    let (index, base, limit) = (rmrr.index, rmrr.base, rmrr.limit);
+    if limit < base {
+        let message = format!(
+            "rmrr:{index} ends at {limit:#x}, below its start {base:#x}: the kernel complains and \
+             uses it all the same."
+        );
+        of_rmrr(found, "RMRR-END-BELOW-BASE", rmrr, message);
+    } else if base % PAGE != 0 || limit.wrapping_add(1) % PAGE != 0 || limit <= base {
+        let message = format!(
+            "rmrr:{index} is {base:#x} to {limit:#x}, not whole pages: the kernel complains and \
+             uses it all the same."
+        );
+        of_rmrr(found, "RMRR-UNALIGNED", rmrr, message);
+    }
+}
+
+/// `field` are the base and the limit.
+fn of_rmrr(found: &mut Found, code: &'static str, rmrr: &Rmrr, message: String) {
+    if let Some(finding) = found.add(code, rmrr.offset, message) {
+        let at = rmrr.offset.saturating_add(8);
+        let bytes = rmrr.bytes.get(8..24).unwrap_or_default();
+        finding.evidence.push(format!("offset {at:#x}: {}", super::hex(bytes)));
+    }
+}
+
+fn scopes(found: &mut Found, rmrr: &Rmrr) {
+    let index = rmrr.index;
+    if let Some(fault) = rmrr.fault {
+        scope_fault(found, fault);
+    }
+    if rmrr.scopes.is_empty() && rmrr.fault.is_none() {
+        let message = format!("rmrr:{index} names no device: the kernel uses it for none.");
+        found.add("RMRR-NO-SCOPE", rmrr.offset, message);
+    }
+    for scope in &rmrr.scopes {
+        let (code, message) = if !scope.kind.names_a_function() {
+            (
+                "RMRR-SCOPE-TYPE",
+                format!(
+                    "rmrr:{index} names something else than a PCI function ({scope}), which the \
+                     kernel passes over."
+                ),
+            )
+        } else if scope.path.is_empty() {
+            (
+                "RMRR-SCOPE-EMPTY",
+                format!(
+                    "rmrr:{index} has a device scope of {} bytes without a path: no device is it.",
+                    scope.length
+                ),
+            )
+        } else {
+            continue;
+        };
+        if let Some(finding) = found.add(code, scope.offset, message) {
+            let bytes = super::hex(&scope.bytes);
+            finding.evidence.push(format!("offset {:#x}: {bytes}", scope.offset));
+        }
+    }
+}
+
+fn scope_fault(found: &mut Found, fault: ScopeFault) {
+    let (code, then) = match fault {
+        ScopeFault::ZeroLength { .. } => {
+            ("DMAR-SCOPE-ZERO", "the kernel would stay on it for ever")
+        }
+        ScopeFault::BeyondEnd { .. } => ("DMAR-SCOPE-END", "the kernel does not check"),
+    };
+    found.add(code, fault.offset(), sentence(&format!("{fault}; {then}")));
+}
