@@ -1,8 +1,10 @@
 //! The command line. One file a command; what they share of a live host is in [`live`].
 //!
-//! Results go to standard output, talk to standard error. A failure is one line and status 2.
+//! Results go to standard output, talk to standard error, where `run` explains: its standard output is
+//! the command's. A failure is one line and status 2.
 
 mod check;
+mod command;
 mod completions;
 mod decode;
 mod diff;
@@ -19,6 +21,7 @@ mod record;
 mod report;
 mod rights;
 mod run;
+mod run_as;
 mod save;
 mod source;
 mod what_if;

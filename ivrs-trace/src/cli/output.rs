@@ -1,6 +1,9 @@
 //! Writing to the terminal: results, and talk.
 
-use std::io::{self, IsTerminal as _, Write as _};
+use std::{
+    io::{self, IsTerminal, Write as _},
+    os::fd::AsFd,
+};
 
 use serde::Serialize;
 
@@ -22,6 +25,14 @@ pub(super) fn print_json(document: &impl Serialize) -> anyhow::Result<()> {
     print(&format!("{}\n", serde_json::to_string_pretty(document)?))
 }
 
+/// Writes what is a result, but of a command that has standard output for itself, to standard error.
+pub(super) fn print_beside(text: &str) -> anyhow::Result<()> {
+    let mut err = io::stderr().lock();
+    err.write_all(text.as_bytes())?;
+    err.flush()?;
+    Ok(())
+}
+
 /// Writes a line of talk to standard error. That it cannot be written is no reason to stop.
 pub(super) fn complain(line: &str) {
     let _: io::Result<()> = writeln!(io::stderr(), "ivrs-trace: {line}");
@@ -38,11 +49,19 @@ pub(super) fn is_broken_pipe(error: &anyhow::Error) -> bool {
 /// How text looks on standard output: as wide as the terminal, with colours unless `NO_COLOR` is set
 /// to something (no-color.org).
 pub(super) fn style() -> Style {
-    let out = io::stdout();
+    style_of(&io::stdout())
+}
+
+/// The same on standard error.
+pub(super) fn style_of_talk() -> Style {
+    style_of(&io::stderr())
+}
+
+fn style_of(out: &(impl IsTerminal + AsFd)) -> Style {
     if !out.is_terminal() {
         return Style::default();
     }
-    let columns = rustix::termios::tcgetwinsize(&out).map_or(0, |size| usize::from(size.ws_col));
+    let columns = rustix::termios::tcgetwinsize(out).map_or(0, |size| usize::from(size.ws_col));
     let width = match columns {
         // A terminal that does not know.
         0 => Style::default().width,

@@ -15,8 +15,9 @@ use rustix::{
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::{
+    command::{self, CommandArgs, Ended, Results},
     live::{self, Live},
-    open_files, output, rights, run,
+    open_files, output, rights,
 };
 use crate::{
     escape::printable,
@@ -77,6 +78,8 @@ pub(super) struct Args {
     /// Record the host as it is now, and end: for what cannot be reproduced just now
     #[arg(long, conflicts_with_all = ["duration", "max_size", "command"])]
     snapshot_only: bool,
+    #[command(flatten)]
+    run: CommandArgs,
     /// A command to run; the recording ends with it
     #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "CMD")]
     command: Vec<OsString>,
@@ -194,9 +197,9 @@ async fn record(args: &Args, output: &Output<'_>) -> anyhow::Result<ExitCode> {
         (watch(args, output, &mut live).await?, 0)
     } else {
         let limit = args.duration.map(Duration::from_secs);
-        match run::run(&mut live, &args.command, limit).await? {
-            run::Ended::By(reason, code) => (reason, code),
-            run::Ended::NotStarted(code) => {
+        match command::run(&mut live, &args.command, &args.run, Results::Out, limit).await? {
+            Ended::By(reason, code) => (reason, code),
+            Ended::NotStarted(code) => {
                 if let Some(outcome) = live.end_recording("command", Some(code.into())) {
                     output.tell(&outcome);
                 }

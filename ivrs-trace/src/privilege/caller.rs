@@ -1,13 +1,14 @@
-//! The user who called `sudo`, and making files as that user would.
+//! The user who called `sudo` or its like, and making files as that user would.
 
 use std::io;
 
+use nix::unistd::User;
 use rustix::{
     process::{Gid, Uid, getegid, geteuid, getgroups},
     thread::{set_thread_groups, set_thread_res_gid, set_thread_res_uid},
 };
 
-/// The user who called `sudo`.
+/// The user who called `sudo`, `run0`, `pkexec` or `doas`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Caller {
     /// User id.
@@ -17,12 +18,19 @@ pub struct Caller {
 }
 
 impl Caller {
-    /// Who called `sudo`, if that is how this process has become root.
+    /// Who called `sudo` or its like, if that is how this process has become root. What they leave in
+    /// the environment is believed of a root alone, who can be anybody anyway.
     #[must_use]
     pub fn of_sudo() -> Option<Self> {
         let id = |name| std::env::var(name).ok()?.parse().ok().filter(|id| *id != u32::MAX);
-        let caller = Self { uid: id("SUDO_UID")?, gid: id("SUDO_GID")? };
-        (geteuid().is_root() && caller.uid != 0).then_some(caller)
+        let sudo = || Some(Self { uid: id("SUDO_UID")?, gid: id("SUDO_GID")? });
+        // These name the user alone.
+        let known = |user: User| Self { uid: user.uid.as_raw(), gid: user.gid.as_raw() };
+        let pkexec = || User::from_uid(id("PKEXEC_UID")?.into()).ok().flatten().map(known);
+        let doas = || User::from_name(&std::env::var("DOAS_USER").ok()?).ok().flatten().map(known);
+        let is_root = geteuid().is_root();
+        let caller = is_root.then(|| sudo().or_else(pkexec).or_else(doas)).flatten();
+        caller.filter(|caller| caller.uid != 0)
     }
 
     /// Does something as the caller, in this thread.

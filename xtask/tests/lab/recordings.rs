@@ -12,7 +12,9 @@ use xtask::vm::{self, Firmware, Guest};
 const SCRIPT: &str = r#"
 mkdir /tmp/out && cd /tmp/out || exit
 attach() { ivrs-trace "$@" -- sh -c 'vfio-attach 00:03.0 > /dev/null 2>&1'; }
-attach run -o run.ivt > run.live 2> run.err; echo $? > run.status
+# What a run explains and what the tool says besides.
+apart() { grep -v '^ivrs-trace: ' $1.all > $1.live; grep '^ivrs-trace: ' $1.all > $1.err; }
+attach run -o run.ivt > run.out 2> run.all; echo $? > run.status; apart run
 attach run --json -o json.ivt > json.live 2> json.err
 attach record -o record.ivt > record.live 2> record.err; echo $? > record.status
 ivrs-trace check > check.live 2> check.err; echo $? > check.status
@@ -23,7 +25,7 @@ for second in 1 2 3 4 5 6 7 8 9 10; do [ -s events.live ] && break; sleep 1; don
 vfio-attach 00:04.0 > /dev/null 2>&1
 sleep 1; kill -INT $pid; wait $pid; echo $? > events.status
 mkdir small && mount -t tmpfs -o size=12k none small
-attach run -o small/full.ivt > full.live 2> full.err; echo $? > full.status
+attach run -o small/full.ivt > full.out 2> full.all; echo $? > full.status; apart full
 cp small/full.ivt . && umount small && rmdir small
 tar -cf - .
 "#;
@@ -82,6 +84,7 @@ fn recordings_say_here_what_was_said_in_the_guest() {
     recorded.same(&["check", "--json"], "snapshot.ivt", "check-json.live");
     recorded.same(&["events"], "events.ivt", "events.live");
     assert!(recorded.text("run.live").starts_with("BLOCKED by firmware: 0000:00:03.0"));
+    assert_eq!(recorded.text("run.out"), "", "standard output is the command's");
     assert!(recorded.text("events.live").contains("__iommu_device_set_domain(0000:00:04.0"));
 
     let status = |name: &str| recorded.text(&format!("{name}.status")).trim().to_owned();
