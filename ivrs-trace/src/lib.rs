@@ -29,3 +29,5 @@ pub mod recording;
 pub mod report;
 #[cfg(feature = "schema")]
 pub mod schema;
+#[cfg(feature = "tui")]
+pub mod tui;

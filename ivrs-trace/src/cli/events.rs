@@ -18,6 +18,7 @@ use super::{
 };
 use crate::{
     event::{Event, Filter, Follow, ParseFilterError},
+    pci::Bdf,
     privilege::{Caller, for_modules},
     recording::Clocks,
     report::{json::EventLine, stream},
@@ -90,10 +91,28 @@ pub(super) struct FollowArgs {
 impl FollowArgs {
     /// The filters that they stand for, after others.
     pub(super) fn after(&self, mut filters: Vec<Filter>) -> Result<Follow, ParseFilterError> {
-        for (name, values) in [("vm", &self.vm), ("pid", &self.pid), ("device", &self.device)] {
-            filters.extend(Filter::any_of(name, values)?);
-        }
+        filters.extend(self.filters()?);
         Ok(Follow::new(filters))
+    }
+
+    /// The filters that they stand for.
+    pub(super) fn filters(&self) -> Result<Vec<Filter>, ParseFilterError> {
+        let named = [("vm", &self.vm), ("pid", &self.pid), ("device", &self.device)];
+        named
+            .into_iter()
+            .filter_map(|(name, values)| Filter::any_of(name, values).transpose())
+            .collect()
+    }
+
+    /// What an attempt must have one of each of.
+    #[cfg(feature = "tui")]
+    pub(super) fn alternatives(&self) -> Vec<Vec<String>> {
+        let device = |text: &String| {
+            text.parse::<Bdf>().map_or_else(|_| text.clone(), |bdf| bdf.to_string())
+        };
+        let devices: Vec<String> = self.device.iter().map(device).collect();
+        let all = [self.vm.clone(), self.pid.clone(), devices];
+        all.into_iter().filter(|any| !any.is_empty()).collect()
     }
 }
 

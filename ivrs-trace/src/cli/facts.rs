@@ -12,7 +12,7 @@ use crate::{
     event::Event,
     host::Snapshot,
     model::{Model, Verdicts},
-    recording::{Clocks, ProbeFact, Replay},
+    recording::{Clocks, Condition, Continues, End, ProbeFact, Replay, Start},
     report::{Lost, case::Origin, stream, trail::Trail},
 };
 
@@ -86,12 +86,7 @@ fn of_model(model: Model, origin: Origin) -> Facts {
 
 /// This host: its kernel is asked through probes where that is allowed, else files alone are read.
 fn this_host(each: &mut impl FnMut(Option<Clocks>, u64, &Event)) -> anyhow::Result<Facts> {
-    let mut names: Vec<String> = ["USER", "LOGNAME", "SUDO_USER", "HOSTNAME"]
-        .iter()
-        .filter_map(|name| std::env::var(name).ok())
-        .collect();
-    let node = rustix::system::uname().nodename().to_string_lossy().into_owned();
-    names.extend(of_host(&node));
+    let names = own_names();
     let mut why_not = "the kernel was not traced: there is no IOMMU group to ask about".to_owned();
     if live::can_show() {
         let runtime = super::runtime()?;
@@ -116,6 +111,17 @@ fn this_host(each: &mut impl FnMut(Option<Clocks>, u64, &Event)) -> anyhow::Resu
     Ok(Facts { notes: vec![why_not], names, ..facts })
 }
 
+/// Names of this host and of its users.
+pub(super) fn own_names() -> Vec<String> {
+    let mut names: Vec<String> = ["USER", "LOGNAME", "SUDO_USER", "HOSTNAME"]
+        .iter()
+        .filter_map(|name| std::env::var(name).ok())
+        .collect();
+    let node = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    names.extend(of_host(&node));
+    names
+}
+
 fn tree(path: &Path) -> anyhow::Result<Facts> {
     let (model, evidence) = source::model_of_tree(path)?;
     let mut facts = of_model(model, Origin::Tree);
@@ -134,7 +140,17 @@ fn tree(path: &Path) -> anyhow::Result<Facts> {
 }
 
 fn of_recording(replay: Replay) -> Facts {
-    let ended = match &replay.end {
+    let start = replay.start.as_ref();
+    let origin = origin(start, replay.end.as_ref());
+    let notes = notes(start, &replay.condition, replay.continues.as_ref());
+    let began = start.map(|start| start.clocks);
+    let facts = of_model(replay.model, origin);
+    Facts { probes: replay.probes, lost: replay.lost, notes, began, ..facts }
+}
+
+/// Where the facts of a recording come from.
+pub(super) fn origin(start: Option<&Start>, end: Option<&End>) -> Origin {
+    let ended = match end {
         None => "without its end".to_owned(),
         Some(end) => {
             let status = end
@@ -150,16 +166,23 @@ fn of_recording(replay: Replay) -> Facts {
             }
         }
     };
-    let start = replay.start.as_ref();
-    let origin = Origin::Recording {
+    Origin::Recording {
         tool: start.map(|start| start.tool.clone()),
         kernel: start.map(|start| start.kernel_release.clone()),
         began: start.map(|start| stream::utc(start.clocks.realtime_ns)),
         command: start.map(|start| start.command.clone()).unwrap_or_default(),
         ended,
-    };
-    let mut notes = replay.condition.notes();
-    if let Some(continues) = &replay.continues {
+    }
+}
+
+/// What is missing in a recording, a sentence each.
+pub(super) fn notes(
+    start: Option<&Start>,
+    condition: &Condition,
+    continues: Option<&Continues>,
+) -> Vec<String> {
+    let mut notes = condition.notes();
+    if let Some(continues) = continues {
         notes.push(format!(
             "the recording goes on from {} earlier files; what was in those is not in it",
             continues.files_before
@@ -170,9 +193,7 @@ fn of_recording(replay: Replay) -> Facts {
             "the recording has files of the host alone: its kernel was not traced".to_owned(),
         );
     }
-    let began = start.map(|start| start.clocks);
-    let facts = of_model(replay.model, origin);
-    Facts { probes: replay.probes, lost: replay.lost, notes, began, ..facts }
+    notes
 }
 
 /// The name of a host, and its first part.

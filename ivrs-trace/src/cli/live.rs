@@ -61,6 +61,8 @@ struct Recording {
     probes: Vec<ProbeFact>,
     lost: Lost,
     lost_at: Instant,
+    /// The number of the first event that is in it.
+    first: u64,
 }
 
 impl Live {
@@ -104,7 +106,7 @@ impl Live {
                 let (host, files) = Snapshot::read_and_keep(root);
                 recorder.snapshot(0, &files);
                 let (lost, lost_at) = (Lost::default(), Instant::now());
-                let recording = Recording { recorder, probes, lost, lost_at };
+                let recording = Recording { recorder, probes, lost, lost_at, first: 0 };
                 (Model::new(host, require_direct), Some(recording))
             }
             _ => (Model::new(Snapshot::read(root), require_direct), None),
@@ -155,7 +157,7 @@ impl Live {
         let mut modules = Vec::new();
         for bytes in self.ring.drain() {
             if let Some(recording) = &self.recording {
-                recording.recorder.event(self.number, &bytes);
+                recording.recorder.event(self.number - recording.first, &bytes);
             }
             match Event::decode(&bytes) {
                 Ok(event) => {
@@ -231,6 +233,48 @@ impl Live {
         }
     }
 
+    /// Begins a recording of what comes from now on. The host is read again for it, which makes the
+    /// kernel list the regions of every device once more. What goes wrong later is said to `tell`.
+    #[cfg(feature = "tui")]
+    pub(super) fn begin_recording(
+        &mut self,
+        output: &Output<'_>,
+        tell: impl Fn(&str) + Clone + Send + 'static,
+    ) -> anyhow::Result<()> {
+        let recorder = output.create_telling(tell)?;
+        let probes = probe_facts(&self.tracer);
+        let require_direct = self.model.require_direct();
+        let start =
+            record::start(output, record::clocks(), true, require_direct, open_files::read());
+        recorder.json(Kind::START, &start);
+        recorder.json(Kind::PROBES, &probes);
+        let (host, files) = Snapshot::read_and_keep(Path::new("/"));
+        recorder.snapshot(0, &files);
+        recorder.end_of_prologue();
+        let (lost, lost_at) = (Lost::default(), Instant::now());
+        self.recording = Some(Recording { recorder, probes, lost, lost_at, first: self.number });
+        self.snapshots = self.snapshots.saturating_add(1);
+        self.model.rehost(host);
+        Ok(())
+    }
+
+    /// How often the host was read so far.
+    #[cfg(feature = "tui")]
+    pub(super) fn snapshots(&self) -> u32 {
+        self.snapshots
+    }
+
+    /// What each probe counted so far.
+    pub(super) fn loss(&self) -> anyhow::Result<Loss> {
+        loss(&self.tracer)
+    }
+
+    /// Events that could not be decoded.
+    #[cfg(feature = "tui")]
+    pub(super) fn undecoded(&self) -> u64 {
+        self.undecoded
+    }
+
     /// The clocks when the trace began.
     pub(super) fn began(&self) -> Clocks {
         self.began
@@ -257,7 +301,7 @@ impl Live {
 
     /// What did not arrive so far.
     pub(super) fn lost(&self) -> anyhow::Result<Lost> {
-        Ok(Lost { queue: self.undecoded, ..loss(&self.tracer)?.as_lost() })
+        Ok(Lost { queue: self.undecoded, ..self.loss()?.as_lost() })
     }
 
     /// Says on standard error what the answers of this host will lack: probes that are missing, and

@@ -24,6 +24,10 @@ mod run;
 mod run_as;
 mod save;
 mod source;
+#[cfg(feature = "tui")]
+mod terminal;
+#[cfg(feature = "tui")]
+mod tui;
 mod what_if;
 
 use std::process::ExitCode;
@@ -55,15 +59,28 @@ Exit status:
 ///
 /// It changes nothing. Tracing needs root, or `CAP_BPF` and `CAP_PERFMON`, and a kernel with BTF, as
 /// distributions build it. Recordings (--from) are read anywhere, without root.
+///
+/// Without a command it shows the dashboard.
 #[derive(Debug, Parser)]
 #[command(name = "ivrs-trace", version, max_term_width = 100, after_long_help = MORE)]
+#[command(args_conflicts_with_subcommands = true)]
 struct Cli {
     #[command(subcommand)]
     command: Option<Command>,
+    #[cfg(feature = "tui")]
+    #[command(flatten)]
+    tui: tui::Args,
 }
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Show the dashboard: devices, attempts, firmware, regions and events, live
+    ///
+    /// It is what runs without a command. Start it before the virtual machine: a refusal is told in
+    /// the last line, and a key explains it. ? shows the keys. With a recording (--from), the same
+    /// dashboard has a place in time.
+    #[cfg(feature = "tui")]
+    Tui(tui::Args),
     /// Run a command, watch what it takes, and explain what was refused
     ///
     /// While CMD runs, every process of this host is watched for taking a device or an IOMMU group,
@@ -126,7 +143,10 @@ pub fn definition() -> clap::Command {
 /// Runs the program.
 #[must_use]
 pub fn main() -> ExitCode {
-    let result = match Cli::parse().command {
+    let cli = Cli::parse();
+    let result = match cli.command {
+        #[cfg(feature = "tui")]
+        Some(Command::Tui(args)) => tui::command(&args),
         Some(Command::Run(args)) => run::command(&args),
         Some(Command::Record(args)) => record::command(&args),
         Some(Command::Events(args)) => events::command(&args),
@@ -139,6 +159,9 @@ pub fn main() -> ExitCode {
         Some(Command::Probes(args)) => probes::command(&args),
         Some(Command::Explain(args)) => explain::command(&args),
         Some(Command::Completions(args)) => completions::command(&args),
+        #[cfg(feature = "tui")]
+        None => tui::command(&cli.tui),
+        #[cfg(not(feature = "tui"))]
         None => {
             output::print(&Cli::command().render_help().to_string()).map(|()| ExitCode::from(2))
         }

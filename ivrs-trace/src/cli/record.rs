@@ -98,6 +98,14 @@ impl Output<'_> {
     /// Makes the file. Under sudo it belongs to the user who called that. The thread that writes
     /// has no capabilities, and is that user where the file was made with that user's rights.
     pub(super) fn create(&self) -> anyhow::Result<Recorder> {
+        self.create_telling(output::complain)
+    }
+
+    /// The same; what goes wrong later is said to `tell`, a line each.
+    pub(super) fn create_telling(
+        &self,
+        tell: impl Fn(&str) + Clone + Send + 'static,
+    ) -> anyhow::Result<Recorder> {
         let caller = Caller::of_sudo();
         let options = Options {
             path: self.path.to_owned(),
@@ -109,7 +117,7 @@ impl Output<'_> {
             let is_caller = !rustix::process::geteuid().is_root();
             rights::give_up(CapabilitySet::empty(), caller.filter(|_| is_caller));
         };
-        let make = || Recorder::create_after(options.clone(), begin, output::complain);
+        let make = || Recorder::create_after(options.clone(), begin, tell.clone());
         Ok(made_by_caller(make)?.0)
     }
 
@@ -120,6 +128,11 @@ impl Output<'_> {
 
     /// Says on standard error what has become of it.
     pub(super) fn tell(&self, outcome: &Outcome) {
+        output::complain(&self.words(outcome));
+    }
+
+    /// What has become of it.
+    pub(super) fn words(&self, outcome: &Outcome) -> String {
         let Status { events, bytes, dropped, trouble } = &outcome.status;
         let name = self.name();
         let dropped = match dropped {
@@ -133,7 +146,7 @@ impl Output<'_> {
             format!("; it is not closed ({why}), but can be read as far as it goes")
         };
         let size = size_words(*bytes);
-        output::complain(&format!("{name}: {events} events, {size}{dropped}{cut}"));
+        format!("{name}: {events} events, {size}{dropped}{cut}")
     }
 }
 

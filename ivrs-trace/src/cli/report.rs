@@ -46,7 +46,7 @@ pub(super) struct Args {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-enum Reader {
+pub(super) enum Reader {
     /// Kernel developers: everything, fit for a mailing list
     Kernel,
     /// The board's vendor: what the firmware asks for, and what could be changed
@@ -56,7 +56,7 @@ enum Reader {
 }
 
 #[derive(Clone, Copy, Debug, clap::ValueEnum)]
-enum Format {
+pub(super) enum Format {
     /// Plain text
     Text,
     /// Markdown
@@ -66,7 +66,7 @@ enum Format {
 /// Writes a report. The status is 0 whatever it says.
 pub(super) fn command(args: &Args) -> anyhow::Result<ExitCode> {
     let facts = facts::gather(args.from.as_deref(), |_, _, _| {})?;
-    let redacted = args.redact || (!args.no_redact && args.reader != Reader::Kernel);
+    let redacted = args.redact || (!args.no_redact && args.reader.is_redacted());
     let redact = if redacted {
         Redactor::on(&facts.model, facts.names.iter().cloned())
     } else {
@@ -82,15 +82,27 @@ pub(super) fn command(args: &Args) -> anyhow::Result<ExitCode> {
         trail: &facts.trail,
         redact: &redact,
     };
-    let format = match (args.format, args.reader) {
+    let text = text(&case, args.reader, args.format);
+    save::save(args.output.as_deref(), |out| Ok(out.write_all(text.as_bytes())?))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The report, in the format that suits its reader if none is asked for.
+pub(super) fn text(case: &Case<'_>, reader: Reader, format: Option<Format>) -> String {
+    let format = match (format, reader) {
         (Some(Format::Text), _) | (None, Reader::Kernel | Reader::Vendor) => letter::Format::Text,
         (Some(Format::Markdown), _) | (None, Reader::Forum) => letter::Format::Markdown,
     };
-    let text = match args.reader {
-        Reader::Kernel => report::kernel(&case, format),
-        Reader::Vendor => report::vendor(&case, format),
-        Reader::Forum => report::forum(&case, format),
-    };
-    save::save(args.output.as_deref(), |out| Ok(out.write_all(text.as_bytes())?))?;
-    Ok(ExitCode::SUCCESS)
+    match reader {
+        Reader::Kernel => report::kernel(case, format),
+        Reader::Vendor => report::vendor(case, format),
+        Reader::Forum => report::forum(case, format),
+    }
+}
+
+impl Reader {
+    /// Whether a report leaves out names if nothing else is asked for: kernel developers need all.
+    pub(super) fn is_redacted(self) -> bool {
+        self != Self::Kernel
+    }
 }

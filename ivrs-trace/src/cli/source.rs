@@ -65,6 +65,18 @@ pub(super) fn recording(
     each: impl FnMut(Option<&Start>, u64, &Event),
 ) -> anyhow::Result<Replay> {
     let name = name_of(path);
+    let input = open_recording(path)?;
+    read_recording(&name, input, each)
+}
+
+/// A recording, to be read by whoever asks.
+#[cfg(feature = "tui")]
+pub(super) fn tape(path: &Path) -> anyhow::Result<recording::Tape> {
+    Ok(recording::Tape::read(reader(&name_of(path), open_recording(path)?)?))
+}
+
+fn open_recording(path: &Path) -> anyhow::Result<Input> {
+    let name = name_of(path);
     let mut input = open(path).with_context(|| format!("cannot read {name}"))?;
     let start = input.fill_buf().with_context(|| format!("cannot read {name}"))?;
     if !recording::is_recording(start) {
@@ -74,7 +86,17 @@ pub(super) fn recording(
              (docs/copy-a-host.md); `ivrs-trace decode` reads a table alone"
         );
     }
-    read_recording(&name, input, each)
+    Ok(input)
+}
+
+fn reader(name: &str, input: Input) -> anyhow::Result<Reader<Input>> {
+    match Reader::new(input) {
+        Ok(reader) => Ok(reader),
+        Err(recording::OpenError::Io(error)) => {
+            Err(error).with_context(|| format!("cannot read {name}"))
+        }
+        Err(error) => bail!("{name} {error}"),
+    }
 }
 
 fn read_recording(
@@ -82,13 +104,7 @@ fn read_recording(
     input: Input,
     each: impl FnMut(Option<&Start>, u64, &Event),
 ) -> anyhow::Result<Replay> {
-    let reader = match Reader::new(input) {
-        Ok(reader) => reader,
-        Err(recording::OpenError::Io(error)) => {
-            return Err(error).with_context(|| format!("cannot read {name}"));
-        }
-        Err(error) => bail!("{name} {error}"),
-    };
+    let reader = reader(name, input)?;
     let replay = recording::replay(reader, each);
     for note in replay.condition.notes() {
         output::complain(&format!("{name}: {note}"));

@@ -31,6 +31,31 @@ pub struct MemoryRange {
     pub name: String,
 }
 
+/// What a range of memory is used for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum MemoryUse {
+    /// The operating system's own memory.
+    Ram,
+    /// Kept by the firmware.
+    Firmware,
+    /// Anything else: registers of devices, buses, ROMs.
+    Other,
+}
+
+impl MemoryRange {
+    /// What it is used for, by its name.
+    #[must_use]
+    pub fn used_for(&self) -> MemoryUse {
+        if self.name.starts_with(RAM) {
+            MemoryUse::Ram
+        } else if RESERVED.contains(&self.name.as_str()) {
+            MemoryUse::Firmware
+        } else {
+            MemoryUse::Other
+        }
+    }
+}
+
 /// A memory map.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MemoryMap {
@@ -67,7 +92,7 @@ impl RegionClass<'_> {
     /// Whether the range touches ordinary memory.
     #[must_use]
     pub fn touches_ram(&self) -> bool {
-        self.ranges.iter().any(|range| range.name.starts_with(RAM))
+        self.ranges.iter().any(|range| range.used_for() == MemoryUse::Ram)
     }
 
     /// The names of the entries at the top, each once; empty where there is none.
@@ -91,7 +116,7 @@ impl MemoryMap {
             start <= end_inclusive && range.start <= end_inclusive && range.end_inclusive >= start
         };
         let ranges: Vec<_> = self.ranges.iter().filter(touches).collect();
-        let reserved = ranges.iter().filter(|range| RESERVED.contains(&range.name.as_str()));
+        let reserved = ranges.iter().filter(|range| range.used_for() == MemoryUse::Firmware);
         RegionClass {
             source,
             gap: !covered(ranges.iter(), start, end_inclusive),

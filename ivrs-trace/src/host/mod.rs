@@ -10,7 +10,7 @@ mod region;
 mod snapshot;
 mod tree;
 
-pub use memory::{MapSource, MemoryMap, MemoryRange, RegionClass};
+pub use memory::{MapSource, MemoryMap, MemoryRange, MemoryUse, RegionClass};
 pub use names::PciNames;
 pub use region::{ParseRegionError, RegionKind, ReservedRegion};
 pub use snapshot::{

@@ -174,7 +174,8 @@ pub(super) fn same(entry: &UnityEntry, region: &Listed) -> bool {
     entry.start == region.start && entry.length() == region.length
 }
 
-fn of_entry(model: &Model, entry: &UnityEntry, mut evidence: Vec<String>) -> Cause {
+/// An entry of the table as a cause.
+pub(super) fn of_entry(model: &Model, entry: &UnityEntry, mut evidence: Vec<String>) -> Cause {
     let block = model.ivmd(entry.ivmd_index);
     if let Some(block) = block {
         evidence.push(of_block(block));
@@ -193,7 +194,7 @@ fn of_entry(model: &Model, entry: &UnityEntry, mut evidence: Vec<String>) -> Cau
 }
 
 /// A block as evidence: its place, its number and its bytes.
-pub(super) fn of_block(block: &Ivmd) -> String {
+pub(crate) fn of_block(block: &Ivmd) -> String {
     let bytes = crate::report::hex_bytes(&block.bytes);
     format!("IVRS offset {:#x}: IVMD {}, {bytes}", block.offset, block.index)
 }

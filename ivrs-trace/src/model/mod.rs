@@ -312,6 +312,13 @@ impl Model {
         cause::of_rejection(self, rejection)
     }
 
+    /// The cause that an IVMD block is for the devices that it covers; `None` if the kernel ignores
+    /// the block.
+    #[must_use]
+    pub fn cause_of(&self, ivmd: usize) -> Option<Cause> {
+        self.entry(ivmd).map(|entry| cause::of_entry(self, entry, Vec::new()))
+    }
+
     /// A verdict for every function that is in a group.
     #[must_use]
     pub fn verdicts(&self) -> Verdicts {
@@ -418,12 +425,12 @@ impl Model {
 
 /// Whether an AMD IOMMU serves the function: its units are called ivhdN (`iommu_device_sysfs_add` in
 /// drivers/iommu/amd/init.c).
-fn is_amd(function: &PciFunction) -> bool {
+pub(crate) fn is_amd(function: &PciFunction) -> bool {
     function.iommu.value().is_some_and(|unit| unit.starts_with("ivhd"))
 }
 
 /// A member's name as the kernel's events give it.
-fn member_name(member: &Member) -> String {
+pub(crate) fn member_name(member: &Member) -> String {
     match member {
         Member::Pci(bdf) => bdf.to_string(),
         Member::Other(name) => name.clone(),

@@ -30,6 +30,18 @@ pub struct UnityMap {
     pub event: u64,
 }
 
+impl UnityMap {
+    /// The position from 0 of an entry that is what the table leads to. Where there are several of
+    /// them, that of the one in the same place is preferred.
+    #[must_use]
+    pub fn place_of(&self, entry: &kernel_view::UnityEntry) -> Option<usize> {
+        let sought = UnityRow::of_table(entry);
+        let there = self.entries.get(entry.ordinal) == Some(&sought);
+        let first = || self.entries.iter().position(|row| *row == sought);
+        there.then_some(entry.ordinal).or_else(first)
+    }
+}
+
 /// An entry of the kernel's unity map.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct UnityRow {

@@ -13,6 +13,7 @@ mod files;
 pub mod frame;
 mod read;
 mod replay;
+mod tape;
 mod write;
 
 #[cfg(test)]
@@ -25,6 +26,7 @@ pub use read::{
     read_index,
 };
 pub use replay::{Replay, replay};
+pub use tape::{MAX_TAPE, Player, Tape};
 pub use write::{CreateError, MIN_SIZE, Options, Outcome, Recorder, Status};
 
 use crate::{

@@ -39,56 +39,111 @@ pub fn replay<R: Read>(
     mut reader: Reader<R>,
     mut each: impl FnMut(Option<&Start>, u64, &Event),
 ) -> Replay {
-    let mut start: Option<Start> = None;
-    let mut model: Option<Model> = None;
-    let mut hosted = false;
-    let mut host_files = Files::default();
-    let mut probes = Vec::new();
-    let mut told = Loss::default();
-    let mut end = None;
-    let mut continues = None;
-    let mut undecoded = 0_u64;
+    let mut sorter = Sorter::default();
+    let mut fold = Fold::default();
+    let mut files = Files::default();
     for item in &mut reader {
-        match item {
-            Item::Start(found) => start = start.or(Some(found)),
-            Item::Probes(found) => probes = found,
-            Item::Snapshot { files, complete, .. } => {
-                // Of what was cut off, the one before says more.
-                if complete || !hosted {
-                    match &mut model {
-                        // Devices had come or gone.
-                        Some(model) => model.rehost(Snapshot::of_files(&files)),
-                        None => model = Some(model_of(start.as_ref(), &files)),
-                    }
-                    host_files = files;
-                }
-                hosted = true;
+        sorter.sort(item, |start, step| {
+            fold.take(start, &step);
+            match step {
+                Step::Event(number, event) => each(start, number, &event),
+                Step::Host(found) => files = found,
+                Step::Probes(_) | Step::Loss(_) => {}
             }
-            Item::Events(events) => {
-                let model =
-                    model.get_or_insert_with(|| model_of(start.as_ref(), &Files::default()));
-                for (number, bytes) in events {
-                    match decode(start.as_ref(), &bytes) {
-                        Some(event) => {
-                            model.observe(number, &event);
-                            each(start.as_ref(), number, &event);
-                        }
-                        None => undecoded += 1,
-                    }
-                }
-            }
-            Item::Loss(found) => told = found,
-            Item::Continues(found) => continues = Some(found),
-            Item::End(found) => end = Some(found),
-        }
+        });
     }
-    let mut model = model.unwrap_or_else(|| model_of(start.as_ref(), &Files::default()));
-    model.finish();
     let condition = reader.condition().clone();
-    let mut lost = told.as_lost();
+    let Sorter { start, end, continues, undecoded, .. } = sorter;
+    let lost = lost(&fold.loss, &condition, undecoded);
+    let mut model = fold.model.unwrap_or_else(|| model_of(start.as_ref(), &Files::default()));
+    model.finish();
+    Replay { start, model, files, probes: fold.probes, lost, end, continues, condition }
+}
+
+/// What did not arrive, all in all.
+pub(super) fn lost(counted: &Loss, condition: &Condition, undecoded: u64) -> Lost {
+    let mut lost = counted.as_lost();
     // What the recorder counted is also missing in the numbers, but for the last events.
     lost.queue = lost.queue.max(condition.missing_events).saturating_add(undecoded);
-    Replay { start, model, files: host_files, probes, lost, end, continues, condition }
+    lost
+}
+
+/// Something that a recording tells, which changes what is known.
+#[derive(Debug)]
+pub(super) enum Step {
+    /// An event, with its number.
+    Event(u64, Event),
+    /// The host as it then was.
+    Host(Files),
+    /// The probes as they then stood.
+    Probes(Vec<ProbeFact>),
+    /// What was lost by then.
+    Loss(Loss),
+}
+
+/// Sorts the sections of a recording: steps, and what is said of it as a whole.
+#[derive(Debug, Default)]
+pub(super) struct Sorter {
+    pub(super) start: Option<Start>,
+    pub(super) end: Option<End>,
+    pub(super) continues: Option<Continues>,
+    /// Events that could not be decoded.
+    pub(super) undecoded: u64,
+    hosted: bool,
+}
+
+impl Sorter {
+    /// Hands over the steps of a section.
+    pub(super) fn sort(&mut self, item: Item, mut each: impl FnMut(Option<&Start>, Step)) {
+        match item {
+            Item::Start(found) => self.start = self.start.take().or(Some(found)),
+            Item::Probes(found) => each(self.start.as_ref(), Step::Probes(found)),
+            Item::Snapshot { files, complete, .. } => {
+                // Of what was cut off, the one before says more.
+                if complete || !self.hosted {
+                    each(self.start.as_ref(), Step::Host(files));
+                }
+                self.hosted = true;
+            }
+            Item::Events(events) => {
+                for (number, bytes) in events {
+                    match decode(self.start.as_ref(), &bytes) {
+                        Some(event) => each(self.start.as_ref(), Step::Event(number, event)),
+                        None => self.undecoded += 1,
+                    }
+                }
+            }
+            Item::Loss(found) => each(self.start.as_ref(), Step::Loss(found)),
+            Item::Continues(found) => self.continues = Some(found),
+            Item::End(found) => self.end = Some(found),
+        }
+    }
+}
+
+/// What is known after some steps.
+#[derive(Default)]
+pub(super) struct Fold {
+    pub(super) model: Option<Model>,
+    pub(super) probes: Vec<ProbeFact>,
+    pub(super) loss: Loss,
+}
+
+impl Fold {
+    pub(super) fn take(&mut self, start: Option<&Start>, step: &Step) {
+        match step {
+            Step::Event(number, event) => {
+                let model = self.model.get_or_insert_with(|| model_of(start, &Files::default()));
+                model.observe(*number, event);
+            }
+            Step::Host(files) => match &mut self.model {
+                // Devices had come or gone.
+                Some(model) => model.rehost(Snapshot::of_files(files)),
+                None => self.model = Some(model_of(start, files)),
+            },
+            Step::Probes(probes) => self.probes.clone_from(probes),
+            Step::Loss(loss) => self.loss.clone_from(loss),
+        }
+    }
 }
 
 /// The event, if it can be decoded here: numbers are in the byte order of the recorded host.
@@ -98,7 +153,7 @@ fn decode(start: Option<&Start>, bytes: &[u8]) -> Option<Event> {
     same.then(|| Event::decode(bytes).ok()).flatten()
 }
 
-fn model_of(start: Option<&Start>, files: &Files) -> Model {
+pub(super) fn model_of(start: Option<&Start>, files: &Files) -> Model {
     let require_direct = start.map_or(RequireDirect::Unknown, |start| start.require_direct);
     let mut model = Model::new(Snapshot::of_files(files), require_direct);
     model.opened_before(start.map(|start| start.open_files.clone()).unwrap_or_default());

@@ -9,7 +9,7 @@ use crate::{
         ivrs::{Ivmd, IvmdFlags},
         kernel_view::UnityEntry,
     },
-    host::{MapSource, PciNames, Reading, RegionClass},
+    host::{MapSource, PciNames, Reading, RegionClass, Snapshot},
     model::{
         Attempt, Coverage, DeviceVerdict, Model, Outcome, Owner, RequireDirect, Verdict, Verdicts,
     },
@@ -345,27 +345,35 @@ impl<'a> Case<'a> {
 
     /// What memory a range is, by the host's own map.
     pub(super) fn memory(&self, start: u64, end: u64) -> Option<String> {
-        if end < start {
-            return None;
-        }
-        let Reading::Read(class) = self.model.host().region_class(start, end) else { return None };
-        let map = match class.source {
-            MapSource::Iomem => "/proc/iomem",
-            MapSource::Firmware => "/sys/firmware/memmap",
-        };
-        let names = names(&class, self.redact);
-        Some(if names.is_empty() {
-            format!("{map} does not list it")
-        } else {
-            let rest = if class.gap { ", in part" } else { "" };
-            format!("{map} lists it as {names}{rest}")
-        })
+        memory(self.model.host(), start, end, |name| self.redact.text(name))
     }
 }
 
-fn names(class: &RegionClass<'_>, redact: &Redactor) -> String {
-    let names: Vec<String> = class.names().into_iter().map(|name| redact.text(name)).collect();
-    names.join(" and ")
+/// What memory a range (its end inclusive) is by the host's own map, if there is one. Names in it go
+/// through `text`, for they come from outside.
+#[must_use]
+pub fn memory(
+    host: &Snapshot,
+    start: u64,
+    end: u64,
+    text: impl Fn(&str) -> String,
+) -> Option<String> {
+    if end < start {
+        return None;
+    }
+    let Reading::Read(class) = host.region_class(start, end) else { return None };
+    let map = match class.source {
+        MapSource::Iomem => "/proc/iomem",
+        MapSource::Firmware => "/sys/firmware/memmap",
+    };
+    let names: Vec<String> = class.names().into_iter().map(text).collect();
+    let names = names.join(" and ");
+    Some(if names.is_empty() {
+        format!("{map} does not list it")
+    } else {
+        let rest = if class.gap { ", in part" } else { "" };
+        format!("{map} lists it as {names}{rest}")
+    })
 }
 
 /// The flags byte bit by bit, in the specification's names.

@@ -37,7 +37,7 @@ pub use diff::diff;
 pub use forum::forum;
 pub use mail::kernel;
 pub use page::Style;
-pub use text::{attempts, one_line};
+pub use text::{attempt, attempts, cause, one_line};
 pub use vendor::vendor;
 pub use what_if::what_if;
 

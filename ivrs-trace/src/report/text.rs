@@ -20,6 +20,9 @@ use crate::{
     pci::Bdf,
 };
 
+/// Columns that a row of sixteen bytes takes.
+const SIXTEEN_BYTES: usize = 60;
+
 /// One line that says what came of an attempt.
 #[must_use]
 pub fn one_line(attempt: &Attempt) -> String {
@@ -108,13 +111,7 @@ pub fn attempts(model: &Model, lost: Lost, style: Style) -> String {
         if index > 0 {
             page.blank();
         }
-        page.text(0, &painted(attempt, style));
-        match attempt.outcome {
-            Outcome::Rejected => rejected(&mut page, model, attempt, &mut told),
-            Outcome::Failed => reasons::failed(&mut page, model, attempt),
-            Outcome::Claimed | Outcome::Attached => reasons::taken(&mut page, attempt),
-            Outcome::Unknown => {}
-        }
+        explain(&mut page, model, attempt, &mut told);
     }
     if lost.any() {
         page.blank();
@@ -128,6 +125,33 @@ pub fn attempts(model: &Model, lost: Lost, style: Style) -> String {
         );
     }
     page.finish()
+}
+
+/// The explanation of one attempt.
+#[must_use]
+pub fn attempt(model: &Model, attempt: &Attempt, style: Style) -> String {
+    let mut page = Page::new(style);
+    explain(&mut page, model, attempt, &mut Told::default());
+    page.finish()
+}
+
+/// A cause of a verdict: the block, its bytes, what the kernel made of it, whom it covers. `device`
+/// is the one that it holds.
+#[must_use]
+pub fn cause(model: &Model, cause: &Cause, device: Option<Bdf>, style: Style) -> String {
+    let mut page = Page::new(style);
+    cause_block(&mut page, model, cause, device);
+    page.finish()
+}
+
+fn explain(page: &mut Page, model: &Model, attempt: &Attempt, told: &mut Told) {
+    page.text(0, &painted(attempt, page.style()));
+    match attempt.outcome {
+        Outcome::Rejected => rejected(page, model, attempt, told),
+        Outcome::Failed => reasons::failed(page, model, attempt),
+        Outcome::Claimed | Outcome::Attached => reasons::taken(page, attempt),
+        Outcome::Unknown => {}
+    }
 }
 
 /// What has been told of earlier attempts, to be referred to instead of being told again.
@@ -310,13 +334,14 @@ pub(super) fn cause_block(page: &mut Page, model: &Model, cause: &Cause, device:
         2,
         &format!("Cause: IVMD {} of the IVRS, at offset {:#x}", block.index, block.offset),
     );
+    let bytes_a_line = if page.style().width < SIXTEEN_BYTES { 8 } else { 16 };
     let mut row = |name: &str, text: &str| page.row(name, text);
     row("type", &kind_text(block, entry));
     row("flags", &flags_text(block.flags));
     row("memory", &memory_text(block));
-    let (first, second) = block.bytes.split_at(block.bytes.len() / 2);
-    row("bytes", &hex_bytes(first));
-    row("", &hex_bytes(second));
+    for (index, bytes) in block.bytes.chunks(bytes_a_line).enumerate() {
+        row(if index == 0 { "bytes" } else { "" }, &hex_bytes(bytes));
+    }
     row("kernel", &kernel_text(cause, block, entry));
     if let Some(coverage) = model.coverage(block.index) {
         row("covers", &coverage_text(&coverage, device));

@@ -57,9 +57,10 @@ impl Trail {
         self.dropped
     }
 
-    /// The events of an attempt, a line each, set in by the calls that they are in. A call of the same
-    /// process is of the last attempt that it began before.
-    pub(super) fn lines(&self, model: &Model, attempt: &Attempt, redact: &Redactor) -> Vec<String> {
+    /// The events of an attempt in their order, set in by the calls that they are in. A call of the
+    /// same process is of the last attempt that it began before.
+    #[must_use]
+    pub fn steps(&self, model: &Model, attempt: &Attempt) -> Vec<Step<'_>> {
         let next = model
             .attempts()
             .iter()
@@ -67,30 +68,43 @@ impl Trail {
             .map(|other| other.time_ns)
             .filter(|time| *time > attempt.time_ns)
             .min();
-        let seen: Vec<_> = self
-            .events
-            .iter()
-            .filter(|(number, event)| !walked(attempt, *number, &event.body))
-            .filter(|(_, event)| {
-                event.pid == attempt.process.pid
-                    && event.time_ns >= attempt.time_ns
-                    && next.is_none_or(|next| event.time_ns < next)
-            })
-            .collect();
+        let of_attempt = |event: &Event| {
+            event.pid == attempt.process.pid
+                && event.time_ns >= attempt.time_ns
+                && next.is_none_or(|next| event.time_ns < next)
+        };
         let mut depths: BTreeMap<u32, usize> = BTreeMap::new();
-        let mut lines = Vec::new();
-        for (number, event) in seen.iter().take(SHOWN) {
+        let mut steps = Vec::new();
+        for (number, event) in &self.events {
+            if !of_attempt(event) || walked(attempt, *number, &event.body) {
+                continue;
+            }
             let depth = depths.entry(event.tid).or_default();
-            if matches!(phase(&event.body), Some(Phase::Exit { .. })) {
+            let phase = phase(&event.body);
+            if matches!(phase, Some(Phase::Exit { .. })) {
                 *depth = depth.saturating_sub(1);
             }
-            let since = event.time_ns.saturating_sub(attempt.time_ns);
-            let what = redact.text(&event.body.to_string());
+            let since_ns = event.time_ns.saturating_sub(attempt.time_ns);
+            steps.push(Step { number: *number, since_ns, depth: *depth, event });
+            if phase == Some(Phase::Enter) {
+                *depth += 1;
+            }
+        }
+        steps
+    }
+
+    /// The same as text, a line or more each.
+    pub(super) fn lines(&self, model: &Model, attempt: &Attempt, redact: &Redactor) -> Vec<String> {
+        let steps = self.steps(model, attempt);
+        let mut lines = Vec::new();
+        for step in steps.iter().take(SHOWN) {
+            let what = redact.text(&step.event.body.to_string());
             let first = format!(
-                "  #{number:<6} +{}.{:06}  {}",
-                since / 1_000_000_000,
-                since % 1_000_000_000 / 1000,
-                "  ".repeat((*depth).min(6)),
+                "  #{:<6} +{}.{:06}  {}",
+                step.number,
+                step.since_ns / 1_000_000_000,
+                step.since_ns % 1_000_000_000 / 1000,
+                "  ".repeat(step.depth.min(6)),
             );
             let rest = " ".repeat(first.chars().count() + 4);
             let options = textwrap::Options::new(COLUMNS)
@@ -98,15 +112,25 @@ impl Trail {
                 .subsequent_indent(&rest)
                 .word_splitter(textwrap::WordSplitter::NoHyphenation);
             lines.extend(textwrap::wrap(&what, options).into_iter().map(Cow::into_owned));
-            if phase(&event.body) == Some(Phase::Enter) {
-                *depth += 1;
-            }
         }
-        if let Some(more) = seen.len().checked_sub(SHOWN).filter(|more| *more > 0) {
+        if let Some(more) = steps.len().checked_sub(SHOWN).filter(|more| *more > 0) {
             lines.push(format!("  and {more} more events"));
         }
         lines
     }
+}
+
+/// An event of an attempt.
+#[derive(Clone, Copy, Debug)]
+pub struct Step<'a> {
+    /// Its number.
+    pub number: u64,
+    /// Time since the attempt began, ns.
+    pub since_ns: u64,
+    /// In how many calls of its thread it is.
+    pub depth: usize,
+    /// What happened.
+    pub event: &'a Event,
 }
 
 /// Whether an entry of the unity map is one that a walk met which no refusal rests on: the kernel's

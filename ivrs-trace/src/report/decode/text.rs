@@ -26,6 +26,8 @@ pub(super) const SUMMARY: usize = 11;
 /// How much is shown of the device entries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Detail {
+    /// None, only how many there are.
+    Blocks,
     /// Those of the IVHD blocks that the kernel uses.
     Used,
     /// Those of all IVHD blocks, with their bytes.
@@ -37,27 +39,60 @@ pub enum Detail {
 pub fn text(table: &Ivrs, view: &KernelView, detail: Detail, style: Style) -> String {
     let found = findings::of_table(table, view);
     let mut page = Page::new(style);
-    summary(&mut page, table, view, &found);
-    let mut iommus = table.ivhd.iter().peekable();
-    let mut memory = table.ivmd.iter().peekable();
-    let mut unknown = table.unknown.iter().peekable();
+    write_summary(&mut page, table, view, &found);
     for header in &table.blocks {
         page.blank();
-        if let Some(block) = iommus.next_if(|block| block.offset == header.offset) {
-            ivhd(&mut page, block, table, view, detail);
-        } else if let Some(block) = memory.next_if(|block| block.offset == header.offset) {
-            ivmd(&mut page, block, view);
-        } else if let Some(block) = unknown.next_if(|block| block.offset == header.offset) {
-            of_unknown(&mut page, block);
-        } else {
-            cut(&mut page, header);
-        }
+        write_block(&mut page, header, table, view, detail);
     }
     list(&mut page, &found);
     page.finish()
 }
 
-fn summary(page: &mut Page, table: &Ivrs, view: &KernelView, found: &[Finding]) {
+/// What there is to say of a table as a whole. `found` is what [`findings::of_table`] says of it.
+#[must_use]
+pub fn summary(table: &Ivrs, view: &KernelView, found: &[Finding], style: Style) -> String {
+    let mut page = Page::new(style);
+    write_summary(&mut page, table, view, found);
+    page.finish()
+}
+
+/// The text of one block of a table.
+#[must_use]
+pub fn block(
+    header: &BlockHeader,
+    table: &Ivrs,
+    view: &KernelView,
+    detail: Detail,
+    style: Style,
+) -> String {
+    let mut page = Page::new(style);
+    write_block(&mut page, header, table, view, detail);
+    page.finish()
+}
+
+fn write_block(
+    page: &mut Page,
+    header: &BlockHeader,
+    table: &Ivrs,
+    view: &KernelView,
+    detail: Detail,
+) {
+    // All are in table order.
+    let iommu = table.ivhd.binary_search_by_key(&header.offset, |block| block.offset);
+    let memory = table.ivmd.binary_search_by_key(&header.offset, |block| block.offset);
+    let unknown = table.unknown.binary_search_by_key(&header.offset, |block| block.offset);
+    if let Some(block) = iommu.ok().and_then(|at| table.ivhd.get(at)) {
+        ivhd(page, block, table, view, detail);
+    } else if let Some(block) = memory.ok().and_then(|at| table.ivmd.get(at)) {
+        ivmd(page, block, view);
+    } else if let Some(block) = unknown.ok().and_then(|at| table.unknown.get(at)) {
+        of_unknown(page, block);
+    } else {
+        cut(page, header);
+    }
+}
+
+fn write_summary(page: &mut Page, table: &Ivrs, view: &KernelView, found: &[Finding]) {
     let used = table.ivhd.iter().filter(|ivhd| view.uses(ivhd)).count();
     let units: BTreeSet<_> = table.ivhd.iter().map(|ivhd| (ivhd.segment, ivhd.devid)).collect();
     let iommus = if view.initialises() { used } else { units.len() };
@@ -250,14 +285,15 @@ fn ivhd(page: &mut Page, block: &Ivhd, table: &Ivrs, view: &KernelView, detail: 
     }
     page.text(BLOCK, &format!("flags {}", parts.join(", ")));
     let entries = block.entries(table);
-    if detail == Detail::Used && !chosen {
+    if detail == Detail::Blocks || detail == Detail::Used && !chosen {
         let number = entries.iter().filter(|entry| entry.content != Content::Padding).count();
         let entries = if number == 1 {
             "1 device entry".to_owned()
         } else {
             format!("{number} device entries")
         };
-        page.text(BLOCK, &format!("{entries}, which --all shows"));
+        let hint = if detail == Detail::Used { ", which --all shows" } else { "" };
+        page.text(BLOCK, &format!("{entries}{hint}"));
         return;
     }
     let mut rest = entries.as_slice();
@@ -287,7 +323,8 @@ fn ivhd(page: &mut Page, block: &Ivhd, table: &Ivrs, view: &KernelView, detail: 
 const ENTRY: usize = 23;
 
 /// Name and text of a device entry.
-fn entry(entry: &Entry, segment: Segment) -> (&'static str, String) {
+#[must_use]
+pub fn entry(entry: &Entry, segment: Segment) -> (&'static str, String) {
     let at = |devid| device(segment, devid);
     match &entry.content {
         Content::Padding => ("padding", String::new()),
@@ -391,7 +428,9 @@ fn ivmd(page: &mut Page, block: &Ivmd, view: &KernelView) {
     }
 }
 
-pub(super) fn named_flags(flags: IvmdFlags) -> String {
+/// The flags of an IVMD block: the byte, and the names of those that are set.
+#[must_use]
+pub fn named_flags(flags: IvmdFlags) -> String {
     let names = [
         (flags.unity(), "unity map"),
         (flags.read(), "read"),
@@ -547,7 +586,9 @@ fn finding_title(known: &Explanation, style: Style) -> String {
     format!("{}: {} ({severity})", style.bold(known.code), known.title)
 }
 
-fn severity(of: Severity) -> &'static str {
+/// How much a finding matters, in a word.
+#[must_use]
+pub fn severity(of: Severity) -> &'static str {
     match of {
         Severity::Note => "note",
         Severity::Warning => "warning",
@@ -569,7 +610,9 @@ fn device(segment: Segment, devid: Devid) -> String {
     if segment == Segment(0) { devid.to_string() } else { Bdf::new(segment, devid).to_string() }
 }
 
-pub(super) fn devices(segment: Segment, first: Devid, last: Devid) -> String {
+/// Devices by their addresses, without the segment where that is 0.
+#[must_use]
+pub fn devices(segment: Segment, first: Devid, last: Devid) -> String {
     if first == last {
         device(segment, first)
     } else {

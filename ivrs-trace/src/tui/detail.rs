@@ -1,0 +1,166 @@
+//! Text about the chosen row: lines with what they are, fitted to a width, and how far it is
+//! scrolled.
+
+use ratatui::text::{Line, Span};
+use textwrap::{Options, WordSplitter};
+
+use super::{Role, pane::Look};
+
+/// Text being put together for a width.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Text {
+    width: usize,
+    lines: Vec<Vec<(Role, String)>>,
+}
+
+impl Text {
+    pub(super) fn new(width: usize) -> Self {
+        Self { width: width.max(1), lines: Vec::new() }
+    }
+
+    /// Columns that a line can have.
+    pub(super) fn width(&self) -> usize {
+        self.width
+    }
+
+    /// How many lines there are.
+    pub(super) fn len(&self) -> usize {
+        self.lines.len()
+    }
+
+    /// An empty line, but not at the beginning and not two of them.
+    pub(super) fn blank(&mut self) {
+        if self.lines.last().is_some_and(|line| !line.is_empty()) {
+            self.lines.push(Vec::new());
+        }
+    }
+
+    /// A title on a line of its own, after an empty one.
+    pub(super) fn title(&mut self, text: &str) {
+        self.blank();
+        self.paragraph(Role::Title, "", text);
+    }
+
+    /// A paragraph; lines after the first are set in by two columns.
+    pub(super) fn text(&mut self, text: &str) {
+        self.paragraph(Role::Text, "", text);
+    }
+
+    /// A name and what it is.
+    pub(super) fn row(&mut self, name: &str, text: &str) {
+        self.painted_row(name, Role::Text, text);
+    }
+
+    /// A name and what it is, in the look of a role.
+    pub(super) fn painted_row(&mut self, name: &str, role: Role, text: &str) {
+        let first = format!("{name:<10} ");
+        let indent = " ".repeat(first.chars().count());
+        for (index, line) in self.wrap(&indent, text).into_iter().enumerate() {
+            let line = line.get(indent.len()..).unwrap_or_default().to_owned();
+            let head = if index == 0 { first.clone() } else { indent.clone() };
+            self.lines.push(vec![(Role::Dim, head), (role, line)]);
+        }
+    }
+
+    /// A paragraph in the look of a role, set in as `indent` is; lines after the first by two more
+    /// columns.
+    pub(super) fn paragraph(&mut self, role: Role, indent: &str, text: &str) {
+        let rest = format!("{indent}  ");
+        let options = self.options().initial_indent(indent).subsequent_indent(&rest);
+        let lines: Vec<String> =
+            textwrap::wrap(text, options).into_iter().map(std::borrow::Cow::into_owned).collect();
+        self.lines.extend(lines.into_iter().map(|line| vec![(role, line)]));
+    }
+
+    /// A line as it is, in pieces; what does not fit is not shown.
+    pub(super) fn line(&mut self, pieces: Vec<(Role, String)>) {
+        self.lines.push(pieces);
+    }
+
+    /// A text that a report made: its first word in the look of its verdict, its heads in bold.
+    pub(super) fn report(&mut self, text: &str) {
+        for line in text.lines() {
+            let word = line.split([' ', ':', ',']).next().unwrap_or_default();
+            let role = match word {
+                "BLOCKED" => Role::Bad,
+                "CLEAR" => Role::Good,
+                "FAILED" | "UNKNOWN" => Role::Doubtful,
+                _ => Role::Text,
+            };
+            let (first, rest) = line.split_at_checked(word.len()).unwrap_or((line, ""));
+            if role == Role::Text {
+                let head = line.trim_start();
+                let heads = ["Cause:", "Blocked by:", "Will not help:", "May help:", "Asked for:"];
+                match heads.iter().find(|head_of| head.starts_with(**head_of)) {
+                    Some(found) => {
+                        let end = line.len() - head.len() + found.len();
+                        let (first, rest) = line.split_at_checked(end).unwrap_or((line, ""));
+                        self.lines.push(vec![
+                            (Role::Title, first.to_owned()),
+                            (Role::Text, rest.to_owned()),
+                        ]);
+                    }
+                    None => self.lines.push(vec![(Role::Text, line.to_owned())]),
+                }
+            } else {
+                self.lines.push(vec![(role, first.to_owned()), (Role::Text, rest.to_owned())]);
+            }
+        }
+    }
+
+    /// The text alone, to be copied.
+    pub(super) fn plain(&self) -> String {
+        let mut text = String::new();
+        for line in &self.lines {
+            let line: String = line.iter().map(|(_, piece)| piece.as_str()).collect();
+            text.push_str(line.trim_end());
+            text.push('\n');
+        }
+        text
+    }
+
+    /// Some lines, to be drawn.
+    pub(super) fn drawn(&self, from: usize, count: usize, look: Look) -> Vec<Line<'static>> {
+        let spans = |line: &Vec<(Role, String)>| {
+            let span =
+                |(role, text): &(Role, String)| Span::styled(text.clone(), look.style(*role));
+            Line::from(line.iter().map(span).collect::<Vec<_>>())
+        };
+        self.lines.iter().skip(from).take(count).map(spans).collect()
+    }
+
+    fn options(&self) -> Options<'static> {
+        Options::new(self.width).break_words(true).word_splitter(WordSplitter::NoHyphenation)
+    }
+
+    fn wrap(&self, indent: &str, text: &str) -> Vec<String> {
+        let options = self.options().initial_indent(indent).subsequent_indent(indent);
+        textwrap::wrap(text, options).into_iter().map(std::borrow::Cow::into_owned).collect()
+    }
+}
+
+/// How far a text is scrolled.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Scroll {
+    first: usize,
+}
+
+impl Scroll {
+    pub(super) fn first(self) -> usize {
+        self.first
+    }
+
+    /// Moves so many lines down, or up.
+    pub(super) fn step(&mut self, by: isize) {
+        self.first = self.first.saturating_add_signed(by);
+    }
+
+    pub(super) fn to(&mut self, line: usize) {
+        self.first = line;
+    }
+
+    /// Does not go beyond the end of so many lines.
+    pub(super) fn limit(&mut self, lines: usize, height: usize) {
+        self.first = self.first.min(lines.saturating_sub(height));
+    }
+}

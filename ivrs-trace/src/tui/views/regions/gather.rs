@@ -1,0 +1,245 @@
+//! The reserved regions of a host, each once: what the kernel listed for single devices, and what
+//! sysfs shows of groups.
+//!
+//! Sysfs merges the regions of all members of a group and sorts them
+//! (`iommu_insert_resv_region`, drivers/iommu/iommu.c), so the lists of single devices are preferred
+//! to it. Where the two do not agree, both are there and the difference is told.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::{
+    escape::printable,
+    host::{Group, Member, Reading, RegionKind},
+    model::{self, Model},
+    pci::Bdf,
+};
+
+/// Differences that are told of one region.
+const CONFLICTS: usize = 8;
+
+/// A region, and to whom it applies.
+#[derive(Clone, Debug)]
+pub(super) struct Region {
+    /// First byte.
+    pub(super) start: u64,
+    /// Last byte; one below `start` where the region has no length.
+    pub(super) end: u64,
+    pub(super) kind: RegionKind,
+    pub(super) groups: BTreeSet<u32>,
+    /// The devices that are known to have it.
+    pub(super) devices: BTreeSet<Member>,
+    /// Members of groups that have it, of which it does not show whether it is theirs.
+    pub(super) perhaps: BTreeSet<Member>,
+    /// The IVMD blocks that lead to it, by index.
+    pub(super) ivmds: BTreeSet<usize>,
+    /// Number of an event with which the kernel listed it.
+    pub(super) listed: Option<u64>,
+    /// The `reserved_regions` of a group show it.
+    pub(super) shown: bool,
+    /// What does not agree, a sentence each.
+    pub(super) conflicts: Vec<String>,
+}
+
+/// Start, end and kind.
+type Key = (u64, u64, String);
+
+impl Region {
+    pub(super) fn key(&self) -> Key {
+        (self.start, self.end, self.kind.to_string())
+    }
+
+    /// Bytes; 0 also for all 2^64 of them.
+    pub(super) fn length(&self) -> u64 {
+        self.end.wrapping_sub(self.start).wrapping_add(1)
+    }
+
+    fn conflict(&mut self, text: String) {
+        if self.conflicts.len() < CONFLICTS && !self.conflicts.contains(&text) {
+            self.conflicts.push(text);
+        }
+    }
+}
+
+/// The regions by address.
+pub(super) fn gather(model: &Model) -> Vec<Region> {
+    let functions = model.host().functions.value().into_iter().flatten();
+    let amd: BTreeSet<Bdf> =
+        functions.filter(|one| model::is_amd(one)).map(|one| one.bdf).collect();
+    let mut regions = BTreeMap::new();
+    for group in model.host().groups.value().into_iter().flatten() {
+        of_group(&mut regions, model, &amd, group);
+    }
+    regions.into_values().collect()
+}
+
+fn row<'a>(
+    regions: &'a mut BTreeMap<Key, Region>,
+    (start, end, kind): (u64, u64, &RegionKind),
+    group: u32,
+) -> &'a mut Region {
+    let region = regions.entry((start, end, kind.to_string())).or_insert_with(|| Region {
+        start,
+        end,
+        kind: kind.clone(),
+        groups: BTreeSet::new(),
+        devices: BTreeSet::new(),
+        perhaps: BTreeSet::new(),
+        ivmds: BTreeSet::new(),
+        listed: None,
+        shown: false,
+        conflicts: Vec::new(),
+    });
+    region.groups.insert(group);
+    region
+}
+
+fn is_direct(kind: &RegionKind) -> bool {
+    matches!(kind, RegionKind::Direct | RegionKind::DirectRelaxable)
+}
+
+fn of_group(
+    regions: &mut BTreeMap<Key, Region>,
+    model: &Model,
+    amd: &BTreeSet<Bdf>,
+    group: &Group,
+) {
+    let members = group.members.value().map_or(&[][..], Vec::as_slice);
+    let in_sysfs = match &group.regions {
+        Reading::Read(regions) => Some(regions.as_slice()),
+        Reading::Absent | Reading::Unreadable(_) => None,
+    };
+    let mut shown = Spans::default();
+    for region in in_sysfs.into_iter().flatten() {
+        shown.add(&region.kind, region.start, region.end_inclusive);
+    }
+    shown.merge();
+    let whole = in_sysfs.is_some() && group.bad_region_lines.is_empty();
+    let mut listed = Spans::default();
+    let mut unlisted: Vec<&Member> = Vec::new();
+    // What the table leads to for the members without a list.
+    let mut by_table: BTreeMap<(u64, u64), Vec<(usize, &Member)>> = BTreeMap::new();
+    for member in members {
+        let entries = || {
+            let bdf = match member {
+                Member::Pci(bdf) => Some(*bdf).filter(|bdf| amd.contains(bdf)),
+                Member::Other(_) => None,
+            };
+            let of = |bdf| model.table().view().map(|view| view.regions_of(bdf));
+            bdf.and_then(of).into_iter().flatten()
+        };
+        let name = model::member_name(member);
+        let Some(listing) = model.listing(&name) else {
+            unlisted.push(member);
+            for entry in entries() {
+                let key = (entry.start, entry.end_inclusive());
+                by_table.entry(key).or_default().push((entry.ivmd_index, member));
+            }
+            continue;
+        };
+        let mut blocks: BTreeMap<(u64, u64), Vec<usize>> = BTreeMap::new();
+        for entry in entries() {
+            let key = (entry.start, entry.end_inclusive());
+            blocks.entry(key).or_default().push(entry.ivmd_index);
+        }
+        for one in &listing.regions {
+            let (start, end) = (one.start, one.end_inclusive());
+            let kind = RegionKind::from(one.kind.to_string());
+            listed.add(&kind, start, end);
+            let region = row(regions, (start, end, &kind), group.id);
+            region.devices.insert(member.clone());
+            region.listed = region.listed.max(Some(listing.event));
+            if is_direct(&kind) {
+                region.ivmds.extend(blocks.get(&(start, end)).into_iter().flatten());
+            }
+            if shown.hold(&kind, start, end) {
+                region.shown = true;
+            } else if whole {
+                region.conflict(format!(
+                    "the kernel listed it for {} (event {}), but the reserved_regions of group {} \
+                     do not show it",
+                    printable(&name),
+                    listing.event,
+                    group.id
+                ));
+            }
+        }
+    }
+    listed.merge();
+    for one in in_sysfs.into_iter().flatten() {
+        let (start, end) = (one.start, one.end_inclusive);
+        if listed.hold(&one.kind, start, end) {
+            continue;
+        }
+        let region = row(regions, (start, end, &one.kind), group.id);
+        region.shown = true;
+        // A merged region has those of the table within it.
+        let within = by_table
+            .range((start, 0)..=(start.max(end), u64::MAX))
+            .filter(|((_, last), _)| is_direct(&one.kind) && *last <= end)
+            .flat_map(|(_, blocks)| blocks);
+        let before = region.devices.len();
+        for (ivmd, member) in within {
+            region.ivmds.insert(*ivmd);
+            region.devices.insert((*member).clone());
+        }
+        if region.devices.len() > before {
+            continue;
+        }
+        match (unlisted.as_slice(), members) {
+            ([], []) => {}
+            ([], members) => {
+                region.perhaps.extend(members.iter().cloned());
+                region.conflict(format!(
+                    "the reserved_regions of group {} show it, but the kernel listed it for none \
+                     of its devices",
+                    group.id
+                ));
+            }
+            ([one], _) => {
+                region.devices.insert((*one).clone());
+            }
+            (some, _) => region.perhaps.extend(some.iter().map(|one| (*one).clone())),
+        }
+    }
+    // Where nothing was read, the table alone says it.
+    for ((start, end), blocks) in by_table.iter().filter(|_| in_sysfs.is_none()) {
+        let region = row(regions, (*start, *end, &RegionKind::Direct), group.id);
+        for (ivmd, member) in blocks {
+            region.ivmds.insert(*ivmd);
+            region.devices.insert((*member).clone());
+        }
+    }
+}
+
+/// Addresses by kind of region, to be asked whether they hold a range.
+#[derive(Default)]
+struct Spans {
+    /// First and last address; once merged, in order and apart from each other.
+    by_kind: BTreeMap<String, Vec<(u64, u64)>>,
+}
+
+impl Spans {
+    fn add(&mut self, kind: &RegionKind, start: u64, end: u64) {
+        self.by_kind.entry(kind.to_string()).or_default().push((start, end.max(start)));
+    }
+
+    fn merge(&mut self) {
+        for spans in self.by_kind.values_mut() {
+            spans.sort_unstable();
+            spans.dedup_by(|next, kept| {
+                let joins = next.0 <= kept.1.saturating_add(1);
+                if joins {
+                    kept.1 = kept.1.max(next.1);
+                }
+                joins
+            });
+        }
+    }
+
+    fn hold(&self, kind: &RegionKind, start: u64, end: u64) -> bool {
+        let spans = self.by_kind.get(&kind.to_string()).map_or(&[][..], Vec::as_slice);
+        let behind = spans.partition_point(|(first, _)| *first <= start);
+        let last = behind.checked_sub(1).and_then(|at| spans.get(at));
+        last.is_some_and(|(_, last)| end.max(start) <= *last)
+    }
+}
