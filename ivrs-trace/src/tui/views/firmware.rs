@@ -8,7 +8,7 @@ mod bytes;
 #[cfg(test)]
 mod tests;
 
-use std::{collections::BTreeMap, ops::Range};
+use std::{collections::BTreeMap, ops::Range, slice};
 
 use ratatui::text::{Line, Span};
 
@@ -305,13 +305,13 @@ impl Firmware {
         let header = ivrs.blocks.get(number)?;
         let end = header.offset.saturating_add(usize::from(header.length)).min(self.table.len());
         let place = header.offset..end;
-        bytes::excerpt(text, &self.table, &[place.clone()]);
+        let ivmd = if let Kind::Ivmd(index) = kind { ivrs.ivmd.get(index) } else { None };
+        // The fields of an IVMD block are read whatever its length says.
+        let read = ivmd.map_or(0, |block| block.offset.saturating_add(block.bytes.len()));
+        let lit = place.start..place.end.max(read);
+        bytes::excerpt(text, &self.table, slice::from_ref(&lit));
         text.blank();
         let style = Style { width: text.width(), colour: false };
-        let ivmd = match kind {
-            Kind::Ivmd(index) => ivrs.ivmd.get(index),
-            _ => None,
-        };
         let cause = ivmd.and_then(|block| scene.model.cause_of(block.index));
         match (ivmd, cause.filter(|_| view.initialises())) {
             (Some(block), Some(cause)) => {
@@ -413,7 +413,10 @@ impl Firmware {
             };
             let word = decode::severity(severity);
             text.paragraph(role, "", &format!("{code} ({word})"));
-            text.paragraph(Role::Text, "  ", &printable(&findings::sentence(message)));
+            // Those of the table alone are sentences already.
+            let whole = message.ends_with('.');
+            let message = if whole { message.to_owned() } else { findings::sentence(message) };
+            text.paragraph(Role::Text, "  ", &printable(&message));
         }
         text.paragraph(Role::Dim, "", "`ivrs-trace explain CODE` tells more.");
     }
@@ -486,21 +489,18 @@ fn of_kernel(text: &mut Text, block: &Ivmd, view: &KernelView, scene: &Scene<'_>
         text.row("running", "the kernel's own unity map was not read");
         return;
     };
-    match map.place_of(entry) {
-        Some(place) => {
-            let said = format!(
-                "the kernel's own unity map has it, as entry {place} of segment {} (event {})",
-                entry.segment, map.event
-            );
-            text.row("running", &said);
-        }
-        None => {
-            let said = format!(
-                "the kernel's own unity map of segment {} has no such entry (event {})",
-                entry.segment, map.event
-            );
-            text.painted_row("running", Role::Doubtful, &said);
-        }
+    let (segment, event) = (entry.segment, map.event);
+    if let Some(place) = map.place_of(entry) {
+        let said = format!(
+            "the kernel's own unity map has it, as entry {place} of segment {segment} (event \
+             {event})"
+        );
+        text.row("running", &said);
+    } else {
+        let said = format!(
+            "the kernel's own unity map of segment {segment} has no such entry (event {event})"
+        );
+        text.painted_row("running", Role::Doubtful, &said);
     }
 }
 
@@ -589,7 +589,7 @@ impl Pane for Firmware {
     }
 
     fn title(&self, scene: &Scene<'_>) -> String {
-        let mut title = match scene.model.table() {
+        let table = match scene.model.table() {
             Table::Read(read) => {
                 let (ivrs, view) = (&read.0, &read.1);
                 let heeded = if view.initialises() { view.entries.len() } else { 0 };
@@ -601,13 +601,14 @@ impl Pane for Firmware {
             Table::Absent => "Firmware: no IVRS".to_owned(),
             Table::Unreadable(_) => "Firmware: IVRS not readable".to_owned(),
         };
+        let mut parts = vec![table];
         if self.left_out > 0 {
-            title.push_str(&format!(", {} parts not shown", self.left_out));
+            parts.push(format!("{} parts not shown", self.left_out));
         }
         if !self.filter.is_empty() {
-            title.push_str(&format!(", only {:?}", self.filter));
+            parts.push(format!("only {:?}", self.filter));
         }
-        title
+        parts.join(", ")
     }
 
     fn columns(&self) -> &'static [Column] {

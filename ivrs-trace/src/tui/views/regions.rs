@@ -10,7 +10,7 @@ use std::cmp::Reverse;
 
 use ratatui::text::{Line, Span};
 
-use self::gather::Region;
+use self::gather::{Key, Region};
 use super::{
     super::{
         Action, Role, Scene,
@@ -23,7 +23,7 @@ use super::{
 use crate::{
     escape::printable,
     host::{Member, Reading, RegionKind},
-    model::RequireDirect,
+    model::{RequireDirect, member_name},
     pci::Bdf,
     report,
 };
@@ -89,11 +89,11 @@ impl Regions {
         self.all.truncate(ROWS);
         self.memory = picture::memory(scene.model.host());
         self.made = Some(scene.stage.revision);
-        self.arrange(chosen);
+        self.arrange(chosen.as_ref());
     }
 
     /// Makes the rows again; the region of that key is chosen, if it is among them.
-    fn arrange(&mut self, chosen: Option<(u64, u64, String)>) {
+    fn arrange(&mut self, chosen: Option<&Key>) {
         let words: Vec<String> = self.filter.split_whitespace().map(str::to_lowercase).collect();
         let mut rows: Vec<(usize, &Region)> = self
             .all
@@ -118,17 +118,16 @@ impl Regions {
         }
         self.rows = rows.into_iter().map(|(index, _)| index).collect();
         self.list.set_rows(self.rows.len());
-        let same = |row: &usize| self.region(*row).map(Region::key) == chosen;
-        if chosen.is_some()
-            && let Some(row) = (0..self.rows.len()).find(same)
-        {
+        let is = |row: &usize, key: &Key| self.region(*row).is_some_and(|one| one.key() == *key);
+        let row = chosen.and_then(|key| (0..self.rows.len()).find(|row| is(row, key)));
+        if let Some(row) = row {
             self.list.choose(row);
         }
     }
 
     fn rearrange(&mut self) {
         let chosen = self.here().map(Region::key);
-        self.arrange(chosen);
+        self.arrange(chosen.as_ref());
     }
 
     fn region(&self, row: usize) -> Option<&Region> {
@@ -181,24 +180,14 @@ fn blocks(region: &Region) -> String {
 }
 
 fn text_of(region: &Region) -> String {
-    let mut text = format!(
-        "{:#x} {:#x} {} {}",
-        region.start,
-        region.end,
-        printable(&region.kind.to_string()),
-        size(region)
-    );
-    for ivmd in &region.ivmds {
-        text.push_str(&format!(" IVMD {ivmd}"));
-    }
-    for group in &region.groups {
-        text.push_str(&format!(" group {group}"));
-    }
-    for member in region.devices.iter().chain(&region.perhaps) {
-        text.push(' ');
-        text.push_str(&printable(&crate::model::member_name(member)));
-    }
-    text
+    let Region { start, end, .. } = region;
+    let kind = printable(&region.kind.to_string());
+    let mut words = vec![format!("{start:#x} {end:#x} {kind} {}", size(region))];
+    words.extend(region.ivmds.iter().map(|ivmd| format!("IVMD {ivmd}")));
+    words.extend(region.groups.iter().map(|group| format!("group {group}")));
+    let members = region.devices.iter().chain(&region.perhaps);
+    words.extend(members.map(|member| printable(&member_name(member))));
+    words.join(" ")
 }
 
 /// What a kind of region is, and how it looks.
@@ -271,7 +260,7 @@ impl Pane for Regions {
 
     fn title(&self, _: &Scene<'_>) -> String {
         let count = |kind: &RegionKind| self.all.iter().filter(|one| one.kind == *kind).count();
-        let mut title = format!("Regions: {} direct", count(&RegionKind::Direct));
+        let mut parts = vec![format!("Regions: {} direct", count(&RegionKind::Direct))];
         for (kind, word) in [
             (RegionKind::DirectRelaxable, "relaxable"),
             (RegionKind::Reserved, "reserved"),
@@ -279,22 +268,22 @@ impl Pane for Regions {
         ] {
             match count(&kind) {
                 0 => {}
-                some => title.push_str(&format!(", {some} {word}")),
+                some => parts.push(format!("{some} {word}")),
             }
         }
         if self.left_out > 0 {
-            title.push_str(&format!(", {} not shown", self.left_out));
+            parts.push(format!("{} not shown", self.left_out));
         }
         if let Some(id) = self.group {
-            title.push_str(&format!(", only group {id}"));
+            parts.push(format!("only group {id}"));
         }
         if !self.filter.is_empty() {
-            title.push_str(&format!(", only {:?}", self.filter));
+            parts.push(format!("only {:?}", self.filter));
         }
         if self.order != Order::default() {
-            title.push_str(&format!(", by {}", self.order.name()));
+            parts.push(format!("by {}", self.order.name()));
         }
-        title
+        parts.join(", ")
     }
 
     fn columns(&self) -> &'static [Column] {

@@ -9,8 +9,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{
     escape::printable,
-    host::{Group, Member, Reading, RegionKind},
-    model::{self, Model},
+    host::{Group, Member, RegionKind, ReservedRegion},
+    model::{Model, is_amd, member_name},
     pci::Bdf,
 };
 
@@ -41,7 +41,7 @@ pub(super) struct Region {
 }
 
 /// Start, end and kind.
-type Key = (u64, u64, String);
+pub(super) type Key = (u64, u64, String);
 
 impl Region {
     pub(super) fn key(&self) -> Key {
@@ -63,8 +63,7 @@ impl Region {
 /// The regions by address.
 pub(super) fn gather(model: &Model) -> Vec<Region> {
     let functions = model.host().functions.value().into_iter().flatten();
-    let amd: BTreeSet<Bdf> =
-        functions.filter(|one| model::is_amd(one)).map(|one| one.bdf).collect();
+    let amd: BTreeSet<Bdf> = functions.filter(|one| is_amd(one)).map(|one| one.bdf).collect();
     let mut regions = BTreeMap::new();
     for group in model.host().groups.value().into_iter().flatten() {
         of_group(&mut regions, model, &amd, group);
@@ -97,61 +96,92 @@ fn is_direct(kind: &RegionKind) -> bool {
     matches!(kind, RegionKind::Direct | RegionKind::DirectRelaxable)
 }
 
+/// A group while its regions are gathered.
+struct Gathered<'a> {
+    group: &'a Group,
+    members: &'a [Member],
+    /// Its `reserved_regions`, if they were read.
+    in_sysfs: Option<&'a [ReservedRegion]>,
+    shown: Spans,
+    /// What the kernel listed for its members.
+    listed: Spans,
+    /// The members without a list.
+    unlisted: Vec<&'a Member>,
+    /// What the table leads to for those, by first and last address.
+    by_table: BTreeMap<(u64, u64), Vec<(usize, &'a Member)>>,
+}
+
 fn of_group(
     regions: &mut BTreeMap<Key, Region>,
     model: &Model,
     amd: &BTreeSet<Bdf>,
     group: &Group,
 ) {
-    let members = group.members.value().map_or(&[][..], Vec::as_slice);
-    let in_sysfs = match &group.regions {
-        Reading::Read(regions) => Some(regions.as_slice()),
-        Reading::Absent | Reading::Unreadable(_) => None,
-    };
+    let in_sysfs = group.regions.value().map(Vec::as_slice);
     let mut shown = Spans::default();
     for region in in_sysfs.into_iter().flatten() {
         shown.add(&region.kind, region.start, region.end_inclusive);
     }
     shown.merge();
-    let whole = in_sysfs.is_some() && group.bad_region_lines.is_empty();
-    let mut listed = Spans::default();
-    let mut unlisted: Vec<&Member> = Vec::new();
-    // What the table leads to for the members without a list.
-    let mut by_table: BTreeMap<(u64, u64), Vec<(usize, &Member)>> = BTreeMap::new();
+    let members = group.members.value().map_or(&[][..], Vec::as_slice);
+    let (listed, unlisted, by_table) = (Spans::default(), Vec::new(), BTreeMap::new());
+    let mut gathered = Gathered { group, members, in_sysfs, shown, listed, unlisted, by_table };
     for member in members {
-        let entries = || {
-            let bdf = match member {
-                Member::Pci(bdf) => Some(*bdf).filter(|bdf| amd.contains(bdf)),
-                Member::Other(_) => None,
-            };
-            let of = |bdf| model.table().view().map(|view| view.regions_of(bdf));
-            bdf.and_then(of).into_iter().flatten()
+        gathered.of_member(regions, model, amd, member);
+    }
+    gathered.listed.merge();
+    gathered.of_sysfs(regions);
+    // Where nothing was read, the table alone says it.
+    for ((start, end), blocks) in gathered.by_table.iter().filter(|_| in_sysfs.is_none()) {
+        let region = row(regions, (*start, *end, &RegionKind::Direct), group.id);
+        for (ivmd, member) in blocks {
+            region.ivmds.insert(*ivmd);
+            region.devices.insert((*member).clone());
+        }
+    }
+}
+
+impl<'a> Gathered<'a> {
+    /// What the kernel listed for a member.
+    fn of_member(
+        &mut self,
+        regions: &mut BTreeMap<Key, Region>,
+        model: &Model,
+        amd: &BTreeSet<Bdf>,
+        member: &'a Member,
+    ) {
+        let bdf = match member {
+            Member::Pci(bdf) => Some(*bdf).filter(|bdf| amd.contains(bdf)),
+            Member::Other(_) => None,
         };
-        let name = model::member_name(member);
+        let of = |bdf| Some(model.table().view()?.regions_of(bdf));
+        let entries = bdf.and_then(of).into_iter().flatten();
+        let by_range = entries.map(|one| ((one.start, one.end_inclusive()), one.ivmd_index));
+        let name = member_name(member);
         let Some(listing) = model.listing(&name) else {
-            unlisted.push(member);
-            for entry in entries() {
-                let key = (entry.start, entry.end_inclusive());
-                by_table.entry(key).or_default().push((entry.ivmd_index, member));
+            self.unlisted.push(member);
+            for (range, ivmd) in by_range {
+                self.by_table.entry(range).or_default().push((ivmd, member));
             }
-            continue;
+            return;
         };
         let mut blocks: BTreeMap<(u64, u64), Vec<usize>> = BTreeMap::new();
-        for entry in entries() {
-            let key = (entry.start, entry.end_inclusive());
-            blocks.entry(key).or_default().push(entry.ivmd_index);
+        for (range, ivmd) in by_range {
+            blocks.entry(range).or_default().push(ivmd);
         }
+        // The kernel cuts the file at a page.
+        let whole = self.in_sysfs.is_some() && self.group.bad_region_lines.is_empty();
         for one in &listing.regions {
             let (start, end) = (one.start, one.end_inclusive());
             let kind = RegionKind::from(one.kind.to_string());
-            listed.add(&kind, start, end);
-            let region = row(regions, (start, end, &kind), group.id);
+            self.listed.add(&kind, start, end);
+            let region = row(regions, (start, end, &kind), self.group.id);
             region.devices.insert(member.clone());
             region.listed = region.listed.max(Some(listing.event));
             if is_direct(&kind) {
                 region.ivmds.extend(blocks.get(&(start, end)).into_iter().flatten());
             }
-            if shown.hold(&kind, start, end) {
+            if self.shown.hold(&kind, start, end) {
                 region.shown = true;
             } else if whole {
                 region.conflict(format!(
@@ -159,54 +189,48 @@ fn of_group(
                      do not show it",
                     printable(&name),
                     listing.event,
-                    group.id
+                    self.group.id
                 ));
             }
         }
     }
-    listed.merge();
-    for one in in_sysfs.into_iter().flatten() {
-        let (start, end) = (one.start, one.end_inclusive);
-        if listed.hold(&one.kind, start, end) {
-            continue;
-        }
-        let region = row(regions, (start, end, &one.kind), group.id);
-        region.shown = true;
-        // A merged region has those of the table within it.
-        let within = by_table
-            .range((start, 0)..=(start.max(end), u64::MAX))
-            .filter(|((_, last), _)| is_direct(&one.kind) && *last <= end)
-            .flat_map(|(_, blocks)| blocks);
-        let before = region.devices.len();
-        for (ivmd, member) in within {
-            region.ivmds.insert(*ivmd);
-            region.devices.insert((*member).clone());
-        }
-        if region.devices.len() > before {
-            continue;
-        }
-        match (unlisted.as_slice(), members) {
-            ([], []) => {}
-            ([], members) => {
-                region.perhaps.extend(members.iter().cloned());
-                region.conflict(format!(
-                    "the reserved_regions of group {} show it, but the kernel listed it for none \
-                     of its devices",
-                    group.id
-                ));
+
+    /// What sysfs shows and no member has in its list.
+    fn of_sysfs(&self, regions: &mut BTreeMap<Key, Region>) {
+        for one in self.in_sysfs.into_iter().flatten() {
+            let (start, end) = (one.start, one.end_inclusive);
+            if self.listed.hold(&one.kind, start, end) {
+                continue;
             }
-            ([one], _) => {
-                region.devices.insert((*one).clone());
+            let region = row(regions, (start, end, &one.kind), self.group.id);
+            region.shown = true;
+            // A merged region has those of the table within it.
+            let mut named = false;
+            let within = self.by_table.range((start, 0)..=(start.max(end), u64::MAX));
+            for (_, blocks) in within.filter(|((_, last), _)| is_direct(&one.kind) && *last <= end)
+            {
+                for (ivmd, member) in blocks {
+                    named = true;
+                    region.ivmds.insert(*ivmd);
+                    region.devices.insert((*member).clone());
+                }
             }
-            (some, _) => region.perhaps.extend(some.iter().map(|one| (*one).clone())),
-        }
-    }
-    // Where nothing was read, the table alone says it.
-    for ((start, end), blocks) in by_table.iter().filter(|_| in_sysfs.is_none()) {
-        let region = row(regions, (*start, *end, &RegionKind::Direct), group.id);
-        for (ivmd, member) in blocks {
-            region.ivmds.insert(*ivmd);
-            region.devices.insert((*member).clone());
+            match (self.unlisted.as_slice(), self.members) {
+                _ if named => {}
+                ([], []) => {}
+                ([], members) => {
+                    region.perhaps.extend(members.iter().cloned());
+                    region.conflict(format!(
+                        "the reserved_regions of group {} show it, but the kernel listed it for \
+                         none of its devices",
+                        self.group.id
+                    ));
+                }
+                ([one], _) => {
+                    region.devices.insert((*one).clone());
+                }
+                (some, _) => region.perhaps.extend(some.iter().map(|one| (*one).clone())),
+            }
         }
     }
 }
