@@ -278,7 +278,8 @@ mod tests {
 
     #[test]
     fn what_cannot_be_is_told() {
-        let cases: [(&[(&str, &[&str])], &str); 5] = [
+        type Row<'a> = (&'a str, &'a [&'a str]);
+        let cases: [(&[Row<'_>], &str); 5] = [
             (&[("fly", &["x"])], "no action \"fly\""),
             (&[("quit", &["ctrl-"])], "\"ctrl-\" is not a key"),
             (&[("quit", &["hyper-x"])], "is not a key"),

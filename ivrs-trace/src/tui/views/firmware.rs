@@ -313,21 +313,17 @@ impl Firmware {
         text.blank();
         let style = Style { width: text.width(), colour: false };
         let cause = ivmd.and_then(|block| scene.model.cause_of(block.index));
-        match (ivmd, cause.filter(|_| view.initialises())) {
-            (Some(block), Some(cause)) => {
-                text.report(&report::cause(scene.model, &cause, None, style));
-                if block.flags.exclusion() {
-                    text.text(
-                        "It asks for an exclusion range, memory where the IOMMU is to let DMA \
-                         pass. Linux does not use those; it turns it into a read/write direct map.",
-                    );
-                }
-                of_kernel(text, block, view, scene);
+        if let (Some(block), Some(cause)) = (ivmd, cause.filter(|_| view.initialises())) {
+            text.report(&report::cause(scene.model, &cause, None, style));
+            if block.flags.exclusion() {
+                text.text(
+                    "It asks for an exclusion range, memory where the IOMMU is to let DMA pass. \
+                     Linux does not use those; it turns it into a read/write direct map.",
+                );
             }
-            _ => {
-                let detail = decode::Detail::Blocks;
-                text.report(&decode::block(header, ivrs, view, detail, style));
-            }
+            of_kernel(text, block, view, scene);
+        } else {
+            text.report(&decode::block(header, ivrs, view, decode::Detail::Blocks, style));
         }
         self.told(text, place, ivmd, scene);
         if let Some(entry) = ivmd.and_then(|block| coverage(block, scene)) {
