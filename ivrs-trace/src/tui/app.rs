@@ -120,7 +120,7 @@ pub(super) struct Areas {
 /// The text about the chosen row as it was last made.
 #[derive(Debug, Default)]
 pub(super) struct Shown {
-    key: Option<(View, Option<usize>, usize, u64, usize)>,
+    key: Option<(View, Option<usize>, usize, u64)>,
     pub(super) text: Text,
     pub(super) scroll: Scroll,
 }
@@ -532,10 +532,10 @@ impl App {
     /// Makes the text about the chosen row again, if it would be another one.
     pub(super) fn remake(&mut self, width: usize, scene: &Scene<'_>) {
         let chosen = self.pane().list().chosen();
-        let events = scene.model.attempts().len();
-        let key = (self.view, chosen, width, scene.stage.revision, events);
-        // Events come all the time; only the attempts' text changes with them.
-        if self.shown.key == Some(key) && self.view != View::Attempts && self.view != View::Health {
+        let key = (self.view, chosen, width, scene.stage.revision);
+        // What these say rests on the verdicts and the table alone; the others change with events.
+        let steady = matches!(self.view, View::Devices | View::Firmware | View::Regions);
+        if steady && self.shown.key == Some(key) {
             return;
         }
         let same_row = self.shown.key.is_some_and(|(view, row, ..)| (view, row) == (key.0, key.1));
