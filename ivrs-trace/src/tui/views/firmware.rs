@@ -42,7 +42,7 @@ const ROWS: usize = 1 << 16;
 /// Devices of this host that are listed one by one in the text.
 const DEVICES: usize = 64;
 /// Lines of bytes around those of the chosen part.
-const AROUND: usize = 2;
+const AROUND: usize = 1;
 /// Bytes of the chosen part that are shown at most, and of the table as a whole.
 const BYTES: usize = 4096;
 

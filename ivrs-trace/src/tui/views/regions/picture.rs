@@ -228,7 +228,7 @@ fn look(what: What, regions: &[Region], memory: &[Stretch]) -> (char, Role) {
 }
 
 fn words(part: &Part, regions: &[Region], memory: &[Stretch]) -> String {
-    let size = u64::try_from(part.end - part.start).map_or_else(|_| "all".to_owned(), report::size);
+    let size = u64::try_from(part.end - part.start).map_or_else(|_| "all".to_owned(), rough);
     match part.what {
         What::Region(at) => {
             let Some(region) = regions.get(at) else { return size };
@@ -250,4 +250,19 @@ fn words(part: &Part, regions: &[Region], memory: &[Stretch]) -> String {
         What::Nothing if memory.is_empty() => format!("no region, {size}"),
         What::Nothing => format!("nothing, {size}"),
     }
+}
+
+/// A number of bytes: exact where that is short, or to a tenth of a unit.
+fn rough(bytes: u64) -> String {
+    const SHORT: usize = 4;
+    const UNITS: [(u32, &str); 4] = [(40, "TiB"), (30, "GiB"), (20, "MiB"), (10, "KiB")];
+    let exact = report::size(bytes);
+    if exact.find(' ').is_some_and(|digits| digits <= SHORT) {
+        return exact;
+    }
+    let unit = UNITS.into_iter().find(|(shift, _)| bytes >> shift > 0);
+    unit.map_or(exact, |(shift, name)| {
+        let tenths = (u128::from(bytes) * 10) >> shift;
+        format!("~{}.{} {name}", tenths / 10, tenths % 10)
+    })
 }

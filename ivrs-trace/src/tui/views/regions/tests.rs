@@ -185,12 +185,12 @@ fn a_picture_shows_what_is_small_beside_what_is_large() {
     ..######DDDDDD=====DDDD=====.....------.....MMMM.....#######
                ^^^
                      0x0 . nothing, 4 KiB
-                  0x1000 # System RAM, 2001756 KiB
+                  0x1000 # System RAM, ~1.9 GiB
               0x7a2d8000 D direct, 4 KiB, IVMD 1
     >         0x7a2d9000 D direct, 4 KiB, IVMD 0
-              0x7a2da000 = Reserved, 16496 KiB
+              0x7a2da000 = Reserved, ~16.1 MiB
               0x7b2f6000 D direct, 256 KiB, IVMD 2
-              0x7b336000 = Reserved, 13096 KiB
+              0x7b336000 = Reserved, ~12.7 MiB
               0x7c000000 . nothing, 1600 MiB
               0xe0000000 - PCI ECAM \u{1b}, 256 MiB
     # RAM, = kept by firmware, - other, . nothing; D direct, d
