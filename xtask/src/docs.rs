@@ -7,12 +7,12 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result, ensure};
 use ivrs_trace::schema;
 
-use crate::{ebpf, run, workspace};
+use crate::program::Program;
+use crate::workspace;
 
 /// Folders of which every file is made.
 const FOLDERS: [&str; 2] = ["docs/schema", "docs/man"];
@@ -22,10 +22,6 @@ const README: &str = "README.md";
 const BEGIN: &str = "<!-- made by cargo xtask docs: ";
 /// How an example ends.
 const END: &str = "<!-- end of what is made -->";
-/// The program, as it is called in an example.
-const PROGRAM: &str = "ivrs-trace";
-/// The example of its package that writes the man pages.
-const MAN_PAGES: &str = "man-pages";
 /// How a paragraph begins that tells of one IVMD block of several.
 const CAUSE: &str = "  Cause: ";
 
@@ -106,7 +102,7 @@ fn present(root: &Path) -> Result<Files> {
 fn wanted(root: &Path) -> Result<Files> {
     let program = Program::new(root)?;
     let mut wanted = schemas()?;
-    wanted.extend(program.man_pages()?);
+    wanted.extend(man_pages(&program)?);
     for (name, text) in markdown(root)? {
         let made = with_examples(&text, |command| program.says(command))
             .with_context(|| format!("cannot make {}", name.display()))?;
@@ -121,6 +117,13 @@ fn schemas() -> Result<Files> {
         Ok((Path::new("docs/schema").join(format!("{}.json", named.name)), text + "\n"))
     };
     schema::all().into_iter().map(file).collect()
+}
+
+fn man_pages(program: &Program<'_>) -> Result<Files> {
+    let folder = tempfile::tempdir().context("cannot make a folder")?;
+    program.man_pages(folder.path())?;
+    let pages = read(folder.path(), "", |_| true)?;
+    Ok(pages.into_iter().map(|(name, page)| (Path::new("docs/man").join(name), page)).collect())
 }
 
 /// The Markdown files.
@@ -182,47 +185,6 @@ fn first_cause_only(text: &str) -> String {
         }
     }
     kept.join("\n\n")
-}
-
-/// The program as its sources are.
-struct Program<'a> {
-    root: &'a Path,
-}
-
-impl<'a> Program<'a> {
-    fn new(root: &'a Path) -> Result<Self> {
-        ebpf::ensure_object()?;
-        let mut cargo = workspace::cargo(root);
-        cargo.args(["build", "--locked", "--bin", PROGRAM, "--example", MAN_PAGES]);
-        run::quietly(&mut cargo, "building ivrs-trace")?;
-        Ok(Self { root })
-    }
-
-    /// A command that runs what was built; all packages are named alike as when it was built, so that
-    /// it is not built again with other features.
-    fn cargo(&self, target: &[&str]) -> Command {
-        let mut cargo = workspace::cargo(self.root);
-        cargo.args(["run", "--quiet", "--locked"]).args(target).arg("--");
-        cargo
-    }
-
-    fn man_pages(&self) -> Result<Files> {
-        let folder = tempfile::tempdir().context("cannot make a folder")?;
-        let mut command = self.cargo(&["--example", MAN_PAGES]);
-        run::output(command.arg(folder.path()))?;
-        let pages = read(folder.path(), "", |_| true)?;
-        Ok(pages.into_iter().map(|(name, page)| (Path::new("docs/man").join(name), page)).collect())
-    }
-
-    /// What a command prints to standard output.
-    fn says(&self, command: &str) -> Result<String> {
-        let mut words = command.split(' ');
-        if words.next() != Some(PROGRAM) {
-            bail!("{command} does not run {PROGRAM}");
-        }
-        run::output(self.cargo(&["--bin", PROGRAM]).args(words))
-            .with_context(|| format!("{command} failed"))
-    }
 }
 
 #[cfg(test)]

@@ -1,9 +1,10 @@
-//! What `ivrs-trace report` writes, held against the programs that it is for: `acpixtract` takes the
-//! table out of a report as it was, and `iasl` decodes it.
+//! What `ivrs-trace report` and `export` write, held against programs that it is for: `acpixtract` takes
+//! the table out of a report as it was, and `iasl` decodes it; `promtool` finds nothing wrong with the
+//! metrics, and `jq` reads every line of JSON.
 
 use std::fs;
+use std::io::{Seek as _, Write as _};
 use std::path::Path;
-use std::process::Command;
 
 use anyhow::{Context as _, Result, ensure};
 use ivrs_trace::firmware::builder::{IvhdSpec, IvmdSpec, IvrsBuilder};
@@ -17,7 +18,9 @@ use ivrs_trace::report::redact::Redactor;
 use ivrs_trace::report::trail::Trail;
 use ivrs_trace::report::{self, Lost};
 
-use crate::{run, setup};
+use crate::program::Program;
+use crate::setup::{ACPICA, JQ, PROMTOOL, Unpacked};
+use crate::{run, workspace};
 
 /// Blocks of every type, one that Linux does not heed among them.
 const BLOCKS: [&str; 4] = [
@@ -30,22 +33,29 @@ const BLOCKS: [&str; 4] = [
 /// Texts of a host that look like what `acpixtract` looks for.
 const LIKE_A_TABLE: &str = "IVRS @ 0x0000000000000000\n    0000: 00 00";
 
-/// Lets the tools read every report that holds a table.
+/// Lets the programs read what is for them.
 ///
 /// # Errors
 ///
-/// When the tools cannot be had, or do not find what was put in.
+/// When the programs cannot be had, or do not find what was put in.
 pub fn check() -> Result<()> {
-    let tools = setup::acpica()?;
+    tables()?;
+    let root = workspace::root()?;
+    let program = Program::new(&root)?;
+    metrics(&program)?;
+    lines(&program)
+}
+
+/// Every report that holds a table.
+fn tables() -> Result<()> {
+    let tools = ACPICA.get()?;
     let table = table()?;
     for (name, text) in reports(&table) {
         let folder = tempfile::tempdir().context("cannot make a folder")?;
         let at = |name: &str| folder.path().join(name);
         fs::write(at("report"), text).context("cannot write the report")?;
-        run::output(
-            Command::new(&tools.acpixtract).args(["-a", "report"]).current_dir(folder.path()),
-        )
-        .with_context(|| format!("acpixtract cannot read the report for {name}"))?;
+        run::output(tools.command("acpixtract").args(["-a", "report"]).current_dir(folder.path()))
+            .with_context(|| format!("acpixtract cannot read the report for {name}"))?;
         // Some versions number the file.
         let file = ["ivrs.dat", "ivrs1.dat"].into_iter().find(|file| at(file).is_file());
         let file =
@@ -53,20 +63,58 @@ pub fn check() -> Result<()> {
         ensure!(!at("ivrs2.dat").is_file(), "acpixtract finds two tables in the report for {name}");
         let found = fs::read(at(file)).context("cannot read what acpixtract wrote")?;
         ensure!(found == table, "acpixtract takes another table out of the report for {name}");
-        decode(&tools.iasl, folder.path(), file)?;
+        decode(&tools, folder.path(), file)?;
     }
     println!("acpixtract and iasl read the table of every report");
     Ok(())
 }
 
-fn decode(iasl: &Path, folder: &Path, file: &str) -> Result<()> {
-    run::output(Command::new(iasl).args(["-d", file]).current_dir(folder))
+fn decode(tools: &Unpacked, folder: &Path, file: &str) -> Result<()> {
+    run::output(tools.command("iasl").args(["-d", file]).current_dir(folder))
         .context("iasl cannot decode the table")?;
     let text = fs::read_to_string(folder.join(file).with_extension("dsl"))
         .context("iasl wrote nothing")?;
     for wanted in ["000000007A2D9000", "000000009A000000", "000000007B2F6000"] {
         ensure!(text.contains(wanted), "iasl does not find the block at {wanted}:\n{text}");
     }
+    Ok(())
+}
+
+/// The metrics of the recording in docs. `promtool` reads its standard input alone.
+fn metrics(program: &Program<'_>) -> Result<()> {
+    let mut metrics = tempfile::tempfile().context("cannot make a file")?;
+    let text = program.says("ivrs-trace export --to prometheus --from docs/refused.ivt")?;
+    metrics.write_all(text.as_bytes()).and_then(|()| metrics.rewind())?;
+    let mut promtool = PROMTOOL.get()?.command("promtool");
+    let told = promtool
+        .args(["check", "metrics"])
+        .stdin(metrics)
+        .output()
+        .context("cannot run promtool")?;
+    let words = String::from_utf8_lossy(&told.stderr);
+    ensure!(told.status.success() && words.trim().is_empty(), "promtool says of metrics: {words}");
+    println!("promtool reads the metrics");
+    Ok(())
+}
+
+/// All that is written as lines of JSON of the recording in docs.
+fn lines(program: &Program<'_>) -> Result<()> {
+    let jq = JQ.get()?;
+    for command in [
+        "ivrs-trace export --to json --from docs/refused.ivt",
+        "ivrs-trace events --json --from docs/refused.ivt",
+    ] {
+        let text = program.says(command)?;
+        let file = tempfile::NamedTempFile::new().context("cannot make a file")?;
+        fs::write(file.path(), &text).context("cannot write a file")?;
+        let read = run::output(jq.command("jq").args(["--compact-output", "."]).arg(file.path()))
+            .with_context(|| format!("jq cannot read {command}"))?;
+        ensure!(
+            text.lines().count() > 1 && read.lines().count() == text.lines().count(),
+            "jq does not read {command} line by line"
+        );
+    }
+    println!("jq reads every line of JSON");
     Ok(())
 }
 
@@ -122,7 +170,7 @@ fn reports(table: &[u8]) -> Vec<(String, String)> {
 mod tests {
     #[test]
     #[ignore = "may fetch a package; a step of `cargo xtask test`"]
-    fn acpica_reads_the_table_of_every_report() {
+    fn programs_read_what_is_for_them() {
         super::check().unwrap();
     }
 }

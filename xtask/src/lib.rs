@@ -8,6 +8,7 @@ pub mod docs;
 pub mod ebpf;
 pub mod exports;
 pub mod fuzz;
+mod program;
 pub mod run;
 pub mod setup;
 pub mod test;

@@ -48,7 +48,7 @@ pub fn command(args: &Args) -> Result<()> {
     })?;
     step("documentation made from the code", docs::check)?;
     step("unit and golden tests", || cargo(&root, "test --locked"))?;
-    step("tables in reports, by acpixtract and iasl", exports::check)?;
+    step("reports and exports, by programs that read them", exports::check)?;
     step("BPF object", ebpf::check_prebuilt)?;
     step("fuzz targets, briefly", || fuzz::all(FUZZ_SECONDS))?;
     step("set-up of the lab", || {

@@ -184,8 +184,8 @@ pub(super) fn notes(
     let mut notes = condition.notes();
     if let Some(continues) = continues {
         notes.push(format!(
-            "the recording goes on from {} earlier files; what was in those is not in it",
-            continues.files_before
+            "the recording goes on from {}, whose content is not in it",
+            continues.before()
         ));
     }
     if start.is_some_and(|start| !start.traced) {

@@ -3,6 +3,7 @@
 use std::{
     io::{self, IsTerminal, Write as _},
     os::fd::AsFd,
+    sync::atomic::{AtomicBool, Ordering},
 };
 
 use serde::Serialize;
@@ -33,9 +34,49 @@ pub(super) fn print_beside(text: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Writes a line of talk to standard error. That it cannot be written is no reason to stop.
+/// Whether the last line of the terminal is one of [`progress`].
+static PROGRESS: AtomicBool = AtomicBool::new(false);
+
+/// To the beginning of the line, and away with what is there.
+const CLEAR: &str = "\r\x1b[K";
+
+/// Writes a line of talk to standard error, in place of a line of progress. That it cannot be written
+/// is no reason to stop.
 pub(super) fn complain(line: &str) {
-    let _: io::Result<()> = writeln!(io::stderr(), "ivrs-trace: {line}");
+    let mut err = io::stderr().lock();
+    let clear = if PROGRESS.swap(false, Ordering::Relaxed) { CLEAR } else { "" };
+    let _: io::Result<()> = writeln!(err, "{clear}ivrs-trace: {line}");
+}
+
+/// Writes a line of progress to standard error, over the one before; an empty one ends them.
+pub(super) fn progress(line: &str) {
+    let mut err = io::stderr().lock();
+    PROGRESS.store(!line.is_empty(), Ordering::Relaxed);
+    // That it cannot be written is no reason to stop.
+    let _: io::Result<()> = write!(err, "{CLEAR}{line}").and_then(|()| err.flush());
+}
+
+/// The columns that a line of progress may have; none where standard error is not a terminal that
+/// can show one. It leaves the last column free, at which some terminals begin another line.
+pub(super) fn progress_columns() -> Option<usize> {
+    let err = io::stderr();
+    let shows = err.is_terminal() && !is_dumb();
+    shows
+        .then(|| match columns(&err) {
+            // A terminal that does not know.
+            0 => Style::default().width,
+            columns => columns,
+        })
+        .map(|columns| columns.saturating_sub(1))
+}
+
+/// The columns of a terminal, 0 if it does not know.
+fn columns(terminal: &impl AsFd) -> usize {
+    rustix::termios::tcgetwinsize(terminal).map_or(0, |size| usize::from(size.ws_col))
+}
+
+fn is_dumb() -> bool {
+    std::env::var_os("TERM").is_some_and(|term| term == "dumb")
 }
 
 /// Whether the reader of standard output has gone, which ends a program quietly.
@@ -61,13 +102,11 @@ fn style_of(out: &(impl IsTerminal + AsFd)) -> Style {
     if !out.is_terminal() {
         return Style::default();
     }
-    let columns = rustix::termios::tcgetwinsize(out).map_or(0, |size| usize::from(size.ws_col));
-    let width = match columns {
+    let width = match columns(out) {
         // A terminal that does not know.
         0 => Style::default().width,
         columns => columns.clamp(*WIDTHS.start(), *WIDTHS.end()),
     };
-    let colour = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
-        && std::env::var_os("TERM").is_none_or(|term| term != "dumb");
+    let colour = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()) && !is_dumb();
     Style { width, colour }
 }

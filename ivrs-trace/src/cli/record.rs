@@ -2,7 +2,7 @@
 
 use std::{
     ffi::OsString,
-    io::{self, IsTerminal as _, Write as _},
+    io,
     path::{Path, PathBuf},
     process::ExitCode,
     time::Duration,
@@ -244,8 +244,8 @@ async fn watch(args: &Args, output: &Output<'_>, live: &mut Live) -> anyhow::Res
     };
     tokio::pin!(over);
     let mut progress = tokio::time::interval(PROGRESS);
-    let terminal = io::stderr().is_terminal();
-    if !terminal {
+    let shown = output::progress_columns().is_some();
+    if !shown {
         output::complain(&format!("recording to {}", output.name()));
     }
     let reason = loop {
@@ -259,28 +259,27 @@ async fn watch(args: &Args, output: &Output<'_>, live: &mut Live) -> anyhow::Res
             _ = terminate.recv() => break "interrupted",
             // Its terminal is gone.
             _ = hangup.recv() => break "interrupted",
-            _ = progress.tick(), if terminal => {
-                if let Some(status) = live.recorded() {
-                    show(&progress_line(&output.name(), &status, live.lost()?));
+            _ = progress.tick(), if shown => {
+                // The terminal may have been made smaller.
+                if let (Some(status), Some(columns)) = (live.recorded(), output::progress_columns())
+                {
+                    output::progress(&progress_line(
+                        &output.name(), &status, live.lost()?, columns,
+                    ));
                 }
             }
         }
     };
     live.settle(|_, _| {});
-    if terminal {
-        show("");
+    if shown {
+        output::progress("");
     }
     Ok(reason)
 }
 
-/// Writes over the last line of a terminal.
-fn show(line: &str) {
-    let mut err = io::stderr().lock();
-    // That it cannot be written is no reason to stop.
-    let _: io::Result<()> = write!(err, "\r\x1b[K{line}").and_then(|()| err.flush());
-}
-
-fn progress_line(name: &str, status: &Status, lost: crate::report::Lost) -> String {
+/// How the recording goes, in one line of a terminal: if it is longer, the name is shortened, then
+/// the rest.
+fn progress_line(name: &str, status: &Status, lost: crate::report::Lost, columns: usize) -> String {
     let lost = lost.ring.saturating_add(lost.read).saturating_add(lost.queue);
     let Status { events, bytes, dropped, trouble } = status;
     let rest = match trouble {
@@ -288,7 +287,20 @@ fn progress_line(name: &str, status: &Status, lost: crate::report::Lost) -> Stri
         None => ", Ctrl-C ends it".to_owned(),
     };
     let (size, lost) = (size_words(*bytes), lost.saturating_add(*dropped));
-    format!("recording to {name}: {events} events, {size}, {lost} lost{rest}")
+    let line =
+        |name: &str| format!("recording to {name}: {events} events, {size}, {lost} lost{rest}");
+    let room = columns.saturating_sub(line("").chars().count());
+    line(&last(name, room)).chars().take(columns).collect()
+}
+
+/// The last characters of a name that is too long, after a mark.
+fn last(name: &str, room: usize) -> String {
+    let length = name.chars().count();
+    if length <= room {
+        return name.to_owned();
+    }
+    let rest = name.chars().skip(length.saturating_sub(room.saturating_sub(1)));
+    std::iter::once('…').chain(rest).collect()
 }
 
 /// What is missing of events, for people.
@@ -413,9 +425,14 @@ mod tests {
     fn progress_says_what_is_written_and_what_is_lost() {
         let status = Status { events: 7, bytes: 1536, dropped: 2, trouble: None };
         let lost = crate::report::Lost { ring: 1, ..Default::default() };
-        let line = progress_line("a.ivt", &status, lost);
+        let line = progress_line("a.ivt", &status, lost, 80);
         assert_eq!(line, "recording to a.ivt: 7 events, 1.5 KiB, 3 lost, Ctrl-C ends it");
         let full = Status { trouble: Some("No space left".to_owned()), ..status };
-        assert!(progress_line("a", &full, lost).ends_with("(No space left)"));
+        assert!(progress_line("a", &full, lost, 80).ends_with("(No space left)"));
+        let short = |columns| progress_line("folder/trace.ivt", &status, lost, columns);
+        assert_eq!(short(70), "recording to …race.ivt: 7 events, 1.5 KiB, 3 lost, Ctrl-C ends it");
+        assert_eq!(short(70).chars().count(), 66);
+        assert_eq!(short(20), "recording to …: 7 ev");
+        assert_eq!(short(0), "");
     }
 }

@@ -111,8 +111,8 @@ fn read_recording(
     }
     if let Some(continues) = &replay.continues {
         output::complain(&format!(
-            "{name}: it goes on from {} earlier files; attempts in those are not in it",
-            continues.files_before
+            "{name}: it goes on from {}, whose attempts are not in it",
+            continues.before()
         ));
     }
     match &replay.start {

@@ -150,6 +150,17 @@ pub struct Continues {
     pub files_before: u32,
 }
 
+impl Continues {
+    /// What it goes on from, for people.
+    #[must_use]
+    pub fn before(&self) -> String {
+        match self.files_before {
+            1 => "an earlier file".to_owned(),
+            count => format!("{count} earlier files"),
+        }
+    }
+}
+
 /// Events that follow each other.
 #[derive(Clone, Debug)]
 pub struct Events {

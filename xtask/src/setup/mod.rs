@@ -7,7 +7,6 @@
 //! What runs in the guest is not made here, but for its own kernels, and those only when asked for
 //! by name: they take minutes. libvirt for the guest is got when first asked for, too.
 
-mod acpica;
 pub mod apt;
 mod built;
 mod busybox;
@@ -16,6 +15,7 @@ mod kernel;
 mod libvirt;
 mod qemu;
 mod toolchain;
+mod tools;
 
 use std::path::Path;
 use std::time::Instant;
@@ -23,7 +23,6 @@ use std::time::Instant;
 use anyhow::Result;
 
 pub use crate::build::static_binary;
-pub use acpica::{Acpica, acpica};
 pub use built::built_kernels;
 pub use busybox::busybox;
 pub use kernel::{Kernel, kernel, kernels};
@@ -31,6 +30,7 @@ pub use libvirt::libvirt;
 pub use qemu::{Qemu, qemu};
 
 pub use toolchain::{TARGET as BPF_TARGET, Toolchain, compiler, toolchain};
+pub use tools::{ACPICA, JQ, PROMTOOL, Tools, Unpacked};
 
 /// Arguments of `cargo xtask setup`.
 #[derive(Debug, clap::Args)]

@@ -20,6 +20,14 @@ attach record -o record.ivt > record.live 2> record.err; echo $? > record.status
 ivrs-trace check > check.live 2> check.err; echo $? > check.status
 ivrs-trace check --json > check-json.live 2> check-json.err
 ivrs-trace record --snapshot-only -o snapshot.ivt > /dev/null 2> snapshot.err
+for reader in kernel vendor forum; do
+    ivrs-trace report --for $reader --from run.ivt > $reader.live 2> $reader.err
+done
+ivrs-trace record --max-size 1M -o rotated.ivt -- sh -c '
+    until [ -e rotated.ivt.1 ] || [ $((n += 1)) -gt 5000 ]; do
+        cat /sys/kernel/iommu_groups/*/reserved_regions
+    done > /dev/null
+    vfio-attach 00:03.0 > /dev/null 2>&1' 2> rotated.err; echo $? > rotated.status
 ivrs-trace events -o events.ivt > events.live 2> events.err & pid=$!
 for second in 1 2 3 4 5 6 7 8 9 10; do [ -s events.live ] && break; sleep 1; done
 vfio-attach 00:04.0 > /dev/null 2>&1
@@ -99,6 +107,35 @@ fn recordings_say_here_what_was_said_in_the_guest() {
         let said = recorded.text(&format!("{name}.err"));
         assert!(said.contains(&format!("{name}.ivt: ")) && !said.contains("could not"), "{said}");
     }
+
+    for reader in ["kernel", "vendor", "forum"] {
+        recorded.same(&["report", "--for", reader], "run.ivt", &format!("{reader}.live"));
+    }
+
+    assert_eq!(status("rotated"), "1");
+    for name in ["rotated.ivt.1", "rotated.ivt"] {
+        assert!(fs::metadata(recorded.path(name)).unwrap().len() <= 1 << 20, "{name}");
+        // Each has the host, and so opens by itself.
+        recorded.same(&["check"], name, "check.live");
+    }
+    // The second has the first events again, with which its host was read, and then goes on where
+    // the first ended; the attempt is in it.
+    let numbers = |name| -> Vec<u64> {
+        let events = recorded.read(&["events", "--json"], name);
+        let number = |line: &str| {
+            let event: serde_json::Value = serde_json::from_str(line).unwrap();
+            event.get("number").unwrap().as_u64().unwrap()
+        };
+        String::from_utf8(events.stdout).unwrap().lines().map(number).collect()
+    };
+    let gap = |numbers: &[u64]| numbers.iter().copied().zip(0..).find(|(number, at)| number != at);
+    let (before, after) = (numbers("rotated.ivt.1"), numbers("rotated.ivt"));
+    assert_eq!(gap(&before), None);
+    assert_eq!(gap(&after).map(|(number, _)| number), before.last().map(|last| last + 1));
+    let run = recorded.read(&["run"], "rotated.ivt");
+    assert!(String::from_utf8(run.stdout).unwrap().starts_with("BLOCKED by firmware"));
+    let said = String::from_utf8(run.stderr).unwrap();
+    assert!(said.contains("it goes on from an earlier file"), "{said}");
 
     // The disk was full: it was told, the answer came all the same, and what is there opens.
     let said = recorded.text("full.err");
