@@ -3,7 +3,8 @@
 #
 #     sudo sh copy-a-host.sh > host.tar
 #
-# It changes nothing. It needs sh, cp, mkdir, mktemp, readlink, rm and tar, those of busybox too.
+# It changes nothing. It needs sh, cp, dmesg, grep, mkdir, mktemp, readlink, rm and tar, those of
+# busybox too.
 # Another root than / may be named.
 
 if [ -t 1 ]; then
@@ -52,11 +53,79 @@ real() {
     echo "${path#"$root"/}"
 }
 
-take proc cmdline iomem
-take proc/sys/kernel osrelease
+# keep FILE PATTERN: copies the lines of a file that match.
+keep() {
+    [ -r "$1" ] || return 0
+    mkdir -p "$copy/${1%/*}"
+    grep -E -e "$2" "$1" > "$copy/$1"
+}
+
+take proc cmdline iomem swaps
+take proc/self mountinfo
+keep proc/cpuinfo '^vendor_id'
+keep proc/interrupts 'IR-'
+# Which interfaces have routes, but not where to.
+for file in route ipv6_route; do
+    [ -r "proc/net/$file" ] || continue
+    mkdir -p "$copy/proc/net"
+    while read -r one two three four five six seven eight nine rest; do
+        case $file$one$two$nine in
+            routeIface*) echo 'Iface Destination' ;;
+            route*)
+                bits=1
+                [ "$two$eight" = 0000000000000000 ] && bits=0
+                echo "$one $bits 0 0 0 0 0 $bits" ;;
+            ipv6_routefe8* | ipv6_routeff*) ;;
+            *)
+                bits=1
+                [ "$one$two" = 0000000000000000000000000000000000 ] && bits=0
+                echo "$bits $bits ${rest:-$nine}" ;;
+        esac
+    done < "proc/net/$file" > "$copy/proc/net/$file"
+done
+take proc/sys/kernel osrelease tainted ftrace_enabled modules_disabled
+if [ -z "$root" ]; then
+    mkdir -p "$copy/dev"
+    dmesg 2> /dev/null | grep -E 'Linux version |ACPI table found in initrd|Table Upgrade: |ACPI OVERRIDE: |ignoring table override|table override, new table|nterrupt remapping|IRQ remapping|AMD-Vi: (Unable|Disabling)|IOMMU disabled|Kernel is locked down' > "$copy/dev/kmsg"
+    [ -s "$copy/dev/kmsg" ] || rm "$copy/dev/kmsg"
+fi
+for file in lib/modules/$(cat proc/sys/kernel/osrelease)/modules.dep \
+    lib/modules/$(cat proc/sys/kernel/osrelease)/modules.builtin; do
+    keep "$file" vfio
+done
+for file in etc/modprobe.d/*.conf run/modprobe.d/*.conf usr/lib/modprobe.d/*.conf; do
+    keep "$file" vfio
+done
 take sys/kernel/btf vmlinux
 take sys/kernel/security lockdown
 take sys/firmware/acpi/tables IVRS
+for table in sys/firmware/acpi/tables/*; do
+    # Of the others, that they are there.
+    case $table in *IVRS*) continue ;; esac
+    if [ -f "$table" ]; then : > "$copy/$table"; fi
+done
+take sys/module/vfio_iommu_type1/parameters allow_unsafe_interrupts
+for folder in sys/bus/pci/drivers/vfio-pci; do
+    if [ -d "$folder" ]; then mkdir -p "$copy/$folder"; fi
+done
+for class in block net graphics nvme; do links "sys/class/$class"; done
+for subsystem in sys/class/nvme-subsystem/*; do links "$subsystem"; done
+for block in sys/class/block/*; do
+    [ -e "$block" ] || continue
+    block=$(real "$block")
+    take "$block" dev
+    take "$block/dm" name
+    for slave in "$block"/slaves/*; do
+        if [ -e "$slave" ]; then mkdir -p "$copy/$slave"; fi
+    done
+done
+for interface in sys/class/net/*; do
+    [ -e "$interface" ] || continue
+    interface=$(real "$interface")
+    for lower in "$interface"/lower_*; do
+        if [ -e "$lower" ]; then mkdir -p "$copy/$lower"; fi
+    done
+done
 take sys/class/dmi/id sys_vendor product_name board_vendor board_name bios_version bios_date
 for entry in sys/firmware/memmap/*; do
     take "$entry" start end type
@@ -72,7 +141,7 @@ for function in sys/bus/pci/devices/*; do
     [ -e "$function" ] || continue
     function=$(real "$function")
     take "$function" vendor device class subsystem_vendor subsystem_device revision uevent \
-        driver iommu_group iommu physfn
+        driver iommu_group iommu physfn boot_vga
     for bus in "$function"/pci_bus/*; do
         if [ -d "$bus" ]; then mkdir -p "$copy/$bus"; fi
     done

@@ -11,6 +11,7 @@ use crate::{
     errno::Errno,
     event::{RegionType, VfioRequest},
     export,
+    model::health::Health,
     pci::{Bdf, Devid, Segment},
     report::{decode, json, probes::ProbesDocument},
 };
@@ -31,6 +32,7 @@ pub fn all() -> Vec<Named> {
         of::<json::Run>("run", "ivrs-trace run --json"),
         of::<json::WhatIfDocument<'_>>("what-if", "ivrs-trace what-if --json"),
         of::<json::DiffDocument<'_>>("diff", "ivrs-trace diff --json"),
+        of::<Health>("doctor", "ivrs-trace doctor --json"),
         of::<ProbesDocument>("probes", "ivrs-trace probes --json"),
         of::<json::EventLine<'_>>("events", "A line of ivrs-trace events --json"),
         of::<export::json::Line<'_>>("export", "A line of ivrs-trace export --to json"),

@@ -358,7 +358,7 @@ pub(super) fn degradations(probes: &[ProbeFact]) -> Vec<String> {
     probes.iter().filter_map(line).collect()
 }
 
-fn probe_facts(tracer: &Tracer) -> Vec<ProbeFact> {
+pub(super) fn probe_facts(tracer: &Tracer) -> Vec<ProbeFact> {
     let fact = |probe: &tracer::ProbeStatus| {
         let (state, reason) = match &probe.state {
             tracer::State::Attached => ("attached", None),

@@ -8,6 +8,7 @@ mod command;
 mod completions;
 mod decode;
 mod diff;
+mod doctor;
 mod events;
 mod explain;
 mod export;
@@ -124,6 +125,12 @@ enum Command {
     ///
     /// Nothing is left out, so look at it before you send it.
     Export(export::Args),
+    /// Say whether this host can be traced, and what else would stop VFIO
+    ///
+    /// Looks at rights, kernel, IOMMU, the origin of the IVRS table and VFIO; and for each device at
+    /// its group and at what it is in use for, so that nobody takes away the disk that the host runs
+    /// from. It changes nothing.
+    Doctor(doctor::Args),
     /// Say for each probe whether and how it works on this host, and if not, why
     ///
     /// Each is attached and let go. A probe on a module that is not loaded waits for it.
@@ -156,6 +163,7 @@ pub fn main() -> ExitCode {
         Some(Command::WhatIf(args)) => what_if::command(&args),
         Some(Command::Report(args)) => report::command(&args),
         Some(Command::Export(args)) => export::command(&args),
+        Some(Command::Doctor(args)) => doctor::command(&args),
         Some(Command::Probes(args)) => probes::command(&args),
         Some(Command::Explain(args)) => explain::command(&args),
         Some(Command::Completions(args)) => completions::command(&args),

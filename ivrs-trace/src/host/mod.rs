@@ -4,12 +4,15 @@
 //! be read is a fact of its own with its reason. PCI configuration space is left alone, because
 //! reading it wakes devices that sleep.
 
+mod conditions;
+mod log;
 mod memory;
 mod names;
 mod region;
 mod snapshot;
 mod tree;
 
+pub use conditions::{Conditions, Disk, Interface, Mount};
 pub use memory::{MapSource, MemoryMap, MemoryRange, MemoryUse, RegionClass};
 pub use names::PciNames;
 pub use region::{ParseRegionError, RegionKind, ReservedRegion};

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use super::{
+    conditions::Conditions,
     memory::{MapSource, MemoryMap, RegionClass},
     names::PciNames,
     region::{ParseRegionError, ReservedRegion},
@@ -243,10 +244,11 @@ impl Snapshot {
     pub fn read_and_keep(root: &Path) -> (Self, Files) {
         let tree = Tree::keeping(root);
         let snapshot = Self::of_tree(&tree);
+        // Asking is keeping.
+        let _: Conditions = Conditions::of_tree(&tree);
         if let Reading::Read(top) = tree.top() {
             for (folder, name) in ALSO_KEPT {
                 if let Reading::Read(dir) = top.dir(folder) {
-                    // Asking is keeping.
                     let _: Reading<Vec<u8>> = dir.bytes(name, ATTRIBUTE_LIMIT);
                 }
             }
@@ -489,7 +491,7 @@ fn children<'a, K: FromStr + fmt::Display + Ord>(
 }
 
 /// The key that is written just so: a copied tree may hold `7` and `07`.
-fn exact<K: FromStr + fmt::Display>(name: &str) -> Option<K> {
+pub(super) fn exact<K: FromStr + fmt::Display>(name: &str) -> Option<K> {
     name.parse().ok().filter(|key: &K| key.to_string() == name)
 }
 

@@ -16,6 +16,8 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
+use super::log;
+
 /// Entries of a directory that are read at most.
 const MAX_ENTRIES: usize = 65_536;
 
@@ -307,6 +309,24 @@ impl Dir<'_> {
         self.tree.content(&self.path.join(name), limit)
     }
 
+    /// The lines worth keeping of the kernel's log at `name`: of a running host the device, of a copy
+    /// the text that `dmesg` printed.
+    pub(super) fn kernel_log(&self, name: &str, limit: usize) -> Reading<String> {
+        if matches!(self.tree.backing, Backing::Files(_)) || self.tree.is_copy() {
+            return self.text(name, limit).map(|text| log::kept(&text));
+        }
+        let path = self.path.join(name);
+        let text = match log::of_kernel(&path) {
+            Ok(text) => Reading::Read(text),
+            Err(error) => Reading::failed(&path, &error),
+        };
+        if let Backing::Kept(files) = &self.tree.backing {
+            let content = text.clone().map(String::into_bytes);
+            files.borrow_mut().contents.insert(path, content);
+        }
+        text
+    }
+
     /// Keeps, of the file at `name` that was read, only what is given here: the rest of it says
     /// nothing about this host.
     pub(super) fn keep_only(&self, name: &str, content: impl FnOnce() -> String) {
@@ -332,6 +352,11 @@ impl Dir<'_> {
         let root = self.tree.root.value()?;
         let parent = self.path.parent().filter(|parent| parent.starts_with(root))?;
         Some(parent.file_name()?.to_string_lossy().into_owned())
+    }
+
+    /// What the link at `name` points to. It is not followed.
+    pub(super) fn link_target(&self, name: &str) -> Reading<PathBuf> {
+        self.tree.target(&self.path.join(name))
     }
 
     /// The last name of what the link at `name` points to. The link is not followed: in a copied

@@ -7,6 +7,7 @@
 mod attempt;
 mod cause;
 pub mod compare;
+pub mod health;
 mod host_findings;
 mod listing;
 mod options;

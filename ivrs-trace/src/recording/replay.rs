@@ -5,7 +5,7 @@ use std::io::Read;
 use super::{Condition, Continues, End, Item, Loss, ProbeFact, Reader, Start};
 use crate::{
     event::Event,
-    host::{Files, Snapshot},
+    host::{Conditions, Files, Snapshot},
     model::{Model, RequireDirect},
     report::Lost,
 };
@@ -18,6 +18,8 @@ pub struct Replay {
     pub model: Model,
     /// What was read of the host: more than the model needs, see [`Files::text`].
     pub files: Files,
+    /// What else bears on tracing and on VFIO; recordings from before this was read have none of it.
+    pub conditions: Conditions,
     /// The probes as they stood at the end.
     pub probes: Vec<ProbeFact>,
     /// What did not arrive: in the ring buffer, from kernel memory, and in the file.
@@ -42,12 +44,17 @@ pub fn replay<R: Read>(
     let mut sorter = Sorter::default();
     let mut fold = Fold::default();
     let mut files = Files::default();
+    let mut conditions = Conditions::of_files(&files);
     for item in &mut reader {
         sorter.sort(item, |start, step| {
             fold.take(start, &step);
             match step {
                 Step::Event(number, event) => each(start, number, &event),
-                Step::Host(found) => files = found,
+                Step::Host(found) => {
+                    let earlier = std::mem::replace(&mut conditions, Conditions::of_files(&found));
+                    conditions.keep_from(&earlier);
+                    files = found;
+                }
                 Step::Probes(_) | Step::Loss(_) => {}
             }
         });
@@ -57,7 +64,7 @@ pub fn replay<R: Read>(
     let lost = lost(&fold.loss, &condition, undecoded);
     let mut model = fold.model.unwrap_or_else(|| model_of(start.as_ref(), &Files::default()));
     model.finish();
-    Replay { start, model, files, probes: fold.probes, lost, end, continues, condition }
+    Replay { start, model, files, conditions, probes: fold.probes, lost, end, continues, condition }
 }
 
 /// What did not arrive, all in all.

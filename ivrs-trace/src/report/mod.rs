@@ -7,6 +7,7 @@ pub mod case;
 mod check;
 pub mod decode;
 mod diff;
+mod doctor;
 mod forum;
 pub mod json;
 pub mod letter;
@@ -34,6 +35,7 @@ use serde::Serialize;
 
 pub use check::check;
 pub use diff::diff;
+pub use doctor::doctor;
 pub use forum::forum;
 pub use mail::kernel;
 pub use page::Style;

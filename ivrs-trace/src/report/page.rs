@@ -95,6 +95,21 @@ impl Page {
         self.filled(&first, &" ".repeat(first.len()), text);
     }
 
+    /// Text broken into lines, the first of which begins with `before` and a word that is as wide as
+    /// it is without colour.
+    pub(super) fn marked(
+        &mut self,
+        before: &str,
+        (word, painted): (&str, &str),
+        text: &str,
+        rest: &str,
+    ) {
+        let start = self.text.len();
+        self.filled(&format!("{before}{word}"), rest, text);
+        let at = start + before.len();
+        self.text.replace_range(at..at + word.len(), painted);
+    }
+
     /// Text broken into lines, of which the first begins in another way than the rest.
     pub(super) fn filled(&mut self, first: &str, rest: &str, text: &str) {
         let options = Options::new(self.style.width)

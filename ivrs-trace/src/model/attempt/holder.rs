@@ -224,7 +224,7 @@ pub(super) fn host_drivers(facts: &Facts, group: Option<u32>, model: &Model) -> 
 /// Whether a driver leaves the group free to be claimed (`driver_managed_dma` in
 /// `drivers/vfio/pci/vfio_pci.c` and its variants, `drivers/pci/pci-stub.c`,
 /// `drivers/pci/pcie/portdrv.c`).
-fn manages_dma(driver: &str) -> bool {
+pub(in crate::model) fn manages_dma(driver: &str) -> bool {
     matches!(driver, "pci-stub" | "pcieport") || driver.contains("vfio")
 }
 

@@ -19,6 +19,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
+pub(super) use self::holder::manages_dma;
 pub use self::{
     holder::{DriverSource, HostDriver, OpenFile},
     reason::{Further, Reason},

@@ -1,0 +1,147 @@
+//! `ivrs-trace doctor`: can this host be traced, and what else would stop VFIO.
+
+use std::{
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
+
+use anyhow::bail;
+use rustix::thread::CapabilitySet;
+
+use super::{
+    live::{self, Live},
+    output, rights, source,
+};
+use crate::{
+    host::{Conditions, Snapshot},
+    model::{
+        Model,
+        health::{self, Right, Rights, State, Tracing},
+    },
+    pci::Bdf,
+    privilege::{self, Caller, NEEDS, Need, names},
+    probe::tracer::{LeaveOut, Tracer},
+    report,
+};
+
+/// What the long help and the man page say after the options.
+const MORE: &str = "\
+Exit status:
+  0  nothing stops it; there may be warnings
+  1  something stops it
+  2  error
+  3  something could not be found out, and nothing that was seen stops it
+
+Examples:
+  sudo ivrs-trace doctor
+      Can it trace here, and which devices are in use
+  sudo ivrs-trace doctor 01:00.0 01:00.1
+      What would stop VFIO from taking these
+  ivrs-trace doctor --from host
+      The same of a copied host, where the state of tracing is not known";
+
+/// Arguments of `doctor`.
+#[derive(Debug, clap::Args)]
+#[command(after_long_help = MORE)]
+pub(super) struct Args {
+    /// Print one JSON document instead of text
+    #[arg(long)]
+    json: bool,
+    /// Look at another host: a recording, or a folder with a copy of its sys and proc
+    #[arg(long, value_name = "DIR|FILE")]
+    from: Option<PathBuf>,
+    /// The devices to look at, such as 01:00.0; those that something stops if none is named
+    #[arg(value_name = "BDF")]
+    devices: Vec<Bdf>,
+}
+
+/// Looks, and says what was seen.
+pub(super) fn command(args: &Args) -> anyhow::Result<ExitCode> {
+    let (model, conditions, tracing) = match &args.from {
+        Some(path) => of_other(path)?,
+        None => this_host()?,
+    };
+    for bdf in &args.devices {
+        if model.function(*bdf).is_none() {
+            bail!("there is no PCI function {bdf} on this host; `lspci -D` lists them");
+        }
+    }
+    let verdicts = model.verdicts();
+    let health = health::health(&model, &verdicts, &conditions, &tracing, &args.devices);
+    if args.json {
+        output::print_json(&health)?;
+    } else {
+        output::print(&report::doctor(&health, output::style()))?;
+    }
+    Ok(ExitCode::from(match health.worst() {
+        State::Ok | State::Warning => 0,
+        State::No => 1,
+        State::Unknown => 3,
+    }))
+}
+
+fn of_other(path: &Path) -> anyhow::Result<(Model, Conditions, Tracing)> {
+    if path.is_dir() {
+        let (model, _) = source::model_of_tree(path)?;
+        return Ok((model, Conditions::read(path), Tracing::default()));
+    }
+    let replay = source::recording(path, |_, _, _| {})?;
+    let tracing = Tracing { probes: replay.probes, ..Tracing::default() };
+    Ok((replay.model, replay.conditions, tracing))
+}
+
+/// What takes rights is read first, then they are given up.
+fn this_host() -> anyhow::Result<(Model, Conditions, Tracing)> {
+    let effective = privilege::effective().unwrap_or(CapabilitySet::empty());
+    let conditions = Conditions::read(Path::new("/"));
+    let runtime = super::runtime()?;
+    let _inside = runtime.enter();
+    let mut tracing = Tracing::default();
+    let mut left = None;
+    let mut model = None;
+    if live::can_show() {
+        match Live::start(|_, _| {}) {
+            Ok(live) => {
+                left = given_up();
+                tracing.probes = live.probes();
+                model = Some(live.model);
+            }
+            Err(error) => tracing.error = Some(format!("{error:#}")),
+        }
+    } else {
+        match Tracer::start(&LeaveOut::default()) {
+            Ok(mut tracer) => {
+                tracer.attach_waiting();
+                left = given_up();
+                tracing.probes = live::probe_facts(&tracer);
+            }
+            Err(error) => tracing.error = Some(error.to_string()),
+        }
+    }
+    tracing.rights = Some(rights(effective, left));
+    let model =
+        model.unwrap_or_else(|| Model::new(Snapshot::read(Path::new("/")), live::require_direct()));
+    Ok((model, conditions, tracing))
+}
+
+/// Gives up what `events` and the like would give up, and says what is left.
+fn given_up() -> Option<String> {
+    rights::give_up(privilege::for_modules(), Caller::of_sudo());
+    privilege::held().map(names)
+}
+
+fn rights(effective: CapabilitySet, left: Option<String>) -> Rights {
+    let right = |need: &Need| Right {
+        name: names(need.capability),
+        required: need.required,
+        held: !need.is_missing(effective),
+        purpose: need.purpose,
+        without: need.without,
+    };
+    Rights {
+        wanted: NEEDS.iter().map(right).collect(),
+        effective: names(effective),
+        left,
+        paranoid: privilege::paranoid().filter(|_| !effective.contains(CapabilitySet::SYS_ADMIN)),
+    }
+}

@@ -1,0 +1,147 @@
+//! Is the IOMMU on, whose is it, and does this kernel refuse.
+
+use super::{Line, State, count};
+use crate::{
+    host::{Conditions, Reading},
+    model::{Model, RequireDirect, Verdict, Verdicts, options},
+};
+
+pub(super) fn lines(model: &Model, verdicts: &Verdicts, conditions: &Conditions) -> Vec<Line> {
+    let mut lines = vec![vendor(model, conditions)];
+    let host = model.host();
+    let release = host.kernel_release.value().map_or("of unknown release", String::as_str);
+    lines.push(match model.require_direct() {
+        RequireDirect::Present => Line::new(
+            "kernel-refuses",
+            State::Ok,
+            "this kernel refuses devices for which firmware asks for a 1:1 map, as Linux does \
+             since 6.6",
+        )
+        .from(format!("dev_iommu.require_direct is in the BTF of the kernel {release}")),
+        RequireDirect::Missing => Line::new(
+            "kernel-refuses",
+            State::Ok,
+            "this kernel refuses no device for a 1:1 map; one from 6.6 on would",
+        )
+        .from(format!("dev_iommu.require_direct is not in the BTF of the kernel {release}")),
+        RequireDirect::Unknown => Line::new(
+            "kernel-refuses",
+            State::Unknown,
+            "whether this kernel refuses devices for a 1:1 map is not known",
+        )
+        .from(format!("kernel {release}, without BTF"))
+        .then("look with a kernel that has /sys/kernel/btf/vmlinux"),
+    });
+    let (blocked, unknown) = (count(verdicts, Verdict::Blocked), count(verdicts, Verdict::Unknown));
+    let all = verdicts.devices.len();
+    if blocked > 0 {
+        let message = format!("firmware blocks {blocked} of {all} devices");
+        let line = Line::new("blocked", State::No, message);
+        lines.push(line.then("`ivrs-trace check` says which, and by which entry"));
+    } else if unknown > 0 {
+        let message =
+            format!("for {unknown} of {all} devices it is not known whether firmware blocks them");
+        let line = Line::new("blocked", State::Unknown, message);
+        lines.push(line.then("`ivrs-trace check` says what is missing"));
+    } else if all > 0 {
+        lines.push(Line::new(
+            "blocked",
+            State::Ok,
+            format!("firmware blocks none of {all} devices"),
+        ));
+    }
+    if let Some(option) = options::relax_unity(host) {
+        lines.push(
+            Line::new(
+                "relax-unity",
+                State::Warning,
+                "the command line asks for relaxed unity maps, which no released kernel knows: one \
+                 patched for it gives devices away although firmware may still use their memory",
+            )
+            .from(format!("/proc/cmdline: {option}")),
+        );
+    }
+    lines
+}
+
+fn vendor(model: &Model, conditions: &Conditions) -> Line {
+    let units = match &model.host().iommus {
+        Reading::Unreadable(why) => {
+            let line = Line::new("iommu", State::Unknown, "whether the IOMMU is on is not known");
+            return line.from(why.clone());
+        }
+        other => other.value().map_or(&[][..], Vec::as_slice),
+    };
+    let groups = model.groups().count();
+    let Some(first) = units.first() else {
+        return if groups == 0 {
+            none(model, conditions)
+        } else {
+            Line::new("iommu", State::Unknown, "there are IOMMU groups, but no IOMMU is shown")
+                .from(format!("/sys/kernel/iommu_groups: {groups} groups; /sys/class/iommu: empty"))
+        };
+    };
+    // drivers/iommu: amd/init.c, intel/dmar.c, arm/arm-smmu-v3/arm-smmu-v3.c and arm-smmu.c.
+    let vendor = if first.starts_with("ivhd") {
+        "AMD's"
+    } else if first.starts_with("dmar") {
+        "Intel's"
+    } else if first.starts_with("smmu") || first.contains("iommu") {
+        "ARM's or another"
+    } else {
+        "of a kind that is not known here"
+    };
+    let state = if groups == 0 { State::No } else { State::Ok };
+    Line::new("iommu", state, format!("the IOMMU is on; it is {vendor}, with {groups} groups"))
+        .from(format!("/sys/class/iommu: {}", units.join(" ")))
+}
+
+/// Why there is none.
+fn none(model: &Model, conditions: &Conditions) -> Line {
+    let host = model.host();
+    let line = Line::new("iommu", State::No, "no IOMMU is on, so VFIO can take no device")
+        .from("/sys/class/iommu and /sys/kernel/iommu_groups: empty");
+    let off = options::of(host).find(|option| {
+        let (name, values) = option.split_once('=').unwrap_or((option, ""));
+        matches!(name, "iommu" | "amd_iommu" | "intel_iommu")
+            && values.split(',').any(|value| value == "off")
+    });
+    if let Some(option) = off {
+        return line
+            .from(format!("/proc/cmdline: {option}"))
+            .then("take that option out of the kernel's command line");
+    }
+    let tables = conditions.tables.value();
+    let has = |name: &str| tables.is_some_and(|tables| tables.iter().any(|table| table == name));
+    let log = conditions.kernel_log.value().into_iter().flatten();
+    let line = log
+        .filter(|entry| entry.contains("AMD-Vi") || entry.contains("IOMMU disabled"))
+        .take(4)
+        .fold(line, |line, entry| line.from(format!("kernel log: {entry}")));
+    if has("IVRS") {
+        return line.from("/sys/firmware/acpi/tables/IVRS is there").then(
+            "the firmware offers it and the kernel did not take it: `dmesg | grep AMD-Vi` says \
+                 why, and `ivrs-trace decode` whether the table is at fault",
+        );
+    }
+    if has("DMAR") {
+        return line
+            .from("/sys/firmware/acpi/tables/DMAR is there")
+            .then("add intel_iommu=on to the kernel's command line");
+    }
+    let line = match (&conditions.tables, &conditions.processor) {
+        (Reading::Unreadable(why), _) => line.from(why.clone()),
+        (_, Reading::Read(maker)) => line
+            .from("/sys/firmware/acpi/tables has neither IVRS nor DMAR")
+            .from(format!("/proc/cpuinfo: {maker}")),
+        _ => line.from("/sys/firmware/acpi/tables has neither IVRS nor DMAR"),
+    };
+    line.then(match conditions.processor.value().map(String::as_str) {
+        Some("AuthenticAMD") => {
+            "switch the IOMMU (AMD-Vi) on in the firmware's set-up, and SVM with it; a virtual \
+             machine has one only if it was given one"
+        }
+        Some("GenuineIntel") => "switch VT-d on in the firmware's set-up",
+        _ => "switch the IOMMU on in the firmware's set-up",
+    })
+}

@@ -1,0 +1,297 @@
+//! What is said of copied hosts, end to end: a tree on disk to text.
+
+use std::{fs, os::unix::fs::symlink, path::Path};
+
+use super::*;
+use crate::{
+    firmware::builder::IvrsBuilder,
+    host::Snapshot,
+    model::{RequireDirect, fixture},
+    report::{Style, doctor, valid::parsed},
+};
+
+/// A host's tree: files, and links as `ls -l` shows them.
+struct Host(tempfile::TempDir);
+
+impl Host {
+    fn new() -> Self {
+        Self(tempfile::tempdir().unwrap())
+    }
+
+    fn path(&self, path: &str) -> std::path::PathBuf {
+        let path = self.0.path().join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        path
+    }
+
+    fn file(self, path: &str, content: impl AsRef<[u8]>) -> Self {
+        fs::write(self.path(path), content).unwrap();
+        self
+    }
+
+    fn link(self, path: &str, target: &str) -> Self {
+        symlink(target, self.path(path)).unwrap();
+        self
+    }
+
+    /// A function with its class, driver and group.
+    fn function(self, bdf: &str, class: &str, driver: &str, group: u32) -> Self {
+        let dir = format!("sys/devices/pci0000:00/{bdf}");
+        let up = "../../../..";
+        let host = self
+            .file(&format!("{dir}/vendor"), "0x1022\n")
+            .file(&format!("{dir}/device"), "0x1234\n")
+            .file(&format!("{dir}/class"), class)
+            .link(&format!("{dir}/iommu"), &format!("{up}/sys/class/iommu/ivhd0"))
+            .link(&format!("{dir}/iommu_group"), &format!("../../../kernel/iommu_groups/{group}"))
+            .link(&format!("sys/bus/pci/devices/{bdf}"), &format!("{up}/{dir}"))
+            .link(&format!("sys/kernel/iommu_groups/{group}/devices/{bdf}"), "x")
+            .file(
+                &format!("sys/kernel/iommu_groups/{group}/reserved_regions"),
+                "0x00000000fee00000 0x00000000feefffff msi\n",
+            );
+        if driver.is_empty() {
+            return host;
+        }
+        host.link(&format!("{dir}/driver"), &format!("../../../bus/pci/drivers/{driver}"))
+    }
+
+    /// What is said of it, without the place of the tree.
+    fn told(&self, asked: &[&str], tracing: &Tracing) -> (Health, String) {
+        let model = Model::new(Snapshot::read(self.0.path()), RequireDirect::Present);
+        let conditions = Conditions::read(self.0.path());
+        let asked: Vec<Bdf> = asked.iter().map(|text| fixture::bdf(text)).collect();
+        let mut health = health(&model, &model.verdicts(), &conditions, tracing, &asked);
+        let root = format!("{}/", self.0.path().canonicalize().unwrap().display());
+        for line in health.tracing.iter_mut().chain(&mut health.table).chain(&mut health.vfio) {
+            for evidence in &mut line.evidence {
+                *evidence = evidence.replace(&root, "/");
+            }
+        }
+        parsed(&health);
+        let text = doctor(&health, Style::default());
+        (health, text)
+    }
+}
+
+fn table(ivmds: &[&str]) -> Vec<u8> {
+    let table: IvrsBuilder = fixture::table(ivmds);
+    table.build().unwrap()
+}
+
+/// A workstation that runs from an `NVMe` disk, swaps to LVM on a SATA controller, and has its network
+/// through a bridge; the graphics card has the console, and audio in its group.
+fn workstation() -> Host {
+    let block = "../../devices/pci0000:00";
+    Host::new()
+        .function("0000:00:02.0", "0x010802\n", "nvme", 1)
+        .function("0000:00:03.0", "0x020000\n", "igb", 2)
+        .function("0000:00:04.0", "0x030000\n", "amdgpu", 3)
+        .function("0000:00:04.1", "0x040300\n", "snd_hda_intel", 3)
+        .function("0000:00:05.0", "0x010601\n", "ahci", 4)
+        .function("0000:00:06.0", "0x0c0330\n", "", 5)
+        .file("sys/class/iommu/ivhd0/devices/x", "")
+        .file(
+            "sys/firmware/acpi/tables/IVRS",
+            table(&["type=0x21,flags=0x08,devid=0x0020,aux=0,start=0x7a2d9000,length=0x1000"]),
+        )
+        .file("sys/kernel/btf/vmlinux", "")
+        .file("proc/sys/kernel/osrelease", "6.12.0\n")
+        .file("proc/cmdline", "root=/dev/nvme0n1p2\n")
+        .file("proc/interrupts", "  24:  1  IR-PCI-MSIX-0000:00:02.0  0-edge  nvme0q0\n")
+        .file("proc/cpuinfo", "processor\t: 0\nvendor_id\t: AuthenticAMD\n")
+        .file("lib/modules/6.12.0/modules.dep", "kernel/drivers/vfio/pci/vfio-pci.ko.xz: a.ko\n")
+        .file("dev/kmsg", "[    0.000000] Linux version 6.12.0\n[    1.0] secret\n")
+        .file(
+            "proc/self/mountinfo",
+            "22 1 259:2 / / rw,relatime shared:1 - ext4 /dev/nvme0n1p2 rw\n\
+             23 22 0:40 / /srv/my\\040data rw - btrfs /dev/mapper/vg-data rw\n\
+             24 22 0:5 / /dev rw - devtmpfs udev rw\n",
+        )
+        .file("proc/swaps", "Filename Type Size Used Priority\n/dev/dm-1 partition 1 0 -2\n")
+        .link(
+            "sys/class/block/nvme0n1p2",
+            &format!("{block}/0000:00:02.0/nvme/nvme0/nvme0n1/nvme0n1p2"),
+        )
+        .link("sys/class/block/sda", &format!("{block}/0000:00:05.0/ata1/host0/block/sda"))
+        .link("sys/class/block/dm-0", "../../devices/virtual/block/dm-0")
+        .link("sys/class/block/dm-1", "../../devices/virtual/block/dm-1")
+        .file("sys/devices/pci0000:00/0000:00:02.0/nvme/nvme0/nvme0n1/nvme0n1p2/dev", "259:2\n")
+        .file("sys/devices/virtual/block/dm-0/dm/name", "vg-data\n")
+        .file("sys/devices/virtual/block/dm-0/dev", "253:0\n")
+        .file("sys/devices/virtual/block/dm-0/slaves/sda", "")
+        .file("sys/devices/virtual/block/dm-1/dm/name", "vg-swap\n")
+        .file("sys/devices/virtual/block/dm-1/dev", "253:1\n")
+        .file("sys/devices/virtual/block/dm-1/slaves/sda", "")
+        .link("sys/class/net/enp3s0", &format!("{block}/0000:00:03.0/net/enp3s0"))
+        .link("sys/class/net/vmbr0", "../../devices/virtual/net/vmbr0")
+        .file("sys/devices/virtual/net/vmbr0/lower_enp3s0", "")
+        .file(
+            "proc/net/route",
+            "Iface Destination Gateway Flags RefCnt Use Metric Mask MTU Window IRTT\n\
+             vmbr0 00000000 0100A8C0 0003 0 0 0 00000000 0 0 0\n",
+        )
+        .file("sys/devices/pci0000:00/0000:00:04.0/boot_vga", "1\n")
+        .link("sys/class/graphics/fb0", &format!("{block}/0000:00:04.0/drm/card0/graphics/fb0"))
+}
+
+#[test]
+fn a_workstation_says_what_would_go_with_each_device() {
+    let host = workstation();
+    let (health, text) = host.told(&[], &Tracing::default());
+    insta::assert_snapshot!("workstation", text);
+    let found: Vec<_> = health.devices.iter().map(|device| device.bdf.to_string()).collect();
+    assert_eq!(
+        found,
+        ["0000:00:02.0", "0000:00:03.0", "0000:00:04.0", "0000:00:04.1", "0000:00:05.0"]
+    );
+    let (health, text) = host.told(&["00:06.0"], &Tracing::default());
+    assert_eq!(health.devices[0].lines.iter().map(|line| line.state).max(), Some(State::Ok));
+    assert!(text.contains("nothing was found that it is in use for"), "{text}");
+}
+
+#[test]
+fn each_way_of_an_override_is_told_apart() {
+    let found = "ACPI: IVRS ACPI table found in initrd [kernel/firmware/acpi/ivrs.aml][0x118]";
+    let version = "Linux version 6.12.0";
+    for (log, state, words) in [
+        (format!("{version}\n"), State::Ok, "is the firmware's own"),
+        ("AMD-Vi: Interrupt remapping enabled\n".to_owned(), State::Unknown, "is not known"),
+        (
+            format!("{version}\n{found}\nACPI: Table Upgrade: override [IVRS-AMD   -AmdTable]\n"),
+            State::Warning,
+            "is not the firmware's own",
+        ),
+        (
+            format!("{version}\n{found}\nACPI: kernel is locked down, ignoring table override\n"),
+            State::No,
+            "the kernel is locked down",
+        ),
+        (
+            format!("{version}\n{found}\nACPI: Table Upgrade: install [IVRS-AMD   -Other   ]\n"),
+            State::No,
+            "put beside",
+        ),
+        (format!("{version}\n{found}\n"), State::No, "says no more of it"),
+        (
+            format!(
+                "{version}\nACPI: ACPI OVERRIDE: Bad table checksum [kernel/firmware/acpi/ivrs.aml]\n"
+            ),
+            State::No,
+            "could not use it",
+        ),
+    ] {
+        let host = workstation().file("dev/kmsg", &log);
+        let (health, _) = host.told(&[], &Tracing::default());
+        let line = health.table.last().unwrap();
+        assert_eq!((line.code, line.state), ("table-origin", state), "{log}");
+        assert!(line.message.contains(words), "{log}: {}", line.message);
+        assert!(!line.evidence.is_empty() && !line.evidence[0].contains("secret"));
+    }
+}
+
+#[test]
+fn why_there_is_no_iommu_is_told() {
+    let bare = || {
+        Host::new()
+            .file("sys/class/iommu/.keep", "")
+            .file("sys/kernel/iommu_groups/.keep", "")
+            .file("sys/bus/pci/devices/.keep", "")
+            .file("proc/sys/kernel/osrelease", "6.12.0\n")
+    };
+    // What is no IOMMU must not count as one.
+    let clean = |host: &Host| {
+        for folder in ["sys/class/iommu", "sys/kernel/iommu_groups", "sys/bus/pci/devices"] {
+            fs::remove_file(Path::new(host.0.path()).join(folder).join(".keep")).unwrap();
+        }
+    };
+    for (host, words) in [
+        (bare().file("proc/cmdline", "quiet amd_iommu=off\n"), "take that option out"),
+        (
+            bare()
+                .file("proc/cpuinfo", "vendor_id : AuthenticAMD\n")
+                .file("sys/firmware/acpi/tables/FACP", ""),
+            "switch the IOMMU (AMD-Vi) on",
+        ),
+        (bare().file("sys/firmware/acpi/tables/DMAR", ""), "intel_iommu=on"),
+        (bare().file("sys/firmware/acpi/tables/IVRS", table(&[])), "the kernel did not take it"),
+    ] {
+        clean(&host);
+        let (health, text) = host.told(&[], &Tracing::default());
+        let line = &health.iommu[0];
+        assert_eq!((line.code, line.state), ("iommu", State::No), "{text}");
+        assert!(line.todo.as_ref().unwrap().contains(words), "{text}");
+    }
+}
+
+#[test]
+fn vfio_that_cannot_come_is_told() {
+    for (path, content, state, words) in [
+        ("proc/cmdline", "module_blacklist=nouveau,vfio-pci\n", State::No, "may not be loaded"),
+        ("etc/modprobe.d/a.conf", "install vfio-pci /bin/false\n", State::No, "modprobe may not"),
+        ("etc/modprobe.d/a.conf", "blacklist vfio-pci\n", State::Ok, "not loaded, but can be"),
+        ("proc/sys/kernel/modules_disabled", "1\n", State::No, "no module can be"),
+        ("lib/modules/6.12.0/modules.dep", "kernel/a.ko:\n", State::No, "has no module"),
+    ] {
+        let host = workstation().file(path, content);
+        let (health, text) = host.told(&[], &Tracing::default());
+        let line = &health.vfio[0];
+        assert_eq!((line.code, line.state), ("vfio-pci", state), "{text}");
+        assert!(line.message.contains(words), "{text}");
+    }
+    let host = workstation().file("proc/interrupts", " 24: 1 PCI-MSI 0-edge nvme0q0\n");
+    let (health, _) = host.told(&[], &Tracing::default());
+    assert_eq!(health.vfio[1].state, State::No);
+    let host =
+        host.file("etc/modprobe.d/a.conf", "options vfio_iommu_type1 allow_unsafe_interrupts=1\n");
+    let (health, _) = host.told(&[], &Tracing::default());
+    assert_eq!(health.vfio[1].state, State::Warning);
+}
+
+#[test]
+fn what_is_missing_to_trace_is_told_once_each() {
+    let right = |name: &str, required, held| Right {
+        name: name.to_owned(),
+        required,
+        held,
+        purpose: "does something",
+        without: "something is not told",
+    };
+    let probe = |symbol: &str, state: &str, reason: Option<&str>| ProbeFact {
+        symbol: symbol.to_owned(),
+        module: None,
+        explains: "who claims a group".to_owned(),
+        required: true,
+        how: vec!["fexit".to_owned()],
+        fallback: None,
+        state: state.to_owned(),
+        reason: reason.map(str::to_owned),
+    };
+    let tracing = Tracing {
+        probes: vec![
+            probe("iommu_group_claim_dma_owner", "attached", None),
+            probe("_dev_warn", "missing", Some("`perf_event_open` failed: Permission denied")),
+            probe("console", "missing", Some("no such tracepoint")),
+        ],
+        error: None,
+        rights: Some(Rights {
+            wanted: vec![right("CAP_BPF", true, true), right("CAP_SYSLOG", false, false)],
+            effective: "CAP_BPF".to_owned(),
+            left: Some("none".to_owned()),
+            paranoid: Some(3),
+        }),
+    };
+    let host =
+        workstation().file("sys/kernel/security/lockdown", "none [integrity] confidentiality\n");
+    let (health, _) = host.told(&[], &tracing);
+    let text = doctor(
+        &Health { iommu: vec![], table: vec![], vfio: vec![], devices: vec![], ..health },
+        Style::default(),
+    );
+    insta::assert_snapshot!("tracing", text);
+    let locked =
+        workstation().file("sys/kernel/security/lockdown", "none integrity [confidentiality]\n");
+    let (health, _) =
+        locked.told(&[], &Tracing { error: Some("EPERM".to_owned()), ..Tracing::default() });
+    assert!(health.tracing.iter().filter(|line| line.state == State::No).count() == 2);
+}

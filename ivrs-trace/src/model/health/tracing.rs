@@ -1,0 +1,169 @@
+//! Can this host be traced: rights, lockdown, BTF, the kernel's switches, the probes themselves.
+
+use super::{Line, Rights, State, Tracing, shown};
+use crate::{
+    escape::printable,
+    host::{Conditions, Reading},
+    model::Model,
+};
+
+/// Probes that are named one by one at most.
+const AT_MOST: usize = 16;
+
+pub(super) fn lines(model: &Model, conditions: &Conditions, tracing: &Tracing) -> Vec<Line> {
+    let mut lines = Vec::new();
+    if let Some(held) = &tracing.rights {
+        rights(&mut lines, held);
+    }
+    lines.extend(lockdown(&model.host().lockdown));
+    lines.push(if model.host().has_btf {
+        Line::new("btf", State::Ok, "the kernel describes its types")
+            .from("/sys/kernel/btf/vmlinux is there")
+    } else {
+        Line::new("btf", State::No, "the kernel does not describe its types, so nothing is traced")
+            .from("/sys/kernel/btf/vmlinux is not there")
+            .then("boot a kernel that was built with CONFIG_DEBUG_INFO_BTF, as distributions do")
+    });
+    if conditions.ftrace.value().is_some_and(|text| text == "0") {
+        lines.push(
+            Line::new("ftrace", State::No, "function tracing is switched off")
+                .from(shown("/proc/sys/kernel/ftrace_enabled", &conditions.ftrace))
+                .then("sysctl kernel.ftrace_enabled=1"),
+        );
+    }
+    if conditions.kprobes.value().is_some_and(|text| text == "0") {
+        lines.push(
+            Line::new("kprobes", State::No, "kprobes are switched off")
+                .from(shown("/sys/kernel/debug/kprobes/enabled", &conditions.kprobes))
+                .then("echo 1 > /sys/kernel/debug/kprobes/enabled"),
+        );
+    }
+    probes(&mut lines, tracing);
+    if let Some(Rights { left: Some(left), .. }) = &tracing.rights {
+        lines.push(
+            Line::new("rights-left", State::Ok, format!("after attaching, this has left: {left}"))
+                .from("CapEff, CapPrm and CapInh of all its threads in /proc/self/task"),
+        );
+    }
+    lines
+}
+
+fn rights(lines: &mut Vec<Line>, held: &Rights) {
+    let effective = format!("CapEff in /proc/self/status: {}", held.effective);
+    let of = |wanted: bool| held.wanted.iter().filter(move |right| right.held == wanted);
+    if of(true).next().is_some() {
+        let mut line = Line::new("rights", State::Ok, "this has rights to trace and to read");
+        for right in of(true) {
+            line = line.from(format!("{} {}", right.name, right.purpose));
+        }
+        lines.push(line);
+    }
+    for right in of(false) {
+        let state = if right.required { State::No } else { State::Warning };
+        let message = format!("{} is missing: {}", right.name, right.without);
+        let line = Line::new("rights-missing", state, message);
+        lines.push(
+            line.from(effective.clone()).then("use sudo, or give it as docs/security.md says"),
+        );
+    }
+    if let Some(level) = held.paranoid {
+        lines.push(
+            Line::new(
+                "perf-paranoid",
+                State::Warning,
+                "kprobes take CAP_SYS_ADMIN here, so the ioctls of VFIO and their errors are not \
+                 seen",
+            )
+            .from(format!("/proc/sys/kernel/perf_event_paranoid: {level}"))
+            .then("sysctl kernel.perf_event_paranoid=2, or use sudo"),
+        );
+    }
+}
+
+/// `LOCKDOWN_KPROBES`, `LOCKDOWN_BPF_READ_KERNEL` and `LOCKDOWN_PERF` are of confidentiality
+/// (include/linux/security.h); integrity forbids none of them.
+fn lockdown(state: &Reading<String>) -> Option<Line> {
+    let path = "/sys/kernel/security/lockdown";
+    Some(match state {
+        Reading::Read(word) if word == "confidentiality" => Line::new(
+            "lockdown",
+            State::No,
+            "the kernel is locked down for confidentiality: nothing can be traced, by nobody",
+        )
+        .from(format!("{path}: {word}"))
+        .then(
+            "`check` and `doctor` still judge from files; to trace, boot with lockdown=integrity or \
+             without lockdown=",
+        ),
+        Reading::Read(word) => {
+            Line::new("lockdown", State::Ok, "lockdown does not forbid tracing")
+                .from(format!("{path}: {word}"))
+        }
+        Reading::Absent => return None,
+        Reading::Unreadable(why) => {
+            Line::new("lockdown", State::Unknown, "whether the kernel is locked down is not known")
+                .from(why.clone())
+        }
+    })
+}
+
+fn probes(lines: &mut Vec<Line>, tracing: &Tracing) {
+    if let Some(error) = &tracing.error {
+        let line = Line::new("probes", State::No, "no probe is attached");
+        lines.push(line.from(error.clone()));
+        return;
+    }
+    if tracing.probes.is_empty() {
+        return;
+    }
+    let of = |state: &'static str| tracing.probes.iter().filter(move |one| one.state == state);
+    let mut line = Line::new(
+        "probes",
+        State::Ok,
+        format!(
+            "{} of {} probes are attached, {} wait for their module",
+            of("attached").count(),
+            tracing.probes.len(),
+            of("waiting").count()
+        ),
+    );
+    for probe in of("attached").filter(|probe| probe.required) {
+        line = line.from(format!("{}: {}", probe.symbol, probe.how.join(" and ")));
+    }
+    lines.push(line);
+    let fallback = tracing
+        .probes
+        .iter()
+        .filter(|probe| probe.state == "attached" && probe.required && probe.fallback.is_some());
+    let mut slower = Line::new(
+        "probes-fallback",
+        State::Warning,
+        "some probes are not attached in the best way (fentry and fexit); they work, at more cost",
+    );
+    for probe in fallback {
+        let why = probe.fallback.as_deref().unwrap_or_default();
+        slower = slower.from(format!("{}: {why}", probe.symbol));
+    }
+    if !slower.evidence.is_empty() {
+        lines.push(slower);
+    }
+    let paranoid = tracing.rights.as_ref().is_some_and(|rights| rights.paranoid.is_some());
+    for probe in of("missing").take(AT_MOST) {
+        let reason = probe.reason.as_deref().unwrap_or_default();
+        // Said once for all of them.
+        if paranoid && reason.contains("perf_event_open") {
+            continue;
+        }
+        lines.push(
+            Line::new(
+                "probe-missing",
+                State::Warning,
+                printable(&format!(
+                    "no probe on {}, which would show {}",
+                    probe.symbol, probe.explains
+                )),
+            )
+            .from(reason),
+        );
+    }
+}
