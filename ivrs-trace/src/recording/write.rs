@@ -41,6 +41,10 @@ const DELAY: Duration = Duration::from_millis(200);
 const PATIENCE: Duration = Duration::from_secs(10);
 /// Entries of the index at most; of more, every other one of events is left out.
 const INDEX: usize = 16 * 1024;
+/// Bytes of an entry of the index.
+const ENTRY: u64 = 20;
+/// Bytes that closing a file takes at most, but for the entries of its index.
+const CLOSING: u64 = 8 * 1024;
 /// The smallest size at which a file can be followed by another one.
 pub const MIN_SIZE: u64 = 1024 * 1024;
 
@@ -51,8 +55,9 @@ pub struct Options {
     pub path: PathBuf,
     /// Replace files that are there.
     pub force: bool,
-    /// Bytes that the file may have: a full one is renamed to end in `.1`, in place of the one
-    /// before, and another one begins. At least [`MIN_SIZE`].
+    /// Bytes that the file may have: before events would make it larger, it is renamed to end in
+    /// `.1`, in place of the one before, and another one begins. A host that changed and was read
+    /// again may make it a little larger. At least [`MIN_SIZE`].
     pub max_size: Option<u64>,
     /// Whom the file is to belong to, by user and group id; else the process's.
     pub owner: Option<(u32, u32)>,
@@ -522,7 +527,9 @@ impl Writer {
         let Some(packed) = frame::pack(Kind::EVENTS, &content) else { return };
         if !self.in_prologue {
             let length = u64::try_from(packed.len()).unwrap_or(u64::MAX);
-            let full = |max: u64| self.good.saturating_add(length) > max;
+            let closing = u64::try_from(self.index.len()).unwrap_or(u64::MAX);
+            let closing = closing.saturating_mul(ENTRY).saturating_add(CLOSING);
+            let full = |max: u64| self.good.saturating_add(length).saturating_add(closing) > max;
             if self.has_events
                 && self.options.max_size.is_some_and(full)
                 && !self.rotate(batch.first)
