@@ -23,7 +23,7 @@ use crate::{
         table::Need,
         tracer::{self, LeaveOut, Tracer},
     },
-    recording::{self, Clocks, End, Kind, Loss, ProbeFact, ProbeLoss, Recorder},
+    recording::{self, Clocks, End, Fate, Kind, Loss, ProbeFact, ProbeLoss, Recorder},
     report::Lost,
 };
 
@@ -291,12 +291,23 @@ impl Live {
         reason: &str,
         exit_status: Option<i32>,
     ) -> Option<recording::Outcome> {
+        self.end_recording_with(reason, exit_status, Fate::Stay)
+    }
+
+    /// The same, and says what becomes of its files.
+    pub(super) fn end_recording_with(
+        &mut self,
+        reason: &str,
+        exit_status: Option<i32>,
+        fate: Fate,
+    ) -> Option<recording::Outcome> {
         let Recording { recorder, .. } = self.recording.take()?;
         if let Ok(loss) = loss(&self.tracer) {
             recorder.loss(loss);
         }
         let time_ns = record::clocks().monotonic_ns;
-        Some(recorder.finish(End { reason: reason.to_owned(), exit_status, time_ns }))
+        let end = End { reason: reason.to_owned(), exit_status, time_ns };
+        Some(recorder.finish_with(end, fate))
     }
 
     /// What did not arrive so far.

@@ -15,6 +15,8 @@ mod export;
 mod facts;
 mod leave_out;
 mod live;
+mod notify;
+mod only_failures;
 mod open_files;
 mod output;
 mod probes;

@@ -17,6 +17,8 @@ use tokio::signal::unix::{SignalKind, signal};
 use super::{
     command::{self, CommandArgs, Ended, Results},
     live::{self, Live},
+    notify,
+    only_failures::OnlyFailuresArgs,
     open_files, output, rights,
 };
 use crate::{
@@ -25,8 +27,8 @@ use crate::{
     model::{OpenFile, RequireDirect},
     privilege::{Caller, for_modules, made_by_caller},
     recording::{
-        self, Clocks, EVENT_LAYOUT, End, Kind, Loss, MIN_SIZE, Options, Outcome, Recorder, Start,
-        Status,
+        self, Clocks, EVENT_LAYOUT, End, Fate, Kind, Loss, MIN_SIZE, Options, Outcome, Recorder,
+        Start, Status,
     },
 };
 
@@ -78,6 +80,8 @@ pub(super) struct Args {
     /// Record the host as it is now, and end: for what cannot be reproduced just now
     #[arg(long, conflicts_with_all = ["duration", "max_size", "command"])]
     snapshot_only: bool,
+    #[command(flatten)]
+    only_failures: OnlyFailuresArgs,
     #[command(flatten)]
     run: CommandArgs,
     /// A command to run; the recording ends with it
@@ -164,6 +168,12 @@ pub(super) fn command(args: &Args) -> anyhow::Result<ExitCode> {
         let _inside = runtime.enter();
         return snapshot(&output);
     }
+    if args.only_failures.only_failures {
+        let part = OnlyFailuresArgs::part(&args.output, args.force)?;
+        // A part that is there is of a recording that was killed.
+        let output = Output { path: &part, force: true, ..output };
+        return runtime.block_on(record(args, &output));
+    }
     runtime.block_on(record(args, &output))
 }
 
@@ -204,7 +214,10 @@ fn files_alone(output: &Output<'_>) -> anyhow::Result<Outcome> {
 async fn record(args: &Args, output: &Output<'_>) -> anyhow::Result<ExitCode> {
     let _full = outlive_file_limit()?;
     let mut live = Live::start_recording(Some(output), |_, _| {})?;
-    live.warn();
+    let only_failures = args.only_failures.only_failures;
+    if !only_failures {
+        live.warn();
+    }
     let (reason, code) = if args.command.is_empty() {
         rights::give_up(for_modules(), Caller::of_sudo());
         (watch(args, output, &mut live).await?, 0)
@@ -212,20 +225,31 @@ async fn record(args: &Args, output: &Output<'_>) -> anyhow::Result<ExitCode> {
         let limit = args.duration.map(Duration::from_secs);
         match command::run(&mut live, &args.command, &args.run, Results::Out, limit).await? {
             Ended::By(reason, code) => (reason, code),
-            Ended::NotStarted(code) => {
-                if let Some(outcome) = live.end_recording("command", Some(code.into())) {
-                    output.tell(&outcome);
-                }
-                return Ok(ExitCode::from(code));
-            }
+            Ended::NotStarted(code) => ("command", code.into()),
         }
     };
     let status = (!args.command.is_empty()).then_some(code);
-    if let Some(outcome) = live.end_recording(reason, status) {
-        output.tell(&outcome);
-    }
+    let kept = if only_failures {
+        live.model.finish();
+        let failed = args.only_failures.failed(&live.model);
+        let fate = match &failed {
+            Some(_) => Fate::Name(args.output.clone()),
+            None => Fate::Remove,
+        };
+        let outcome = live.end_recording_with(reason, status, fate);
+        let output = Output { path: &args.output, ..*output };
+        if let (Some(failed), Some(outcome)) = (&failed, &outcome) {
+            output::complain(&format!("{failed} Recorded in {}", output.words(outcome)));
+        }
+        failed.is_some()
+    } else {
+        if let Some(outcome) = live.end_recording(reason, status) {
+            output.tell(&outcome);
+        }
+        true
+    };
     let lost = live.lost()?;
-    if lost.any() {
+    if kept && lost.any() {
         output::complain(&lost_words(lost));
     }
     Ok(ExitCode::from(u8::try_from(code).unwrap_or(u8::MAX)))
@@ -243,9 +267,12 @@ async fn watch(args: &Args, output: &Output<'_>, live: &mut Live) -> anyhow::Res
         }
     };
     tokio::pin!(over);
+    if let Err(error) = notify::ready() {
+        output::complain(&format!("cannot tell the service manager that this is ready: {error}"));
+    }
     let mut progress = tokio::time::interval(PROGRESS);
     let shown = output::progress_columns().is_some();
-    if !shown {
+    if !shown && !args.only_failures.only_failures {
         output::complain(&format!("recording to {}", output.name()));
     }
     let reason = loop {

@@ -27,7 +27,7 @@ pub use read::{
 };
 pub use replay::{Replay, replay};
 pub use tape::{MAX_TAPE, Player, Tape};
-pub use write::{CreateError, MIN_SIZE, Options, Outcome, Recorder, Status};
+pub use write::{CreateError, Fate, MIN_SIZE, Options, Outcome, Recorder, Status, rotated};
 
 use crate::{
     model::{OpenFile, RequireDirect},

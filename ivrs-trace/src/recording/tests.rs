@@ -321,6 +321,45 @@ fn a_file_that_is_there_is_not_replaced_unless_that_is_said() {
 }
 
 #[test]
+fn at_its_end_a_recording_can_take_another_name_or_go() {
+    let (_folder, path) = folder();
+    let name = path.with_extension("kept");
+    let ended = |max_size, fate| {
+        let recorder =
+            Recorder::create(Options { max_size, force: true, ..options(&path) }, |line| {
+                panic!("{line}")
+            });
+        recorder.unwrap().finish_with(end(), fate)
+    };
+    let names = || {
+        let names = fs::read_dir(path.parent().unwrap()).unwrap();
+        let mut names: Vec<_> = names.map(|name| name.unwrap().path()).collect();
+        names.sort();
+        names
+    };
+    assert!(ended(None, Fate::Remove).closed);
+    assert!(names().is_empty());
+
+    // What is not of a recording that is put aside stays.
+    fs::write(rotated(&name), "another's").unwrap();
+    assert!(ended(None, Fate::Name(name.clone())).closed);
+    assert_eq!(names(), [name.clone(), rotated(&name)]);
+    assert!(found(&fs::read(&name).unwrap()).unwrap().condition.closed);
+    assert!(ended(None, Fate::Remove).closed);
+    assert_eq!(names(), [name.clone(), rotated(&name)]);
+
+    assert!(ended(Some(MIN_SIZE), Fate::Name(name.clone())).closed);
+    assert_eq!(names(), std::slice::from_ref(&name));
+    assert!(ended(Some(MIN_SIZE), Fate::Stay).closed);
+    assert_eq!(names().len(), 2);
+
+    let recorder = Recorder::create(Options { force: true, ..options(&path) }, |_| {}).unwrap();
+    let nowhere = path.join("no/folder");
+    let outcome = recorder.finish_with(end(), Fate::Name(nowhere));
+    assert!(!outcome.closed && outcome.status.trouble.is_some(), "{outcome:?}");
+}
+
+#[test]
 fn a_full_file_is_put_aside_and_each_opens_by_itself() {
     let (_folder, path) = folder();
     let rotating = Options { max_size: Some(64 * 1024), ..options(&path) };

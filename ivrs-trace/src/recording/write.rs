@@ -104,6 +104,17 @@ pub struct Outcome {
     pub closed: bool,
 }
 
+/// What becomes of the files of a recording at its end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// They stay as they are.
+    Stay,
+    /// They take this name, in place of an earlier recording.
+    Name(PathBuf),
+    /// They are removed.
+    Remove,
+}
+
 /// A recording that is being written.
 pub struct Recorder {
     shared: Arc<Shared>,
@@ -140,7 +151,7 @@ enum Job {
     /// What was written so far begins every further file.
     Prologue,
     Loss(Loss),
-    End(End),
+    End(End, Fate),
 }
 
 /// Events whose numbers follow each other.
@@ -272,8 +283,15 @@ impl Recorder {
 
     /// Closes the file. A disk that takes nothing for some seconds is not waited for any longer.
     #[must_use]
-    pub fn finish(mut self, end: End) -> Outcome {
-        self.push(Job::End(end));
+    pub fn finish(self, end: End) -> Outcome {
+        self.finish_with(end, Fate::Stay)
+    }
+
+    /// The same, and says what becomes of the files. The thread that writes sees to that: it may be
+    /// another user, who may do so where this one may not.
+    #[must_use]
+    pub fn finish_with(mut self, end: End, fate: Fate) -> Outcome {
+        self.push(Job::End(end, fate));
         self.close()
     }
 
@@ -380,8 +398,17 @@ fn create(path: &Path, owner: Option<(u32, u32)>) -> io::Result<File> {
     Ok(file)
 }
 
+/// Removes a file that may not be there.
+fn remove(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
 /// The name of the file before.
-fn rotated(path: &Path) -> PathBuf {
+#[must_use]
+pub fn rotated(path: &Path) -> PathBuf {
     let mut name: OsString = path.as_os_str().to_owned();
     name.push(".1");
     name.into()
@@ -518,7 +545,13 @@ impl Writer {
                 self.loss = loss;
                 self.write_loss();
             }
-            Job::End(end) => self.end(&end),
+            Job::End(end, fate) => {
+                self.end(&end);
+                if let Err(error) = self.settle(&fate) {
+                    self.closed = false;
+                    self.trouble(&error);
+                }
+            }
         }
     }
 
@@ -641,6 +674,26 @@ impl Writer {
         }
         self.json(Kind::END, end);
         self.write_index();
+    }
+
+    /// Sees to what becomes of the file and of the one before.
+    fn settle(&self, fate: &Fate) -> io::Result<()> {
+        let path = &self.options.path;
+        let before = self.options.max_size.map(|_| rotated(path));
+        match fate {
+            Fate::Stay => Ok(()),
+            Fate::Remove => before.iter().chain([path]).try_for_each(|file| remove(file)),
+            Fate::Name(name) => {
+                match before.map(|before| fs::rename(before, rotated(name))) {
+                    // There was no file before; what an earlier recording had there goes.
+                    Some(Err(error)) if error.kind() == io::ErrorKind::NotFound => {
+                        remove(&rotated(name))?;
+                    }
+                    renamed => renamed.transpose().map(drop)?,
+                }
+                fs::rename(path, name)
+            }
+        }
     }
 
     /// The index: kind, offset and first event of each section, and where itself begins.
