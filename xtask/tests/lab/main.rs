@@ -12,6 +12,8 @@ mod copies;
 #[cfg(test)]
 mod kernels;
 #[cfg(test)]
+mod libvirt;
+#[cfg(test)]
 mod matrix;
 #[cfg(test)]
 mod oracle;
