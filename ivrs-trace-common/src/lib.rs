@@ -132,6 +132,10 @@ named! {
         /// [`Attach`]: `vfio_df_open`, on return with an error, without that iommufd was asked. Sent
         /// only while [`ProbeId::DEVICE_BIND`] is attached, which would have seen that.
         DEVICE_OPEN = 40,
+        /// [`DeviceCall`]: `pci_device_probe`, on return; the driver is the one that was to take it.
+        DRIVER_BIND = 41,
+        /// [`DeviceCall`]: `pci_device_remove`, on return; the driver is the one that lets go of it.
+        DRIVER_UNBIND = 42,
     }
 }
 
@@ -186,11 +190,15 @@ named! {
         DRIVER_PROBE = 22,
         /// `vfio_df_open`
         DEVICE_OPEN = 23,
+        /// `pci_device_probe`
+        DRIVER_BIND = 24,
+        /// `pci_device_remove`
+        DRIVER_UNBIND = 25,
     }
 }
 
 /// How many [`ProbeId`]s there are.
-pub const PROBES: u32 = 24;
+pub const PROBES: u32 = 26;
 
 /// What one probe counted on one CPU. Counters only grow.
 #[derive(

@@ -58,7 +58,9 @@ impl Pieces {
 #[derive(Default)]
 pub struct CommandLines {
     processes: BTreeMap<u32, Known>,
-    /// Counts the command lines, to find the oldest.
+    /// The processes in the order in which their command lines began, by [`Known::number`].
+    order: BTreeMap<u64, u32>,
+    /// Counts the command lines.
     count: u64,
 }
 
@@ -83,17 +85,19 @@ impl CommandLines {
                 arguments: Vec::new(),
                 number: self.count,
             };
-            self.processes.insert(event.pid, known);
+            self.order.insert(self.count, event.pid);
+            if let Some(before) = self.processes.insert(event.pid, known) {
+                self.order.remove(&before.number);
+            }
         }
         if let Some(known) = self.processes.get_mut(&event.pid).filter(|one| one.tid == event.tid) {
             known.pieces.add(*offset, *total, bytes);
             known.arguments = known.pieces.arguments();
         }
-        if self.processes.len() > MAX_PROCESSES {
-            let oldest = self.processes.iter().min_by_key(|(_, one)| one.number);
-            if let Some(pid) = oldest.map(|(pid, _)| *pid) {
-                self.processes.remove(&pid);
-            }
+        if self.processes.len() > MAX_PROCESSES
+            && let Some((_, oldest)) = self.order.pop_first()
+        {
+            self.processes.remove(&oldest);
         }
         true
     }
@@ -398,7 +402,7 @@ mod tests {
         for pid in 0..u32::try_from(MAX_PROCESSES + 10).unwrap() {
             lines.observe(&piece(pid, pid, 0, "a|"));
         }
-        assert_eq!(lines.processes.len(), MAX_PROCESSES);
+        assert_eq!((lines.processes.len(), lines.order.len()), (MAX_PROCESSES, MAX_PROCESSES));
         assert_eq!((lines.of(9).len(), lines.of(10).len()), (0, 1));
     }
 

@@ -168,11 +168,32 @@ fn module_load(ctx: RawTracePointContext) -> i32 {
     0
 }
 
+/// `int pci_device_probe(struct device *dev)`: a driver is to take a device. It runs in the thread that
+/// asked for that; the driver's own function may run in another.
+#[fexit]
+fn driver_bind(ctx: FExitContext) -> i32 {
+    let probe = Probe::hit(ProbeId::DRIVER_BIND);
+    let Some(ret) = ret(&ctx, probe) else { return 0 };
+    claim::args(probe);
+    device::call(probe, Kind::DRIVER_BIND, ctx.arg(0), ret);
+    0
+}
+
+/// `void pci_device_remove(struct device *dev)`: a driver lets go of a device, which still names it.
+#[fexit]
+fn driver_unbind(ctx: FExitContext) -> i32 {
+    let probe = Probe::hit(ProbeId::DRIVER_UNBIND);
+    claim::args(probe);
+    device::call(probe, Kind::DRIVER_UNBIND, ctx.arg(0), 0);
+    0
+}
+
 /// `int vfio_group_fops_open(struct inode *inode, struct file *filep)`
 #[kprobe]
 fn group_open_enter(ctx: ProbeContext) -> u32 {
     let probe = Probe::hit(ProbeId::GROUP_OPEN);
     if let Some(file) = ctx.arg(1) {
+        claim::args(probe);
         vfio::enter(probe, Kind::GROUP_OPEN_ENTER, file, 0, 0);
     }
     0
@@ -265,6 +286,7 @@ fn type1_attach_exit(ctx: RetProbeContext) -> u32 {
 fn bind_iommufd_enter(ctx: ProbeContext) -> u32 {
     let probe = Probe::hit(ProbeId::BIND_IOMMUFD);
     if let Some(file) = ctx.arg(0) {
+        claim::args(probe);
         let kind = Kind::BIND_IOMMUFD_ENTER;
         vfio::device_file_enter(probe, kind, file, vfio::DEVICE_BIND_IOMMUFD);
     }
@@ -538,6 +560,36 @@ fn direct_mappings_kretprobe(ctx: RetProbeContext) -> u32 {
     let probe = Probe::hit(ProbeId::DIRECT_MAPPINGS);
     let Some([dev, ..]) = kept(ProbeId::DIRECT_MAPPINGS, probe) else { return 0 };
     device::call(probe, Kind::DIRECT_MAPPINGS, dev, ctx.ret());
+    0
+}
+
+/// See [`driver_bind`].
+#[kprobe]
+fn driver_bind_kprobe(ctx: ProbeContext) -> u32 {
+    if let Some(dev) = ctx.arg(0) {
+        saved::keep(ProbeId::DRIVER_BIND, [dev, 0, 0]);
+    }
+    0
+}
+
+/// See [`driver_bind`].
+#[kretprobe]
+fn driver_bind_kretprobe(ctx: RetProbeContext) -> u32 {
+    let probe = Probe::hit(ProbeId::DRIVER_BIND);
+    let Some([dev, ..]) = kept(ProbeId::DRIVER_BIND, probe) else { return 0 };
+    claim::args(probe);
+    device::call(probe, Kind::DRIVER_BIND, dev, ctx.ret());
+    0
+}
+
+/// See [`driver_unbind`].
+#[kprobe]
+fn driver_unbind_kprobe(ctx: ProbeContext) -> u32 {
+    let probe = Probe::hit(ProbeId::DRIVER_UNBIND);
+    if let Some(dev) = ctx.arg(0) {
+        claim::args(probe);
+        device::call(probe, Kind::DRIVER_UNBIND, dev, 0);
+    }
     0
 }
 

@@ -151,7 +151,9 @@ impl Record {
             | wire::Kind::DIRECT_MAPPINGS
             | wire::Kind::GROUP_ADD
             | wire::Kind::GROUP_REMOVE
-            | wire::Kind::DRIVER_PROBE => {
+            | wire::Kind::DRIVER_PROBE
+            | wire::Kind::DRIVER_BIND
+            | wire::Kind::DRIVER_UNBIND => {
                 let driver = name(b"vfio-pci");
                 wire::DeviceCall { header, device, driver, ret, flags: flags.into() }
                     .as_bytes()

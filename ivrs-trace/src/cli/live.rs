@@ -341,11 +341,13 @@ impl Live {
 
 /// Whether the host is not what was read of it before.
 fn changes_the_host(body: &Body) -> bool {
-    use DeviceFunction::{DirectMappings, VfioPciProbe};
+    use DeviceFunction::{DirectMappings, PciProbe, PciRemove, VfioPciProbe};
     match body {
         Body::GroupChange { .. } => true,
         // Direct mappings are also made where the type of a group's domain changes.
-        Body::DeviceCall { function, .. } => matches!(function, DirectMappings | VfioPciProbe),
+        Body::DeviceCall { function, .. } => {
+            matches!(function, DirectMappings | VfioPciProbe | PciProbe | PciRemove)
+        }
         _ => false,
     }
 }

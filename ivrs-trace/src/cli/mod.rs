@@ -42,9 +42,9 @@ const MORE: &str = "\
 Examples:
   sudo ivrs-trace check
       Which devices would the kernel refuse, and why
-  sudo ivrs-trace run -- virsh start my-vm
+  sudo ivrs-trace run -- virsh -c qemu:///system start my-vm
       Why does this fail
-  sudo ivrs-trace record -o trace.ivt -- virsh start my-vm
+  sudo ivrs-trace record -o trace.ivt -- virsh -c qemu:///system start my-vm
       All of it into a file, for somebody else to look at
 
 Environment:

@@ -48,7 +48,7 @@ Exit status:
   2      nothing could be recorded, or another error
 
 Examples:
-  sudo ivrs-trace record -o trace.ivt -- virsh start my-vm
+  sudo ivrs-trace record -o trace.ivt -- virsh -c qemu:///system start my-vm
       Record while a virtual machine is started
   sudo ivrs-trace record -o trace.ivt --max-size 64M
       Record until Ctrl-C, and keep the last 64 to 128 MiB in trace.ivt.1 and trace.ivt

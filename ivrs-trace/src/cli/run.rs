@@ -25,8 +25,14 @@ Exit status:
   127    there is no CMD
   2      this host cannot be traced, or another error
 
+CMD runs as the user who called sudo, pkexec or doas, with that user's groups and
+home. virsh then talks to that user's own libvirt unless it is told otherwise:
+-c qemu:///system, or --as-root here. CMD keeps its terminal, its files and its
+signals; the explanation goes to standard error. What other processes do
+meanwhile, such as libvirt's daemon and QEMU, is traced as well.
+
 Examples:
-  sudo ivrs-trace run -- virsh start my-vm
+  sudo ivrs-trace run -- virsh -c qemu:///system start my-vm
       Start a virtual machine, and say why the kernel does not give it its devices
   sudo ivrs-trace run -o trace.ivt -- qemu-system-x86_64 -device vfio-pci,host=01:00.0
       Also keep what was seen, for somebody else to look at

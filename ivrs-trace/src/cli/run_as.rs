@@ -111,4 +111,19 @@ mod tests {
         assert_eq!(unknown.environment(), [("HOME", OsString::from("/"))]);
         assert_eq!(unknown.name(), "user 4000000");
     }
+
+    #[test]
+    fn a_command_is_the_user_and_no_more() {
+        if !rustix::process::geteuid().is_root() {
+            return;
+        }
+        let nobody = RunAs { uid: Uid::from_raw(65534), gid: Gid::from_raw(65533), user: None };
+        let mut command = Command::new("sh");
+        command.args(["-c", "id -u; id -g; id -G; echo $HOME ${SUDO_UID-none}"]);
+        command.env("SUDO_UID", "65534");
+        nobody.run_as(&mut command).unwrap();
+        let output = command.into_std().output().unwrap();
+        let text = String::from_utf8(output.stdout).unwrap();
+        assert_eq!(text, "65534\n65533\n65533\n/ none\n");
+    }
 }

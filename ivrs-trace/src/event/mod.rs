@@ -383,6 +383,12 @@ pub enum DeviceFunction {
     /// `vfio_pci_probe`: vfio-pci takes the device as its driver.
     #[serde(rename = "vfio_pci_probe")]
     VfioPciProbe,
+    /// `pci_device_probe`: a driver was to take the device.
+    #[serde(rename = "pci_device_probe")]
+    PciProbe,
+    /// `pci_device_remove`: a driver let go of the device.
+    #[serde(rename = "pci_device_remove")]
+    PciRemove,
 }
 
 impl DeviceFunction {
@@ -393,6 +399,8 @@ impl DeviceFunction {
             Self::IommufdBind => "iommufd_device_bind",
             Self::DirectMappings => "iommu_create_device_direct_mappings",
             Self::VfioPciProbe => "vfio_pci_probe",
+            Self::PciProbe => "pci_device_probe",
+            Self::PciRemove => "pci_device_remove",
         }
     }
 }
@@ -626,9 +634,11 @@ fn body(header: wire::Header, bytes: &[u8]) -> Result<Body, DecodeError> {
             Body::ModuleLoad { name: printable_bytes(&event.name) }
         }
         wire::Kind::DEVICE_BIND_ENTER => device_call(&whole(header, bytes)?, false),
-        wire::Kind::DEVICE_BIND_EXIT | wire::Kind::DIRECT_MAPPINGS | wire::Kind::DRIVER_PROBE => {
-            device_call(&whole(header, bytes)?, true)
-        }
+        wire::Kind::DEVICE_BIND_EXIT
+        | wire::Kind::DIRECT_MAPPINGS
+        | wire::Kind::DRIVER_PROBE
+        | wire::Kind::DRIVER_BIND
+        | wire::Kind::DRIVER_UNBIND => device_call(&whole(header, bytes)?, true),
         wire::Kind::DEVICE_ATTACH_ENTER => {
             let _: wire::Attach = whole(header, bytes)?;
             Body::IommufdAttach { phase: Phase::Enter }
@@ -776,6 +786,8 @@ fn device_call(event: &wire::DeviceCall, exit: bool) -> Body {
         function: match event.header.kind {
             wire::Kind::DIRECT_MAPPINGS => DeviceFunction::DirectMappings,
             wire::Kind::DRIVER_PROBE => DeviceFunction::VfioPciProbe,
+            wire::Kind::DRIVER_BIND => DeviceFunction::PciProbe,
+            wire::Kind::DRIVER_UNBIND => DeviceFunction::PciRemove,
             _ => DeviceFunction::IommufdBind,
         },
         device: (event.device.ptr != 0).then(|| Device::from_wire(&event.device)),

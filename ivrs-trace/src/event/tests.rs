@@ -287,6 +287,14 @@ fn all_kinds() -> Vec<(Vec<u8>, &'static str)> {
             "vfio_pci_probe(0000:00:07.1 (group 5)) = -1 EINVAL",
         ),
         (bytes(&attach(Kind::DEVICE_OPEN, -1, -22)), "vfio_df_open = -1 EINVAL, iommufd not asked"),
+        (
+            bytes(&device_call(Kind::DRIVER_BIND, 0, 0)),
+            "pci_device_probe(0000:00:07.1 (group 5)) = 0, driver vfio-pci",
+        ),
+        (
+            bytes(&device_call(Kind::DRIVER_UNBIND, 0, 0)),
+            "pci_device_remove(0000:00:07.1 (group 5)) = 0, driver vfio-pci",
+        ),
     ]
 }
 
@@ -306,7 +314,7 @@ fn every_kind_says_what_it_is() {
 #[test]
 fn every_length_but_the_right_one_is_an_error() {
     let all = all_kinds();
-    assert_eq!(all.len(), usize::from(wire::Kind::DEVICE_OPEN.0));
+    assert_eq!(all.len(), usize::from(wire::Kind::DRIVER_UNBIND.0));
     for (mut bytes, text) in all {
         let whole = bytes.len();
         bytes.extend([0; 8]);
@@ -431,7 +439,7 @@ fn a_flag_that_the_kernel_lacks_is_absent_not_false() {
 
 #[test]
 fn an_unknown_kind_is_kept() {
-    for code in [0, wire::Kind::DEVICE_OPEN.0 + 1, u16::MAX] {
+    for code in [0, wire::Kind::DRIVER_UNBIND.0 + 1, u16::MAX] {
         let header = header(wire::Kind(code));
         assert_eq!(decode(&header).body, Body::Unknown { code, length: 40 });
     }

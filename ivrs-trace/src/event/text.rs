@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::{Body, Change, Device, Event, Phase};
+use super::{Body, Change, Device, DeviceFunction, Event, Phase};
 use crate::errno;
 
 /// `TIME pid/tid comm  what happened`; the time is seconds of `CLOCK_MONOTONIC`.
@@ -86,12 +86,15 @@ impl fmt::Display for Body {
                 let parts: Vec<String> = parts.into_iter().flatten().collect();
                 write!(f, "({})", parts.join(", "))
             }
-            Self::DeviceCall { phase, function, device, require_direct, .. } => {
+            Self::DeviceCall { phase, function, device, driver, require_direct } => {
                 f.write_str(function.name())?;
                 if let Some(device) = device {
                     write!(f, "({device})")?;
                 }
                 write!(f, "{}", ReturnOf(*phase))?;
+                if matches!(function, DeviceFunction::PciProbe | DeviceFunction::PciRemove) {
+                    write!(f, ", driver {driver}")?;
+                }
                 f.write_str(match require_direct {
                     Some(true) => ", require_direct=1",
                     Some(false) | None => "",

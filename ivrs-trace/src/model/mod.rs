@@ -25,8 +25,8 @@ mod tests;
 use serde::{Deserialize, Serialize};
 
 pub use attempt::{
-    Attempt, Call, DriverSource, Evidence, Further, HostDriver, MAX_ATTEMPTS, OpenFile, Outcome,
-    Process, Reason, Rejection, Via,
+    Attempt, Call, DriverChange, DriverSource, Evidence, Further, HostDriver, MAX_ATTEMPTS,
+    OpenFile, Outcome, Process, Reason, Rejection, Via,
 };
 pub use cause::{Cause, CauseKind, Coverage};
 pub use listing::{Listed, Listing};
@@ -168,17 +168,28 @@ impl Model {
     /// the ring buffer.
     pub fn observe(&mut self, number: u64, event: &Event) {
         match &event.body {
-            Body::Region { .. } | Body::RegionsEnd { .. } => self.listings.observe(number, event),
             Body::UnityEntry { .. } | Body::UnityEnd { .. } => self.unity.observe(number, event),
             Body::GroupChange { change, device } => {
                 self.listings.observe(number, event);
                 self.regroup(*change, device);
             }
-            Body::DeviceCall { phase, function, device: Some(device), .. } => {
+            Body::DeviceCall {
+                phase: Phase::Exit { ret: 0 },
+                function,
+                device: Some(device),
+                driver,
+                ..
+            } => {
                 self.listings.observe(number, event);
-                if (*function, *phase) == (DeviceFunction::VfioPciProbe, Phase::Exit { ret: 0 }) {
-                    self.bound(device);
+                match function {
+                    DeviceFunction::VfioPciProbe => self.bound(device, Some("vfio-pci")),
+                    DeviceFunction::PciProbe => self.bound(device, Some(driver)),
+                    DeviceFunction::PciRemove => self.bound(device, None),
+                    _ => {}
                 }
+            }
+            Body::Region { .. } | Body::RegionsEnd { .. } | Body::DeviceCall { .. } => {
+                self.listings.observe(number, event);
             }
             _ => {}
         }
@@ -243,13 +254,16 @@ impl Model {
         }
     }
 
-    /// vfio-pci has taken a device.
-    fn bound(&mut self, device: &event::Device) {
+    /// A driver has taken a device, or let go of it.
+    fn bound(&mut self, device: &event::Device, driver: Option<&str>) {
         if let Reading::Read(functions) = &mut self.host.functions
             && let Some(function) =
                 functions.iter_mut().find(|function| Some(function.bdf) == device.bdf)
         {
-            function.driver = Reading::Read("vfio-pci".to_owned());
+            function.driver = match driver.filter(|driver| !driver.is_empty()) {
+                Some(driver) => Reading::Read(driver.to_owned()),
+                None => Reading::Absent,
+            };
         }
     }
 

@@ -281,6 +281,33 @@ pub const PROBES: &[ProbeSpec] = &[
         ways: &[&[program("module_load", How::RawTracepoint)]],
     },
     ProbeSpec {
+        id: ProbeId::DRIVER_BIND,
+        symbol: "pci_device_probe",
+        explains: "that a process gave a device to another driver",
+        home: Home::Kernel,
+        need: Need::Context,
+        kernels: Kernels::All,
+        ways: &[
+            &[program("driver_bind", How::Fexit)],
+            &[
+                program("driver_bind_kprobe", How::Kprobe),
+                program("driver_bind_kretprobe", How::Kretprobe),
+            ],
+        ],
+    },
+    ProbeSpec {
+        id: ProbeId::DRIVER_UNBIND,
+        symbol: "pci_device_remove",
+        explains: "that a process took a device from its driver",
+        home: Home::Kernel,
+        need: Need::Context,
+        kernels: Kernels::All,
+        ways: &[
+            &[program("driver_unbind", How::Fexit)],
+            &[program("driver_unbind_kprobe", How::Kprobe)],
+        ],
+    },
+    ProbeSpec {
         id: ProbeId::GROUP_OPEN,
         symbol: "vfio_group_fops_open",
         explains: "that a process opened a group, or could not",

@@ -1,6 +1,8 @@
 //! The report for a forum: short, for somebody who has never heard of IVRS and for those who want to
 //! help. What it is, what will not help, what may; no promise, and no advice to change the kernel.
 
+use std::collections::BTreeSet;
+
 use super::{
     case::{self, Case, Standing, TOOL, count},
     letter::{Format, Letter},
@@ -94,6 +96,11 @@ fn attempts(letter: &mut Letter, case: &Case<'_>) {
         })
         .collect();
     letter.items(items);
+    let printed: BTreeSet<String> =
+        failures.iter().flat_map(|told| told.attempt.qemu_prints()).take(4).collect();
+    for words in printed {
+        letter.text(&format!("QEMU prints: \"{words}\""));
+    }
     let mut reasons: Vec<String> = failures
         .iter()
         .map(|told| told.attempt)

@@ -9,9 +9,9 @@ use crate::{
     errno::Errno,
     event::Event,
     model::{
-        Attempt, Call, Cause, Change, Evidence, Finding, Further, GroupVerdict, HostDriver, Model,
-        Outcome, Owner, Process, Reason, RequireDirect, Verdict, Verdicts, Via, WhatIf,
-        compare::Diff, what_if::DeviceEffect,
+        Attempt, Call, Cause, Change, DriverChange, Evidence, Finding, Further, GroupVerdict,
+        HostDriver, Model, Outcome, Owner, Process, Reason, RequireDirect, Verdict, Verdicts, Via,
+        WhatIf, compare::Diff, what_if::DeviceEffect,
     },
     pci::{Bdf, Devid, Segment},
 };
@@ -130,6 +130,9 @@ pub struct RunAttempt {
     pub hostdev: Option<Hostdev>,
     /// The group.
     pub group: Option<u32>,
+    /// How the devices of the group came to their drivers before, as far as that was seen: who took
+    /// them from a driver of the host and when vfio-pci got them.
+    pub driver_changes: Vec<DriverChange>,
     /// The error that the call ended with, by name.
     pub errno: Option<Errno>,
     /// What came of it.
@@ -281,6 +284,7 @@ fn of_attempt(model: &Model, attempt: &Attempt) -> RunAttempt {
         requested_from: attempt.requested_from,
         hostdev: attempt.hostdev.clone(),
         group: attempt.group,
+        driver_changes: attempt.driver_changes.clone(),
         errno: attempt.errno,
         outcome: attempt.outcome,
         rejections: attempt

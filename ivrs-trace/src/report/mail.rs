@@ -226,6 +226,7 @@ fn attempt(letter: &mut Letter, case: &Case<'_>, told: &Told<'_>) {
         ("guest", vm.unwrap_or_default()),
         ("began at", format!("{} s (CLOCK_MONOTONIC)", seconds(attempt.time_ns))),
     ];
+    rows.extend(attempt.qemu_prints().into_iter().map(|words| ("QEMU prints", words)));
     for rejection in &attempt.rejections {
         let driver = if rejection.driver.is_empty() {
             String::new()

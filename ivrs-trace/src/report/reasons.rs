@@ -3,7 +3,7 @@
 
 use super::{
     page::Page,
-    text::{clear_of_direct_maps, machine},
+    text::{clear_of_direct_maps, how_it_came, machine},
 };
 use crate::{
     errno,
@@ -28,6 +28,7 @@ pub(super) fn taken(page: &mut Page, attempt: &Attempt) {
     };
     page.text(2, &format!("IOMMU group {group}; {text}."));
     machine(page, attempt);
+    how_it_came(page, attempt);
 }
 
 /// An attempt that failed, though not by a refusal that was seen.
@@ -64,6 +65,7 @@ pub(super) fn failed(page: &mut Page, model: &Model, attempt: &Attempt) {
             ),
         );
     }
+    how_it_came(page, attempt);
 }
 
 fn group(attempt: &Attempt) -> String {

@@ -402,6 +402,7 @@ fn the_document_of_run() {
             ("evidence", "string"),
             ("facts", "array"),
             ("hostdev", "null"),
+            ("driver_changes", "array"),
             ("qemu_prints", "array"),
             ("host_drivers", "array"),
             ("owned_by", "null"),
@@ -682,5 +683,41 @@ fn the_document_of_diff() {
             ("unnamed", "number"),
             ("blocked_by", "null"),
         ],
+    );
+}
+
+#[test]
+fn the_way_to_a_refusal_is_told() {
+    let host = single();
+    let daemon = Thread { pid: 31, tid: 33, comm: "rpc-libvirtd" };
+    let change = |function, driver: &str| {
+        let device = Some(device("00:07.0", 5));
+        let mut event = daemon.device_call(Phase::Exit { ret: 0 }, function, device);
+        if let Body::DeviceCall { driver: of, .. } = &mut event.body {
+            driver.clone_into(of);
+        }
+        event
+    };
+    let mut events = vec![
+        daemon.args("/usr/sbin/libvirtd|--timeout|120"),
+        change(DeviceFunction::PciRemove, "e1000e"),
+        change(DeviceFunction::PciProbe, "vfio-pci"),
+    ];
+    events.extend(QEMU.rejection(&host, "qemu|00:07.0", 5, &["00:07.0"], "00:07.1"));
+    let model = model(&host, &events);
+    let style = Style { width: 200, ..Style::default() };
+    let text = attempts(&model, NO_LOSS, style);
+    let told: Vec<&str> =
+        text.lines().skip_while(|line| !line.contains("How it came")).take(4).collect();
+    assert_eq!(
+        told,
+        [
+            "  How it came, in seconds before the first call:",
+            "    0.000  e1000e let go of 0000:00:07.0, asked by libvirtd (pid 31)",
+            "    0.000  vfio-pci took 0000:00:07.0, asked by libvirtd (pid 31)",
+            "    0      qemu-system-x86 (pid 100): __iommu_device_set_domain(0000:00:07.1) = EINVAL, \
+             iommu_group_claim_dma_owner = EINVAL, vfio_container_attach_group = EINVAL, \
+             VFIO_GROUP_SET_CONTAINER = EINVAL",
+        ]
     );
 }

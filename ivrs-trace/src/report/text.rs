@@ -181,6 +181,7 @@ fn rejected(page: &mut Page, model: &Model, attempt: &Attempt, told: &mut Told) 
         blocker(page, attempt, rejection);
     }
     reasons::evidence(page, attempt);
+    how_it_came(page, attempt);
     page.blank();
     let mut why = Page::new(page.style());
     explain_refusal(&mut why, model, attempt);
@@ -267,6 +268,39 @@ fn asked_for(page: &mut Page, attempt: &Attempt) {
     };
     page.text(2, &text);
     machine(page, attempt);
+}
+
+/// How it came to the failure or the success: who gave the devices to vfio-pci, and then the claim and
+/// the error that the process saw. Nothing where no such change was seen.
+pub(super) fn how_it_came(page: &mut Page, attempt: &Attempt) {
+    if attempt.driver_changes.is_empty() {
+        return;
+    }
+    page.blank();
+    page.text(2, "How it came, in seconds before the first call:");
+    for change in &attempt.driver_changes {
+        let before = attempt.time_ns.saturating_sub(change.time_ns) / 1_000_000;
+        let did = if change.bound { "took" } else { "let go of" };
+        page.text(
+            4,
+            &format!(
+                "{}.{:03}  {} {did} {}, asked by {}",
+                before / 1000,
+                before % 1000,
+                change.driver,
+                change.bdf,
+                change.who()
+            ),
+        );
+    }
+    // From the inside out: the error of one is that of the next, up to what the process sees.
+    let errors = attempt.calls.iter().filter_map(|call| Some((call, errno::of_return(call.ret)?)));
+    let mut failed: Vec<String> =
+        errors.map(|(call, error)| format!("{} = {error}", call.name)).collect();
+    failed.dedup();
+    let end = if failed.is_empty() { attempt.call.clone() } else { failed.join(", ") };
+    let (comm, pid) = (&attempt.process.comm, attempt.process.pid);
+    page.text(4, &format!("0      {comm} (pid {pid}): {end}"));
 }
 
 /// The virtual machine, and what its QEMU prints of the failure.

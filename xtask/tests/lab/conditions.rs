@@ -70,6 +70,27 @@ try together ivrs-trace run --json -- sh -c '
     wait'
 ";
 
+/// A user who is root by sudo; and another process than the one that takes a device gives it to
+/// vfio-pci.
+const CALLER: &str = r#"
+export SUDO_UID=1000 SUDO_GID=1000 SUDO_USER=user
+who='id -u; id -g; echo $HOME ${USER-none} ${LOGNAME-none} ${SUDO_UID-none}'
+try user ivrs-trace run --linger 0 -- sh -c "$who"
+try root ivrs-trace run --linger 0 --as-root -- sh -c "$who"
+try refused ivrs-trace run --linger 0 -- false
+try killed ivrs-trace run --linger 0 -- sh -c 'kill -9 $$'
+try missing ivrs-trace run -- /nowhere
+try json ivrs-trace run --linger 0 --json -- echo words
+unset SUDO_UID SUDO_GID SUDO_USER
+try rebound ivrs-trace run --json -- sh -c '
+    device=/sys/bus/pci/devices/0000:00:03.0
+    modprobe -a vfio_iommu_type1 vfio-pci
+    echo vfio-pci > $device/driver_override
+    echo 0000:00:03.0 > $device/driver/unbind
+    echo 0000:00:03.0 > /sys/bus/pci/drivers_probe
+    vfio-attach 00:03.0 > /dev/null 2>&1'
+"#;
+
 fn am5_desktop() -> Guest {
     Guest { firmware: "am5-desktop".parse().unwrap(), ..Guest::default() }
 }
@@ -224,4 +245,40 @@ fn processes_that_attach_at_once_get_their_own_attempts() {
         .map(|attempt| (attempt["process"]["pid"].as_u64().unwrap(), attempt))
         .collect();
     assert_eq!((attempts.len(), processes.len()), (4, 4), "{told}");
+}
+
+#[test]
+#[ignore = "boots virtual machines; run by cargo xtask test"]
+fn the_command_is_the_callers() {
+    let transcript = Transcript::of(am5_desktop(), CALLER);
+    for (name, status, stdout) in [
+        ("user", 0, "1000\n1000\n/home/user user user none\n"),
+        ("root", 0, "0\n0\n/root none none 1000\n"),
+        ("refused", 1, ""),
+        ("killed", 137, ""),
+        ("missing", 127, ""),
+    ] {
+        let tried = transcript.tried(name);
+        assert_eq!((tried.status, tried.stdout), (status, stdout), "{name}: {}", tried.stderr);
+        let explained = tried.stderr.contains("No attempt to take a VFIO group");
+        assert_eq!(explained, name != "missing", "{name}: {}", tried.stderr);
+        // Where nobody got as far as a device, it may be for want of rights.
+        let hinted = tried.stderr.contains("the command ran as user: --as-root");
+        assert_eq!(hinted, matches!(name, "refused" | "killed"), "{name}: {}", tried.stderr);
+    }
+    let json = transcript.tried("json");
+    assert_eq!(json.json()["exit_status"], 0);
+    assert_eq!(json.only_line(), "words");
+
+    let told = transcript.tried("rebound").json();
+    let [attempt] = items(&told["attempts"]) else { panic!("not one attempt: {told}") };
+    let changes = items(&attempt["driver_changes"]).iter().map(|change| {
+        assert_ne!(change["process"]["pid"], attempt["process"]["pid"], "{change}");
+        json!([change["program"], change["driver"], change["bdf"], change["bound"]])
+    });
+    let expected = [
+        json!(["sh", "e1000e", "0000:00:03.0", false]),
+        json!(["sh", "vfio-pci", "0000:00:03.0", true]),
+    ];
+    assert_eq!(changes.collect::<Vec<_>>(), expected, "{told}");
 }

@@ -8,6 +8,7 @@
 mod holder;
 mod qemu;
 mod reason;
+mod rebind;
 mod refusal;
 mod thread;
 mod wanted;
@@ -23,11 +24,13 @@ pub(super) use self::holder::manages_dma;
 pub use self::{
     holder::{DriverSource, HostDriver, OpenFile},
     reason::{Further, Reason},
+    rebind::DriverChange,
     refusal::{Evidence, Rejection},
 };
 use self::{
     holder::{Holders, Seen, process_of},
     reason::{Conclusion, Owners},
+    rebind::Changes,
     refusal::Walk,
     thread::{Asked, Bind, Claim, Facts, Frame, Outer, Thread, Type1},
     wanted::{FROM_CLAIM, FROM_DEVICE_FD, device_address, rank, requested},
@@ -68,6 +71,8 @@ pub struct Attempt {
     pub hostdev: Option<Hostdev>,
     /// The group.
     pub group: Option<u32>,
+    /// How the devices of the group came to their drivers before, as far as that was seen.
+    pub driver_changes: Vec<DriverChange>,
     /// The error that the call ended with.
     pub errno: Option<Errno>,
     /// What came of it.
@@ -181,6 +186,7 @@ pub(super) struct Tracker {
     links: BTreeMap<Link, u64>,
     holders: Holders,
     lines: CommandLines,
+    changes: Changes,
 }
 
 impl Tracker {
@@ -211,6 +217,7 @@ impl Tracker {
         if self.lines.observe(event) {
             return;
         }
+        self.changes.observe(number, event, &self.lines);
         match &event.body {
             Body::VfioCall { phase: Phase::Enter, .. } => self.call_began(number, event),
             Body::VfioCall { phase: Phase::Exit { ret }, function, .. } => {
@@ -675,6 +682,7 @@ impl Tracker {
             group: device.and_then(|device| device.group),
             ..Attempt::new(process_of(event), event.time_ns)
         };
+        attempt.driver_changes = self.changes.of(attempt.group, bdf);
         attempt.calls.push(Call { name: attempt.call.clone(), ret });
         attempt.set(found);
         self.push(attempt);
@@ -743,7 +751,7 @@ impl Tracker {
 
     /// What is known of an attempt beside its end.
     fn fill_in(&mut self, number: u64, event: &Event, model: &Model) {
-        let Self { threads, attempts, dropped, lines, .. } = self;
+        let Self { threads, attempts, dropped, lines, changes, .. } = self;
         let Some(thread) = threads.get(&event.tid) else { return };
         let index = number.checked_sub(*dropped).and_then(|index| usize::try_from(index).ok());
         let Some(attempt) = index.and_then(|index| attempts.get_mut(index)) else { return };
@@ -753,6 +761,9 @@ impl Tracker {
         attempt.group = facts.group().or(attempt.group);
         let args = lines.of(event.pid);
         attempt.process.run(args);
+        if attempt.driver_changes.is_empty() {
+            attempt.driver_changes = changes.of(attempt.group, None);
+        }
         attempt.qemu = is_qemu(&attempt.process.comm, args);
         let bound = facts.bind.as_ref().and_then(|bind| bind.device.as_ref()?.bdf);
         let claimed = facts.claim.as_ref().and_then(|claim| claim.device.as_ref()?.bdf);
@@ -885,6 +896,7 @@ impl Attempt {
             requested_from: None,
             hostdev: None,
             group: None,
+            driver_changes: Vec::new(),
             errno: None,
             outcome: Outcome::Unknown,
             rejections: Vec::new(),

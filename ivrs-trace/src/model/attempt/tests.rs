@@ -930,3 +930,54 @@ proptest! {
         prop_assert_eq!(model(&host, &both).attempts().len(), 2);
     }
 }
+
+const LIBVIRTD: Script = Script { pid: 31, tid: 33, comm: "rpc-libvirtd" };
+
+/// libvirt's daemon takes a device from its driver and gives it to another one.
+fn rebound(from: &str, name: &str, group: u32, to: &str) -> Vec<Event> {
+    let one = |function, driver: &str| {
+        let device = Some(device(name, group));
+        let mut event = LIBVIRTD.device_call(Phase::Exit { ret: 0 }, function, device);
+        if let Body::DeviceCall { driver: of, .. } = &mut event.body {
+            driver.clone_into(of);
+        }
+        event
+    };
+    vec![
+        LIBVIRTD.args("/usr/sbin/libvirtd|--timeout|120"),
+        one(DeviceFunction::PciRemove, from),
+        LIBVIRTD.args("/usr/sbin/libvirtd|--timeout|120"),
+        one(DeviceFunction::PciProbe, to),
+    ]
+}
+
+#[test]
+fn an_attempt_tells_who_gave_its_devices_to_vfio() {
+    let host = lab();
+    let first = rebound("e1000e", "00:07.0", 5, "vfio-pci");
+    let back = rebound("vfio-pci", "00:07.0", 5, "e1000e");
+    let other = rebound("nvme", "21:00.0", 14, "vfio-pci");
+    let start = start_of_machine(&QEMU, LINE_A, 5, "00:07.1");
+    let events = [other, first.clone(), start.clone(), back, first, start].concat();
+    let model = model(&host, &events);
+    let [one, two] = model.attempts() else { panic!("{:?}", model.attempts()) };
+    for attempt in [one, two] {
+        let told: Vec<_> = attempt
+            .driver_changes
+            .iter()
+            .map(|one| (one.who(), one.driver.as_str(), one.bdf.to_string(), one.bound))
+            .collect();
+        let who = "libvirtd (pid 31)".to_owned();
+        let bdf = "0000:00:07.0".to_owned();
+        assert_eq!(
+            told,
+            [(who.clone(), "e1000e", bdf.clone(), false), (who, "vfio-pci", bdf, true)]
+        );
+    }
+    // Each tells of its own start.
+    assert!(one.driver_changes[1].event < two.driver_changes[0].event);
+    assert_eq!(
+        model.function(bdf("00:07.0")).unwrap().driver.value().map(String::as_str),
+        Some("vfio-pci")
+    );
+}
