@@ -124,7 +124,9 @@ impl Conditions {
         let small = |folder: &str, name: &str| at(folder).and_then(|dir| dir.text(name, SMALL));
         let (vfio_modules, modprobe) = modules(tree, &at);
         Self {
-            tables: at("sys/firmware/acpi/tables").and_then(|dir| dir.names()),
+            tables: at("sys/firmware/acpi/tables")
+                .and_then(|dir| dir.names())
+                .or_not_copied(tree, "sys/firmware/acpi/tables"),
             kernel_log: at("dev").and_then(|dir| {
                 dir.kernel_log("kmsg", LARGE).map(|text| text.lines().map(str::to_owned).collect())
             }),
@@ -144,7 +146,8 @@ impl Conditions {
             modules_disabled: small("proc/sys/kernel", "modules_disabled"),
             remapped: at("proc").and_then(|dir| {
                 let remapped = |line: &str| line.split_whitespace().any(|w| w.starts_with("IR-"));
-                first(lines(&dir, "interrupts", LARGE, remapped, 1).map(|lines| {
+                let lines = lines(&dir, "interrupts", LARGE, remapped, 1);
+                first(lines.or_missing("proc/interrupts").map(|lines| {
                     // Without the counts.
                     let short = |line: &String| match line.find("IR-") {
                         Some(at) => line.get(at..).unwrap_or_default().to_owned(),
@@ -207,6 +210,21 @@ fn lines(
     })
 }
 
+impl<T> Reading<T> {
+    /// That a file is not there says nothing of what would be in it.
+    fn or_missing(self, path: &str) -> Self {
+        match self {
+            Self::Absent => Self::Unreadable(format!("{path}: is not there")),
+            other => other,
+        }
+    }
+
+    /// The same for a copy of a host, which may lack what the host has.
+    fn or_not_copied(self, tree: &Tree<'_>, path: &str) -> Self {
+        if tree.is_copy() { self.or_missing(path) } else { self }
+    }
+}
+
 fn first(lines: Reading<Vec<String>>) -> Reading<String> {
     lines.and_then(|lines| match lines.into_iter().next() {
         Some(line) => Reading::Read(line),
@@ -263,7 +281,7 @@ fn modules<'t>(
             seen.insert((file, line.clone()))
         });
     }
-    (on_disk, told)
+    (on_disk.or_not_copied(tree, "lib/modules"), told)
 }
 
 /// `vfio_pci` of `kernel/drivers/vfio/pci/vfio-pci.ko.xz: ...`

@@ -239,6 +239,15 @@ fn vfio_that_cannot_come_is_told() {
         assert_eq!((line.code, line.state), ("vfio-pci", state), "{text}");
         assert!(line.message.contains(words), "{text}");
     }
+    // What was not copied is not known.
+    let bare = workstation();
+    for file in ["proc/interrupts", "lib/modules/6.12.0/modules.dep", "proc/swaps"] {
+        fs::remove_file(bare.0.path().join(file)).unwrap();
+    }
+    let (health, _) = bare.told(&["00:06.0"], &Tracing::default());
+    let states: Vec<State> = health.vfio.iter().map(|line| line.state).collect();
+    assert_eq!(states, [State::Unknown, State::Unknown]);
+    assert_eq!(health.devices[0].lines.last().unwrap().state, State::Unknown);
     let host = workstation().file("proc/interrupts", " 24: 1 PCI-MSI 0-edge nvme0q0\n");
     let (health, _) = host.told(&[], &Tracing::default());
     assert_eq!(health.vfio[1].state, State::No);
