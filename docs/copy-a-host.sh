@@ -98,10 +98,10 @@ for file in etc/modprobe.d/*.conf run/modprobe.d/*.conf usr/lib/modprobe.d/*.con
 done
 take sys/kernel/btf vmlinux
 take sys/kernel/security lockdown
-take sys/firmware/acpi/tables IVRS
+take sys/firmware/acpi/tables IVRS DMAR
 for table in sys/firmware/acpi/tables/*; do
     # Of the others, that they are there.
-    case $table in *IVRS*) continue ;; esac
+    case $table in *IVRS* | *DMAR*) continue ;; esac
     if [ -f "$table" ]; then : > "$copy/$table"; fi
 done
 take sys/module/vfio_iommu_type1/parameters allow_unsafe_interrupts

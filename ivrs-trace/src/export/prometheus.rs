@@ -20,7 +20,7 @@ const VERDICTS: [(&str, Verdict); 3] =
 pub fn metrics(model: &Model, verdicts: &Verdicts) -> String {
     let mut page = Metrics::default();
     host(&mut page, model);
-    let rejects = match model.require_direct() {
+    let rejects = match model.refuses() {
         RequireDirect::Present => Some(1),
         RequireDirect::Missing => Some(0),
         RequireDirect::Unknown => None,
@@ -106,14 +106,16 @@ fn causes(page: &mut Metrics, verdicts: &Verdicts) {
         .flat_map(|device| device.causes.iter().map(move |cause| (device, cause)))
         // Without a block it is the region of the group that counts.
         .map(|(device, cause)| {
-            let group = cause.ivmd.is_none().then_some(device.group);
-            (cause.kind, cause.ivmd, group, cause.start, cause.end)
+            let named = cause.ivmd.or(cause.rmrr);
+            let group = named.is_none().then_some(device.group);
+            (cause.kind, named, group, cause.start, cause.end)
         })
         .collect();
     for (name, kind) in [
         ("unity_map", CauseKind::UnityMap),
         ("exclusion_range", CauseKind::ExclusionRange),
         ("direct_region", CauseKind::DirectRegion),
+        ("rmrr", CauseKind::Rmrr),
     ] {
         let count = all.iter().filter(|one| one.0 == kind).count();
         page.sample("ivrs_trace_causes", &[("kind", name)], count);

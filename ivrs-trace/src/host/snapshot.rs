@@ -25,6 +25,8 @@ const ATTRIBUTE_LIMIT: usize = 64 * 1024;
 const TABLE_LIMIT: usize = 1024 * 1024;
 /// Bytes of the kernel's BTF that are read at most; real ones have some five million.
 const BTF_LIMIT: usize = 64 * 1024 * 1024;
+/// Bridges above a function that are followed at most: there are no more buses in a segment.
+const MOST_BRIDGES: usize = 256;
 /// What is kept of a host beyond what a snapshot needs: folder and file. People who read a report
 /// ask for it, and a later version may have use for it. No serial numbers.
 const ALSO_KEPT: [(&str, &str); 6] = [
@@ -86,6 +88,10 @@ pub struct Snapshot {
     /// The ACPI IVRS table; only root may read it. Absent on a host without AMD IOMMU, and on one
     /// whose firmware has it switched off.
     pub ivrs: Reading<HexBytes>,
+    /// The ACPI DMAR table; only root may read it. Absent on a host without Intel IOMMU, and on one
+    /// whose firmware has it switched off.
+    #[serde(default)]
+    pub dmar: Reading<HexBytes>,
     /// Board and firmware.
     pub dmi: Dmi,
     /// The IOMMU groups in the order of their numbers.
@@ -269,6 +275,10 @@ impl Snapshot {
         let mut skipped = Vec::new();
         let dmi = at("sys/class/dmi/id");
         let dmi = |name| dmi.clone().and_then(|dir| dir.text(name, ATTRIBUTE_LIMIT));
+        let table = |name| {
+            let tables = at("sys/firmware/acpi/tables");
+            tables.and_then(|dir| dir.bytes(name, TABLE_LIMIT)).map(HexBytes)
+        };
         // Every Linux has these directories, so a copy without them does not show the host.
         let must = |path: &str| match at(path) {
             Reading::Absent if copied => {
@@ -290,9 +300,8 @@ impl Snapshot {
             }),
             command_line: at("proc").and_then(|dir| dir.text("cmdline", ATTRIBUTE_LIMIT)),
             has_btf: at("sys/kernel/btf").value().is_some_and(|dir| dir.has("vmlinux")),
-            ivrs: at("sys/firmware/acpi/tables")
-                .and_then(|dir| dir.bytes("IVRS", TABLE_LIMIT))
-                .map(HexBytes),
+            ivrs: table("IVRS"),
+            dmar: table("DMAR"),
             dmi: Dmi {
                 sys_vendor: dmi("sys_vendor"),
                 product_name: dmi("product_name"),
@@ -316,8 +325,9 @@ impl Snapshot {
         };
         snapshot.lost_members(&mut skipped);
         skipped.sort();
-        let ivrs = snapshot.ivrs_or_why();
-        Self { ivrs, skipped, ..snapshot }
+        let ivrs = snapshot.table_or_why(&snapshot.ivrs, "IVRS", "ivhd", "AMD");
+        let dmar = snapshot.table_or_why(&snapshot.dmar, "DMAR", "dmar", "Intel");
+        Self { ivrs, dmar, skipped, ..snapshot }
     }
 
     /// Takes from an earlier snapshot of the same boot what takes rights to be read and was not read
@@ -378,18 +388,63 @@ impl Snapshot {
         functions.into_iter().flatten().any(|f| f.physical_function.value() == Some(&bdf))
     }
 
-    /// No AMD IOMMU works without an IVRS: where there is one, the table was only not copied.
-    fn ivrs_or_why(&self) -> Reading<HexBytes> {
-        let amd =
-            self.iommus.value().is_some_and(|units| units.iter().any(|u| u.starts_with("ivhd")));
-        match &self.ivrs {
-            Reading::Absent if amd => Reading::Unreadable(
-                "sys/firmware/acpi/tables/IVRS: is not there, though the kernel found an AMD IOMMU \
-                 by it"
-                    .to_owned(),
-            ),
+    /// No IOMMU works without its table: where there is one, the table was only not copied.
+    fn table_or_why(
+        &self,
+        table: &Reading<HexBytes>,
+        name: &str,
+        unit: &str,
+        maker: &str,
+    ) -> Reading<HexBytes> {
+        match table {
+            Reading::Absent if self.has_unit(unit) => Reading::Unreadable(format!(
+                "sys/firmware/acpi/tables/{name}: is not there, though the kernel found an {maker} \
+                 IOMMU by it"
+            )),
             reading => reading.clone(),
         }
+    }
+
+    /// Whether one of the IOMMUs has a name that begins like this: `ivhd` AMD's
+    /// (drivers/iommu/amd/init.c), `dmar` Intel's (drivers/iommu/intel/dmar.c), `smmu` ARM's
+    /// (drivers/iommu/arm).
+    #[must_use]
+    pub fn has_unit(&self, begin: &str) -> bool {
+        self.iommus.value().is_some_and(|units| units.iter().any(|unit| unit.starts_with(begin)))
+    }
+
+    /// The functions from a root bus down to `bdf`, itself included, and whether it is known that
+    /// there is no bridge above the first.
+    #[must_use]
+    pub fn way_to(&self, bdf: Bdf) -> (Vec<Bdf>, bool) {
+        let functions = self.functions.value().map_or(&[][..], Vec::as_slice);
+        let mut way = vec![bdf];
+        // A copy may have them in a ring.
+        while let Some(at) = way.last().copied().filter(|_| way.len() <= MOST_BRIDGES) {
+            let function = functions.iter().find(|function| function.bdf == at);
+            let bus_above = |other: &&PciFunction| {
+                other.bdf.segment == at.segment
+                    && other.secondary_bus.value() == Some(&at.devid.bus())
+            };
+            let above = match function.map(|function| &function.parent) {
+                Some(Reading::Read(parent)) => Some(*parent),
+                Some(Reading::Absent) => {
+                    way.reverse();
+                    return (way, true);
+                }
+                // A copy without its links still has the numbers of the buses.
+                Some(Reading::Unreadable(_)) => {
+                    functions.iter().find(bus_above).map(|bridge| bridge.bdf)
+                }
+                None => None,
+            };
+            match above {
+                Some(parent) => way.push(parent),
+                None => break,
+            }
+        }
+        way.reverse();
+        (way, false)
     }
 
     /// Members of groups of which the bus shows nothing.

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde::Serialize;
 
-use super::{Listed, Model, Rejection, is_amd};
+use super::{Listed, Model, Rejection, is_amd, is_intel, rmrr};
 use crate::{
     event::RegionType,
     firmware::{ivrs::Ivmd, kernel_view::UnityEntry},
@@ -20,8 +20,10 @@ pub enum CauseKind {
     UnityMap,
     /// An IVMD block that asks for an exclusion range, which Linux turns into a unity map.
     ExclusionRange,
-    /// A direct region whose IVMD block is not known.
+    /// A direct region whose IVMD block or RMRR is not known.
     DirectRegion,
+    /// An RMRR structure of Intel's DMAR.
+    Rmrr,
 }
 
 /// One reason why a device cannot leave its 1:1 map.
@@ -32,6 +34,12 @@ pub struct Cause {
     pub kind: CauseKind,
     /// Index of the IVMD block, counted from 0 in table order.
     pub ivmd: Option<usize>,
+    /// Index of the RMRR structure, counted from 0 in table order.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rmrr: Option<usize>,
+    /// The device scope of the RMRR by which it applies: what it names, then bus and path.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub scope: Option<String>,
     /// Its offset in the table, bytes.
     #[serde(serialize_with = "hex_offset")]
     #[cfg_attr(feature = "schema", schemars(with = "Option<crate::schema::Hex>"))]
@@ -116,6 +124,8 @@ pub(super) fn of_rejection(model: &Model, rejection: &Rejection) -> Vec<Cause> {
                 _ => Cause {
                     kind: CauseKind::DirectRegion,
                     ivmd: None,
+                    rmrr: None,
+                    scope: None,
                     offset: None,
                     start: found.start,
                     end: found.end.wrapping_sub(1),
@@ -129,6 +139,9 @@ pub(super) fn of_rejection(model: &Model, rejection: &Rejection) -> Vec<Cause> {
 /// The causes that hold for a device at any time: what the kernel lists for it, brought back to the
 /// IVMD blocks; without a listing, what the table says.
 pub(super) fn of_device(model: &Model, name: &str, bdf: Option<Bdf>) -> Vec<Cause> {
+    if let Some(function) = bdf.and_then(|bdf| model.function(bdf)).filter(|one| is_intel(one)) {
+        return rmrr::causes(model, function);
+    }
     let entries: Vec<&UnityEntry> = match (bdf, model.table().view()) {
         (Some(bdf), Some(view)) => view.regions_of(bdf).collect(),
         _ => Vec::new(),
@@ -159,6 +172,8 @@ pub(super) fn of_device(model: &Model, name: &str, bdf: Option<Bdf>) -> Vec<Caus
                 _ => Cause {
                     kind: CauseKind::DirectRegion,
                     ivmd: None,
+                    rmrr: None,
+                    scope: None,
                     offset: None,
                     start: region.start,
                     end: region.end_inclusive(),
@@ -186,6 +201,8 @@ pub(super) fn of_entry(model: &Model, entry: &UnityEntry, mut evidence: Vec<Stri
             _ => CauseKind::UnityMap,
         },
         ivmd: Some(entry.ivmd_index),
+        rmrr: None,
+        scope: None,
         offset: block.map(|block| block.offset),
         start: entry.start,
         end: entry.end_inclusive(),

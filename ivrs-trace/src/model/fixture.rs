@@ -11,6 +11,7 @@ use crate::{
     firmware::{
         builder::{IvhdSpec, IvmdSpec, IvrsBuilder},
         device_entry::DeviceEntry,
+        dmar::builder::DmarBuilder,
         ivrs::Ivrs,
         kernel_view::{KernelView, UnityEntry},
     },
@@ -95,6 +96,46 @@ pub(crate) fn host(groups: &str, table: &IvrsBuilder) -> Snapshot {
         iommus: Reading::Read(vec!["ivhd0".to_owned()]),
         ..Snapshot::default()
     }
+}
+
+/// The same with Intel's IOMMU, whose DMAR asks for nothing or for what the regions are set to later.
+/// `tree` has `PARENT>CHILD` for each function below a bridge.
+pub(crate) fn intel_host(groups: &str, tree: &str, dmar: &DmarBuilder) -> Snapshot {
+    let mut host = host(groups, &table(&[]));
+    host.ivrs = Reading::Absent;
+    host.dmar = Reading::Read(HexBytes(dmar.build().unwrap()));
+    host.iommus = Reading::Read(vec!["dmar0".to_owned()]);
+    let Reading::Read(functions) = &mut host.functions else { panic!("no functions") };
+    for function in &mut *functions {
+        function.iommu = Reading::Read("dmar0".to_owned());
+        function.parent = Reading::Absent;
+    }
+    for (parent, child) in tree.split_whitespace().map(|pair| pair.split_once('>').unwrap()) {
+        let (parent, child) = (bdf(parent), bdf(child));
+        for function in &mut *functions {
+            if function.bdf == child {
+                function.parent = Reading::Read(parent);
+            }
+            if function.bdf == parent {
+                function.secondary_bus = Reading::Read(child.devid.bus());
+            }
+        }
+    }
+    host
+}
+
+/// What a group's `reserved_regions` shows.
+pub(crate) fn set_regions(host: &mut Snapshot, group: u32, lines: &[&str]) {
+    let Reading::Read(groups) = &mut host.groups else { panic!("no groups") };
+    let group = groups.iter_mut().find(|one| one.id == group).unwrap();
+    group.regions = Reading::Read(lines.iter().map(|line| line.parse().unwrap()).collect());
+}
+
+/// A function's class.
+pub(crate) fn set_class(host: &mut Snapshot, name: &str, class: u32) {
+    let Reading::Read(functions) = &mut host.functions else { panic!("no functions") };
+    let function = functions.iter_mut().find(|one| one.bdf == bdf(name)).unwrap();
+    function.class = Reading::Read(class);
 }
 
 fn function(bdf: Bdf, group: u32, bridge: bool) -> PciFunction {
@@ -596,8 +637,11 @@ impl Thread {
     }
 }
 
+/// What the kernel makes of the host's IVRS; nothing where it has none.
 pub(crate) fn view(host: &Snapshot) -> KernelView {
-    KernelView::new(&Ivrs::parse(&host.ivrs.value().unwrap().0).unwrap())
+    let empty = || table(&[]).build().unwrap();
+    let bytes = host.ivrs.value().map_or_else(empty, |bytes| bytes.0.clone());
+    KernelView::new(&Ivrs::parse(&bytes).unwrap())
 }
 
 /// The model of a host after these events, closed.

@@ -6,15 +6,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Finding, Model, RequireDirect, Severity, Table, cause, options};
+use super::{DmarTable, Finding, Model, RequireDirect, Severity, Table, cause, options, rmrr};
 use crate::{
     escape::printable,
     firmware::{
-        findings,
+        Rmrr, findings,
         ivrs::{Ivmd, IvmdKind},
         kernel_view::{UnityEntry, is_effective},
     },
-    host::{MapSource, Reading},
+    host::{MapSource, Reading, RegionKind},
     pci::{Devid, Segment},
 };
 
@@ -47,18 +47,22 @@ pub(super) fn of_host(model: &Model) -> Vec<Finding> {
              be named, as it does not show which devices an AMD IOMMU serves"
                 .to_owned(),
         );
-    } else if !units.iter().any(|unit| unit.starts_with("ivhd")) {
+    } else if host.has_unit("smmu") {
+        push("arm-regions", Severity::Warning, arm(model));
+    } else if !host.has_unit("ivhd") && !host.has_unit("dmar") {
         let names: Vec<String> = units.iter().map(|name| printable(name)).collect();
         push(
             "not-amd",
             Severity::Warning,
             format!(
-                "the IOMMU of this host is not AMD's ({}): direct regions come from another table \
-                 than the IVRS (DMAR on Intel, IORT on ARM), and no entry can be named",
+                "the IOMMU of this host is neither AMD's nor Intel's ({}): direct regions come from \
+                 another table than IVRS and DMAR, and no entry can be named",
                 names.join(", ")
             ),
         );
     }
+    findings.extend(dmar(model));
+    let mut push = |code, severity, message| findings.push(Finding::new(code, severity, message));
     let amd = units.iter().any(|unit| unit.starts_with("ivhd"));
     match model.table() {
         Table::Absent if amd => push(
@@ -101,7 +105,15 @@ pub(super) fn of_host(model: &Model) -> Vec<Finding> {
         }
         Table::Absent => {}
     }
-    if model.require_direct() == RequireDirect::Unknown && !no_groups {
+    findings.extend(of_kernel(model, no_groups));
+    findings
+}
+
+/// What there is to say of the kernel.
+fn of_kernel(model: &Model, no_groups: bool) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    let mut push = |code, severity, message| findings.push(Finding::new(code, severity, message));
+    if model.refuses() == RequireDirect::Unknown && !no_groups {
         push(
             "no-btf",
             Severity::Warning,
@@ -110,7 +122,7 @@ pub(super) fn of_host(model: &Model) -> Vec<Finding> {
                 .to_owned(),
         );
     }
-    if let Some(option) = options::relax_unity(host) {
+    if let Some(option) = options::relax_unity(model.host()) {
         push(
             "relax-unity",
             Severity::Warning,
@@ -125,8 +137,189 @@ pub(super) fn of_host(model: &Model) -> Vec<Finding> {
     findings
 }
 
-/// What there is to say of the table's entries on this host.
+/// What there is to say of an ARM host, whose tables are not read: the regions, and where they come
+/// from.
+fn arm(model: &Model) -> String {
+    let mut ranges: BTreeMap<(u64, u64), Vec<String>> = BTreeMap::new();
+    for group in model.groups() {
+        for region in group.regions.value().into_iter().flatten() {
+            if region.kind == RegionKind::Direct {
+                let groups = ranges.entry((region.start, region.end_inclusive)).or_default();
+                groups.push(group.id.to_string());
+            }
+        }
+    }
+    let told: Vec<String> = ranges
+        .iter()
+        .take(AT_MOST)
+        .map(|((start, end), groups)| {
+            format!("{start:#x} to {end:#x} (group {})", groups.join(", "))
+        })
+        .collect();
+    let what = if told.is_empty() {
+        "the IOMMU of this host is ARM's, and no group has a direct region; one".to_owned()
+    } else {
+        format!("the IOMMU of this host is ARM's, with direct regions {}; each", told.join(", "))
+    };
+    format!(
+        "{what} would come from an RMR node of the ACPI table IORT, or from a reserved-memory node \
+         with iommu-addresses in the device tree; these are not read here"
+    )
+}
+
+/// What there is to say of the DMAR as a whole.
+fn dmar(model: &Model) -> Option<Finding> {
+    let intel = model.is_intel_host();
+    let (code, message) = match model.dmar() {
+        DmarTable::Absent if intel => (
+            "dmar-absent",
+            "there is no /sys/firmware/acpi/tables/DMAR: direct regions can be told, but not the \
+             RMRRs behind them"
+                .to_owned(),
+        ),
+        DmarTable::Unreadable(why) if intel => (
+            "dmar-unreadable",
+            format!(
+                "{}, so the RMRRs behind direct regions cannot be named; only root may read the \
+                 DMAR table, so try with sudo",
+                printable(why)
+            ),
+        ),
+        DmarTable::Malformed(error) => {
+            ("dmar-malformed", format!("/sys/firmware/acpi/tables/DMAR cannot be decoded: {error}"))
+        }
+        // Only where the kernel gave the IOMMU up is this the likely reason.
+        DmarTable::Read(dmar) if !intel => {
+            ("dmar-refused", format!("the DMAR table: {}", dmar.fatal()?))
+        }
+        DmarTable::Read(_) | DmarTable::Absent | DmarTable::Unreadable(_) => return None,
+    };
+    Some(Finding::new(code, Severity::Warning, message))
+}
+
+/// What there is to say of the DMAR's entries on this host.
+fn of_rmrrs(model: &Model) -> Vec<Finding> {
+    let Some(dmar) = model.dmar().dmar() else { return Vec::new() };
+    let intel = model.is_intel_host();
+    let mut findings: Vec<Finding> = findings::of_dmar(dmar)
+        .into_iter()
+        .filter(|finding| finding.severity > Severity::Note)
+        .map(of_table)
+        .collect();
+    for (rmrr, scope, bdf) in rmrr::mismatches(model).into_iter().take(AT_MOST) {
+        let message = format!(
+            "RMRR {} names {bdf} as another kind of device than it is ({scope}): the kernel gives \
+             the IOMMU up for that at boot",
+            rmrr.index
+        );
+        findings.push(of_structure("RMRR-SCOPE-MISMATCH", Severity::Error, message, rmrr));
+    }
+    if !intel {
+        return findings;
+    }
+    let mut relaxable = Vec::new();
+    // Where the bridges above a function are not known, it may be the one that is meant.
+    let known = model.functions().all(|function| !rmrr::of_function(model, function.bdf).1);
+    for one in rmrr::coverage(model) {
+        let Some(rmrr) = dmar.rmrr.get(one.rmrr) else { continue };
+        relaxable.extend(one.relaxable.iter().map(|bdf| (rmrr, *bdf)));
+        let named = rmrr.scopes.iter().any(|scope| scope.kind.names_a_function());
+        if known && named && one.devices.is_empty() && one.relaxable.is_empty() {
+            let scopes: Vec<String> =
+                rmrr.scopes.iter().take(AT_MOST).map(ToString::to_string).collect();
+            let message = format!(
+                "RMRR {} is for {}, where this host has no PCI function: it blocks nothing now",
+                rmrr.index,
+                scopes.join(", ")
+            );
+            findings.push(of_structure("RMRR-ABSENT-DEVICE", Severity::Warning, message, rmrr));
+        }
+        findings.extend(rmrr_memory(model, rmrr));
+    }
+    if !relaxable.is_empty() {
+        let mut names: Vec<String> = relaxable
+            .iter()
+            .take(AT_MOST)
+            .map(|(rmrr, bdf)| format!("{bdf} (RMRR {})", rmrr.index))
+            .collect();
+        if let Some(more) = relaxable.len().checked_sub(AT_MOST).filter(|more| *more > 0) {
+            names.push(format!("and {more} more"));
+        }
+        let message = format!(
+            "RMRRs for USB controllers and display devices do not keep VFIO away from them: {}",
+            names.join(", ")
+        );
+        findings.push(Finding::new("rmrr-relaxable", Severity::Note, message));
+    }
+    findings
+}
+
+fn of_structure(code: &'static str, severity: Severity, message: String, rmrr: &Rmrr) -> Finding {
+    let evidence = vec![rmrr::of_structure(rmrr)];
+    Finding { offset: Some(rmrr.offset), evidence, ..Finding::new(code, severity, message) }
+}
+
+/// An RMRR for memory that is not kept from the operating system.
+fn rmrr_memory(model: &Model, rmrr: &Rmrr) -> Option<Finding> {
+    if rmrr.limit < rmrr.base {
+        return None;
+    }
+    let (told, lines) = not_reserved(model, rmrr.base, rmrr.limit)?;
+    let message = format!(
+        "RMRR {} is for {:#x} to {:#x}, which {told}: memory that is not reserved may be used for \
+         something else",
+        rmrr.index, rmrr.base, rmrr.limit
+    );
+    let mut finding = of_structure("RMRR-NOT-RESERVED", Severity::Warning, message, rmrr);
+    finding.evidence.extend(lines);
+    Some(finding)
+}
+
+/// How a memory map lists memory that is not reserved, and its lines; `None` where it is, or where
+/// that cannot be told.
+fn not_reserved(model: &Model, start: u64, end: u64) -> Option<(String, Vec<String>)> {
+    let Reading::Read(class) = model.host().region_class(start, end) else { return None };
+    let (name, map) = match class.source {
+        MapSource::Iomem => ("/proc/iomem", &model.host().iomem),
+        MapSource::Firmware => ("/sys/firmware/memmap", &model.host().firmware_memory),
+    };
+    // Where lines of the map are lost, what is not listed may have been.
+    let whole = map.value().is_some_and(|map| map.bad == 0);
+    let found = if class.reserved {
+        return None;
+    } else if class.touches_ram() {
+        let names: Vec<String> = class.names().into_iter().map(printable).collect();
+        format!("lists as {}", names.join(" and "))
+    } else if class.gap && whole {
+        if class.ranges.is_empty() { "does not list" } else { "lists only in part" }.to_owned()
+    } else {
+        return None;
+    };
+    let lines = class.ranges.iter().take(AT_MOST).map(|range| {
+        let (start, end) = (range.start, range.end_inclusive);
+        format!("{name}: {start:#x} to {end:#x}, {}", printable(&range.name))
+    });
+    Some((format!("{name} {found}"), lines.collect()))
+}
+
+fn of_table(finding: findings::Finding) -> Finding {
+    Finding {
+        code: finding.code,
+        severity: finding.severity,
+        message: finding.message,
+        offset: finding.offset,
+        evidence: finding.evidence,
+    }
+}
+
+/// What there is to say of the tables' entries on this host.
 pub(super) fn of_entries(model: &Model) -> Vec<Finding> {
+    let mut findings = of_rmrrs(model);
+    findings.extend(of_ivmds(model));
+    findings
+}
+
+fn of_ivmds(model: &Model) -> Vec<Finding> {
     let Table::Read(read) = model.table() else { return Vec::new() };
     let (ivrs, view) = (&read.0, &read.1);
     let amd =
@@ -142,13 +335,7 @@ pub(super) fn of_entries(model: &Model) -> Vec<Finding> {
         .filter(|finding| finding.code != "IVMD-WIDE")
         // What costs the IOMMU is told of a host that has none.
         .filter(|finding| amd || finding.severity != Severity::Error)
-        .map(|finding| Finding {
-            code: finding.code,
-            severity: finding.severity,
-            message: finding.message,
-            offset: finding.offset,
-            evidence: finding.evidence,
-        })
+        .map(of_table)
         .collect();
     if !amd || !view.initialises() {
         return findings;
@@ -251,33 +438,14 @@ fn memory(model: &Model) -> Vec<Finding> {
         }
     }
     let told = |((start, end), blocks): (_, Vec<&Ivmd>)| {
-        let Reading::Read(class) = model.host().region_class(start, end) else { return None };
-        let (name, map) = match class.source {
-            MapSource::Iomem => ("/proc/iomem", &model.host().iomem),
-            MapSource::Firmware => ("/sys/firmware/memmap", &model.host().firmware_memory),
-        };
-        // Where lines of the map are lost, what is not listed may have been.
-        let whole = map.value().is_some_and(|map| map.bad == 0);
-        let found = if class.reserved {
-            return None;
-        } else if class.touches_ram() {
-            let names: Vec<String> = class.names().into_iter().map(printable).collect();
-            format!("lists as {}", names.join(" and "))
-        } else if class.gap && whole {
-            if class.ranges.is_empty() { "does not list" } else { "lists only in part" }.to_owned()
-        } else {
-            return None;
-        };
+        let (told, lines) = not_reserved(model, start, end)?;
         let message = format!(
-            "{} for {start:#x} to {end:#x}, which {name} {found}: memory that is not reserved may \
-             be used for something else",
+            "{} for {start:#x} to {end:#x}, which {told}: memory that is not reserved may be used \
+             for something else",
             subject(&blocks, "is", "are")
         );
         let mut finding = of_blocks("IVMD-NOT-RESERVED", message, &blocks);
-        finding.evidence.extend(class.ranges.iter().take(AT_MOST).map(|range| {
-            let (start, end) = (range.start, range.end_inclusive);
-            format!("{name}: {start:#x} to {end:#x}, {}", printable(&range.name))
-        }));
+        finding.evidence.extend(lines);
         Some(finding)
     };
     regions.into_iter().filter_map(told).collect()

@@ -13,6 +13,7 @@ mod listing;
 mod options;
 mod owners;
 mod relaxation;
+mod rmrr;
 mod unity;
 mod verdict;
 pub mod what_if;
@@ -31,6 +32,7 @@ pub use attempt::{
 pub use cause::{Cause, CauseKind, Coverage};
 pub use listing::{Listed, Listing};
 pub use owners::{Owner, OwnerKind};
+pub use rmrr::{DmarTable, RmrrCoverage, RmrrMatch};
 pub use unity::{UnityMap, UnityRow};
 pub use verdict::{
     DeviceVerdict, EntryCoverage, Finding, GroupVerdict, Severity, Verdict, Verdicts,
@@ -40,6 +42,7 @@ pub use what_if::{Change, ChangeError, WhatIf};
 use crate::{
     event::{self, Body, DeviceFunction, Event, Phase},
     firmware::{
+        Rmrr,
         ivrs::{Ivmd, Ivrs, IvrsError},
         kernel_view::{KernelView, UnityEntry},
     },
@@ -111,6 +114,7 @@ impl Table {
 pub struct Model {
     host: Snapshot,
     table: Table,
+    dmar: DmarTable,
     require_direct: RequireDirect,
     listings: listing::Listings,
     unity: unity::UnityMaps,
@@ -121,10 +125,11 @@ impl Model {
     /// A model of `host`, whose kernel has the flag or not.
     #[must_use]
     pub fn new(host: Snapshot, require_direct: RequireDirect) -> Self {
-        let table = Table::of(&host.ivrs);
+        let (table, dmar) = (Table::of(&host.ivrs), DmarTable::of(&host.dmar));
         Self {
             host,
             table,
+            dmar,
             require_direct,
             listings: listing::Listings::default(),
             unity: unity::UnityMaps::default(),
@@ -149,6 +154,9 @@ impl Model {
         host.keep_from(&self.host);
         if host.ivrs != self.host.ivrs {
             self.table = Table::of(&host.ivrs);
+        }
+        if host.dmar != self.host.dmar {
+            self.dmar = DmarTable::of(&host.dmar);
         }
         self.host = host;
         let Self { host, listings, .. } = self;
@@ -290,10 +298,48 @@ impl Model {
         &self.table
     }
 
-    /// Whether the kernel refuses at all.
+    /// The host's DMAR table.
+    #[must_use]
+    pub fn dmar(&self) -> &DmarTable {
+        &self.dmar
+    }
+
+    /// Whether the kernel has the flag by which it refuses any vendor's devices.
     #[must_use]
     pub fn require_direct(&self) -> RequireDirect {
         self.require_direct
+    }
+
+    /// Whether the kernel refuses devices with direct regions.
+    ///
+    /// On Intel it does with the flag or without: from 3.17 on Intel's driver refused by itself, with
+    /// EPERM when a device was put on its new domain (`device_is_rmrr_locked` in
+    /// `intel_iommu_attach_device`, drivers/iommu/intel/iommu.c), until the flag took that over in 6.6
+    /// (d3aedf94f480).
+    #[must_use]
+    pub fn refuses(&self) -> RequireDirect {
+        if self.is_intel_host() { RequireDirect::Present } else { self.require_direct }
+    }
+
+    /// Whether Intel's IOMMUs serve the host: their units are called dmarN (`alloc_iommu`,
+    /// drivers/iommu/intel/dmar.c).
+    #[must_use]
+    pub fn is_intel_host(&self) -> bool {
+        self.host.has_unit("dmar")
+    }
+
+    /// The RMRR structures that apply to a function, and whether more may that cannot be told for
+    /// want of the bridges above it. None where no Intel IOMMU serves it.
+    #[must_use]
+    pub fn rmrrs_of(&self, bdf: Bdf) -> (Vec<RmrrMatch<'_>>, bool) {
+        rmrr::of_function(self, bdf)
+    }
+
+    /// Whether the kernel lets VFIO take the RMRRs of a function away; `None` where its class could
+    /// not be read.
+    #[must_use]
+    pub fn is_relaxable(&self, bdf: Bdf) -> Option<bool> {
+        rmrr::is_relaxable(self.function(bdf)?)
     }
 
     /// The attempts so far, in the order in which they began.
@@ -379,6 +425,18 @@ impl Model {
         self.table.ivrs()?.ivmd.get(index)
     }
 
+    /// The RMRR structure with this index.
+    #[must_use]
+    pub fn rmrr(&self, index: usize) -> Option<&Rmrr> {
+        self.dmar.dmar()?.rmrr.get(index)
+    }
+
+    /// Which devices of this host an RMRR applies to.
+    #[must_use]
+    pub fn rmrr_coverage(&self, index: usize) -> Option<RmrrCoverage> {
+        rmrr::coverage(self).into_iter().find(|one| one.rmrr == index)
+    }
+
     /// The unity map entry that the kernel makes of an IVMD block.
     #[must_use]
     pub fn entry(&self, ivmd: usize) -> Option<&UnityEntry> {
@@ -403,6 +461,9 @@ impl Model {
         match (self.listing(&bdf.to_string()), self.table.view()) {
             (Some(listing), _) => {
                 listing.require_direct != Some(true) && listing.direct().next().is_none()
+            }
+            (None, _) if self.function(bdf).is_some_and(is_intel) => {
+                rmrr::direct(self, bdf).is_some_and(|direct| direct.is_empty())
             }
             (None, Some(view)) => self.is_amd(bdf) && view.regions_of(bdf).next().is_none(),
             (None, None) => false,
@@ -431,6 +492,16 @@ impl Model {
             })
     }
 
+    /// Whether a table is known to ask for direct regions of a member of a group.
+    fn is_asked_for(&self, group: &Group) -> bool {
+        let direct = |member: &Member| match member {
+            Member::Pci(bdf) => rmrr::direct(self, *bdf).is_some_and(|direct| !direct.is_empty()),
+            Member::Other(_) => false,
+        };
+        self.entries_of(group).next().is_some()
+            || group.members.value().into_iter().flatten().any(direct)
+    }
+
     /// The group with this number.
     #[must_use]
     pub fn group(&self, id: u32) -> Option<&Group> {
@@ -442,6 +513,11 @@ impl Model {
 /// drivers/iommu/amd/init.c).
 pub(crate) fn is_amd(function: &PciFunction) -> bool {
     function.iommu.value().is_some_and(|unit| unit.starts_with("ivhd"))
+}
+
+/// Whether an Intel IOMMU serves the function.
+fn is_intel(function: &PciFunction) -> bool {
+    function.iommu.value().is_some_and(|unit| unit.starts_with("dmar"))
 }
 
 /// A member's name as the kernel's events give it.

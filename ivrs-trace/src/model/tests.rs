@@ -542,8 +542,8 @@ fn hidden() -> [Hidden; 11] {
             what: "another vendor's IOMMU",
             change: |host| {
                 host.ivrs = Reading::Absent;
-                host.iommus = Reading::Read(vec!["dmar0".to_owned()]);
-                set_iommu(host, &Reading::Read("dmar0".to_owned()));
+                host.iommus = Reading::Read(vec!["vsi0".to_owned()]);
+                set_iommu(host, &Reading::Read("vsi0".to_owned()));
             },
             flag: present,
             verdicts: regions_alone,

@@ -7,8 +7,8 @@
 use serde::Serialize;
 
 use super::{
-    Cause, Coverage, Model, Owner, RequireDirect, cause, host_findings, is_amd, member_name,
-    options, owners, relaxation, unity,
+    Cause, Coverage, Model, Owner, RequireDirect, RmrrCoverage, cause, host_findings, is_amd,
+    is_intel, member_name, options, owners, relaxation, rmrr, unity,
 };
 pub use crate::firmware::findings::Severity;
 use crate::{
@@ -127,6 +127,8 @@ pub struct Verdicts {
     pub groups: Vec<GroupVerdict>,
     /// The reach of every IVMD block that the kernel heeds.
     pub entries: Vec<EntryCoverage>,
+    /// The reach of every RMRR of a host with Intel's IOMMU.
+    pub rmrrs: Vec<RmrrCoverage>,
     /// The rest.
     pub findings: Vec<Finding>,
 }
@@ -161,7 +163,7 @@ pub(super) fn all(model: &Model) -> Verdicts {
     }
     devices.sort_by_key(|device| device.bdf);
     let held = devices.iter().filter(|device| !device.causes.is_empty()).count();
-    if model.require_direct() == RequireDirect::Missing && held > 0 {
+    if model.refuses() == RequireDirect::Missing && held > 0 {
         let message = format!(
             "{held} devices are in groups with direct regions; this kernel hands them out all the \
              same, but kernels from 6.6 on refuse them"
@@ -183,13 +185,14 @@ pub(super) fn all(model: &Model) -> Verdicts {
             Some(EntryCoverage { ivmd: block.index, coverage, owners })
         })
         .collect();
-    Verdicts { devices, groups, entries, findings }
+    let rmrrs = rmrr::coverage(model);
+    Verdicts { devices, groups, entries, rmrrs, findings }
 }
 
 fn judge_group(model: &Model, id: u32, holds: &[(&Member, Hold)]) -> GroupVerdict {
     let any = |wanted: fn(&Hold) -> bool| holds.iter().any(|(_, hold)| wanted(hold));
     let held = any(|hold| matches!(hold, Hold::Direct(_) | Hold::Somewhere(_)));
-    let verdict = match model.require_direct() {
+    let verdict = match model.refuses() {
         RequireDirect::Missing => Verdict::Clear,
         RequireDirect::Present if held => Verdict::Blocked,
         RequireDirect::Unknown if held => Verdict::Unknown,
@@ -219,7 +222,7 @@ pub(super) struct Required {
 /// The members of a group that are known to need a 1:1 map, in the order in which the kernel tries
 /// them, where that is known. Empty for a kernel that refuses nothing.
 pub(super) fn required(model: &Model, group: Option<u32>) -> Vec<Required> {
-    if model.require_direct() != RequireDirect::Present {
+    if model.refuses() != RequireDirect::Present {
         return Vec::new();
     }
     let Some(group) = group.and_then(|id| model.group(id)) else { return Vec::new() };
@@ -296,7 +299,7 @@ fn judge(
     match (first, missing) {
         (Some((member, causes)), _) => {
             device.causes = causes;
-            match model.require_direct() {
+            match model.refuses() {
                 RequireDirect::Present => {
                     device.verdict = Verdict::Blocked;
                     device.blocked_by = member
@@ -314,7 +317,7 @@ fn judge(
                 }
             }
         }
-        (None, Some(why)) if model.require_direct() != RequireDirect::Missing => {
+        (None, Some(why)) if model.refuses() != RequireDirect::Missing => {
             device.verdict = Verdict::Unknown;
             device.missing = Some(why);
         }
@@ -373,39 +376,59 @@ fn without_listing(model: &Model, group: &Group, bdf: Option<Bdf>, causes: Vec<C
         }
         _ => None,
     };
-    let from_table = bdf.is_some()
-        && model.table().view().is_some()
-        && bdf.and_then(|bdf| model.function(bdf)).is_some_and(is_amd);
+    let function = bdf.and_then(|bdf| model.function(bdf));
+    let intel = function.is_some_and(is_intel);
+    let from_table = if intel {
+        bdf.is_some_and(|bdf| rmrr::direct(model, bdf).is_some())
+    } else {
+        model.table().view().is_some() && function.is_some_and(is_amd)
+    };
     match shown {
         // No member of the group has a direct region: that needs no table.
         Some(false) if causes.is_empty() || relaxed(group, &causes) => Hold::Free,
-        Some(false) => Hold::Unknown(
-            "the IVRS table asks for direct regions that the kernel does not show in the group's \
-             reserved_regions"
-                .to_owned(),
-        ),
+        Some(false) => Hold::Unknown(format!(
+            "the {} table asks for direct regions that the kernel does not show in the group's \
+             reserved_regions",
+            if intel { "DMAR" } else { "IVRS" }
+        )),
         Some(true) if from_table && !causes.is_empty() => Hold::Direct(causes),
         Some(true) => {
             // Somebody in the group has a direct region.
             if group.members.value().is_some_and(|members| members.len() == 1) {
                 Hold::Direct(region_causes(group))
-            } else if model.entries_of(group).next().is_some() {
+            } else if model.is_asked_for(group) && (from_table || !intel) {
                 Hold::Free
             } else {
                 Hold::Somewhere(region_causes(group))
             }
         }
         None if from_table && causes.is_empty() => Hold::Free,
-        None if from_table && options::relaxes_unity(model.host()) => Hold::Unknown(
+        None if from_table && !intel && options::relaxes_unity(model.host()) => Hold::Unknown(
             "whether this kernel follows amd_iommu=relax_unity, as the group's reserved_regions \
              could not be read"
                 .to_owned(),
         ),
         None if from_table => Hold::Direct(causes),
-        None => Hold::Unknown(
-            "neither the group's reserved_regions nor the IVRS table could be read".to_owned(),
-        ),
+        None => Hold::Unknown(without_evidence(model)),
     }
+}
+
+/// What would tell of a member, and could not be read.
+fn without_evidence(model: &Model) -> String {
+    let other = if model.host().has_unit("smmu") {
+        return "the group's reserved_regions could not be read (on ARM, the table behind them is the \
+                IORT, which is not read here)"
+            .to_owned();
+    } else if !model.is_intel_host() {
+        "the IVRS table"
+    } else if model.dmar().dmar().is_some() {
+        return "the group's reserved_regions could not be read, nor all that leads from the DMAR's \
+                device scopes to functions (classes, and the bridges above)"
+            .to_owned();
+    } else {
+        "the DMAR table"
+    };
+    format!("neither the group's reserved_regions nor {other} could be read")
 }
 
 /// Whether the kernel shows as relaxable what the table asks for: such regions block nobody
@@ -431,6 +454,8 @@ fn region_causes(group: &Group) -> Vec<Cause> {
         .map(|region| Cause {
             kind: super::CauseKind::DirectRegion,
             ivmd: None,
+            rmrr: None,
+            scope: None,
             offset: None,
             start: region.start,
             end: region.end_inclusive,
@@ -444,6 +469,9 @@ fn region_causes(group: &Group) -> Vec<Cause> {
 
 /// Where the kernel lists other direct regions for a device than the table leads to.
 fn difference(model: &Model, name: &str, bdf: Option<Bdf>) -> Option<Finding> {
+    if bdf.and_then(|bdf| model.function(bdf)).is_some_and(is_intel) {
+        return rmrr::difference(model, name, bdf?);
+    }
     let view = model.table().view()?;
     let bdf = bdf?;
     model.function(bdf).filter(|function| is_amd(function))?;

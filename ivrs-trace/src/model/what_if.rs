@@ -11,7 +11,8 @@ use serde::Serialize;
 use thiserror::Error;
 
 use super::{
-    DeviceVerdict, Model, RequireDirect, Table, Verdict, Verdicts, attempt, listing, unity,
+    DeviceVerdict, DmarTable, Model, RequireDirect, Table, Verdict, Verdicts, attempt, listing,
+    unity,
 };
 use crate::{
     firmware::{Ivmd, Ivrs, KernelView, UnityEntry},
@@ -271,6 +272,11 @@ pub(super) fn what_if(model: &Model, changes: &[Change]) -> Result<WhatIf, Chang
 fn table(model: &Model) -> Result<(&Ivrs, &KernelView), ChangeError> {
     let why = match &model.table {
         Table::Read(read) => return Ok((&read.0, &read.1)),
+        Table::Absent if model.is_intel_host() => {
+            "this host has Intel's IOMMU, and what its DMAR asks for is not thought otherwise here; \
+             `ivrs-trace check` names the RMRR behind each verdict"
+                .to_owned()
+        }
         Table::Absent => "this host has none".to_owned(),
         Table::Unreadable(why) => format!("{why}; only root may read it"),
         Table::Malformed(error) => error.to_string(),
@@ -369,6 +375,7 @@ fn variant(model: &Model, ivrs: &Ivrs, view: KernelView, moves: &BTreeMap<Bdf, B
     let mut variant = Model {
         host,
         table: Table::Read(Box::new((ivrs.clone(), view))),
+        dmar: DmarTable::Absent,
         require_direct: RequireDirect::Present,
         listings: listing::Listings::default(),
         unity: unity::UnityMaps::default(),

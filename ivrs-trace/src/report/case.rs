@@ -108,7 +108,7 @@ impl<'a> Case<'a> {
             Standing::NoGroups
         } else if any(Verdict::Unknown) {
             Standing::Unknown
-        } else if self.model.require_direct() == RequireDirect::Missing
+        } else if self.model.refuses() == RequireDirect::Missing
             && devices.iter().any(|device| !device.causes.is_empty())
         {
             Standing::Later
@@ -423,8 +423,8 @@ pub(super) fn ranges(held: &[Held<'_>]) -> Vec<(Bdf, Bdf, Vec<usize>)> {
 }
 
 /// A table as `acpidump` prints it, which `acpixtract` takes out of any text.
-pub(super) fn acpidump(table: &[u8]) -> Vec<String> {
-    let mut lines = vec!["IVRS @ 0x0000000000000000".to_owned()];
+pub(super) fn acpidump(name: &str, table: &[u8]) -> Vec<String> {
+    let mut lines = vec![format!("{name} @ 0x0000000000000000")];
     for (row, bytes) in table.chunks(16).enumerate() {
         let hex: Vec<String> = bytes.iter().map(|byte| format!("{byte:02X}")).collect();
         let shown = |byte: &u8| match byte {

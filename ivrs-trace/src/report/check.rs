@@ -93,7 +93,7 @@ fn summary(page: &mut Page, model: &Model, devices: &[DeviceVerdict]) {
         ),
     );
     let release = model.host().kernel_release.value().map_or("of unknown release", String::as_str);
-    let refuses = match model.require_direct() {
+    let refuses = match model.refuses() {
         RequireDirect::Present => "refuses devices that firmware wants mapped 1:1",
         RequireDirect::Missing => "does not refuse devices that firmware wants mapped 1:1",
         RequireDirect::Unknown => "may refuse devices that firmware wants mapped 1:1",
@@ -204,8 +204,11 @@ fn device_line(
     columns: &Columns,
 ) {
     let named: Vec<String> = device.ivmds().map(|ivmd| ivmd.to_string()).collect();
+    let rmrrs: Vec<String> =
+        device.causes.iter().filter_map(|cause| cause.rmrr).map(|one| one.to_string()).collect();
     let cause = match (named.is_empty(), device.causes.is_empty()) {
         (false, _) => format!("IVMD {}", named.join(", ")),
+        (true, false) if !rmrrs.is_empty() => format!("RMRR {}", rmrrs.join(", ")),
         (true, false) => "direct regions".to_owned(),
         (true, true) => String::new(),
     };
@@ -271,9 +274,18 @@ fn causes(page: &mut Page, model: &Model, devices: &[DeviceVerdict]) {
         page.blank();
         cause_block(page, model, cause, None);
     }
+    let rmrrs: BTreeMap<usize, &Cause> = devices
+        .iter()
+        .flat_map(|device| &device.causes)
+        .filter_map(|cause| Some((cause.rmrr?, cause)))
+        .collect();
+    for cause in rmrrs.into_values() {
+        page.blank();
+        cause_block(page, model, cause, None);
+    }
     let mut unnamed: BTreeMap<(u64, u64), BTreeSet<u32>> = BTreeMap::new();
     for device in devices {
-        for cause in device.causes.iter().filter(|cause| cause.ivmd.is_none()) {
+        for cause in device.causes.iter().filter(|one| one.ivmd.or(one.rmrr).is_none()) {
             unnamed.entry((cause.start, cause.end)).or_default().insert(device.group);
         }
     }
@@ -316,6 +328,8 @@ fn finding_text(style: Style, finding: &Finding) -> String {
             Severity::Error => "error",
         },
     );
-    let at = finding.offset.map_or_else(String::new, |at| format!(" (IVRS offset {at:#x})"));
+    let of_dmar = ["DMAR-", "RMRR-"].iter().any(|begin| finding.code.starts_with(begin));
+    let table = if of_dmar { "DMAR" } else { "IVRS" };
+    let at = finding.offset.map_or_else(String::new, |at| format!(" ({table} offset {at:#x})"));
     format!("{severity} [{}]: {}{at}", finding.code, finding.message)
 }

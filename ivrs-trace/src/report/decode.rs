@@ -11,6 +11,7 @@ mod page;
 mod tests;
 mod text;
 
+pub(super) use dmar::memory_text as rmrr_memory_text;
 pub use dmar::{
     DecodeDmar, DmarTable, DrhdDocument, RmrrDocument, ScopeDocument, StructureDocument,
     decode_dmar, dmar_text,

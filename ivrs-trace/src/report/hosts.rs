@@ -6,15 +6,16 @@ use crate::{
     firmware::{
         builder::{IvhdSpec, IvmdSpec, IvrsBuilder},
         device_entry::{AcpiUid, DeviceEntry, SpecialKind},
+        dmar::builder::{DmarBuilder, ScopeSpec},
         ivrs::IvhdKind,
     },
     host::{AcpiDevice, MemoryMap, MemoryRange, Reading, RegionKind, Snapshot},
     model::{
         Model, RequireDirect, Verdict,
-        fixture::{AM5, QEMU, bdf, host, model_of, table},
+        fixture::{AM5, QEMU, bdf, host, intel_host, model_of, set_class, set_regions, table},
     },
     pci::{Devid, Segment},
-    report::{Style, check, json, valid::parsed},
+    report::{Lost, Style, attempts, check, json, valid::parsed},
 };
 
 /// A function, its ids, class and driver (`-` for none).
@@ -264,6 +265,42 @@ pub(super) fn not_amd() -> (Snapshot, Vec<Event>) {
     (host, Vec::new())
 }
 
+/// A server with Intel's IOMMU: an RMRR for a USB controller, one for the functions of a management
+/// chip behind a port, and one for a card that is not there.
+pub(super) fn intel() -> (Snapshot, Vec<Event>) {
+    let at = |devid| ScopeSpec::function(Devid(devid));
+    let dmar = DmarBuilder::new()
+        .drhd(1, Segment(0), 0xfed9_0000, &[])
+        .rmrr(Segment(0), 0x8a78_5000, 0x8a7a_4fff, &[at(0x00a0)])
+        .rmrr(
+            Segment(0),
+            0xdf7d_f000,
+            0xdf7e_4fff,
+            &[at(0x00e4).below(0, 0), at(0x00e4).below(0, 2)],
+        )
+        .rmrr(Segment(0), 0xdf7e_6000, 0xdf7e_7fff, &[at(0x0008).below(0, 0)]);
+    let groups = "0: 00:14.0; 1: 00:1c.4*; 2: 01:00.0 01:00.1 01:00.2; 3: 02:00.0; 4: 00:1f.0";
+    let tree = "00:1c.4>01:00.0 00:1c.4>01:00.1 00:1c.4>01:00.2";
+    let mut host = intel_host(groups, tree, &dmar);
+    set_class(&mut host, "00:14.0", 0x0c_0330);
+    set_class(&mut host, "00:1f.0", 0x06_0100);
+    let msi = "0x00000000fee00000 0x00000000feefffff msi";
+    set_regions(&mut host, 0, &["0x000000008a785000 0x000000008a7a4fff direct-relaxable", msi]);
+    set_regions(&mut host, 2, &["0x00000000df7df000 0x00000000df7e4fff direct", msi]);
+    set_regions(&mut host, 4, &["0x0000000000000000 0x0000000000ffffff direct-relaxable", msi]);
+    (host, Vec::new())
+}
+
+/// A server with ARM's IOMMU, of which a group has a direct region.
+pub(super) fn arm() -> (Snapshot, Vec<Event>) {
+    let (mut host, _) = no_ivmd();
+    host.ivrs = Reading::Absent;
+    set_iommus(&mut host, |_| "smmu3.0x000000002b400000");
+    let region = "0x00000000fa000000 0x00000000fa0fffff direct";
+    set_regions(&mut host, 2, &["0x0000000008000000 0x00000000080fffff msi", region]);
+    (host, Vec::new())
+}
+
 /// The desktop under a kernel that follows `amd_iommu=relax_unity`.
 pub(super) fn relaxed() -> (Snapshot, Vec<Event>) {
     let (mut host, _) = desktop();
@@ -297,6 +334,9 @@ fn hosts_for_people_and_programs() {
         ("kernel_6_1", kernel_6_1(), RequireDirect::Missing),
         ("not_amd", not_amd(), present),
         ("relax_unity", relaxed(), present),
+        ("intel", intel(), present),
+        ("intel_6_1", intel(), RequireDirect::Missing),
+        ("arm", arm(), present),
     ] {
         let model = model(&host, flag);
         let verdicts = model.verdicts();
@@ -306,6 +346,16 @@ fn hosts_for_people_and_programs() {
         let document = serde_json::to_string_pretty(&document).unwrap();
         insta::assert_snapshot!(format!("{name}.json"), document);
     }
+}
+
+#[test]
+fn a_refusal_on_intel_is_explained_by_its_rmrr() {
+    let (host, _) = intel();
+    let line = "qemu-system-x86_64|-device|vfio-pci,host=0000:01:00.2";
+    let events = QEMU.rejection(&host, line, 2, &[], "01:00.2");
+    let model = model_of(&host, RequireDirect::Present, &events);
+    let text = attempts(&model, Lost::default(), Style::default());
+    insta::assert_snapshot!("intel_refused", text);
 }
 
 /// Without the colours.

@@ -10,8 +10,8 @@ use crate::{
     event::Event,
     model::{
         Attempt, Call, Cause, Change, DriverChange, Evidence, Finding, Further, GroupVerdict,
-        HostDriver, Model, Outcome, Owner, Process, Reason, RequireDirect, Verdict, Verdicts, Via,
-        WhatIf, compare::Diff, what_if::DeviceEffect,
+        HostDriver, Model, Outcome, Owner, Process, Reason, RequireDirect, RmrrCoverage, Verdict,
+        Verdicts, Via, WhatIf, compare::Diff, what_if::DeviceEffect,
     },
     pci::{Bdf, Devid, Segment},
 };
@@ -31,6 +31,9 @@ pub struct Check {
     pub groups: Vec<GroupVerdict>,
     /// The reach of each IVMD block that the kernel heeds.
     pub entries: Vec<Entry>,
+    /// The reach of each RMRR, on a host with Intel's IOMMU.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub rmrr: Vec<RmrrEntry>,
     /// The rest.
     pub findings: Vec<Finding>,
 }
@@ -90,6 +93,25 @@ pub struct Entry {
     pub owners: Vec<Owner>,
     /// The devices that are merely covered where others are the likely owners.
     pub caught: Vec<Bdf>,
+}
+
+/// The reach of an RMRR.
+#[derive(Debug, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct RmrrEntry {
+    /// Index of the RMRR structure.
+    pub rmrr: usize,
+    /// Its offset in the DMAR.
+    #[cfg_attr(feature = "schema", schemars(with = "Option<crate::schema::Hex>"))]
+    pub offset: Option<String>,
+    /// Its device scopes: what each names, then bus and path.
+    pub scopes: Vec<String>,
+    /// The devices that it applies to and that are refused for it.
+    pub devices: Vec<Bdf>,
+    /// Those that it applies to and that are not: USB controllers and display devices.
+    pub relaxable: Vec<Bdf>,
+    /// The groups of `devices`.
+    pub groups: Vec<u32>,
 }
 
 /// What `run --json` prints: the attempts to take a device while the command ran.
@@ -258,7 +280,23 @@ pub fn check(model: &Model, verdicts: Verdicts) -> Check {
                 groups: entry.coverage.groups.into_iter().collect(),
             })
             .collect(),
+        rmrr: verdicts.rmrrs.into_iter().map(|one| rmrr(model, one)).collect(),
         findings: verdicts.findings,
+    }
+}
+
+fn rmrr(model: &Model, one: RmrrCoverage) -> RmrrEntry {
+    let structure = model.rmrr(one.rmrr);
+    RmrrEntry {
+        rmrr: one.rmrr,
+        offset: structure.map(|rmrr| format!("{:#x}", rmrr.offset)),
+        scopes: structure
+            .into_iter()
+            .flat_map(|rmrr| rmrr.scopes.iter().map(ToString::to_string))
+            .collect(),
+        devices: one.devices,
+        relaxable: one.relaxable,
+        groups: one.groups.into_iter().collect(),
     }
 }
 

@@ -4,7 +4,7 @@
 
 use super::{
     case::{self, Case, Origin, Standing, TOLD, TOOL, Told, count},
-    hex_bytes,
+    dmar, hex_bytes,
     letter::{COLUMNS, Format, Letter},
     page::cut,
     text::{coverage_text, kind_text, memory_text, owner_text, range_text},
@@ -46,7 +46,11 @@ fn subject(case: &Case<'_>) -> String {
     let culprits = case.culprits();
     let blocks: Vec<&Ivmd> = culprits.iter().map(|one| one.block).collect();
     let by = match (blocks.len(), case.is_amd()) {
-        (0, _) => "1:1 maps".to_owned(),
+        (0, _) => match dmar::culprits(case).as_slice() {
+            [] => "1:1 maps".to_owned(),
+            [(rmrr, _)] => format!("RMRR {}", rmrr.index),
+            many => format!("{} RMRRs", many.len()),
+        },
         (1..=4, _) => case::numbered(&blocks),
         (many, _) => format!("{many} IVMD blocks"),
     };
@@ -121,6 +125,9 @@ fn system(letter: &mut Letter, case: &Case<'_>) {
     letter.title("System");
     let refuses = match case.model.require_direct() {
         RequireDirect::Present => "it has dev_iommu.require_direct, and refuses",
+        RequireDirect::Missing if case.model.is_intel_host() => {
+            "it has no dev_iommu.require_direct, but Intel's driver refuses by itself"
+        }
         RequireDirect::Missing => "it has no dev_iommu.require_direct, and does not refuse",
         RequireDirect::Unknown => "whether it has dev_iommu.require_direct is not known",
     };
@@ -237,15 +244,16 @@ fn attempt(letter: &mut Letter, case: &Case<'_>, told: &Told<'_>) {
         rows.push(("known from", known_from(rejection.evidence, rejection.event)));
         let causes = case.model.causes(rejection);
         for cause in &causes {
-            let what = cause.ivmd.map_or_else(
-                || "a direct region without a block".to_owned(),
-                |ivmd| format!("IVMD {ivmd}"),
-            );
+            let what = match (cause.ivmd, cause.rmrr) {
+                (Some(ivmd), _) => format!("IVMD {ivmd}"),
+                (None, Some(rmrr)) => format!("RMRR {rmrr}"),
+                (None, None) => "a direct region without a block".to_owned(),
+            };
             let evidence: Vec<String> = cause
                 .evidence
                 .iter()
                 // Its bytes are told below.
-                .filter(|fact| !fact.starts_with("IVRS offset"))
+                .filter(|fact| !fact.starts_with("IVRS offset") && !fact.contains(": RMRR "))
                 .map(|fact| case.redact.text(fact))
                 .collect();
             let evidence = if evidence.is_empty() {
@@ -258,7 +266,8 @@ fn attempt(letter: &mut Letter, case: &Case<'_>, told: &Told<'_>) {
                 format!("{what}, {}: {evidence}", range_text(cause.start, cause.end)),
             ));
         }
-        if causes.is_empty() || !rejection.complete {
+        let intel = case.model.is_intel_host();
+        if causes.is_empty() || !rejection.complete && !intel {
             rows.push(("missing", "the kernel's unity map was not read whole for it".to_owned()));
         }
     }
@@ -313,6 +322,12 @@ fn seconds(ns: u64) -> String {
 }
 
 fn blocks(letter: &mut Letter, case: &Case<'_>) {
+    if case.model.is_intel_host() {
+        letter.title("DMAR and its RMRRs");
+        letter.text(&dmar::in_words(case));
+        dmar::rows(letter, case);
+        return;
+    }
     letter.title("IVRS and its IVMD blocks");
     let Some(ivrs) = case.ivrs() else {
         letter.text(&no_table(case));
@@ -367,9 +382,15 @@ fn blocks(letter: &mut Letter, case: &Case<'_>) {
 /// Why no block can be named.
 pub(super) fn no_table(case: &Case<'_>) -> String {
     match case.model.table() {
+        _ if case.model.is_intel_host() => dmar::in_words(case),
+        _ if case.model.host().has_unit("smmu") => {
+            "This host's IOMMU is ARM's: direct regions come from RMR nodes of the IORT, or from \
+             iommu-addresses in the device tree, which this program does not read."
+                .to_owned()
+        }
         Table::Absent if case.other_iommus().is_some() => format!(
-            "This host's IOMMU is not AMD's ({}): there is no IVRS, and direct regions come from \
-             another table (DMAR on Intel, IORT on ARM), which this program does not read.",
+            "This host's IOMMU is neither AMD's nor Intel's ({}): direct regions come from another \
+             table than those that this program reads.",
             case.other_iommus().unwrap_or_default()
         ),
         Table::Absent => "This host has no IVRS that could be read.".to_owned(),
@@ -649,10 +670,14 @@ fn trace(letter: &mut Letter, case: &Case<'_>) {
 }
 
 pub(super) fn table(letter: &mut Letter, case: &Case<'_>) {
-    let Some(ivrs) = case.ivrs() else { return };
+    let (name, bytes) = match (case.ivrs(), case.model.dmar().dmar()) {
+        (Some(ivrs), _) => ("IVRS", ivrs.bytes()),
+        (None, Some(dmar)) => ("DMAR", dmar.bytes()),
+        (None, None) => return,
+    };
     letter.title("The table");
     letter.text(
         "As acpidump prints it: `acpixtract -a` takes it out of this report, `iasl -d` decodes it.",
     );
-    letter.lines(case::acpidump(ivrs.bytes()));
+    letter.lines(case::acpidump(name, bytes));
 }

@@ -7,6 +7,7 @@ pub mod case;
 mod check;
 pub mod decode;
 mod diff;
+mod dmar;
 mod doctor;
 mod failures;
 mod forum;

@@ -6,7 +6,9 @@ use super::{
     Lost,
     case::{Case, Origin},
     forum,
-    hosts::{desktop, kernel_6_1, laptop, no_ivmd, not_amd, relaxed, several_iommus, strix},
+    hosts::{
+        arm, desktop, intel, kernel_6_1, laptop, no_ivmd, not_amd, relaxed, several_iommus, strix,
+    },
     kernel,
     letter::Format,
     redact::Redactor,
@@ -155,6 +157,8 @@ pub(crate) fn hosts() -> Vec<(&'static str, Told)> {
         ("no_ivmd", Told::of(&no_ivmd(), present)),
         ("not_amd", Told::of(&not_amd(), present)),
         ("relaxed", Told::of(&relaxed(), present)),
+        ("intel", Told::of(&intel(), present)),
+        ("arm", Told::of(&arm(), present)),
     ]
 }
 

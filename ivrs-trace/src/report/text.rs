@@ -3,19 +3,22 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
-    Lost, hex_bytes,
+    Lost,
+    decode::rmrr_memory_text,
+    hex_bytes,
     page::{Page, Style},
     reasons, size,
 };
 use crate::{
     errno::{self, Errno},
     firmware::{
+        Rmrr,
         ivrs::{Ivmd, IvmdFlags, IvmdKind},
         kernel_view::UnityEntry,
     },
     model::{
         Attempt, Cause, CauseKind, Coverage, Evidence, Model, Outcome, Owner, OwnerKind, Reason,
-        Rejection, Verdict,
+        Rejection, RequireDirect, Verdict,
     },
     pci::Bdf,
 };
@@ -157,21 +160,28 @@ fn explain(page: &mut Page, model: &Model, attempt: &Attempt, told: &mut Told) {
 /// What has been told of earlier attempts, to be referred to instead of being told again.
 #[derive(Default)]
 struct Told {
-    /// The IVMD blocks, each with the device that it was told of.
-    blocks: BTreeMap<usize, String>,
+    /// The IVMD blocks and RMRRs, each with the device that it was told of.
+    blocks: BTreeMap<(&'static str, usize), String>,
     /// Whole paragraphs.
     paragraphs: BTreeSet<String>,
 }
 
 impl Told {
-    /// The IVMD blocks of these causes if every one of them is told, and the device that they were
-    /// told of.
-    fn all(&self, causes: &[Cause]) -> Option<(Vec<String>, &str)> {
-        let of = |cause: &Cause| self.blocks.get(&cause.ivmd?).map(String::as_str);
+    /// What the causes are and their numbers, if every one of them is told, and the device that they
+    /// were told of.
+    fn all(&self, causes: &[Cause]) -> Option<(&'static str, Vec<String>, &str)> {
+        let of = |cause: &Cause| self.blocks.get(&key(cause)?).map(String::as_str);
         let device = causes.first().and_then(of)?;
-        let numbers = causes.iter().map(|cause| of(cause).and(cause.ivmd).map(|n| n.to_string()));
-        Some((numbers.collect::<Option<_>>()?, device))
+        let (kind, _) = causes.first().and_then(key)?;
+        let numbers =
+            causes.iter().map(|cause| of(cause).and(key(cause)).map(|(_, n)| n.to_string()));
+        Some((kind, numbers.collect::<Option<_>>()?, device))
     }
+}
+
+/// What a cause is called, and its number; `None` for a region that no table explains.
+fn key(cause: &Cause) -> Option<(&'static str, usize)> {
+    cause.ivmd.map(|n| ("IVMD", n)).or(cause.rmrr.map(|n| ("RMRR", n)))
 }
 
 fn rejected(page: &mut Page, model: &Model, attempt: &Attempt, told: &mut Told) {
@@ -192,9 +202,10 @@ fn rejected(page: &mut Page, model: &Model, attempt: &Attempt, told: &mut Told) 
     for rejection in &attempt.rejections {
         let causes = model.causes(rejection);
         named |= causes.iter().any(|cause| cause.ivmd.is_some());
-        if let Some((numbers, device)) = told.all(&causes) {
-            let (numbers, of) = (numbers.join(", "), "of the IVRS, as told above of");
-            page.text(2, &format!("Cause: IVMD {numbers} {of} {device}."));
+        if let Some((kind, numbers, device)) = told.all(&causes) {
+            let table = if kind == "RMRR" { "DMAR" } else { "IVRS" };
+            let (numbers, of) = (numbers.join(", "), format!("of the {table}, as told above of"));
+            page.text(2, &format!("Cause: {kind} {numbers} {of} {device}."));
         } else {
             if let Some(text) = exclusion_text(&causes) {
                 page.text(2, &text);
@@ -203,14 +214,15 @@ fn rejected(page: &mut Page, model: &Model, attempt: &Attempt, told: &mut Told) 
                 page.blank();
                 cause_block(page, model, cause, rejection.device.bdf);
                 let device = || rejection.device.name.clone();
-                cause.ivmd.map(|ivmd| told.blocks.entry(ivmd).or_insert_with(device));
+                key(cause).map(|key| told.blocks.entry(key).or_insert_with(device));
             }
         }
         // What the kernel listed for the device before is whole in itself.
-        let listed = matches!(rejection.evidence, Evidence::Log | Evidence::Inference);
+        let listed = matches!(rejection.evidence, Evidence::Log | Evidence::Inference)
+            || model.is_intel_host();
         if causes.is_empty() || !rejection.complete && !listed {
             page.blank();
-            page.text(2, &incomplete_text(rejection, causes.is_empty()));
+            page.text(2, &incomplete_text(model, rejection, causes.is_empty()));
         }
     }
     let mut help = Page::new(page.style());
@@ -231,7 +243,25 @@ fn explain_refusal(page: &mut Page, model: &Model, attempt: &Attempt) {
             !rejection.matches.is_empty()
                 || rejection.device.bdf.is_some_and(|bdf| model.is_amd(bdf))
         });
-    let source = if of_ivrs { "the firmware's IVRS table" } else { "the firmware" };
+    let source = if model.is_intel_host() {
+        "the firmware's DMAR table"
+    } else if of_ivrs {
+        "the firmware's IVRS table"
+    } else {
+        "the firmware"
+    };
+    if model.require_direct() == RequireDirect::Missing && model.is_intel_host() {
+        page.text(
+            2,
+            &format!(
+                "Why: {source} asks for memory that the device must reach at all times, at the same \
+                 address (a 1:1 map). VFIO would take that map away, and Intel's driver of this \
+                 kernel refuses to (device_is_rmrr_locked, so intel_iommu_attach_device returns \
+                 -EPERM; from 6.6 on the refusal is that of any vendor)."
+            ),
+        );
+        return;
+    }
     page.text(
         2,
         &format!(
@@ -243,11 +273,13 @@ fn explain_refusal(page: &mut Page, model: &Model, attempt: &Attempt) {
 }
 
 /// What is missing where the causes of a refusal are not all known.
-fn incomplete_text(rejection: &Rejection, none: bool) -> String {
+fn incomplete_text(model: &Model, rejection: &Rejection, none: bool) -> String {
     let name = &rejection.device.name;
     let subject = if none { "Cause: not known" } else { "There may be further causes" };
     let why = if rejection.device.bdf.is_none() {
         format!("{name} is no PCI function, and entries are not looked up for others")
+    } else if model.is_intel_host() {
+        format!("nothing is listed for {name}, and no RMRR that could be read is for it")
     } else if matches!(rejection.evidence, Evidence::Log | Evidence::Inference) {
         format!("the kernel's unity map was not read, and nothing is listed for {name}")
     } else if rejection.complete {
@@ -355,6 +387,10 @@ fn exclusion_text(causes: &[Cause]) -> Option<String> {
 
 /// A cause: the block, its bytes, what the kernel made of it, whom it covers.
 pub(super) fn cause_block(page: &mut Page, model: &Model, cause: &Cause, device: Option<Bdf>) {
+    if let Some(rmrr) = cause.rmrr.and_then(|index| model.rmrr(index)) {
+        rmrr_block(page, model, cause, rmrr, device);
+        return;
+    }
     let block = cause.ivmd.and_then(|index| model.ivmd(index));
     let entry = cause.ivmd.and_then(|index| model.entry(index));
     let (Some(block), Some(entry)) = (block, entry) else {
@@ -381,6 +417,55 @@ pub(super) fn cause_block(page: &mut Page, model: &Model, cause: &Cause, device:
         row("covers", &coverage_text(&coverage, device));
         let owners = model.owners(block.index);
         row("owner", &owner_text(block, &coverage, &owners));
+    }
+}
+
+/// An RMRR as a cause: its memory, bytes and device scopes, and whom it applies to.
+fn rmrr_block(page: &mut Page, model: &Model, cause: &Cause, rmrr: &Rmrr, device: Option<Bdf>) {
+    let (index, offset) = (rmrr.index, rmrr.offset);
+    page.text(2, &format!("Cause: RMRR {index} of the DMAR, at offset {offset:#x}"));
+    let mut row = |name: &str, text: &str| page.row(name, text);
+    row("memory", &rmrr_memory_text(rmrr));
+    for (number, line) in rmrr.bytes.chunks(16).enumerate() {
+        row(if number == 0 { "bytes" } else { "" }, &hex_bytes(line));
+    }
+    if let Some(scope) = device.and(cause.scope.as_ref()) {
+        let through = model.rmrrs_of(device.unwrap_or_default()).0;
+        let found = through.iter().find(|found| found.rmrr.index == index);
+        let text = match found.and_then(|found| found.through) {
+            Some(bridge) => format!("{scope}: the bridge {bridge}, which the device is below"),
+            None => format!("{scope}: the device itself"),
+        };
+        row("scope", &text);
+    } else {
+        for (number, scope) in rmrr.scopes.iter().enumerate() {
+            row(if number == 0 { "scopes" } else { "" }, &scope.to_string());
+        }
+    }
+    row("kernel", &format!("a read/write direct map of {}", range_text(rmrr.base, rmrr.limit)));
+    if let Some(coverage) = model.rmrr_coverage(index) {
+        let here = device.filter(|bdf| coverage.devices.contains(bdf));
+        let count = coverage.devices.len();
+        let subject = match (here, count) {
+            (Some(bdf), 1) => format!("{bdf} alone"),
+            (Some(bdf), _) => format!("{bdf} and {} more", count - 1),
+            (None, _) => count.to_string(),
+        };
+        let relaxable = match coverage.relaxable.as_slice() {
+            [] => String::new(),
+            some => {
+                let names: Vec<String> = some.iter().map(ToString::to_string).collect();
+                format!("; also for {}, not refused as USB or display", names.join(", "))
+            }
+        };
+        let text = format!(
+            "{subject} of the {} device{} behind this host's Intel IOMMU, in {} group{}{relaxable}",
+            coverage.of_devices,
+            plural(coverage.of_devices),
+            coverage.groups.len(),
+            plural(coverage.groups.len()),
+        );
+        row("covers", &text);
     }
 }
 
@@ -525,11 +610,12 @@ fn advice(page: &mut Page, model: &Model, attempt: &Attempt, named: bool) {
         attempt.rejections.iter().all(|one| one.device.bdf != Some(*bdf)) && model.is_free(*bdf)
     });
     // Whoever is only tied to the device that blocks would be free of it in a group of its own.
+    let vendor = if model.is_intel_host() { "intel" } else { "amd" };
     let acs = if tied.is_some() { "" } else { " ACS override," };
     page.text(
         2,
         &format!(
-            "Will not help: iommu=pt or other iommu= and amd_iommu= options,{acs} another \
+            "Will not help: iommu=pt or other iommu= and {vendor}_iommu= options,{acs} another \
              bootloader, Resizable BAR or Above 4G decoding, other QEMU or libvirt settings. The \
              kernel refuses before any of them matters."
         ),

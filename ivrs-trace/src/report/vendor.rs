@@ -4,7 +4,7 @@
 
 use super::{
     case::{self, Case, Held, Standing, TOOL, count},
-    hex_bytes,
+    dmar, hex_bytes,
     letter::{Format, Letter},
     mail, size,
     text::{owner_text, range_text},
@@ -61,7 +61,15 @@ pub fn vendor(case: &Case<'_>, format: Format) -> String {
 
 fn nothing_to_ask(letter: &mut Letter, case: &Case<'_>, standing: Standing) {
     let blocks = case.ivrs().map_or(0, |ivrs| ivrs.ivmd.len());
+    let of_dmar = !dmar::culprits(case).is_empty();
     letter.text(match standing {
+        Standing::Blocked | Standing::Later if of_dmar => {
+            "Linux refuses devices of this host to virtual machines because the RMRRs below ask for \
+             1:1 maps of memory for them. It does not refuse USB controllers and display devices \
+             for theirs. Please say whether the devices still use that memory once an operating \
+             system runs, and leave the RMRR, or the device scope, out of the DMAR where they do \
+             not, or offer a setting for it."
+        }
         Standing::Blocked | Standing::Later => {
             "Linux refuses devices of this host to virtual machines because firmware asks for 1:1 \
              maps of memory. Which table and which entry asks for them was not found out, so this \
@@ -93,6 +101,7 @@ fn nothing_to_ask(letter: &mut Letter, case: &Case<'_>, standing: Standing) {
     letter.items(missing);
     if case.ivrs().is_none() {
         letter.text(&mail::no_table(case));
+        dmar::rows(letter, case);
         mail::regions(letter, case);
     } else if blocks > 0 {
         letter.text(&format!(

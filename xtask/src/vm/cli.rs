@@ -45,7 +45,8 @@ struct Options {
     /// iommufd-relax (the last two are built, which takes minutes the first time)
     #[arg(long, value_name = "NAME", default_value = "debian-6.12")]
     kernel: String,
-    /// The guest's IVRS: none (QEMU's own), am5-desktop, single, all, or a file with one
+    /// The guest's IVRS: none (QEMU's own), am5-desktop, single, all, or a file with one; with
+    /// --iommu intel its DMAR: none, rmrr-single or rmrr
     #[arg(long, value_name = "NAME|FILE", default_value = "none")]
     firmware: Firmware,
     /// Add an IVMD block, like

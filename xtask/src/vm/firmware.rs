@@ -1,4 +1,4 @@
-//! The firmware that the guest's kernel sees: which IVRS it gets, by name, from blocks on the
+//! The firmware that the guest's kernel sees: which IVRS or DMAR it gets, by name, from blocks on the
 //! command line or from a file, and how it is made to fit the emulated machine.
 //!
 //! The kernel takes a table from the initrd in place of the firmware's if signature, OEM id and
@@ -13,6 +13,10 @@ use std::str::FromStr;
 
 use anyhow::{Context, Result, ensure};
 use ivrs_trace::firmware::builder::{IvmdSpec, IvrsBuilder};
+use ivrs_trace::firmware::dmar::{
+    Dmar, ScopeKind,
+    builder::{DmarBuilder, ScopeSpec},
+};
 use ivrs_trace::firmware::ivrs::{IvInfo, IvhdKind, IvmdFlags, IvmdKind, Ivrs};
 use ivrs_trace::pci::{Devid, Segment};
 
@@ -31,6 +35,8 @@ enum Source {
     Am5Desktop,
     Single,
     All,
+    RmrrSingle,
+    Rmrr,
     File(PathBuf),
 }
 
@@ -43,7 +49,8 @@ pub(super) struct Override {
     pub(super) note: Option<String>,
 }
 
-/// `none`, `am5-desktop`, `single` and `all` are names; everything else is a file.
+/// `none`, `am5-desktop`, `single`, `all`, `rmrr-single` and `rmrr` are names; everything else is a
+/// file.
 impl FromStr for Firmware {
     type Err = Infallible;
 
@@ -53,6 +60,8 @@ impl FromStr for Firmware {
             "am5-desktop" => Source::Am5Desktop,
             "single" => Source::Single,
             "all" => Source::All,
+            "rmrr-single" => Source::RmrrSingle,
+            "rmrr" => Source::Rmrr,
             file => Source::File(file.into()),
         };
         Ok(Self { source, added: Vec::new() })
@@ -83,10 +92,14 @@ impl Firmware {
         if self.is_own() {
             return Ok(None);
         }
+        ensure!(
+            !matches!(self.source, Source::RmrrSingle | Source::Rmrr),
+            "an RMRR is an entry of Intel's DMAR: choose --iommu intel as well"
+        );
         if let Source::File(path) = &self.source {
             let bytes = fs::read(path).with_context(|| {
                 format!(
-                    "cannot read the firmware {} (known names: none, am5-desktop, single, all)",
+                    "cannot read the firmware {} (known names: none, am5-desktop, single, all, rmrr-single, rmrr)",
                     path.display()
                 )
             })?;
@@ -98,6 +111,23 @@ impl Firmware {
         let base = like(own).ivinfo(ivinfo(own, remapped)).ivhd_blocks_of(own);
         let builder = blocks.fold(base, IvrsBuilder::ivmd);
         Ok(Some(Override { table: builder.build()?, note: None }))
+    }
+
+    /// The DMAR to put in, or none where the machine's `own` is asked for. Its IOMMU is the machine's
+    /// own, with RMRRs behind it.
+    pub(super) fn dmar(&self, own: &Dmar) -> Result<Option<Override>> {
+        if self.is_own() {
+            return Ok(None);
+        }
+        ensure!(
+            matches!(self.source, Source::RmrrSingle | Source::Rmrr) && self.added.is_empty(),
+            "a guest with Intel's IOMMU has a DMAR, so choose the firmware none, rmrr-single or rmrr"
+        );
+        let base = DmarBuilder::like(own).oem_revision(own.header.oem_revision.saturating_add(1));
+        let made = self.source.rmrrs().into_iter().fold(base, |table, (page, scope)| {
+            table.rmrr(Segment(0), page, page + 0xfff, &[scope])
+        });
+        Ok(Some(Override { table: made.build()?, note: None }))
     }
 
     /// The table of a file, as it is or with the machine's own IVHD.
@@ -151,7 +181,7 @@ impl Source {
         };
         let one = IvmdSpec { flags: IvmdFlags(0x07), aux: 0, ..first };
         match self {
-            Self::None | Self::File(_) => Vec::new(),
+            Self::None | Self::File(_) | Self::RmrrSingle | Self::Rmrr => Vec::new(),
             // What boards with AM5 show: three exclusion ranges of a page each for all devices on
             // buses 0 to 0x0f, neighbours or not, in no order.
             Self::Am5Desktop => {
@@ -161,6 +191,27 @@ impl Source {
             // 00:07.1: attaching its neighbour 00:07.0 is refused because of it.
             Self::Single => vec![IvmdSpec { kind: IvmdKind::Device, devid: Devid(0x0039), ..one }],
             Self::All => vec![IvmdSpec { kind: IvmdKind::All, ..one }],
+        }
+    }
+}
+
+impl Source {
+    /// The RMRRs of a named table, each of one page and for one device scope.
+    fn rmrrs(&self) -> Vec<(u64, ScopeSpec)> {
+        let single = (0x7a2d_9000, ScopeSpec::function(Devid(0x0018)));
+        let port = |devid| ScopeSpec::function(Devid(devid));
+        match self {
+            Self::RmrrSingle => vec![single],
+            Self::Rmrr => vec![
+                single,
+                // A USB controller, from which the kernel lets VFIO take the map away.
+                (0x7a2d_8000, port(0x0030)),
+                // 01:00.0, by the way over the port above it.
+                (0x7b2f_6000, port(0x0040).below(0, 0)),
+                // A port and all that is below it.
+                (0x7b2f_8000, port(0x0048).of_kind(ScopeKind::Bridge)),
+            ],
+            _ => Vec::new(),
         }
     }
 }
@@ -244,6 +295,23 @@ mod tests {
             assert_eq!(table.ivmd.len(), count, "{name}");
             assert!(table.ivmd.iter().all(|ivmd| ivmd.kind == kind), "{name}");
         }
+    }
+
+    #[test]
+    fn an_rmrr_goes_into_the_machines_dmar() {
+        let dmar = DmarBuilder::new().drhd(1, Segment(0), 0xfed9_0000, &[]).build().unwrap();
+        let dmar = Dmar::parse(&dmar).unwrap();
+        for (name, count) in [("rmrr-single", 1), ("rmrr", 4)] {
+            let made = named(name).dmar(&dmar).unwrap().unwrap();
+            let table = Dmar::parse(&made.table).unwrap();
+            assert!(table.header.checksum_ok);
+            assert_eq!(table.header.oem_table_id, dmar.header.oem_table_id);
+            assert_eq!(table.header.oem_revision, dmar.header.oem_revision + 1);
+            assert_eq!((&table.drhd, table.rmrr.len()), (&dmar.drhd, count), "{name}");
+            assert!(named(name).table(&own()).is_err(), "{name}");
+        }
+        assert!(named("single").dmar(&dmar).is_err());
+        assert_eq!(named("none").dmar(&dmar).unwrap(), None);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 # The first process of the lab's guest. It makes the guest look like a small Linux host, runs
 # /lab/command and says on the control port (ttyS3) what came of it:
 #
-#   wrong-firmware     the IVRS in effect is not the one that the lab put in; nothing was run
+#   wrong-firmware     the IVRS or DMAR in effect is not the one that the lab put in; nothing was run
 #   not-started        the guest's services did not start (the kernel log says why); nothing was run
 #   ready              the interactive shell starts
 #   exit N             the command ended with status N, and all its output has been sent
@@ -41,7 +41,11 @@ finish() {
 # The host drivers of the machine's devices. The VFIO modules are left to whoever takes a device.
 [ ! -s /lab/drivers ] || modprobe -a $(cat /lab/drivers)
 
-if [ -f /lab/ivrs.aml ] && ! cmp -s /lab/ivrs.aml /sys/firmware/acpi/tables/IVRS; then
+wrong=
+for name in IVRS DMAR; do
+    if [ -f /lab/$name ] && ! cmp -s /lab/$name /sys/firmware/acpi/tables/$name; then wrong=yes; fi
+done
+if [ "$wrong" ]; then
     finish wrong-firmware
 fi
 

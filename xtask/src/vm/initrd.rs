@@ -14,7 +14,7 @@ use anyhow::{Context, Result};
 
 use super::cpio::Archive;
 use super::modules::{self, Closure};
-use super::{Userland, libvirt};
+use super::{Table, Userland, libvirt};
 use crate::run;
 use crate::setup::{self, Kernel, cache::Cache};
 
@@ -34,8 +34,8 @@ const GROUP: &str = include_str!("group");
 pub(super) struct Overlay<'a> {
     /// Programs for `/usr/bin`: name and file on the host.
     pub(super) programs: Vec<(&'a str, PathBuf)>,
-    /// The IVRS table that must be in effect when the guest is up.
-    pub(super) ivrs: Option<&'a [u8]>,
+    /// The table that must be in effect when the guest is up.
+    pub(super) table: Option<&'a Table>,
     /// What there is besides a small Linux.
     pub(super) userland: Userland,
     /// What the guest does.
@@ -64,9 +64,9 @@ pub(super) fn write(path: &Path, kernel: &Kernel, overlay: &Overlay<'_>) -> Resu
         fs::File::create(path).with_context(|| format!("cannot write {}", path.display()))?,
     );
     // The kernel looks for tables in the first archive only.
-    if let Some(table) = overlay.ivrs {
+    if let Some(table) = overlay.table {
         let mut archive = Archive::new(&mut out);
-        archive.file("kernel/firmware/acpi/ivrs.aml", 0o644, table)?;
+        archive.file("kernel/firmware/acpi/table.aml", 0o644, &table.bytes)?;
         archive.finish()?;
     }
     let base =
@@ -86,8 +86,8 @@ impl Overlay<'_> {
                 fs::read(file).with_context(|| format!("cannot read {}", file.display()))?;
             archive.file(&format!("usr/bin/{name}"), 0o755, &content)?;
         }
-        if let Some(table) = self.ivrs {
-            archive.file("lab/ivrs.aml", 0o644, table)?;
+        if let Some(table) = self.table {
+            archive.file(&format!("lab/{}", table.name), 0o644, &table.bytes)?;
         }
         match self.task {
             Task::Script(script) => archive.file("lab/command", 0o644, script.as_bytes())?,

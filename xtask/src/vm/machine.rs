@@ -1,5 +1,5 @@
-//! The machine that QEMU emulates: its PCI functions, its IOMMU, and the IVRS that QEMU itself
-//! makes for it.
+//! The machine that QEMU emulates: its PCI functions, its IOMMU, and the IVRS or DMAR that QEMU
+//! itself makes for it.
 //!
 //! All its processors run on one thread of the host: with a thread for each, the code translator
 //! of QEMU 7.2 lets one processor run stale code while another patches the kernel's text, which
@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use clap::ValueEnum;
-use ivrs_trace::firmware::ivrs::{Ivrs, SIGNATURE};
+use ivrs_trace::firmware::{Dmar, Ivrs};
 
 use super::qemu::Process;
 use crate::setup::{Qemu, cache::Cache};
@@ -117,33 +117,33 @@ pub(super) fn command(qemu: &Qemu, board: Board) -> Command {
     command
 }
 
-/// The IVRS that QEMU itself makes for the machine, which must have an AMD IOMMU.
+/// The table that QEMU itself makes for the machine's IOMMU, which there must be: the IVRS of AMD's,
+/// the DMAR of Intel's.
 ///
 /// It depends on the machine and on the version of QEMU, so it is taken from a start of the
 /// machine without a kernel and kept in the cache.
-pub(super) fn own_ivrs(qemu: &Qemu, board: Board) -> Result<Ivrs> {
+pub(super) fn own_table(qemu: &Qemu, board: Board) -> Result<Vec<u8>> {
     // The number of processors is not in it.
     let board = Board { cpus: 1, ..board };
     let arguments = arguments(board);
     let parts = arguments.iter().chain([&qemu.version]).map(String::as_bytes);
-    let key = format!("machine-ivrs-{}", super::digest(parts));
+    let key = format!("machine-table-{}", super::digest(parts));
     let cache = Cache::open()?;
     let folder = match cache.get(&key) {
         Some(folder) => folder,
-        None => cache.lock()?.make(&key, "the machine's own IVRS", |folder| {
-            let table = read_own_ivrs(qemu, board, folder)?;
-            fs::write(folder.join("ivrs.aml"), table)
+        None => cache.lock()?.make(&key, "the machine's own IOMMU table", |folder| {
+            let table = read_own_table(qemu, board, folder)?;
+            fs::write(folder.join("table.aml"), table)
                 .with_context(|| format!("cannot write into {}", folder.display()))
         })?,
     };
-    let path = folder.join("ivrs.aml");
-    let table = fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
-    Ivrs::parse(&table).with_context(|| format!("{} is not an IVRS", path.display()))
+    let path = folder.join("table.aml");
+    fs::read(&path).with_context(|| format!("cannot read {}", path.display()))
 }
 
 /// Starts the machine with its memory in a file of `folder` and reads the table from there once
 /// the firmware has written it.
-fn read_own_ivrs(qemu: &Qemu, board: Board, folder: &Path) -> Result<Vec<u8>> {
+fn read_own_table(qemu: &Qemu, board: Board, folder: &Path) -> Result<Vec<u8>> {
     // Enough for the firmware; small, because it is searched.
     const MEBIBYTES: usize = 64;
     let memory = folder.join("memory");
@@ -157,7 +157,7 @@ fn read_own_ivrs(qemu: &Qemu, board: Board, folder: &Path) -> Result<Vec<u8>> {
     let started = Instant::now();
     let table = loop {
         if let Ok(bytes) = fs::read(&memory)
-            && let Some(table) = find_ivrs(&bytes)
+            && let Some(table) = find_table(&bytes, board.iommu)
         {
             break table;
         }
@@ -165,7 +165,7 @@ fn read_own_ivrs(qemu: &Qemu, board: Board, folder: &Path) -> Result<Vec<u8>> {
             bail!("QEMU ended early ({status}): {}", process.complaint());
         }
         if started.elapsed() > TABLES_LIMIT {
-            bail!("QEMU's firmware made no IVRS within {} s", TABLES_LIMIT.as_secs());
+            bail!("QEMU's firmware made no table of the IOMMU within {} s", TABLES_LIMIT.as_secs());
         }
         thread::sleep(Duration::from_millis(100));
     };
@@ -174,23 +174,29 @@ fn read_own_ivrs(qemu: &Qemu, board: Board, folder: &Path) -> Result<Vec<u8>> {
     Ok(table)
 }
 
-/// The IVRS with a right checksum in a copy of the machine's memory.
+/// The IOMMU's table with a right checksum in a copy of the machine's memory.
 ///
 /// The firmware finishes the checksum last, so a table that it is still writing is not taken.
-fn find_ivrs(memory: &[u8]) -> Option<Vec<u8>> {
-    memchr::memmem::find_iter(memory, &SIGNATURE).find_map(|at| {
+fn find_table(memory: &[u8], iommu: Iommu) -> Option<Vec<u8>> {
+    let signature = if iommu == Iommu::Intel { b"DMAR" } else { b"IVRS" };
+    memchr::memmem::find_iter(memory, signature).find_map(|at| {
         let rest = memory.get(at..)?;
         let length = u32::from_le_bytes(*rest.get(4..)?.first_chunk()?);
         let table = rest.get(..usize::try_from(length).ok()?)?;
         let sum = table.iter().fold(0_u8, |sum, byte| sum.wrapping_add(*byte));
-        let parsed = Ivrs::parse(table).ok()?;
-        (sum == 0 && !parsed.ivhd.is_empty()).then(|| table.to_vec())
+        let has_units = match iommu {
+            Iommu::Intel => !Dmar::parse(table).ok()?.drhd.is_empty(),
+            Iommu::Amd | Iommu::None => !Ivrs::parse(table).ok()?.ivhd.is_empty(),
+        };
+        (sum == 0 && has_units).then(|| table.to_vec())
     })
 }
 
 #[cfg(test)]
 mod tests {
     use ivrs_trace::firmware::builder::{IvhdSpec, IvrsBuilder};
+    use ivrs_trace::firmware::dmar::builder::DmarBuilder;
+    use ivrs_trace::pci::Segment;
 
     use super::*;
 
@@ -201,11 +207,15 @@ mod tests {
         broken[9] ^= 1;
         let mut memory = b"IVRS is a word too".to_vec();
         memory.extend(&broken);
-        assert_eq!(find_ivrs(&memory), None);
+        assert_eq!(find_table(&memory, Iommu::Amd), None);
         memory.extend(b"odd");
         memory.extend(&table);
         memory.extend([0; 7]);
-        assert_eq!(find_ivrs(&memory), Some(table));
+        assert_eq!(find_table(&memory, Iommu::Amd), Some(table));
+        assert_eq!(find_table(&memory, Iommu::Intel), None);
+        let dmar = DmarBuilder::new().drhd(1, Segment(0), 0xfed9_0000, &[]).build().unwrap();
+        memory.extend(&dmar);
+        assert_eq!(find_table(&memory, Iommu::Intel), Some(dmar));
     }
 
     #[test]

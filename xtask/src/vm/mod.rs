@@ -26,6 +26,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 use clap::ValueEnum;
+use ivrs_trace::firmware::{Dmar, Ivrs};
 use sha2::{Digest as _, Sha256};
 
 pub use firmware::Firmware;
@@ -65,7 +66,7 @@ pub enum Userland {
 pub struct Guest {
     /// Name of the kernel, like `debian-6.12`.
     pub kernel: String,
-    /// Its firmware's IVRS.
+    /// Its firmware's IVRS or DMAR.
     pub firmware: Firmware,
     /// What runs in it.
     pub userland: Userland,
@@ -228,9 +229,9 @@ impl Guest {
             interrupt_remapping: self.interrupt_remapping,
             cpus: self.cpus,
         };
-        let ivrs = self.ivrs(&qemu, board)?;
+        let table = self.table(&qemu, board)?;
         let overlay =
-            Overlay { programs: programs()?, ivrs: ivrs.as_deref(), userland: self.userland, task };
+            Overlay { programs: programs()?, table: table.as_ref(), userland: self.userland, task };
         let initrd = folder.join("initrd");
         initrd::write(&initrd, &kernel, &overlay)?;
 
@@ -251,22 +252,38 @@ impl Guest {
     }
 
     /// The table to put in, if any.
-    fn ivrs(&self, qemu: &setup::Qemu, board: Board) -> Result<Option<Vec<u8>>> {
+    fn table(&self, qemu: &setup::Qemu, board: Board) -> Result<Option<Table>> {
         if self.firmware.is_own() {
             return Ok(None);
         }
         ensure!(
-            self.iommu == Iommu::Amd,
-            "an IVRS describes an AMD IOMMU, and the guest is to have another: choose the firmware none"
+            self.iommu != Iommu::None,
+            "the guest is to have no IOMMU, so no table describes one: choose the firmware none"
         );
-        let own = machine::own_ivrs(qemu, board)?;
-        Ok(self.firmware.table(&own)?.map(|made| {
+        let own = machine::own_table(qemu, board)?;
+        let made = if self.iommu == Iommu::Intel {
+            let own = Dmar::parse(&own).context("the machine's own table is not a DMAR")?;
+            self.firmware.dmar(&own)?
+        } else {
+            let own = Ivrs::parse(&own).context("the machine's own table is not an IVRS")?;
+            self.firmware.table(&own)?
+        };
+        Ok(made.map(|made| {
             if let Some(note) = made.note {
                 eprintln!("note: firmware: {note}");
             }
-            made.table
+            let name = if self.iommu == Iommu::Intel { "DMAR" } else { "IVRS" };
+            Table { name, bytes: made.table }
         }))
     }
+}
+
+/// An ACPI table to be put in.
+#[derive(Debug)]
+struct Table {
+    /// Its signature.
+    name: &'static str,
+    bytes: Vec<u8>,
 }
 
 /// How a script in a guest ended.
@@ -301,7 +318,7 @@ impl Running {
             Control::Pending => Ok(None),
             Control::Exit(status) => Ok(Some(status)),
             Control::WrongFirmware => Err(self.failure(
-                "the guest's kernel did not take the IVRS that was put in; nothing was run",
+                "the guest's kernel did not take the table that was put in; nothing was run",
             )),
             Control::NotStarted => {
                 Err(self.failure("libvirt did not start in the guest; nothing was run"))

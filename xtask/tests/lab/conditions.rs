@@ -168,24 +168,25 @@ fn each_missing_thing_is_one_clear_line_and_what_can_be_said_is_said() {
 
 #[test]
 #[ignore = "boots virtual machines; run by cargo xtask test"]
-fn a_host_without_an_amd_iommu_is_told_in_one_line() {
-    // The refusal is not AMD's alone, so an Intel host is traced and judged all the same.
-    for (iommu, finding, line, check_status, run_status, outcome) in [
-        (Iommu::None, "no-iommu-groups", "no IOMMU groups", 3, 2, json!([])),
-        (Iommu::Intel, "not-amd", "is not AMD's", 0, 0, json!(["attached"])),
+fn a_host_without_an_amd_iommu_is_judged_all_the_same() {
+    // The refusal is not AMD's alone. A DMAR without an RMRR is no reason for a word.
+    for (iommu, finding, check_status, run_status, outcome) in [
+        (Iommu::None, &["no-iommu-groups"][..], 3, 2, json!([])),
+        (Iommu::Intel, &[], 0, 0, json!(["attached"])),
     ] {
         let transcript = Transcript::of(Guest { iommu, ..Guest::default() }, ANOTHER_IOMMU);
         let check = transcript.tried("check");
         let told = check.json();
         assert_eq!((check.status, check.stderr), (check_status, ""), "{iommu:?}: {told}");
-        assert_eq!(findings(&told), [finding], "{iommu:?}");
+        assert_eq!(findings(&told), finding, "{iommu:?}");
         let verdicts = items(&told["devices"]).iter().map(|device| &device["verdict"]);
         assert!(verdicts.into_iter().all(|verdict| verdict == "clear"), "{iommu:?}: {told}");
 
         let run = transcript.tried("run");
         let told = run.json();
         assert_eq!(run.status, run_status, "{iommu:?}: {}", run.stderr);
-        assert!(run.only_line().contains(line), "{iommu:?}: {}", run.stderr);
+        let lines = run.stderr.lines().count();
+        assert_eq!(lines, finding.len(), "{iommu:?}: {}", run.stderr);
         let attempts = items(&told["attempts"]).iter().map(|attempt| &attempt["outcome"]);
         assert_eq!(json!(attempts.collect::<Vec<_>>()), outcome, "{iommu:?}: {told}");
     }

@@ -320,15 +320,18 @@ impl<O: Owners> Context<'_, O> {
 
     /// A claim failed as one does that is refused, and the refusal was not seen.
     fn inferred(&self, claim: &Claim, error: Errno) -> Conclusion {
+        self.inferred_of(claim.exit.map(|(_, after)| after.event), claim.name(), error)
+    }
+
+    /// A call failed as one does that is refused, and the refusal was not seen.
+    fn inferred_of(&self, event: Option<u64>, call: &str, error: Errno) -> Conclusion {
         let required = verdict::required(self.model, self.group());
         if required.is_empty() {
             return Conclusion::failed(error);
         }
-        let event = claim.exit.map(|(_, after)| after.event);
         let mut facts = vec![format!(
-            "{}{} returned EINVAL, as it does where a device of the group must be mapped 1:1",
+            "{}{call} returned {error}, as it does where a device of the group must be mapped 1:1",
             event.map_or_else(String::new, |event| format!("event {event}: ")),
-            claim.name(),
         )];
         facts.extend(required.iter().map(|one| format!("{} is known to be such", one.name)));
         let rejections = match required.as_slice() {
@@ -488,6 +491,16 @@ impl<O: Owners> Context<'_, O> {
                      it does only where interrupts are not isolated"
                 )],
             ),
+            // Up to 6.5 Intel's driver refused by itself, before the regions were listed
+            // (`device_is_rmrr_locked` in `intel_iommu_attach_device`).
+            (Errno::EPERM, None, None)
+                if self.model.is_intel_host()
+                    && self.model.require_direct() == RequireDirect::Missing =>
+            {
+                let event = facts.type1.as_ref().and_then(|type1| type1.exit);
+                let event = event.map(|(event, _)| event);
+                self.inferred_of(event, "vfio_iommu_type1_attach_group", error)
+            }
             (Errno::EINVAL, _, Some(event)) => failed.because(
                 Reason::ReservedRegionConflict,
                 vec![format!(
@@ -577,7 +590,7 @@ impl<O: Owners> Context<'_, O> {
 
     /// The 1:1 maps that stop the claim which was not reached.
     fn hidden(&self) -> Vec<Further> {
-        if self.model.require_direct() != RequireDirect::Present {
+        if self.model.refuses() != RequireDirect::Present {
             return Vec::new();
         }
         let required = verdict::required(self.model, self.group());

@@ -562,7 +562,12 @@ impl Pane for Firmware {
         if scene.model.table().ivrs().is_some() || !self.filter.is_empty() {
             return "No part of the table is so. F shows all.".to_owned();
         }
-        let about = ["no-iommu", "not-amd", "ivrs-"];
+        if scene.model.is_intel_host() {
+            return "This host's IOMMU is Intel's, whose table is the DMAR: `ivrs-trace decode` shows \
+                    it, and `ivrs-trace check` names its RMRRs."
+                .to_owned();
+        }
+        let about = ["no-iommu", "not-amd", "arm-regions", "ivrs-"];
         let findings = scene.stage.verdicts.findings.iter();
         let why: Vec<String> = findings
             .filter(|one| about.iter().any(|code| one.code.starts_with(code)))

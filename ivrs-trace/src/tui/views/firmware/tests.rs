@@ -195,7 +195,7 @@ fn without_a_table_it_says_what_there_is() {
     snapshot.iommus = Reading::Read(vec!["dmar0".to_owned()]);
     let mut seen = Seen::of(model(&snapshot, &[]));
     let text = seen.with(|pane, scene| pane.empty(scene));
-    assert!(text.starts_with("The IOMMU of this host is not AMD's (dmar0)"), "{text}");
+    assert!(text.starts_with("This host's IOMMU is Intel's, whose table is the DMAR"), "{text}");
     // What is no table is shown as it is.
     let mut seen = of_bytes(b"DMAR and so on".to_vec());
     assert_eq!(seen.rows(), ["0x000 IVRS 14 bytes that are no table not decoded"]);
