@@ -2,7 +2,8 @@
 //!
 //! It boots the lab's guest with the firmware of many desktop boards and traces two attaches in
 //! it: one that the guest's kernel refuses and one that it grants. It fails if either ends
-//! otherwise.
+//! otherwise. With `--tui` it hands over the dashboard in that guest, where the first of the two is
+//! tried again and again.
 
 use std::io::{self, IsTerminal as _, Write as _};
 use std::sync::Arc;
@@ -19,7 +20,11 @@ use crate::{ebpf, setup};
 
 /// Arguments of `cargo xtask demo`.
 #[derive(Debug, clap::Args)]
-pub struct Args {}
+pub struct Args {
+    /// Show the dashboard while it happens, on this terminal
+    #[arg(long)]
+    tui: bool,
+}
 
 /// What runs in the guest. The tool's words and the command's come through one pipe, so that
 /// they stay in order.
@@ -41,14 +46,50 @@ traced 'Attach a device on a bus above 0x0f, which the firmware left alone:' vfi
 [ $refused = 1 ] && [ $status = 0 ]
 "#;
 
+/// What runs in the guest with `--tui`. The dashboard has the terminal when it is raw.
+const DASHBOARD: &str = r#"
+clear
+cat << 'END'
+
+  This guest's firmware has claimed every device on buses 0x00 to 0x0f.
+
+  Press Enter, and the dashboard of ivrs-trace starts. Some seconds later, and
+  then every 20 seconds, a program tries to take 00:03.0, as a virtual machine
+  would at its start, and the guest's kernel refuses.
+
+  When the last line says so:
+
+    Enter   explains the refusal
+    c       goes to the bytes in the firmware that are behind it
+    Esc     goes back
+    ?       shows all keys
+    q       leaves the dashboard and ends the demonstration
+
+END
+read -r _ || exit
+(
+    until stty -F /dev/ttyS1 -a | grep -q -e '-icanon'; do sleep 1; done
+    sleep 3
+    while sleep 2; do
+        vfio-attach 00:03.0
+        sleep 18
+    done
+) > /dev/null 2>&1 &
+exec ivrs-trace
+"#;
+
 /// `cargo xtask demo`.
 ///
 /// # Errors
 ///
 /// When something cannot be had or built, the guest does not come to its end, or an attach does
 /// not end as it must.
-pub fn command(_: &Args) -> Result<()> {
+pub fn command(args: &Args) -> Result<()> {
     let started = Instant::now();
+    ensure!(
+        !args.tui || io::stdin().is_terminal() && io::stdout().is_terminal(),
+        "the dashboard needs a terminal for standard input and output; without --tui none is needed"
+    );
     // The guest is ended and its files are removed before this program goes.
     let stop = Arc::new(AtomicBool::new(false));
     for signal in [SIGHUP, SIGINT, SIGTERM] {
@@ -68,6 +109,12 @@ pub fn command(_: &Args) -> Result<()> {
          devices on buses 0x00 to 0x0f",
         guest.kernel
     );
+    if args.tui {
+        println!("      That takes 10 to 20 seconds.");
+        let status = guest.on_terminal(DASHBOARD, &stop)?;
+        ensure!(status == 0, "the dashboard ended with {status}");
+        return Ok(());
+    }
     let mut timer = Some(Timer::start());
     let end = guest.run_streaming(SCRIPT, &stop, |_, bytes| {
         // The first output ends the wait.

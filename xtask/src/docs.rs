@@ -2,7 +2,9 @@
 //!
 //! That is the JSON Schemas of `docs/schema`, the man pages of `docs/man`, and in the Markdown files
 //! what the program prints of the recording in `docs`: each such example is between two comments, the
-//! first of which has the command.
+//! first of which has the command, or the name of a kept screen of the dashboard. The screens of
+//! `docs/screens` come from the lab: `--screens` makes them, and the test that does so holds in every
+//! run that they still show what matters.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -12,7 +14,7 @@ use anyhow::{Context as _, Result, ensure};
 use ivrs_trace::schema;
 
 use crate::program::Program;
-use crate::workspace;
+use crate::{run, workspace};
 
 /// Folders of which every file is made.
 const FOLDERS: [&str; 2] = ["docs/schema", "docs/man"];
@@ -20,6 +22,10 @@ const FOLDERS: [&str; 2] = ["docs/schema", "docs/man"];
 const README: &str = "README.md";
 /// How an example begins, up to the command.
 const BEGIN: &str = "<!-- made by cargo xtask docs: ";
+/// Where the screens of the dashboard are: one of them in place of a command is shown as it is.
+const SCREENS: &str = "docs/screens/";
+/// Tells the lab's test of the dashboard to write its screens.
+const WRITE_SCREENS: &str = "IVRS_TRACE_WRITE_SCREENS";
 /// How an example ends.
 const END: &str = "<!-- end of what is made -->";
 /// How a paragraph begins that tells of one IVMD block of several.
@@ -31,6 +37,9 @@ pub struct Args {
     /// Write nothing; fail if what is checked in differs from what the code says
     #[arg(long)]
     check: bool,
+    /// First run the dashboard in the lab and keep its screens, which takes a minute
+    #[arg(long, conflicts_with = "check")]
+    screens: bool,
 }
 
 /// `cargo xtask docs`.
@@ -39,7 +48,21 @@ pub struct Args {
 ///
 /// If something cannot be made, read or written, or, with `--check`, differs.
 pub fn command(args: &Args) -> Result<()> {
-    if args.check { check() } else { write() }
+    if args.check {
+        return check();
+    }
+    if args.screens {
+        screens()?;
+    }
+    write()
+}
+
+/// Has the test of the dashboard write its screens.
+fn screens() -> Result<()> {
+    let mut cargo = workspace::cargo(&workspace::root()?);
+    cargo.args(["test", "--locked", "--package", "xtask", "--test", "lab", "--", "--ignored"]);
+    cargo.arg("dashboard::").env(WRITE_SCREENS, "1");
+    run::quietly(&mut cargo, "running the dashboard in the lab")
 }
 
 /// Compares what is checked in with what the code says.
@@ -104,8 +127,14 @@ fn wanted(root: &Path) -> Result<Files> {
     let mut wanted = schemas()?;
     wanted.extend(man_pages(&program)?);
     for (name, text) in markdown(root)? {
-        let made = with_examples(&text, |command| program.says(command))
-            .with_context(|| format!("cannot make {}", name.display()))?;
+        let made = with_examples(&text, |source| {
+            if source.starts_with(SCREENS) {
+                return fs::read_to_string(root.join(source))
+                    .with_context(|| format!("cannot read {source}"));
+            }
+            program.says(source)
+        })
+        .with_context(|| format!("cannot make {}", name.display()))?;
         wanted.insert(name, made);
     }
     Ok(wanted)
@@ -160,7 +189,13 @@ fn with_examples(text: &str, says: impl Fn(&str) -> Result<String>) -> Result<St
         let Some(rest) = line.strip_prefix(BEGIN) else { continue };
         let command = rest.strip_suffix(" -->").context("a comment does not end in its line")?;
         let said = says(command)?;
-        made.extend(["```\n$ ", command, "\n\n", &first_cause_only(&said), "```\n", END, "\n"]);
+        made.push_str("```\n");
+        if command.starts_with(SCREENS) {
+            made.push_str(&said);
+        } else {
+            made.extend(["$ ", command, "\n\n", &first_cause_only(&said)]);
+        }
+        made.extend(["```\n", END, "\n"]);
         ensure!(lines.any(|line| line == END), "the example of {command} has no end");
     }
     Ok(made)
@@ -210,6 +245,18 @@ mod tests {
         );
         let again = with_examples(&made, |_| Ok(said.to_owned())).unwrap();
         assert_eq!(again, made);
+    }
+
+    #[test]
+    fn a_screen_is_shown_as_it_is() {
+        let page = "<!-- made by cargo xtask docs: docs/screens/a.txt -->\n\
+                    <!-- end of what is made -->\n";
+        let made = with_examples(page, |_| Ok("1 Devices\n".to_owned())).unwrap();
+        assert_eq!(
+            made,
+            "<!-- made by cargo xtask docs: docs/screens/a.txt -->\n```\n1 Devices\n```\n\
+             <!-- end of what is made -->\n"
+        );
     }
 
     #[test]

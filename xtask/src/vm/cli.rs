@@ -108,6 +108,9 @@ fn yes_or_no(text: &str) -> Result<bool, &'static str> {
 /// The exit status where it is the lab that failed and not the command in the guest.
 const LAB_FAILED: u8 = 125;
 
+/// What `cargo xtask vm shell` runs.
+const LOGIN: &str = "exec sh -l\n";
+
 /// `cargo xtask vm`. The exit code is that of the command or shell in the guest, or 125 after an
 /// error of the lab, which is told here.
 #[must_use]
@@ -129,7 +132,7 @@ fn run(args: Args) -> Result<u8> {
             let script = script(&run.command);
             Ok(run.options.guest().run_streaming(&script, &stop, write)?.status)
         }
-        Command::Shell(options) => options.guest().shell(&stop),
+        Command::Shell(options) => options.guest().on_terminal(LOGIN, &stop),
     }
 }
 

@@ -4,11 +4,11 @@
 #
 #   wrong-firmware     the IVRS or DMAR in effect is not the one that the lab put in; nothing was run
 #   not-started        the guest's services did not start (the kernel log says why); nothing was run
-#   ready              the interactive shell starts
+#   ready              the command on the terminal starts
 #   exit N             the command ended with status N, and all its output has been sent
 #
 # The host ends the machine when it reads the first or the last. The kernel log goes to ttyS0, the
-# command's stdout and stderr to ttyS1 and ttyS2; an interactive shell has ttyS1.
+# command's stdout and stderr to ttyS1 and ttyS2; one that is to have a terminal has ttyS1.
 
 export PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root TERM="${TERM:-linux}"
 
@@ -54,12 +54,12 @@ if [ -x /lab/start ] && ! /lab/start > /dev/ttyS0 2>&1; then
     finish not-started
 fi
 
-if [ -f /lab/interactive ]; then
+if [ -f /lab/terminal ]; then
     stty -F /dev/ttyS1 sane
     echo ready > /dev/ttyS3
     # -c: this port, not the console, becomes the terminal that Ctrl-C acts on.
     # The size is set by a process that has the port open: it is forgotten with the last close.
-    setsid -c sh -c 'stty $(cat /lab/interactive); exec sh -l' < /dev/ttyS1 > /dev/ttyS1 2>&1
+    setsid -c sh -c 'stty $(cat /lab/terminal); exec sh /lab/command' < /dev/ttyS1 > /dev/ttyS1 2>&1
     finish "exit $?"
 fi
 

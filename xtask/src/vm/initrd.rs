@@ -47,8 +47,13 @@ pub(super) struct Overlay<'a> {
 pub(super) enum Task<'a> {
     /// Runs a shell script.
     Script(&'a str),
-    /// Gives an interactive shell; the text is `stty` settings for its terminal.
-    Shell(&'a str),
+    /// Runs a shell script on a terminal.
+    Terminal {
+        /// The script.
+        script: &'a str,
+        /// `stty` settings for the terminal.
+        settings: &'a str,
+    },
 }
 
 impl Default for Task<'_> {
@@ -91,7 +96,10 @@ impl Overlay<'_> {
         }
         match self.task {
             Task::Script(script) => archive.file("lab/command", 0o644, script.as_bytes())?,
-            Task::Shell(settings) => archive.file("lab/interactive", 0o644, settings.as_bytes())?,
+            Task::Terminal { script, settings } => {
+                archive.file("lab/command", 0o644, script.as_bytes())?;
+                archive.file("lab/terminal", 0o644, settings.as_bytes())?;
+            }
         }
         archive.finish()?;
         Ok(())

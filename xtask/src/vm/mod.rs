@@ -13,6 +13,7 @@ mod libvirt;
 mod machine;
 mod modules;
 mod qemu;
+mod session;
 mod terminal;
 
 use std::fs::{self, File};
@@ -31,6 +32,7 @@ use sha2::{Digest as _, Sha256};
 
 pub use firmware::Firmware;
 pub use machine::Iommu;
+pub use session::Session;
 
 use initrd::{Overlay, Task};
 use machine::Board;
@@ -189,18 +191,14 @@ impl Guest {
         }
     }
 
-    /// Gives an interactive shell in the guest on this program's terminal, and returns its exit
-    /// status.
+    /// Runs `script` in the guest on this program's terminal, and returns its exit status.
     ///
     /// # Errors
-    /// Those of [`run`](Self::run); the limit counts until the shell is there.
-    pub fn shell(&self, stop: &AtomicBool) -> Result<u8> {
-        let folder = run_folder()?;
-        let mut command = self.prepare(folder.path(), Task::Shell(&terminal::size_settings()))?;
-        port(&mut command, 1, "stdio,signal=off");
-        for (name, index) in [("stderr", 2), ("control", 3)] {
-            port(&mut command, index, &file_chardev(&folder.path().join(name)));
-        }
+    /// Those of [`run`](Self::run); the limit counts until the script starts.
+    pub fn on_terminal(&self, script: &str, stop: &AtomicBool) -> Result<u8> {
+        let settings = terminal::size_settings();
+        let (folder, command) =
+            self.prepare_terminal(script, &settings, |_| "stdio,signal=off".to_owned())?;
         let _restored_at_end = terminal::Saved::now();
         let process = Process::start_on_terminal(command, &folder.path().join("qemu.log"))?;
         let mut running = Running { folder, process, started: Instant::now() };
@@ -212,6 +210,23 @@ impl Guest {
             running.check(limit, stop)?;
             thread::sleep(PERIOD);
         }
+    }
+
+    /// As [`prepare`](Self::prepare), for a script on a terminal, with all ports: `chardev` says
+    /// where the terminal is, given the folder.
+    fn prepare_terminal(
+        &self,
+        script: &str,
+        settings: &str,
+        chardev: impl FnOnce(&Path) -> String,
+    ) -> Result<(tempfile::TempDir, Command)> {
+        let folder = run_folder()?;
+        let mut command = self.prepare(folder.path(), Task::Terminal { script, settings })?;
+        port(&mut command, 1, &chardev(folder.path()));
+        for (name, index) in [("stderr", 2), ("control", 3)] {
+            port(&mut command, index, &file_chardev(&folder.path().join(name)));
+        }
+        Ok((folder, command))
     }
 
     /// Makes everything that QEMU needs in `folder` and returns its command line but for the
@@ -486,8 +501,12 @@ fn port(command: &mut Command, index: u8, chardev: &str) {
 }
 
 fn file_chardev(path: &Path) -> String {
-    // QEMU's options double a comma that is part of a value.
-    format!("file,path={}", path.display().to_string().replace(',', ",,"))
+    format!("file,path={}", escaped(path))
+}
+
+/// A path in QEMU's options, which double a comma that is part of a value.
+fn escaped(path: &Path) -> String {
+    path.display().to_string().replace(',', ",,")
 }
 
 #[cfg(test)]

@@ -10,6 +10,8 @@ mod conditions;
 #[cfg(test)]
 mod copies;
 #[cfg(test)]
+mod dashboard;
+#[cfg(test)]
 mod intel;
 #[cfg(test)]
 mod kernels;
