@@ -47,7 +47,7 @@ traced 'Attach a device on a bus above 0x0f, which the firmware left alone:' vfi
 "#;
 
 /// What runs in the guest with `--tui`. The dashboard has the terminal when it is raw.
-const DASHBOARD: &str = r#"
+const DASHBOARD: &str = "
 clear
 cat << 'END'
 
@@ -76,7 +76,7 @@ read -r _ || exit
     done
 ) > /dev/null 2>&1 &
 exec ivrs-trace
-"#;
+";
 
 /// `cargo xtask demo`.
 ///
