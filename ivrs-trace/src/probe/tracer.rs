@@ -56,7 +56,7 @@ pub enum TraceError {
         hint: &'static str,
     },
     /// A probe without which there is no verdict cannot be attached.
-    #[error("no probe that shows a rejection can be attached: {0}")]
+    #[error("no probe that shows a rejection can be attached{hint}: {0}", hint = privilege::lockdown_hint())]
     NoVerdict(String),
 }
 

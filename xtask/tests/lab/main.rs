@@ -22,6 +22,8 @@ mod matrix;
 #[cfg(test)]
 mod oracle;
 #[cfg(test)]
+mod privileges;
+#[cfg(test)]
 mod recordings;
 #[cfg(test)]
 mod shapes;
