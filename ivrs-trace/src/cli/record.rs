@@ -457,8 +457,8 @@ mod tests {
         let full = Status { trouble: Some("No space left".to_owned()), ..status };
         assert!(progress_line("a", &full, lost, 80).ends_with("(No space left)"));
         let short = |columns| progress_line("folder/trace.ivt", &status, lost, columns);
-        assert_eq!(short(70), "recording to …race.ivt: 7 events, 1.5 KiB, 3 lost, Ctrl-C ends it");
-        assert_eq!(short(70).chars().count(), 66);
+        assert_eq!(short(66), "recording to …trace.ivt: 7 events, 1.5 KiB, 3 lost, Ctrl-C ends it");
+        assert_eq!(short(66).chars().count(), 66);
         assert_eq!(short(20), "recording to …: 7 ev");
         assert_eq!(short(0), "");
     }
