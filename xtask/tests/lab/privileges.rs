@@ -49,11 +49,11 @@ sysctl -q -w kernel.perf_event_paranoid=3
 attach paranoid $all
 "#;
 
-const DOCTOR: &str = r#"
+const DOCTOR: &str = r"
 mount -t securityfs securityfs /sys/kernel/security
 try doctor ivrs-trace doctor --json
 try events timeout -s INT 5 ivrs-trace events
-"#;
+";
 
 /// The line of `doctor` with this code.
 #[track_caller]
