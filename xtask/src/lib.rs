@@ -2,6 +2,7 @@
 //!
 //! A library, so that the tests of the VM lab call the same functions as the commands do.
 
+pub mod bench;
 pub mod build;
 pub mod demo;
 pub mod docs;

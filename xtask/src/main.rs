@@ -21,6 +21,8 @@ enum Command {
     Docs(xtask::docs::Args),
     /// Feed arbitrary input to everything that reads any
     Fuzz(xtask::fuzz::Args),
+    /// Measure how fast the dashboard draws, and how much memory its events take
+    Bench,
     /// Check and test everything, tests in virtual machines included
     Test(xtask::test::Args),
     /// Show a refusal and its explanation, from nothing
@@ -35,6 +37,7 @@ fn main() -> ExitCode {
         Command::BuildEbpf(args) => xtask::ebpf::command(&args).map(|()| ExitCode::SUCCESS),
         Command::Docs(args) => xtask::docs::command(&args).map(|()| ExitCode::SUCCESS),
         Command::Fuzz(args) => xtask::fuzz::command(&args).map(|()| ExitCode::SUCCESS),
+        Command::Bench => xtask::bench::command().map(|()| ExitCode::SUCCESS),
         Command::Test(args) => xtask::test::command(&args).map(|()| ExitCode::SUCCESS),
         Command::Demo(args) => xtask::demo::command(&args).map(|()| ExitCode::SUCCESS),
         Command::Vm(args) => return xtask::vm::cli::command(args),

@@ -97,6 +97,6 @@ fn cargo(root: &Path, arguments: &str) -> Result<()> {
     Ok(())
 }
 
-fn status(command: &mut Command) -> Result<ExitStatus> {
+pub(crate) fn status(command: &mut Command) -> Result<ExitStatus> {
     command.status().with_context(|| format!("cannot run {}", command.get_program().display()))
 }

@@ -4,8 +4,9 @@ use std::collections::VecDeque;
 
 use crate::event::Event;
 
-/// Events that are kept; of more, the oldest go. An event takes about half a kilobyte, so all of
-/// them some 50 MB.
+/// Events that are kept; of more, the oldest go. Those of a common trace take some 25 MB. An event has
+/// at most 512 bytes of text (`ivrs_trace_common::ARGS_CHUNK`), which six times as many may stand for
+/// when they are made printable: no 100,000 events take more than some 300 MB.
 pub const HISTORY: usize = 100_000;
 
 /// The last events, in their order.

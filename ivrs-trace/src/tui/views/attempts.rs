@@ -49,6 +49,9 @@ impl Attempts {
 
     /// Whether an attempt is followed.
     pub(in super::super) fn follows(&self, attempt: &Attempt) -> bool {
+        if self.followed.is_empty() {
+            return true;
+        }
         let mut has = vec![attempt.process.pid.to_string()];
         has.extend(attempt.process.vm.clone());
         has.extend(attempt.requested.map(|bdf| bdf.to_string()));
@@ -68,8 +71,11 @@ impl Attempts {
         self.rows = numbered(scene)
             .filter(|(_, attempt)| self.follows(attempt))
             .filter(|(_, attempt)| {
-                let text = text_of(attempt).to_lowercase();
-                words.iter().all(|word| text.contains(word))
+                // There may be ten thousand, at every drawing.
+                words.is_empty() || {
+                    let text = text_of(attempt).to_lowercase();
+                    words.iter().all(|word| text.contains(word))
+                }
             })
             .map(|(number, _)| number)
             .collect();
