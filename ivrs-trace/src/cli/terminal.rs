@@ -2,7 +2,10 @@
 
 use std::{
     io::{self, BufWriter, IsTerminal as _, Stdout, Write as _},
-    sync::Once,
+    sync::{
+        Once,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use anyhow::{Context as _, bail};
@@ -19,6 +22,9 @@ use ratatui::{Terminal, TerminalOptions, Viewport, backend::CrosstermBackend, la
 const MAX_COPIED: usize = 70_000;
 /// That a panic gives the terminal back is set up once.
 static HOOK: Once = Once::new();
+/// Whether the terminal is taken over: it is given back once, or what was written after the first time
+/// would be written over.
+static TAKEN: AtomicBool = AtomicBool::new(false);
 /// The size of a terminal that does not know its own, as serial lines do not.
 const UNKNOWN_SIZE: Rect = Rect::new(0, 0, 80, 24);
 
@@ -44,6 +50,7 @@ impl Screen {
             }));
         });
         enable_raw_mode().context("cannot use the terminal")?;
+        TAKEN.store(true, Ordering::SeqCst);
         // From here on it is given back even if the rest fails.
         let guard = Guard;
         let mut out = io::stdout();
@@ -90,6 +97,9 @@ impl Drop for Guard {
 
 /// Leaves the terminal as it was. There is nobody to tell where that fails.
 fn give_back() {
+    if !TAKEN.swap(false, Ordering::SeqCst) {
+        return;
+    }
     let _: io::Result<()> = execute!(
         io::stdout(),
         DisableBracketedPaste,
