@@ -88,7 +88,8 @@ try rebound ivrs-trace run --json -- sh -c '
     echo vfio-pci > $device/driver_override
     echo 0000:00:03.0 > $device/driver/unbind
     echo 0000:00:03.0 > /sys/bus/pci/drivers_probe
-    vfio-attach 00:03.0 > /dev/null 2>&1'
+    vfio-attach 00:03.0 > /dev/null 2>&1
+    exit $?'
 "#;
 
 fn am5_desktop() -> Guest {

@@ -51,7 +51,7 @@ attach paranoid $all
 
 const DOCTOR: &str = r"
 mount -t securityfs securityfs /sys/kernel/security
-try doctor ivrs-trace doctor --json
+try doctor ivrs-trace doctor 00:03.0 --json
 try events timeout -s INT 5 ivrs-trace events
 ";
 
