@@ -88,7 +88,7 @@ fn named_capabilities_are_enough_and_each_that_is_missing_is_told() {
     let missing = items(&doctor["tracing"]).iter().any(|line| line["code"] == "rights-missing");
     assert!(!missing, "{doctor}");
     let left = line(&doctor, "tracing", "rights-left");
-    assert!(left["message"].as_str().unwrap().ends_with("has left: CAP_PERFMON"), "{left}");
+    assert!(left["message"].as_str().unwrap().ends_with("of its rights: CAP_PERFMON"), "{left}");
     // The lab's table comes from the initrd.
     let origin = line(&doctor, "table", "table-origin");
     assert_eq!(origin["state"], "warning");

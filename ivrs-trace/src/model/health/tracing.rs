@@ -41,8 +41,12 @@ pub(super) fn lines(model: &Model, conditions: &Conditions, tracing: &Tracing) -
     probes(&mut lines, tracing);
     if let Some(Rights { left: Some(left), .. }) = &tracing.rights {
         lines.push(
-            Line::new("rights-left", State::Ok, format!("after attaching, this has left: {left}"))
-                .from("CapEff, CapPrm and CapInh of all its threads in /proc/self/task"),
+            Line::new(
+                "rights-left",
+                State::Ok,
+                format!("after attaching, this keeps of its rights: {left}"),
+            )
+            .from("CapEff, CapPrm and CapInh of all its threads in /proc/self/task"),
         );
     }
     lines
