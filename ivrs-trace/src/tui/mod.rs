@@ -19,6 +19,7 @@ mod replay;
 mod scene;
 mod theme;
 mod views;
+mod words;
 
 #[cfg(test)]
 mod tests;

@@ -9,6 +9,7 @@ use super::{
         detail::Text,
         list::List,
         pane::{Column, Look, Pane, Target},
+        words::Words,
     },
     outcome,
 };
@@ -67,16 +68,10 @@ impl Attempts {
     fn remake(&mut self, scene: &Scene<'_>) {
         let chosen = self.list.chosen().and_then(|row| self.rows.get(row)).copied();
         let follow = self.list.is_at_end();
-        let words: Vec<String> = self.filter.split_whitespace().map(str::to_lowercase).collect();
+        let words = Words::of(&self.filter);
         self.rows = numbered(scene)
             .filter(|(_, attempt)| self.follows(attempt))
-            .filter(|(_, attempt)| {
-                // There may be ten thousand, at every drawing.
-                words.is_empty() || {
-                    let text = text_of(attempt).to_lowercase();
-                    words.iter().all(|word| text.contains(word))
-                }
-            })
+            .filter(|(_, attempt)| words.are_in(|| text_of(attempt)))
             .map(|(number, _)| number)
             .collect();
         self.list.set_rows(self.rows.len());

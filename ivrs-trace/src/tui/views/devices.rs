@@ -11,6 +11,7 @@ use super::{
         detail::Text,
         list::List,
         pane::{Column, Look, Pane, Target},
+        words::Words,
     },
     verdict,
 };
@@ -80,7 +81,7 @@ impl Devices {
     /// Makes the rows again; the chosen device stays chosen.
     fn remake(&mut self, scene: &Scene<'_>) {
         let chosen = self.here(scene).map(|device| device.bdf);
-        let words: Vec<String> = self.filter.split_whitespace().map(str::to_lowercase).collect();
+        let words = Words::of(&self.filter);
         let covered: Option<BTreeSet<Bdf>> = self.covered.map(|ivmd| {
             scene.model.coverage(ivmd).map_or_else(BTreeSet::new, |coverage| {
                 // Who shares a group with a covered device is blocked with it.
@@ -95,10 +96,7 @@ impl Devices {
             .enumerate()
             .filter(|(_, device)| self.only.is_none_or(|only| device.verdict == only))
             .filter(|(_, device)| covered.as_ref().is_none_or(|some| some.contains(&device.bdf)))
-            .filter(|(_, device)| {
-                let text = text_of(device, scene).to_lowercase();
-                words.iter().all(|word| text.contains(word))
-            })
+            .filter(|(_, device)| words.are_in(|| text_of(device, scene)))
             .collect();
         match self.order {
             Order::Address => {}

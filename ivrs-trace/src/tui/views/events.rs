@@ -11,6 +11,7 @@ use super::super::{
     detail::Text,
     list::List,
     pane::{Column, Look, Pane, Target},
+    words::Words,
 };
 use crate::{
     event::{Body, Device, Event, Filter, Follow},
@@ -30,7 +31,7 @@ pub(in super::super) struct Events {
     following: bool,
     text: String,
     follow: Follow,
-    words: Vec<String>,
+    words: Words,
 }
 
 impl Default for Events {
@@ -43,7 +44,7 @@ impl Default for Events {
             following: true,
             text: String::new(),
             follow: Follow::default(),
-            words: Vec::new(),
+            words: Words::default(),
         }
     }
 }
@@ -58,7 +59,7 @@ impl Events {
     pub(in super::super) fn follow(&mut self, filters: Vec<Filter>) {
         self.text = filters.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
         self.follow.set(filters);
-        self.words.clear();
+        self.words = Words::default();
         self.restart();
     }
 
@@ -66,11 +67,7 @@ impl Events {
         if !self.follow.lets(event) {
             return false;
         }
-        if self.words.is_empty() {
-            return true;
-        }
-        let text = format!("{} {} {}", event.comm, event.pid, event.body).to_lowercase();
-        self.words.iter().all(|word| text.contains(word))
+        self.words.are_in(|| text_of(event))
     }
 
     fn restart(&mut self) {
@@ -85,11 +82,11 @@ impl Events {
             if word.contains('=') {
                 filters.push(word.parse().map_err(|error| format!("{word}: {error}"))?);
             } else {
-                words.push(word.to_lowercase());
+                words.push(word);
             }
         }
         self.follow.set(filters);
-        self.words = words;
+        self.words = Words::of(&words.join(" "));
         text.trim().clone_into(&mut self.text);
         self.restart();
         Ok(())
@@ -184,9 +181,7 @@ impl Pane for Events {
 
     fn row_text(&self, row: usize, scene: &Scene<'_>) -> String {
         let event = self.rows.get(row).and_then(|number| scene.stage.history.get(*number));
-        event.map_or_else(String::new, |event| {
-            format!("{} {} {}", event.comm, event.pid, event.body)
-        })
+        event.map(text_of).unwrap_or_default()
     }
 
     fn detail(&self, width: usize, scene: &Scene<'_>) -> Text {
@@ -285,6 +280,11 @@ impl Pane for Events {
         self.sync(scene);
         Ok(())
     }
+}
+
+/// An event as a filter and a search see it.
+fn text_of(event: &Event) -> String {
+    format!("{} {} {}", event.comm, event.pid, event.body)
 }
 
 /// The device that an event is about.

@@ -18,6 +18,7 @@ use super::{
         detail::Text,
         list::List,
         pane::{Column, Look, Pane, Target},
+        words::Words,
     },
     devices::name_of,
     verdict,
@@ -122,18 +123,13 @@ impl Firmware {
     /// Makes the rows again; the chosen part stays chosen.
     fn remake(&mut self, scene: &Scene<'_>) {
         let chosen = self.here();
-        let words: Vec<String> = self.filter.split_whitespace().map(str::to_lowercase).collect();
+        let words = Words::of(&self.filter);
         let mut rows = match scene.model.table() {
             Table::Read(read) => self.parts(&read.0),
             Table::Malformed(_) => vec![Row::Raw],
             Table::Absent | Table::Unreadable(_) => Vec::new(),
         };
-        if !words.is_empty() {
-            rows.retain(|row| {
-                let text = self.text_of(*row, scene).to_lowercase();
-                words.iter().all(|word| text.contains(word))
-            });
-        }
+        rows.retain(|row| words.are_in(|| self.text_of(*row, scene)));
         self.left_out = rows.len().saturating_sub(ROWS);
         rows.truncate(ROWS);
         self.rows = rows;

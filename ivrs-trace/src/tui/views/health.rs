@@ -8,6 +8,7 @@ use super::super::{
     detail::Text,
     list::List,
     pane::{Column, Look, Pane, Target},
+    words::Words,
 };
 use crate::{
     escape::printable,
@@ -49,19 +50,14 @@ impl Health {
 
     fn remake(&mut self, scene: &Scene<'_>) {
         let stage = scene.stage;
-        let words: Vec<String> = self.filter.split_whitespace().map(str::to_lowercase).collect();
+        let words = Words::of(&self.filter);
         let findings = (0..stage.verdicts.findings.len()).map(Row::Finding);
         let all = [Row::Host, Row::Lost]
             .into_iter()
             .chain((0..stage.notes.len()).map(Row::Note))
             .chain(findings)
             .chain((0..stage.probes.len()).map(Row::Probe));
-        self.rows = all
-            .filter(|row| {
-                let text = row_text(row, scene).to_lowercase();
-                words.iter().all(|word| text.contains(word))
-            })
-            .collect();
+        self.rows = all.filter(|row| words.are_in(|| row_text(row, scene))).collect();
         self.list.set_rows(self.rows.len());
     }
 }

@@ -17,6 +17,7 @@ use super::{
         detail::Text,
         list::List,
         pane::{Column, Look, Pane, Target},
+        words::Words,
     },
     firmware::list_devices,
 };
@@ -94,19 +95,13 @@ impl Regions {
 
     /// Makes the rows again; the region of that key is chosen, if it is among them.
     fn arrange(&mut self, chosen: Option<&Key>) {
-        let words: Vec<String> = self.filter.split_whitespace().map(str::to_lowercase).collect();
+        let words = Words::of(&self.filter);
         let mut rows: Vec<(usize, &Region)> = self
             .all
             .iter()
             .enumerate()
             .filter(|(_, region)| self.group.is_none_or(|id| region.groups.contains(&id)))
-            .filter(|(_, region)| {
-                if words.is_empty() {
-                    return true;
-                }
-                let text = text_of(region).to_lowercase();
-                words.iter().all(|word| text.contains(word))
-            })
+            .filter(|(_, region)| words.are_in(|| text_of(region)))
             .collect();
         match self.order {
             Order::Address => {}
