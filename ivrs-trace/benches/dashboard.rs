@@ -12,7 +12,7 @@ use ivrs_trace::{
     event::Event,
     model::Model,
     recording::{self, Clocks},
-    report::case::Origin,
+    report::letters::input::Origin,
     tui::{Action, App, HISTORY, Keys, Scene, Stage, ThemeName, View, Watch},
 };
 use ratatui::{Terminal, backend::TestBackend};
@@ -37,7 +37,7 @@ impl Host {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/refused.ivt");
         let mut round = Vec::new();
         let reader = recording::open(&path).unwrap();
-        let replay = recording::replay(reader, |_, _, event| round.push(event.clone()));
+        let replay = ivrs_trace::replay::replay(reader, |_, _, event| round.push(event.clone()));
         let model = replay.model;
         let stage = Stage::new(&model, Origin::Live { traced: true }, Clocks::default());
         let watch = Watch::Live { recording: None };

@@ -19,13 +19,18 @@ pub mod event;
 pub mod export;
 pub mod firmware;
 pub mod host;
+#[cfg(feature = "live")]
+mod live;
 pub mod model;
+#[cfg(feature = "live")]
+mod output;
 pub mod pci;
 #[cfg(feature = "live")]
 pub mod privilege;
 #[cfg(feature = "live")]
 pub mod probe;
 pub mod recording;
+pub mod replay;
 pub mod report;
 #[cfg(feature = "schema")]
 pub mod schema;

@@ -6,7 +6,7 @@ use std::{
     process::{Command, Output, Stdio},
 };
 
-use ivrs_trace::firmware::{
+use ivrs_trace::firmware::amd::{
     builder::{IvhdSpec, IvrsBuilder},
     device_entry::DeviceEntry,
 };

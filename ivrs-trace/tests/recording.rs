@@ -13,7 +13,7 @@ use std::{
 };
 
 use ivrs_trace::{
-    firmware::{
+    firmware::amd::{
         builder::{IvhdSpec, IvrsBuilder},
         device_entry::DeviceEntry,
     },
@@ -139,7 +139,7 @@ fn tree(text: &str) -> TempDir {
                     settings: 0,
                     hid: *b"AB\x1b[2JCD",
                     cid: [0; 8],
-                    uid: ivrs_trace::firmware::device_entry::AcpiUid::Text(text.to_owned()),
+                    uid: ivrs_trace::firmware::amd::device_entry::AcpiUid::Text(text.to_owned()),
                 },
             ],
             ..IvhdSpec::default()

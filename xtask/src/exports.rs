@@ -2,25 +2,38 @@
 //! the table out of a report as it was, and `iasl` decodes it; `promtool` finds nothing wrong with the
 //! metrics, and `jq` reads every line of JSON.
 
-use std::fs;
-use std::io::{Seek as _, Write as _};
-use std::path::Path;
+use std::{
+    fs,
+    io::{Seek as _, Write as _},
+    path::Path,
+};
 
 use anyhow::{Context as _, Result, ensure};
-use ivrs_trace::firmware::builder::{IvhdSpec, IvmdSpec, IvrsBuilder};
-use ivrs_trace::firmware::device_entry::DeviceEntry;
-use ivrs_trace::host::{HexBytes, Reading, Snapshot};
-use ivrs_trace::model::{Model, RequireDirect};
-use ivrs_trace::pci::Devid;
-use ivrs_trace::report::case::{Case, Origin};
-use ivrs_trace::report::letter::Format;
-use ivrs_trace::report::redact::Redactor;
-use ivrs_trace::report::trail::Trail;
-use ivrs_trace::report::{self, Lost};
+use ivrs_trace::{
+    firmware::amd::{
+        builder::{IvhdSpec, IvmdSpec, IvrsBuilder},
+        device_entry::DeviceEntry,
+    },
+    host::{HexBytes, Reading, Snapshot},
+    model::{Model, RequireDirect},
+    pci::Devid,
+    report::{
+        self, Lost,
+        calls::Trail,
+        letters::{
+            input::{Case, Origin},
+            markup::Format,
+        },
+        redact::Redactor,
+    },
+};
 
-use crate::program::Program;
-use crate::setup::{ACPICA, JQ, PROMTOOL, Unpacked};
-use crate::{run, workspace};
+use crate::{
+    program::Program,
+    run,
+    setup::{ACPICA, JQ, PROMTOOL, Unpacked},
+    workspace,
+};
 
 /// Blocks of every type, one that Linux does not heed among them.
 const BLOCKS: [&str; 4] = [

@@ -11,13 +11,15 @@ use std::{
 use anyhow::{Context as _, Result};
 use ivrs_trace::{
     firmware::{
-        builder::{IvhdSpec, IvmdSpec, IvrsBuilder},
-        device_entry::{AcpiUid, DeviceEntry, SpecialKind},
-        dmar::{
-            ScopeKind,
-            builder::{DmarBuilder, ScopeSpec},
+        amd::{
+            builder::{IvhdSpec, IvmdSpec, IvrsBuilder},
+            device_entry::{AcpiUid, DeviceEntry, SpecialKind},
+            ivrs::IvhdKind,
         },
-        ivrs::IvhdKind,
+        intel::{
+            builder::{DmarBuilder, ScopeSpec},
+            dmar::ScopeKind,
+        },
     },
     host::{Files, Place, Reading, Snapshot},
     model::RequireDirect,

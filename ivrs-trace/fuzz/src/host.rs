@@ -7,8 +7,10 @@ use std::{
 };
 
 use ivrs_trace::{
-    firmware::builder::{BuildError, IvhdSpec, IvmdSpec, IvrsBuilder},
-    firmware::device_entry::DeviceEntry,
+    firmware::amd::{
+        builder::{BuildError, IvhdSpec, IvmdSpec, IvrsBuilder},
+        device_entry::DeviceEntry,
+    },
     host::Snapshot,
     pci::Devid,
 };

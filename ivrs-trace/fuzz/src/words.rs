@@ -3,7 +3,7 @@
 use ivrs_trace::{
     model::{
         Change, Model,
-        compare::{Scope, compare},
+        diff::{Scope, compare},
     },
     report::{self, Lost, Style},
 };

@@ -2,7 +2,7 @@
 #![no_main]
 
 use ivrs_trace::{
-    firmware::{ivrs::Ivrs, kernel_view::KernelView},
+    firmware::amd::{ivrs::Ivrs, kernel::KernelView},
     report::{
         Style,
         decode::{self, Detail},

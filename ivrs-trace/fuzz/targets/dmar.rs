@@ -3,8 +3,11 @@
 
 use ivrs_trace::{
     firmware::{
-        dmar::{Dmar, HEADER_LENGTH, builder::DmarBuilder},
         findings,
+        intel::{
+            builder::DmarBuilder,
+            dmar::{Dmar, HEADER_LENGTH},
+        },
     },
     report::{
         Style,

@@ -3,9 +3,10 @@
 
 use ivrs_trace::{
     firmware::{
-        Dmar, DmarError, Ivrs, dmar,
+        Dmar, DmarError, Ivrs,
+        amd::ivrs::{IvrsError, SIGNATURE},
         dump::{self, Dump, TABLE_LIMIT},
-        ivrs::{IvrsError, SIGNATURE},
+        intel::dmar,
     },
     report::{Style, decode},
 };

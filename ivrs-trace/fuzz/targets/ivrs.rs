@@ -3,10 +3,10 @@
 #![no_main]
 
 use ivrs_trace::{
-    firmware::{
+    firmware::amd::{
         builder::{IvmdSpec, IvrsBuilder},
         ivrs::{HEADER_LENGTH, IVMD_LENGTH, Ivrs},
-        kernel_view::KernelView,
+        kernel::KernelView,
     },
     pci::{Bdf, Devid},
 };

@@ -2,9 +2,11 @@
 //! the contents of well-formed sections, which reach what CRCs would keep away.
 #![no_main]
 
-use ivrs_trace::recording::{
-    Kind, Reader,
-    frame::{self, FileHeader},
+use ivrs_trace::{
+    recording::{
+        Kind, Reader,
+        frame::{self, FileHeader},
+    },
     replay,
 };
 use ivrs_trace_fuzz::{assert_printable, bounded, words};

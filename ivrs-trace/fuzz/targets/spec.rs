@@ -1,7 +1,7 @@
 //! An IVMD block as text: what is taken for one comes out of a built table the same.
 #![no_main]
 
-use ivrs_trace::firmware::{builder::IvmdSpec, ivrs::Ivrs};
+use ivrs_trace::firmware::amd::{builder::IvmdSpec, ivrs::Ivrs};
 use ivrs_trace_fuzz::{assert_printable, bounded, host};
 use libfuzzer_sys::fuzz_target;
 

@@ -8,14 +8,13 @@ use std::{
 use anyhow::bail;
 use rustix::thread::CapabilitySet;
 
-use super::{
-    live::{self, Live},
-    output, rights, source,
-};
+use super::io::source;
 use crate::{
     escape::printable,
     host::{Skipped, Snapshot},
+    live::{self, Live, rights},
     model::{Finding, Model, Severity, Verdict, Verdicts},
+    output,
     pci::Bdf,
     privilege::Caller,
     report::{self, json},
@@ -97,7 +96,7 @@ pub(super) fn command(args: &Args) -> anyhow::Result<ExitCode> {
 
 fn model() -> anyhow::Result<Model> {
     if live::can_show() {
-        let runtime = super::runtime()?;
+        let runtime = live::runtime::runtime()?;
         let _inside = runtime.enter();
         match Live::start(|_, _| {}) {
             Ok(live) => {

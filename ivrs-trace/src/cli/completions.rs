@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use clap::Command;
 use clap_complete::Shell;
 
-use super::output;
+use crate::output;
 
 /// What the long help and the man page say after the options.
 const MORE: &str = "\

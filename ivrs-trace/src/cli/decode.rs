@@ -4,12 +4,13 @@ use std::{path::PathBuf, process::ExitCode};
 
 use anyhow::Context as _;
 
-use super::{output, source};
+use super::io::source;
 use crate::{
     firmware::{
         Dmar, Ivrs, KernelView,
         dump::{self, Dump, TableDump},
     },
+    output,
     report::decode::{self, Detail},
 };
 

@@ -4,9 +4,10 @@ use std::{ffi::OsStr, path::PathBuf, process::ExitCode};
 
 use anyhow::bail;
 
-use super::{output, source};
+use super::io::source;
 use crate::{
-    model::compare::{self, Scope},
+    model::diff::{self, Scope},
+    output,
     report::{self, json},
 };
 
@@ -48,7 +49,7 @@ pub(super) fn command(args: &Args) -> anyhow::Result<ExitCode> {
     let (after, of_after) = source::tree_or_table(&args.after)?;
     let both = of_before == Scope::Host && of_after == Scope::Host;
     let scope = if both { Scope::Host } else { Scope::Table };
-    let diff = compare::compare(&before, &after, scope);
+    let diff = diff::compare(&before, &after, scope);
     if args.json {
         output::print_json(&json::diff(&diff))?;
     } else {

@@ -8,16 +8,15 @@ use std::{
 use anyhow::bail;
 use rustix::thread::CapabilitySet;
 
-use super::{
-    live::{self, Live},
-    output, rights, source,
-};
+use super::io::source;
 use crate::{
     host::{Conditions, Snapshot},
+    live::{self, Live, rights},
     model::{
         Model,
         health::{self, Right, Rights, State, Tracing},
     },
+    output,
     pci::Bdf,
     privilege::{self, Caller, NEEDS, Need, names},
     probe::tracer::{LeaveOut, Tracer},
@@ -94,7 +93,7 @@ fn of_other(path: &Path) -> anyhow::Result<(Model, Conditions, Tracing)> {
 fn this_host() -> anyhow::Result<(Model, Conditions, Tracing)> {
     let effective = privilege::effective().unwrap_or(CapabilitySet::empty());
     let conditions = Conditions::read(Path::new("/"));
-    let runtime = super::runtime()?;
+    let runtime = live::runtime::runtime()?;
     let _inside = runtime.enter();
     let mut tracing = Tracing::default();
     let mut left = None;

@@ -9,15 +9,15 @@ use std::{
 use anyhow::Context as _;
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::{
-    leave_out::LeaveOutArgs,
-    live::Live,
-    output,
-    record::{self, Output},
-    rights, source,
-};
+use super::{io::source, leave_out::LeaveOutArgs};
 use crate::{
     event::{Event, Filter, Follow, ParseFilterError},
+    live::{
+        Live,
+        record::{self, Output},
+        rights,
+    },
+    output,
     pci::Bdf,
     privilege::{Caller, for_modules},
     recording::Clocks,
@@ -130,7 +130,7 @@ enum Time {
 pub(super) fn command(args: &Args) -> anyhow::Result<ExitCode> {
     match &args.from {
         Some(path) => replay(args, path),
-        None => super::runtime()?.block_on(live(args)),
+        None => crate::live::runtime::runtime()?.block_on(live(args)),
     }
 }
 

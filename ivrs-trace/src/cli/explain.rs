@@ -4,8 +4,7 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 
-use super::output;
-use crate::{escape::printable, firmware::findings, report::decode};
+use crate::{escape::printable, firmware::findings, output, report::decode};
 
 /// What the long help and the man page say after the options.
 const MORE: &str = "\

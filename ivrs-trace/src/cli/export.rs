@@ -9,7 +9,7 @@ use std::{
 use anyhow::{Context as _, bail};
 use tempfile::SpooledTempFile;
 
-use super::{
+use super::io::{
     facts::{self, Facts},
     save,
 };

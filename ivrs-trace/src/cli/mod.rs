@@ -4,7 +4,6 @@
 //! the command's. A failure is one line and status 2.
 
 mod check;
-mod command;
 mod completions;
 mod decode;
 mod diff;
@@ -12,23 +11,13 @@ mod doctor;
 mod events;
 mod explain;
 mod export;
-mod facts;
+mod io;
 mod leave_out;
-mod live;
-mod notify;
 mod only_failures;
-mod open_files;
-mod output;
 mod probes;
 mod record;
 mod report;
-mod rights;
 mod run;
-mod run_as;
-mod save;
-mod source;
-#[cfg(feature = "tui")]
-mod terminal;
 #[cfg(feature = "tui")]
 mod tui;
 mod what_if;
@@ -177,17 +166,12 @@ pub fn main() -> ExitCode {
         }
     };
     result.unwrap_or_else(|error| {
-        if output::is_broken_pipe(&error) {
+        if crate::output::is_broken_pipe(&error) {
             return ExitCode::SUCCESS;
         }
-        output::complain(&format!("{error:#}"));
+        crate::output::complain(&format!("{error:#}"));
         ExitCode::from(2)
     })
-}
-
-/// The runtime of the commands that trace: one thread, which also reads the ring.
-fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
-    tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build()
 }
 
 #[cfg(test)]

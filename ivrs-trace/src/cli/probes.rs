@@ -4,8 +4,10 @@ use std::process::ExitCode;
 
 use rustix::thread::CapabilitySet;
 
-use super::{leave_out::LeaveOutArgs, output, rights};
+use super::leave_out::LeaveOutArgs;
 use crate::{
+    live::rights,
+    output,
     privilege::Caller,
     probe::{
         table::{How, Need},

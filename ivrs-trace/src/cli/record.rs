@@ -2,41 +2,30 @@
 
 use std::{
     ffi::OsString,
-    io,
     path::{Path, PathBuf},
     process::ExitCode,
     time::Duration,
 };
 
-use rustix::{
-    thread::CapabilitySet,
-    time::{ClockId, clock_gettime},
-};
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::{
-    command::{self, CommandArgs, Ended, Results},
-    live::{self, Live},
-    notify,
-    only_failures::OnlyFailuresArgs,
-    open_files, output, rights,
-};
+use super::only_failures::OnlyFailuresArgs;
 use crate::{
-    escape::printable,
     host::Snapshot,
-    model::{OpenFile, RequireDirect},
-    privilege::{Caller, for_modules, made_by_caller},
-    recording::{
-        self, Clocks, EVENT_LAYOUT, End, Fate, Kind, Loss, MIN_SIZE, Options, Outcome, Recorder,
-        Start, Status,
+    live::{
+        self, Live,
+        child::{self, CommandArgs, Ended, Results},
+        notify, open_files,
+        record::{Output, clocks, lost_words, outlive_file_limit, size_words, start},
+        rights,
     },
+    output,
+    privilege::{Caller, for_modules},
+    recording::{self, End, Fate, Kind, Loss, MIN_SIZE, Outcome, Status},
 };
 
 /// How often the line of progress is renewed.
 const PROGRESS: Duration = Duration::from_millis(500);
-
-/// Bytes of a command line that are recorded at most.
-const MAX_COMMAND: usize = 16 * 1024;
 
 /// What the long help and the man page say after the options.
 const MORE: &str = "\
@@ -89,71 +78,6 @@ pub(super) struct Args {
     command: Vec<OsString>,
 }
 
-/// A file to record to, as it was asked for on the command line.
-#[derive(Debug)]
-pub(super) struct Output<'a> {
-    pub(super) path: &'a Path,
-    pub(super) force: bool,
-    pub(super) max_size: Option<u64>,
-    pub(super) command: &'a [OsString],
-}
-
-impl Output<'_> {
-    /// Makes the file. Under sudo it belongs to the user who called that. The thread that writes
-    /// has no capabilities, and is that user where the file was made with that user's rights.
-    pub(super) fn create(&self) -> anyhow::Result<Recorder> {
-        self.create_telling(output::complain)
-    }
-
-    /// The same; what goes wrong later is said to `tell`, a line each.
-    pub(super) fn create_telling(
-        &self,
-        tell: impl Fn(&str) + Clone + Send + 'static,
-    ) -> anyhow::Result<Recorder> {
-        let caller = Caller::of_sudo();
-        let options = Options {
-            path: self.path.to_owned(),
-            force: self.force,
-            max_size: self.max_size,
-            owner: caller.map(|caller| (caller.uid, caller.gid)),
-        };
-        let begin = move || {
-            let is_caller = !rustix::process::geteuid().is_root();
-            rights::give_up(CapabilitySet::empty(), caller.filter(|_| is_caller));
-        };
-        let make = || Recorder::create_after(options.clone(), begin, tell.clone());
-        Ok(made_by_caller(make)?.0)
-    }
-
-    /// The file, for people.
-    fn name(&self) -> String {
-        printable(&self.path.display().to_string())
-    }
-
-    /// Says on standard error what has become of it.
-    pub(super) fn tell(&self, outcome: &Outcome) {
-        output::complain(&self.words(outcome));
-    }
-
-    /// What has become of it.
-    pub(super) fn words(&self, outcome: &Outcome) -> String {
-        let Status { events, bytes, dropped, trouble } = &outcome.status;
-        let name = self.name();
-        let dropped = match dropped {
-            0 => String::new(),
-            count => format!("; {count} events could not be written"),
-        };
-        let cut = if outcome.closed {
-            String::new()
-        } else {
-            let why = trouble.as_deref().unwrap_or("its writer was ended");
-            format!("; it is not closed ({why}), but can be read as far as it goes")
-        };
-        let size = size_words(*bytes);
-        format!("{name}: {events} events, {size}{dropped}{cut}")
-    }
-}
-
 /// Records until the command ends, the time is over, or SIGINT or SIGTERM comes. The status is the
 /// command's, else 0; 2 if nothing can be recorded.
 pub(super) fn command(args: &Args) -> anyhow::Result<ExitCode> {
@@ -163,7 +87,7 @@ pub(super) fn command(args: &Args) -> anyhow::Result<ExitCode> {
         max_size: args.max_size,
         command: &args.command,
     };
-    let runtime = super::runtime()?;
+    let runtime = live::runtime::runtime()?;
     if args.snapshot_only {
         let _inside = runtime.enter();
         return snapshot(&output);
@@ -223,7 +147,7 @@ async fn record(args: &Args, output: &Output<'_>) -> anyhow::Result<ExitCode> {
         (watch(args, output, &mut live).await?, 0)
     } else {
         let limit = args.duration.map(Duration::from_secs);
-        match command::run(&mut live, &args.command, &args.run, Results::Out, limit).await? {
+        match child::run(&mut live, &args.command, &args.run, Results::Out, limit).await? {
             Ended::By(reason, code) => (reason, code),
             Ended::NotStarted(code) => ("command", code.into()),
         }
@@ -330,86 +254,6 @@ fn last(name: &str, room: usize) -> String {
     std::iter::once('…').chain(rest).collect()
 }
 
-/// What is missing of events, for people.
-pub(super) fn lost_words(lost: crate::report::Lost) -> String {
-    format!(
-        "events are missing: {} found the ring buffer full, {} reads of kernel memory failed, {} \
-         could not be decoded or kept",
-        lost.ring, lost.read, lost.queue
-    )
-}
-
-/// Makes a file that reaches the limit of the process (`ulimit -f`) an error of writing instead of
-/// its end. A handler and not "ignore": the command that is run would inherit that.
-pub(super) fn outlive_file_limit() -> io::Result<tokio::signal::unix::Signal> {
-    signal(SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw()))
-}
-
-/// How a recording begins.
-pub(super) fn start(
-    output: &Output<'_>,
-    clocks: Clocks,
-    traced: bool,
-    require_direct: RequireDirect,
-    open_files: Vec<OpenFile>,
-) -> Start {
-    let byte_order = if cfg!(target_endian = "big") { "big" } else { "little" };
-    Start {
-        tool: concat!(env!("CARGO_PKG_NAME"), " ", env!("CARGO_PKG_VERSION")).to_owned(),
-        event_layout: EVENT_LAYOUT,
-        byte_order: byte_order.to_owned(),
-        architecture: std::env::consts::ARCH.to_owned(),
-        kernel_release: rustix::system::uname().release().to_string_lossy().into_owned(),
-        traced,
-        require_direct,
-        clocks,
-        command: words(output.command),
-        open_files,
-    }
-}
-
-/// The words of a command, cut where they are very many.
-fn words(command: &[OsString]) -> Vec<String> {
-    let mut left = MAX_COMMAND;
-    let mut words = Vec::new();
-    for word in command.iter().map(|word| word.to_string_lossy()) {
-        let Some(rest) = left.checked_sub(word.len()) else {
-            words.push("…".to_owned());
-            break;
-        };
-        left = rest;
-        words.push(word.into_owned());
-    }
-    words
-}
-
-/// The clocks now.
-pub(super) fn clocks() -> Clocks {
-    let ns = |clock| {
-        let now = clock_gettime(clock);
-        let seconds = u64::try_from(now.tv_sec).unwrap_or_default();
-        let rest = u64::try_from(now.tv_nsec).unwrap_or_default();
-        seconds.saturating_mul(1_000_000_000).saturating_add(rest)
-    };
-    Clocks {
-        monotonic_ns: ns(ClockId::Monotonic),
-        realtime_ns: ns(ClockId::Realtime),
-        boottime_ns: ns(ClockId::Boottime),
-    }
-}
-
-/// Bytes with one decimal in a fitting unit.
-fn size_words(bytes: u64) -> String {
-    for (shift, unit) in [(30_u32, "GiB"), (20, "MiB"), (10, "KiB")] {
-        let one = 1_u64 << shift;
-        if bytes >= one {
-            let tenths = bytes.saturating_mul(10) >> shift;
-            return format!("{}.{} {unit}", tenths / 10, tenths % 10);
-        }
-    }
-    format!("{bytes} bytes")
-}
-
 fn size(text: &str) -> Result<u64, String> {
     let (digits, shift) = match text.char_indices().last() {
         Some((at, 'k' | 'K')) => (text.get(..at), 10),
@@ -438,14 +282,6 @@ mod tests {
         for wrong in ["", "M", "1K", "-1M", "+1M", "1.5M", "99999999999999999999", "99999999999G"] {
             assert!(size(wrong).is_err(), "{wrong}");
         }
-    }
-
-    #[test]
-    fn a_command_of_any_length_leaves_room_for_the_rest() {
-        let long = OsString::from("x".repeat(MAX_COMMAND));
-        assert_eq!(words(&["a".into(), long.clone(), "b".into()]), ["a", "…"]);
-        assert_eq!(words(&[long]).concat().len(), MAX_COMMAND);
-        assert_eq!(words(&["virsh".into(), "start".into()]), ["virsh", "start"]);
     }
 
     #[test]

@@ -2,8 +2,12 @@
 
 use std::{path::PathBuf, process::ExitCode};
 
-use super::{facts, save};
-use crate::report::{self, case::Case, letter, redact::Redactor};
+use super::io::{facts, save};
+use crate::report::{
+    self,
+    letters::{input::Case, markup},
+    redact::Redactor,
+};
 
 /// What the long help and the man page say after the options.
 const MORE: &str = "\
@@ -90,8 +94,8 @@ pub(super) fn command(args: &Args) -> anyhow::Result<ExitCode> {
 /// The report, in the format that suits its reader if none is asked for.
 pub(super) fn text(case: &Case<'_>, reader: Reader, format: Option<Format>) -> String {
     let format = match (format, reader) {
-        (Some(Format::Text), _) | (None, Reader::Kernel | Reader::Vendor) => letter::Format::Text,
-        (Some(Format::Markdown), _) | (None, Reader::Forum) => letter::Format::Markdown,
+        (Some(Format::Text), _) | (None, Reader::Kernel | Reader::Vendor) => markup::Format::Text,
+        (Some(Format::Markdown), _) | (None, Reader::Forum) => markup::Format::Markdown,
     };
     match reader {
         Reader::Kernel => report::kernel(case, format),

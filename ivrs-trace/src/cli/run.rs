@@ -6,15 +6,16 @@ use std::{
     process::ExitCode,
 };
 
-use super::{
-    command::{self, CommandArgs, Ended, Results},
-    leave_out::LeaveOutArgs,
-    live::{self, Live},
+use super::{io::source, leave_out::LeaveOutArgs};
+use crate::{
+    live::{
+        self, Live,
+        child::{self, CommandArgs, Ended, Results},
+        record::{self, Output},
+    },
     output,
-    record::{self, Output},
-    source,
+    report::{self, json},
 };
-use crate::report::{self, json};
 
 /// What the long help and the man page say after the options.
 const MORE: &str = "\
@@ -81,7 +82,7 @@ pub(super) fn command(args: &Args) -> anyhow::Result<ExitCode> {
     if let Some(path) = &args.from {
         return replay(args, path);
     }
-    super::runtime()?.block_on(trace(args))
+    live::runtime::runtime()?.block_on(trace(args))
 }
 
 fn replay(args: &Args, path: &Path) -> anyhow::Result<ExitCode> {
@@ -112,7 +113,7 @@ async fn trace(args: &Args) -> anyhow::Result<ExitCode> {
     let mut live = Live::start_with(output.as_ref(), &args.leave_out.resolved(), |_, _| {})?;
     live.warn();
     let results = if args.json { Results::Err } else { Results::Out };
-    let code = match command::run(&mut live, &args.command, &args.run, results, None).await? {
+    let code = match child::run(&mut live, &args.command, &args.run, results, None).await? {
         Ended::By(_, code) => code,
         Ended::NotStarted(code) => {
             let outcome = live.end_recording("command", Some(code.into()));

@@ -21,21 +21,26 @@ use tokio_stream::StreamExt as _;
 
 use super::{
     events::FollowArgs,
-    facts,
-    live::{self, Live},
-    output,
-    record::{self, Output},
-    report, rights, save, source,
-    terminal::{self, Screen},
+    io::{
+        facts, save, source,
+        terminal::{self, Screen},
+    },
+    report,
 };
 use crate::{
     escape::printable,
     host::Snapshot,
+    live::{
+        self, Live,
+        record::{self, Output},
+        rights,
+    },
     model::Model,
+    output,
     privilege::{Caller, for_modules},
     recording::Clocks,
     report::{
-        case::{Case, Origin},
+        letters::input::{Case, Origin},
         redact::Redactor,
         stream,
     },
@@ -100,7 +105,7 @@ pub(super) fn command(args: &Args) -> anyhow::Result<ExitCode> {
     let theme = args.theme.or(config.theme.filter(|_| !bare)).unwrap_or(fallback);
     let mut app = App::new(keys, theme);
     app.follow(args.follow.filters()?, args.follow.alternatives());
-    super::runtime()?.block_on(run(args, app))?;
+    live::runtime::runtime()?.block_on(run(args, app))?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -159,7 +164,7 @@ impl Source {
                     notes.push(format!(
                         "{} events at its end are left out: the dashboard holds no more than {}",
                         tape.left_out,
-                        crate::recording::MAX_TAPE
+                        crate::replay::MAX_TAPE
                     ));
                 }
                 Ok(Self::Replay(Box::new(Replay::new(tape, origin, notes))))

@@ -4,9 +4,10 @@ use std::{path::PathBuf, process::ExitCode};
 
 use clap::ArgGroup;
 
-use super::{output, source};
+use super::io::source;
 use crate::{
     model::Change,
+    output,
     pci::Bdf,
     report::{self, json},
 };

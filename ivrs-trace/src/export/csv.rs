@@ -7,7 +7,7 @@ use crate::{
     errno,
     event::{Body, Device, Event, Phase},
     model::{Model, Verdict, Verdicts},
-    report::trail::phase,
+    report::calls::phase,
 };
 
 /// The columns of events.

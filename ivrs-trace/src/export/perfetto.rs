@@ -18,7 +18,7 @@ use crate::{
     errno,
     event::{Body, Event, Phase},
     model::{Attempt, Model, Outcome},
-    report::{one_line, trail::phase},
+    report::{calls::phase, one_line},
 };
 
 /// The id of the process that has the tracks of devices. Linux gives no process one as high (`pid_max`

@@ -7,7 +7,7 @@ use std::{collections::BTreeSet, fmt::Write as _};
 
 use crate::{
     escape::printable,
-    firmware::kernel_view::is_effective,
+    firmware::amd::kernel::is_effective,
     host::{Reading, RegionKind},
     model::{CauseKind, Model, RequireDirect, Verdict, Verdicts},
 };

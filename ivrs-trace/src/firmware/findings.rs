@@ -16,12 +16,14 @@ use std::{collections::BTreeMap, ops::RangeInclusive};
 
 use serde::Serialize;
 
-pub use self::dmar::of_dmar;
-pub use self::explanations::{Explanation, ReportedSwitch, all_codes, explain};
-use super::{
+pub use self::{
+    dmar::of_dmar,
+    explanations::{Explanation, ReportedSwitch, all_codes, explain},
+};
+use super::amd::{
     device_entry::{Content, Entry},
     ivrs::{Ivhd, IvhdKind, Ivmd, IvmdKind, Ivrs, Truncation},
-    kernel_view::{Fatal, KernelView, UnityEntry, is_effective},
+    kernel::{Fatal, KernelView, UnityEntry, is_effective},
 };
 use crate::pci::{Devid, Segment};
 
@@ -229,8 +231,10 @@ fn fatal(found: &mut Found, view: &KernelView) {
             // Told from the header and from the walk, with what is read there.
             Fatal::BadChecksum | Fatal::ZeroLengthBlock { .. } => continue,
             Fatal::ZeroLengthEntry { offset, .. } => ("IVHD-ENTRY-LOOP", offset),
-            Fatal::NoIvhd => ("IVRS-NO-IVHD", super::ivrs::HEADER_LENGTH),
-            Fatal::UnsupportedIvhdType { .. } => ("IVRS-IVHD-TYPE", super::ivrs::HEADER_LENGTH),
+            Fatal::NoIvhd => ("IVRS-NO-IVHD", super::amd::ivrs::HEADER_LENGTH),
+            Fatal::UnsupportedIvhdType { .. } => {
+                ("IVRS-IVHD-TYPE", super::amd::ivrs::HEADER_LENGTH)
+            }
             Fatal::NoDevices { offset } => ("IVHD-NO-DEVICES", offset),
         };
         found.add(code, offset, sentence(&reason.to_string()));
@@ -379,7 +383,7 @@ fn ivmd_flags(found: &mut Found, ivmd: &Ivmd, view: &KernelView) {
         );
         found.of_ivmd("IVMD-NO-ACCESS", ivmd, 1..=1, message);
     }
-    if usize::from(ivmd.block_length) != super::ivrs::IVMD_LENGTH {
+    if usize::from(ivmd.block_length) != super::amd::ivrs::IVMD_LENGTH {
         let message = format!(
             "{name} says that it has {} bytes where an IVMD block has 32; the kernel reads 32 and \
              steps on by {}.",

@@ -4,18 +4,17 @@
 //! Bytes in, facts out. Nothing here opens a file, asks the running kernel or judges: reading a table
 //! from a host is `host`, verdicts are `model`.
 
-pub mod builder;
-mod bytes;
-pub mod device_entry;
-pub mod dmar;
+mod acpi;
+pub mod amd;
 pub mod dump;
 pub mod findings;
-pub mod ivrs;
-pub mod kernel_view;
+pub mod intel;
 
-pub use dmar::{Dmar, DmarError, Drhd, Rmrr};
-pub use ivrs::{Ivhd, Ivmd, Ivrs, IvrsError};
-pub use kernel_view::{KernelView, UnityEntry};
+pub use amd::{
+    ivrs::{Ivhd, Ivmd, Ivrs, IvrsError},
+    kernel::{KernelView, UnityEntry},
+};
+pub use intel::dmar::{Dmar, DmarError, Drhd, Rmrr};
 
 #[cfg(test)]
 mod tests;

@@ -10,11 +10,13 @@ use std::{
 use proptest::prelude::*;
 
 use super::{
-    builder::{BuildError, IvhdSpec, IvmdSpec, IvrsBuilder, ParseIvmdSpecError},
-    device_entry::{AcpiUid, Content, DeviceEntry, SpecialKind, Uid},
+    amd::{
+        builder::{BuildError, IvhdSpec, IvmdSpec, IvrsBuilder, ParseIvmdSpecError},
+        device_entry::{AcpiUid, Content, DeviceEntry, SpecialKind, Uid},
+        ivrs::{IvhdKind, IvmdFlags, IvmdKind, Ivrs, IvrsError, Truncation},
+        kernel::{Fatal, KernelView, UnityEntry, is_effective},
+    },
     findings,
-    ivrs::{IvhdKind, IvmdFlags, IvmdKind, Ivrs, IvrsError, Truncation},
-    kernel_view::{Fatal, KernelView, UnityEntry, is_effective},
 };
 use crate::pci::{Bdf, Devid, Segment};
 

@@ -11,7 +11,7 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::{
-    firmware::{Ivrs, builder::IvrsBuilder},
+    firmware::{Ivrs, amd::builder::IvrsBuilder},
     pci::Bdf,
 };
 

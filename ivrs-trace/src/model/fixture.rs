@@ -9,11 +9,13 @@ use crate::{
         VfioRequest,
     },
     firmware::{
-        builder::{IvhdSpec, IvmdSpec, IvrsBuilder},
-        device_entry::DeviceEntry,
-        dmar::builder::DmarBuilder,
-        ivrs::Ivrs,
-        kernel_view::{KernelView, UnityEntry},
+        amd::{
+            builder::{IvhdSpec, IvmdSpec, IvrsBuilder},
+            device_entry::DeviceEntry,
+            ivrs::Ivrs,
+            kernel::{KernelView, UnityEntry},
+        },
+        intel::builder::DmarBuilder,
     },
     host::{
         Dmi, Group, HexBytes, Member, PciFunction, Reading, RegionKind, ReservedRegion, Snapshot,

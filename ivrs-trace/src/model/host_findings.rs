@@ -6,13 +6,19 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{DmarTable, Finding, Model, RequireDirect, Severity, Table, cause, options, rmrr};
+use super::{
+    DmarTable, Finding, Model, RequireDirect, Severity, Table, options,
+    reserved::{amd, intel},
+};
 use crate::{
     escape::printable,
     firmware::{
-        Rmrr, findings,
-        ivrs::{Ivmd, IvmdKind},
-        kernel_view::{UnityEntry, is_effective},
+        Rmrr,
+        amd::{
+            ivrs::{Ivmd, IvmdKind},
+            kernel::{UnityEntry, is_effective},
+        },
+        findings,
     },
     host::{MapSource, Reading, RegionKind},
     pci::{Devid, Segment},
@@ -206,7 +212,7 @@ fn of_rmrrs(model: &Model) -> Vec<Finding> {
         .filter(|finding| finding.severity > Severity::Note)
         .map(of_table)
         .collect();
-    for (rmrr, scope, bdf) in rmrr::mismatches(model).into_iter().take(AT_MOST) {
+    for (rmrr, scope, bdf) in intel::mismatches(model).into_iter().take(AT_MOST) {
         let message = format!(
             "RMRR {} names {bdf} as another kind of device than it is ({scope}): the kernel gives \
              the IOMMU up for that at boot",
@@ -219,8 +225,8 @@ fn of_rmrrs(model: &Model) -> Vec<Finding> {
     }
     let mut relaxable = Vec::new();
     // Where the bridges above a function are not known, it may be the one that is meant.
-    let known = model.functions().all(|function| !rmrr::of_function(model, function.bdf).1);
-    for one in rmrr::coverage(model) {
+    let known = model.functions().all(|function| !intel::of_function(model, function.bdf).1);
+    for one in intel::coverage(model) {
         let Some(rmrr) = dmar.rmrr.get(one.rmrr) else { continue };
         relaxable.extend(one.relaxable.iter().map(|bdf| (rmrr, *bdf)));
         let named = rmrr.scopes.iter().any(|scope| scope.kind.names_a_function());
@@ -255,7 +261,7 @@ fn of_rmrrs(model: &Model) -> Vec<Finding> {
 }
 
 fn of_structure(code: &'static str, severity: Severity, message: String, rmrr: &Rmrr) -> Finding {
-    let evidence = vec![rmrr::of_structure(rmrr)];
+    let evidence = vec![intel::of_structure(rmrr)];
     Finding { offset: Some(rmrr.offset), evidence, ..Finding::new(code, severity, message) }
 }
 
@@ -361,7 +367,7 @@ fn of_blocks(code: &'static str, message: String, blocks: &[&Ivmd]) -> Finding {
         [block] => Some(block.offset),
         _ => None,
     };
-    let evidence = blocks.iter().take(AT_MOST).map(|block| cause::of_block(block)).collect();
+    let evidence = blocks.iter().take(AT_MOST).map(|block| amd::of_block(block)).collect();
     Finding { offset, evidence, ..Finding::new(code, Severity::Warning, message) }
 }
 

@@ -5,16 +5,12 @@
 //! judged by the same code.
 
 mod attempt;
-mod cause;
-pub mod compare;
+pub mod diff;
 pub mod health;
 mod host_findings;
 mod listing;
 mod options;
-mod owners;
-mod relaxation;
-mod rmrr;
-mod unity;
+mod reserved;
 mod verdict;
 pub mod what_if;
 
@@ -23,17 +19,18 @@ pub(crate) mod fixture;
 #[cfg(test)]
 mod tests;
 
-use serde::{Deserialize, Serialize};
-
 pub use attempt::{
     Attempt, Call, DriverChange, DriverSource, Evidence, Further, HostDriver, MAX_ATTEMPTS,
     OpenFile, Outcome, Process, Reason, Rejection, Via,
 };
-pub use cause::{Cause, CauseKind, Coverage};
 pub use listing::{Listed, Listing};
-pub use owners::{Owner, OwnerKind};
-pub use rmrr::{DmarTable, RmrrCoverage, RmrrMatch};
-pub use unity::{UnityMap, UnityRow};
+pub use reserved::{
+    amd::{Cause, CauseKind, Coverage},
+    amd_owners::{Owner, OwnerKind},
+    amd_unity::{UnityMap, UnityRow},
+    intel::{DmarTable, RmrrCoverage, RmrrMatch},
+};
+use serde::{Deserialize, Serialize};
 pub use verdict::{
     DeviceVerdict, EntryCoverage, Finding, GroupVerdict, Severity, Verdict, Verdicts,
 };
@@ -43,8 +40,10 @@ use crate::{
     event::{self, Body, DeviceFunction, Event, Phase},
     firmware::{
         Rmrr,
-        ivrs::{Ivmd, Ivrs, IvrsError},
-        kernel_view::{KernelView, UnityEntry},
+        amd::{
+            ivrs::{Ivmd, Ivrs, IvrsError},
+            kernel::{KernelView, UnityEntry},
+        },
     },
     host::{Group, Member, PciFunction, Reading, Snapshot},
     pci::{Bdf, Devid, Segment},
@@ -117,7 +116,7 @@ pub struct Model {
     dmar: DmarTable,
     require_direct: RequireDirect,
     listings: listing::Listings,
-    unity: unity::UnityMaps,
+    unity: reserved::amd_unity::UnityMaps,
     attempts: attempt::Tracker,
 }
 
@@ -132,7 +131,7 @@ impl Model {
             dmar,
             require_direct,
             listings: listing::Listings::default(),
-            unity: unity::UnityMaps::default(),
+            unity: reserved::amd_unity::UnityMaps::default(),
             attempts: attempt::Tracker::default(),
         }
     }
@@ -332,14 +331,14 @@ impl Model {
     /// want of the bridges above it. None where no Intel IOMMU serves it.
     #[must_use]
     pub fn rmrrs_of(&self, bdf: Bdf) -> (Vec<RmrrMatch<'_>>, bool) {
-        rmrr::of_function(self, bdf)
+        reserved::intel::of_function(self, bdf)
     }
 
     /// Whether the kernel lets VFIO take the RMRRs of a function away; `None` where its class could
     /// not be read.
     #[must_use]
     pub fn is_relaxable(&self, bdf: Bdf) -> Option<bool> {
-        rmrr::is_relaxable(self.function(bdf)?)
+        reserved::intel::is_relaxable(self.function(bdf)?)
     }
 
     /// The attempts so far, in the order in which they began.
@@ -370,14 +369,14 @@ impl Model {
     /// The causes behind a rejection.
     #[must_use]
     pub fn causes(&self, rejection: &Rejection) -> Vec<Cause> {
-        cause::of_rejection(self, rejection)
+        reserved::amd::of_rejection(self, rejection)
     }
 
     /// The cause that an IVMD block is for the devices that it covers; `None` if the kernel ignores
     /// the block.
     #[must_use]
     pub fn cause_of(&self, ivmd: usize) -> Option<Cause> {
-        self.entry(ivmd).map(|entry| cause::of_entry(self, entry, Vec::new()))
+        self.entry(ivmd).map(|entry| reserved::amd::of_entry(self, entry, Vec::new()))
     }
 
     /// A verdict for every function that is in a group.
@@ -398,7 +397,7 @@ impl Model {
     /// Which devices of this host an IVMD block covers; `None` if the kernel ignores the block.
     #[must_use]
     pub fn coverage(&self, ivmd: usize) -> Option<Coverage> {
-        cause::coverage(self, ivmd)
+        reserved::amd::coverage(self, ivmd)
     }
 
     /// The devid that the IVRS says the requests of this function carry, where that is another.
@@ -410,7 +409,7 @@ impl Model {
     /// For whom an IVMD block is likely meant; empty where the table names nobody.
     #[must_use]
     pub fn owners(&self, ivmd: usize) -> Vec<Owner> {
-        owners::of_entry(self, ivmd)
+        reserved::amd_owners::of_entry(self, ivmd)
     }
 
     /// The options of the kernel command line that bear on the IOMMU and VFIO, printable.
@@ -434,7 +433,7 @@ impl Model {
     /// Which devices of this host an RMRR applies to.
     #[must_use]
     pub fn rmrr_coverage(&self, index: usize) -> Option<RmrrCoverage> {
-        rmrr::coverage(self).into_iter().find(|one| one.rmrr == index)
+        reserved::intel::coverage(self).into_iter().find(|one| one.rmrr == index)
     }
 
     /// The unity map entry that the kernel makes of an IVMD block.
@@ -463,7 +462,7 @@ impl Model {
                 listing.require_direct != Some(true) && listing.direct().next().is_none()
             }
             (None, _) if self.function(bdf).is_some_and(is_intel) => {
-                rmrr::direct(self, bdf).is_some_and(|direct| direct.is_empty())
+                reserved::intel::direct(self, bdf).is_some_and(|direct| direct.is_empty())
             }
             (None, Some(view)) => self.is_amd(bdf) && view.regions_of(bdf).next().is_none(),
             (None, None) => false,
@@ -495,7 +494,9 @@ impl Model {
     /// Whether a table is known to ask for direct regions of a member of a group.
     fn is_asked_for(&self, group: &Group) -> bool {
         let direct = |member: &Member| match member {
-            Member::Pci(bdf) => rmrr::direct(self, *bdf).is_some_and(|direct| !direct.is_empty()),
+            Member::Pci(bdf) => {
+                reserved::intel::direct(self, *bdf).is_some_and(|direct| !direct.is_empty())
+            }
             Member::Other(_) => false,
         };
         self.entries_of(group).next().is_some()

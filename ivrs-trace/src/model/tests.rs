@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     event::{Body, Change, DeviceFunction, Event, Phase, RegionSource, RegionType, VfioRequest},
-    firmware::builder::IvrsBuilder,
+    firmware::amd::builder::IvrsBuilder,
     host::{Reading, RegionKind, ReservedRegion, Snapshot},
     pci::Segment,
 };

@@ -7,12 +7,13 @@
 use serde::Serialize;
 
 use super::{
-    Cause, Coverage, Model, Owner, RequireDirect, RmrrCoverage, cause, host_findings, is_amd,
-    is_intel, member_name, options, owners, relaxation, rmrr, unity,
+    Cause, Coverage, Model, Owner, RequireDirect, RmrrCoverage, host_findings, is_amd, is_intel,
+    member_name, options,
+    reserved::{amd, amd_owners, amd_relaxation, amd_unity, intel},
 };
 pub use crate::firmware::findings::Severity;
 use crate::{
-    firmware::kernel_view::is_effective,
+    firmware::amd::kernel::is_effective,
     host::{Group, Member, PciFunction, Reading, RegionKind},
     pci::Bdf,
 };
@@ -90,7 +91,7 @@ pub struct Finding {
     /// One sentence.
     pub message: String,
     /// Where in the IVRS table it is, in bytes from its start, if it is at one place there.
-    #[serde(serialize_with = "cause::hex_offset")]
+    #[serde(serialize_with = "amd::hex_offset")]
     #[cfg_attr(feature = "schema", schemars(with = "Option<crate::schema::Hex>"))]
     pub offset: Option<usize>,
     /// What this rests on beside what the sentence says, one fact a line.
@@ -170,8 +171,8 @@ pub(super) fn all(model: &Model) -> Verdicts {
         );
         findings.push(Finding::new("refused-from-6.6", Severity::Warning, message));
     }
-    findings.extend(relaxation::finding(model, &devices));
-    findings.extend(unity::findings(model));
+    findings.extend(amd_relaxation::finding(model, &devices));
+    findings.extend(amd_unity::findings(model));
     findings.extend(host_findings::of_entries(model));
     let entries = model
         .table()
@@ -181,11 +182,11 @@ pub(super) fn all(model: &Model) -> Verdicts {
         .filter(|block| is_effective(block))
         .filter_map(|block| {
             let coverage = model.coverage(block.index)?;
-            let owners = owners::of_entry(model, block.index);
+            let owners = amd_owners::of_entry(model, block.index);
             Some(EntryCoverage { ivmd: block.index, coverage, owners })
         })
         .collect();
-    let rmrrs = rmrr::coverage(model);
+    let rmrrs = intel::coverage(model);
     Verdicts { devices, groups, entries, rmrrs, findings }
 }
 
@@ -338,7 +339,7 @@ fn hold(model: &Model, group: &Group, member: &Member, findings: &mut Vec<Findin
         Member::Pci(bdf) => Some(*bdf),
         Member::Other(_) => None,
     };
-    let causes = cause::of_device(model, &name, bdf);
+    let causes = amd::of_device(model, &name, bdf);
     if let Some(listing) = model.listing(&name) {
         let direct = listing.direct().count();
         if let Some(difference) = difference(model, &name, bdf) {
@@ -379,7 +380,7 @@ fn without_listing(model: &Model, group: &Group, bdf: Option<Bdf>, causes: Vec<C
     let function = bdf.and_then(|bdf| model.function(bdf));
     let intel = function.is_some_and(is_intel);
     let from_table = if intel {
-        bdf.is_some_and(|bdf| rmrr::direct(model, bdf).is_some())
+        bdf.is_some_and(|bdf| intel::direct(model, bdf).is_some())
     } else {
         model.table().view().is_some() && function.is_some_and(is_amd)
     };
@@ -470,7 +471,7 @@ fn region_causes(group: &Group) -> Vec<Cause> {
 /// Where the kernel lists other direct regions for a device than the table leads to.
 fn difference(model: &Model, name: &str, bdf: Option<Bdf>) -> Option<Finding> {
     if bdf.and_then(|bdf| model.function(bdf)).is_some_and(is_intel) {
-        return rmrr::difference(model, name, bdf?);
+        return intel::difference(model, name, bdf?);
     }
     let view = model.table().view()?;
     let bdf = bdf?;
@@ -479,7 +480,7 @@ fn difference(model: &Model, name: &str, bdf: Option<Bdf>) -> Option<Finding> {
     let entries: Vec<_> = view.regions_of(bdf).collect();
     let listed: Vec<_> = listing.mapped().collect();
     let equal = entries.len() == listed.len()
-        && entries.iter().zip(&listed).all(|(entry, region)| cause::same(entry, region));
+        && entries.iter().zip(&listed).all(|(entry, region)| amd::same(entry, region));
     if equal {
         return None;
     }
@@ -494,7 +495,7 @@ fn difference(model: &Model, name: &str, bdf: Option<Bdf>) -> Option<Finding> {
         format!("event {}: the kernel lists {start:#x} to {end:#x}", listing.event)
     });
     let blocks = entries.iter().filter_map(|entry| model.ivmd(entry.ivmd_index));
-    let evidence = listed.chain(blocks.map(cause::of_block)).collect();
+    let evidence = listed.chain(blocks.map(amd::of_block)).collect();
     Some(Finding { evidence, ..Finding::new("kernel-differs", Severity::Warning, message) })
 }
 

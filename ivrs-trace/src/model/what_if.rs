@@ -12,7 +12,6 @@ use thiserror::Error;
 
 use super::{
     DeviceVerdict, DmarTable, Model, RequireDirect, Table, Verdict, Verdicts, attempt, listing,
-    unity,
 };
 use crate::{
     firmware::{Ivmd, Ivrs, KernelView, UnityEntry},
@@ -378,7 +377,7 @@ fn variant(model: &Model, ivrs: &Ivrs, view: KernelView, moves: &BTreeMap<Bdf, B
         dmar: DmarTable::Absent,
         require_direct: RequireDirect::Present,
         listings: listing::Listings::default(),
-        unity: unity::UnityMaps::default(),
+        unity: super::reserved::amd_unity::UnityMaps::default(),
         attempts: attempt::Tracker::default(),
     };
     let regions: Vec<Vec<ReservedRegion>> =

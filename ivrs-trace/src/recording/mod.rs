@@ -12,21 +12,16 @@
 mod files;
 pub mod frame;
 mod read;
-mod replay;
-mod tape;
 mod write;
 
 #[cfg(test)]
 mod tests;
 
-use serde::{Deserialize, Serialize};
-
 pub use read::{
     Condition, Continues, Damage, Events, IndexEntry, Item, OpenError, Reader, is_recording, open,
     read_index,
 };
-pub use replay::{Replay, replay};
-pub use tape::{MAX_TAPE, Player, Tape};
+use serde::{Deserialize, Serialize};
 pub use write::{CreateError, Fate, MIN_SIZE, Options, Outcome, Recorder, Status, rotated};
 
 use crate::{

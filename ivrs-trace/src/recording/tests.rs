@@ -8,13 +8,16 @@ use std::{
 
 use proptest::prelude::*;
 use tempfile::TempDir;
+use zerocopy::{FromBytes as _, IntoBytes as _};
 
 use super::{
     frame::{FILE_HEADER, FileHeader, SECTION_HEADER},
     *,
 };
-use crate::host::{Files, Place, Reading};
-use zerocopy::{FromBytes as _, IntoBytes as _};
+use crate::{
+    host::{Files, Place, Reading},
+    replay::replay,
+};
 
 fn start() -> Start {
     Start {

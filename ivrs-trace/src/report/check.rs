@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
+    attempt::{cause_block, owner_text, plural, range_text},
     page::{Page, Style, cut},
-    text::{cause_block, owner_text, plural, range_text},
 };
 use crate::{
     escape::printable,

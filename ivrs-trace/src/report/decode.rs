@@ -3,25 +3,25 @@
 //! It judges nothing: what the kernel makes of the table and what is worth telling comes from
 //! `firmware`. What comes from firmware leaves here printable.
 
-mod dmar;
-mod document;
+mod amd_json;
+mod amd_text;
+mod intel;
 mod log;
 mod page;
 #[cfg(test)]
 mod tests;
-mod text;
 
-pub(super) use dmar::memory_text as rmrr_memory_text;
-pub use dmar::{
-    DecodeDmar, DmarTable, DrhdDocument, RmrrDocument, ScopeDocument, StructureDocument,
-    decode_dmar, dmar_text,
-};
-pub use document::{
+pub use amd_json::{
     Decode, EntryDocument, FindingDocument, FlagsDocument, IvInfoDocument, IvhdDocument,
     IvmdDocument, KernelDocument, RegionDocument, SettingsDocument, Table, UidDocument,
     UnknownDocument, decode,
 };
-pub use log::{DecodeLog, LoggedIvmd, LoggedRegion, decode_log, log_text};
-pub use text::{
+pub use amd_text::{
     Detail, block, codes, devices, entry, explanation, named_flags, severity, summary, text,
 };
+pub(super) use intel::memory_text as rmrr_memory_text;
+pub use intel::{
+    DecodeDmar, DmarTable, DrhdDocument, RmrrDocument, ScopeDocument, StructureDocument,
+    decode_dmar, dmar_text,
+};
+pub use log::{DecodeLog, LoggedIvmd, LoggedRegion, decode_log, log_text};

@@ -1,12 +1,12 @@
 //! Text of `diff`: a summary, then what differs, the table first.
 
 use super::{
+    attempt::plural,
     page::{Page, Style},
-    text::plural,
 };
 use crate::model::{
     Verdict,
-    compare::{BlockChange, DeviceChange, DeviceSide, Diff, Field, GroupChange, Kind, Scope},
+    diff::{BlockChange, DeviceChange, DeviceSide, Diff, Field, GroupChange, Kind, Scope},
 };
 
 /// What differs, for people.
@@ -127,7 +127,7 @@ fn field_text(field: &Field) -> String {
 
 fn block(page: &mut Page, name: &str, change: &BlockChange) {
     let (old, new) = (change.before.as_ref(), change.after.as_ref());
-    let place = |side: Option<&crate::model::compare::Block>| {
+    let place = |side: Option<&crate::model::diff::Block>| {
         side.map_or_else(String::new, |block| format!("{} at {}", block.index, block.offset))
     };
     match change.change {

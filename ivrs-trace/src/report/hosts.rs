@@ -1,13 +1,16 @@
 //! Whole hosts as `check` shows them, to people and to programs.
 #![cfg(feature = "pci-names")]
 
+use super::{Lost, Style, attempts, check, json, valid::parsed};
 use crate::{
     event::Event,
     firmware::{
-        builder::{IvhdSpec, IvmdSpec, IvrsBuilder},
-        device_entry::{AcpiUid, DeviceEntry, SpecialKind},
-        dmar::builder::{DmarBuilder, ScopeSpec},
-        ivrs::IvhdKind,
+        amd::{
+            builder::{IvhdSpec, IvmdSpec, IvrsBuilder},
+            device_entry::{AcpiUid, DeviceEntry, SpecialKind},
+            ivrs::IvhdKind,
+        },
+        intel::builder::{DmarBuilder, ScopeSpec},
     },
     host::{AcpiDevice, MemoryMap, MemoryRange, Reading, RegionKind, Snapshot},
     model::{
@@ -15,7 +18,6 @@ use crate::{
         fixture::{AM5, QEMU, bdf, host, intel_host, model_of, set_class, set_regions, table},
     },
     pci::{Devid, Segment},
-    report::{Lost, Style, attempts, check, json, valid::parsed},
 };
 
 /// A function, its ids, class and driver (`-` for none).

@@ -11,7 +11,7 @@ use crate::{
     model::{
         Attempt, Call, Cause, Change, DriverChange, Evidence, Finding, Further, GroupVerdict,
         HostDriver, Model, Outcome, Owner, Process, Reason, RequireDirect, RmrrCoverage, Verdict,
-        Verdicts, Via, WhatIf, compare::Diff, what_if::DeviceEffect,
+        Verdicts, Via, WhatIf, diff::Diff, what_if::DeviceEffect,
     },
     pci::{Bdf, Devid, Segment},
 };

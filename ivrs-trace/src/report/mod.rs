@@ -3,25 +3,18 @@
 //! It judges nothing and reads nothing. What comes from firmware, processes or devices was made
 //! printable when it was decoded.
 
-pub mod case;
+mod attempt;
+pub mod calls;
 mod check;
 pub mod decode;
 mod diff;
-mod dmar;
 mod doctor;
-mod failures;
-mod forum;
 pub mod json;
-pub mod letter;
-mod mail;
+pub mod letters;
 mod page;
 pub mod probes;
-mod reasons;
 pub mod redact;
 pub mod stream;
-mod text;
-pub mod trail;
-mod vendor;
 mod what_if;
 
 #[cfg(test)]
@@ -33,17 +26,13 @@ mod tests;
 #[cfg(test)]
 pub(crate) mod valid;
 
-use serde::Serialize;
-
+pub use attempt::{attempt, attempts, cause, failures, failures_line, one_line};
 pub use check::check;
 pub use diff::diff;
 pub use doctor::doctor;
-pub use failures::{failures, failures_line};
-pub use forum::forum;
-pub use mail::kernel;
+pub use letters::{forum, kernel, vendor};
 pub use page::Style;
-pub use text::{attempt, attempts, cause, one_line};
-pub use vendor::vendor;
+use serde::Serialize;
 pub use what_if::what_if;
 
 /// Facts that did not arrive.

@@ -4,16 +4,18 @@
 
 use super::{
     Lost,
-    case::{Case, Origin},
-    forum,
+    calls::Trail,
     hosts::{
         arm, desktop, intel, kernel_6_1, laptop, no_ivmd, not_amd, relaxed, several_iommus, strix,
     },
     kernel,
-    letter::Format,
+    letters::{
+        forum,
+        input::{Case, Origin},
+        markup::Format,
+        vendor,
+    },
     redact::Redactor,
-    trail::Trail,
-    vendor,
 };
 use crate::{
     escape::printable,

@@ -12,7 +12,7 @@ use crate::{
     host::{Reading, Snapshot},
     model::{
         Change, Model, RequireDirect,
-        compare::{Diff, Scope, compare},
+        diff::{Diff, Scope, compare},
         fixture::{
             AM5, GROUPS, Owned, QEMU, SINGLE, Thread, bdf, device, host, model, model_of, table,
         },

@@ -1,8 +1,8 @@
 //! Text of `what-if`: a summary, then the devices that would fare otherwise.
 
 use super::{
+    attempt::plural,
     page::{Page, Style},
-    text::plural,
 };
 use crate::model::{
     Change, WhatIf,

@@ -10,16 +10,16 @@ mod app;
 mod config;
 mod detail;
 mod draw;
+mod filter_words;
 mod history;
 mod keys;
 mod list;
 mod overlay;
 mod pane;
 mod replay;
-mod scene;
+mod state;
 mod theme;
 mod views;
-mod words;
 
 #[cfg(test)]
 mod tests;
@@ -30,7 +30,7 @@ pub use config::{Config, ConfigError};
 pub use history::{HISTORY, History};
 pub use keys::{Chord, Keys, KeysError, ParseChordError};
 pub use replay::Replay;
-pub use scene::{Scene, Stage, Watch};
+pub use state::{Scene, Stage, Watch};
 pub use theme::{Role, ThemeName};
 
 /// The views, which are also the tabs at the top.

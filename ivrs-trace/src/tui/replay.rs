@@ -7,8 +7,9 @@ use super::{Scene, Seek, Stage, Watch};
 use crate::{
     event::Event,
     model::Model,
-    recording::{Clocks, Player, Tape},
-    report::case::Origin,
+    recording::Clocks,
+    replay::{Player, Tape},
+    report::letters::input::Origin,
 };
 
 /// The longest wait between two events while it plays, in time of the recording, ns.

@@ -15,8 +15,9 @@ use super::{
 };
 use crate::{
     model::{Model, RequireDirect, fixture},
-    recording::{self, Clocks, Tape},
-    report::case::Origin,
+    recording::{self, Clocks},
+    replay::Tape,
+    report::letters::input::Origin,
 };
 
 const SIZES: [(u16, u16); 4] = [(40, 12), (80, 24), (120, 40), (200, 60)];

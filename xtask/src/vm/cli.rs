@@ -1,14 +1,15 @@
 //! `cargo xtask vm`: the lab on the command line.
 
-use std::io::{self, Write as _};
-use std::process::ExitCode;
-use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
-use std::time::Duration;
+use std::{
+    io::{self, Write as _},
+    process::ExitCode,
+    sync::{Arc, atomic::AtomicBool},
+    time::Duration,
+};
 
 use anyhow::{Context, Result};
 use clap::{Args as ClapArgs, Subcommand};
-use ivrs_trace::firmware::builder::IvmdSpec;
+use ivrs_trace::firmware::amd::builder::IvmdSpec;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
 use super::{DEFAULT_LIMIT, Firmware, Guest, Iommu, MAX_CPUS, Stream, Userland};

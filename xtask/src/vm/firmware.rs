@@ -6,19 +6,22 @@
 //! `acpi_table_initrd_override`). The IVHD blocks must describe the machine that there is, or
 //! nothing works; so they are always the machine's own, except where a file has them too.
 
-use std::convert::Infallible;
-use std::fs;
-use std::path::PathBuf;
-use std::str::FromStr;
+use std::{convert::Infallible, fs, path::PathBuf, str::FromStr};
 
 use anyhow::{Context, Result, ensure};
-use ivrs_trace::firmware::builder::{IvmdSpec, IvrsBuilder};
-use ivrs_trace::firmware::dmar::{
-    Dmar, ScopeKind,
-    builder::{DmarBuilder, ScopeSpec},
+use ivrs_trace::{
+    firmware::{
+        amd::{
+            builder::{IvmdSpec, IvrsBuilder},
+            ivrs::{IvInfo, IvhdKind, IvmdFlags, IvmdKind, Ivrs},
+        },
+        intel::{
+            builder::{DmarBuilder, ScopeSpec},
+            dmar::{Dmar, ScopeKind},
+        },
+    },
+    pci::{Devid, Segment},
 };
-use ivrs_trace::firmware::ivrs::{IvInfo, IvhdKind, IvmdFlags, IvmdKind, Ivrs};
-use ivrs_trace::pci::{Devid, Segment};
 
 /// The firmware of a guest: a named or a given table, and blocks to add to it.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -249,7 +252,7 @@ fn take_identity(table: &mut [u8], own: &Ivrs) -> Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use ivrs_trace::firmware::builder::IvhdSpec;
+    use ivrs_trace::firmware::amd::builder::IvhdSpec;
 
     use super::*;
 

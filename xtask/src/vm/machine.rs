@@ -5,11 +5,13 @@
 //! of QEMU 7.2 lets one processor run stale code while another patches the kernel's text, which
 //! tracing does all the time.
 
-use std::fs;
-use std::path::Path;
-use std::process::Command;
-use std::thread;
-use std::time::{Duration, Instant};
+use std::{
+    fs,
+    path::Path,
+    process::Command,
+    thread,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context, Result, bail};
 use clap::ValueEnum;
@@ -194,9 +196,13 @@ fn find_table(memory: &[u8], iommu: Iommu) -> Option<Vec<u8>> {
 
 #[cfg(test)]
 mod tests {
-    use ivrs_trace::firmware::builder::{IvhdSpec, IvrsBuilder};
-    use ivrs_trace::firmware::dmar::builder::DmarBuilder;
-    use ivrs_trace::pci::Segment;
+    use ivrs_trace::{
+        firmware::{
+            amd::builder::{IvhdSpec, IvrsBuilder},
+            intel::builder::DmarBuilder,
+        },
+        pci::Segment,
+    };
 
     use super::*;
 

@@ -1,20 +1,24 @@
 //! Hosts copied with the documented script and judged elsewhere: `check --from`, `diff` and
 //! `what-if` on this machine against the guests that were copied, their kernel and the oracle.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
-use std::path::PathBuf;
-use std::process::Command;
-use std::time::Duration;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    path::PathBuf,
+    process::Command,
+    time::Duration,
+};
 
-use ivrs_trace::firmware::builder::IvmdSpec;
+use ivrs_trace::firmware::amd::builder::IvmdSpec;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use xtask::vm::{self, Firmware, Guest};
 
-use crate::oracle::{self, Block};
-use crate::shapes::{self, ATTACHES, ONE, RANGE};
-use crate::transcript::{Tried, items};
+use crate::{
+    oracle::{self, Block},
+    shapes::{self, ATTACHES, ONE, RANGE},
+    transcript::{Tried, items},
+};
 
 const COPY_A_HOST: &str = include_str!("../../../docs/copy-a-host.sh");
 

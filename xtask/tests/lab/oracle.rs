@@ -3,9 +3,13 @@
 //!
 //! Source: `init_unity_map_range` and `amd_iommu_get_resv_regions` (drivers/iommu/amd, 6.12).
 
-use ivrs_trace::firmware::builder::IvmdSpec;
-use ivrs_trace::firmware::ivrs::{IvmdFlags, IvmdKind};
-use ivrs_trace::pci::{Devid, Segment};
+use ivrs_trace::{
+    firmware::amd::{
+        builder::IvmdSpec,
+        ivrs::{IvmdFlags, IvmdKind},
+    },
+    pci::{Devid, Segment},
+};
 
 /// An IVMD block as the firmware has it.
 #[derive(Debug, Clone, Copy)]

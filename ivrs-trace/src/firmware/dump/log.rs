@@ -6,7 +6,7 @@
 
 use super::{DumpError, Fault, Form, Problem, Rank, text::lines};
 use crate::{
-    firmware::ivrs::{IvmdFlags, IvmdKind},
+    firmware::amd::ivrs::{IvmdFlags, IvmdKind},
     pci::{Bdf, Devid, Segment},
 };
 

@@ -18,15 +18,15 @@ mod text;
 
 use std::fmt;
 
+use columns::Style;
 pub use error::{DumpError, Problem};
 pub use log::{IvmdLine, IvmdLog, LastBdf};
 
 use super::{
-    bytes::u32_at,
-    dmar,
-    ivrs::{HEADER_LENGTH, SIGNATURE},
+    acpi::u32_at,
+    amd::ivrs::{HEADER_LENGTH, SIGNATURE},
+    intel::dmar,
 };
-use columns::Style;
 
 /// Input of more bytes than this is refused. A log of many boots is smaller.
 pub const INPUT_LIMIT: usize = 16 * 1024 * 1024;

@@ -1,7 +1,7 @@
 //! What is worth telling about a DMAR table, from the table alone.
 
 use super::{Finding, Found, count, sentence};
-use crate::firmware::dmar::{Dmar, Rmrr, ScopeFault, Truncation};
+use crate::firmware::intel::dmar::{Dmar, Rmrr, ScopeFault, Truncation};
 
 const PAGE: u64 = 4096;
 
@@ -53,7 +53,7 @@ fn header(found: &mut Found, table: &Dmar) {
     }
     if table.drhd.is_empty() {
         let message = "The table has no DRHD: the kernel finds no IOMMU in it.".to_owned();
-        found.add("DMAR-NO-DRHD", crate::firmware::dmar::HEADER_LENGTH, message);
+        found.add("DMAR-NO-DRHD", crate::firmware::intel::dmar::HEADER_LENGTH, message);
     }
     if let Some(truncation) = table.truncation {
         let code = match truncation {

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::*;
-use crate::firmware::{
+use crate::firmware::amd::{
     builder::{IvhdSpec, IvmdSpec, IvrsBuilder},
     device_entry::{AcpiUid, DeviceEntry},
 };

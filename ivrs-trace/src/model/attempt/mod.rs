@@ -6,12 +6,12 @@
 //! the group. An event that fits nothing, because another was lost, changes nothing.
 
 mod holder;
-mod qemu;
+mod qemu_messages;
 mod reason;
 mod rebind;
 mod refusal;
+mod requested;
 mod thread;
-mod wanted;
 
 #[cfg(test)]
 mod tests;
@@ -32,8 +32,8 @@ use self::{
     reason::{Conclusion, Owners},
     rebind::Changes,
     refusal::Walk,
+    requested::{FROM_CLAIM, FROM_DEVICE_FD, device_address, rank, requested},
     thread::{Asked, Bind, Claim, Facts, Frame, Outer, Thread, Type1},
-    wanted::{FROM_CLAIM, FROM_DEVICE_FD, device_address, rank, requested},
 };
 use super::Model;
 use crate::{
@@ -883,7 +883,7 @@ impl Attempt {
     /// QEMU knows is written as an ellipsis.
     #[must_use]
     pub fn qemu_prints(&self) -> Vec<String> {
-        if self.qemu { qemu::words(self) } else { Vec::new() }
+        if self.qemu { qemu_messages::words(self) } else { Vec::new() }
     }
 
     fn new(process: Process, time_ns: u64) -> Self {

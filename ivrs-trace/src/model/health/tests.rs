@@ -4,7 +4,7 @@ use std::{fs, os::unix::fs::symlink, path::Path};
 
 use super::*;
 use crate::{
-    firmware::builder::IvrsBuilder,
+    firmware::amd::builder::IvrsBuilder,
     host::Snapshot,
     model::{RequireDirect, fixture},
     report::{Style, doctor, valid::parsed},

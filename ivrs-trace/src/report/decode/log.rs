@@ -4,14 +4,14 @@
 use serde::Serialize;
 
 use super::{
-    document::{FlagsDocument, access_letters},
+    amd_json::{FlagsDocument, access_letters},
+    amd_text::{access, count, devices, named_flags},
     page::Page,
-    text::{access, count, devices, named_flags},
 };
 use crate::{
     firmware::{
+        amd::kernel::Prot,
         dump::{IvmdLine, IvmdLog},
-        kernel_view::Prot,
     },
     pci::{Devid, Segment},
     report::{Style, size},

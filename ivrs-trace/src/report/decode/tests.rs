@@ -7,11 +7,13 @@ use super::*;
 use crate::{
     firmware::{
         Ivrs, KernelView,
-        builder::{IvhdSpec, IvmdSpec, IvrsBuilder},
-        device_entry::{AcpiUid, DeviceEntry, SpecialKind},
+        amd::{
+            builder::{IvhdSpec, IvmdSpec, IvrsBuilder},
+            device_entry::{AcpiUid, DeviceEntry, SpecialKind},
+            ivrs::{IvhdKind, IvmdFlags, IvmdKind},
+        },
         dump::{self, Dump},
         findings,
-        ivrs::{IvhdKind, IvmdFlags, IvmdKind},
     },
     pci::{Devid, Segment},
     report::{
@@ -335,9 +337,9 @@ mod of_dmar {
     use super::*;
     use crate::firmware::{
         Dmar,
-        dmar::{
-            ScopeKind,
+        intel::{
             builder::{DmarBuilder, ScopeSpec},
+            dmar::ScopeKind,
         },
     };
 

@@ -2,22 +2,20 @@
 
 use ratatui::text::{Line, Span};
 
-use super::{
-    super::{
-        Action, Role, Scene,
-        app::numbered,
-        detail::Text,
-        list::List,
-        pane::{Column, Look, Pane, Target},
-        words::Words,
-    },
-    outcome,
-};
+use super::outcome;
 use crate::{
     errno,
     event::{Body, Phase},
     model::{Attempt, Via},
-    report::{self, trail},
+    report::{self, calls},
+    tui::{
+        Action, Role, Scene,
+        app::numbered,
+        detail::Text,
+        filter_words::Words,
+        list::List,
+        pane::{Column, Look, Pane, Target},
+    },
 };
 
 /// Steps of an attempt that are laid out.
@@ -267,7 +265,7 @@ impl Pane for Attempts {
 }
 
 /// A step: when, a bar of when in the whole, and what, set in by the calls that it is in.
-fn step_line(step: &trail::Step<'_>, whole: u64, width: usize) -> Vec<(Role, String)> {
+fn step_line(step: &calls::Step<'_>, whole: u64, width: usize) -> Vec<(Role, String)> {
     let mut pieces = vec![(Role::Dim, format!("+{} ", seconds(step.since_ns)))];
     if width >= BAR_FROM {
         let cells = u64::try_from(BAR - 1).unwrap_or_default();
@@ -279,7 +277,7 @@ fn step_line(step: &trail::Step<'_>, whole: u64, width: usize) -> Vec<(Role, Str
         Body::SetDomain { ret, .. } if *ret < 0 => Role::Bad,
         Body::Warning { .. } => Role::Bad,
         Body::KernelMessage { .. } | Body::UnityMatch { .. } => Role::Doubtful,
-        body => match trail::phase(body) {
+        body => match calls::phase(body) {
             Some(Phase::Exit { ret }) if errno::of_return(ret).is_some() => Role::Bad,
             _ => Role::Text,
         },

@@ -4,23 +4,21 @@ use std::collections::BTreeSet;
 
 use ratatui::text::{Line, Span};
 
-use super::{
-    super::{
-        Action, Role, Scene,
-        app::numbered,
-        detail::Text,
-        list::List,
-        pane::{Column, Look, Pane, Target},
-        words::Words,
-    },
-    verdict,
-};
+use super::verdict;
 use crate::{
     escape::printable,
     host::PciNames,
     model::{DeviceVerdict, RequireDirect, Verdict},
     pci::Bdf,
     report,
+    tui::{
+        Action, Role, Scene,
+        app::numbered,
+        detail::Text,
+        filter_words::Words,
+        list::List,
+        pane::{Column, Look, Pane, Target},
+    },
 };
 
 /// By what rows are ordered.

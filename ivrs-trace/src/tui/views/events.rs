@@ -5,18 +5,18 @@ use std::collections::VecDeque;
 
 use ratatui::text::Line;
 
-use super::super::{
-    Action, Role, Scene,
-    app::numbered,
-    detail::Text,
-    list::List,
-    pane::{Column, Look, Pane, Target},
-    words::Words,
-};
 use crate::{
     event::{Body, Device, Event, Filter, Follow},
     pci::Bdf,
     report::stream::{self, Time},
+    tui::{
+        Action, Role, Scene,
+        app::numbered,
+        detail::Text,
+        filter_words::Words,
+        list::List,
+        pane::{Column, Look, Pane, Target},
+    },
 };
 
 /// The events view.

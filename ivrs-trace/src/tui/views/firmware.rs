@@ -12,29 +12,28 @@ use std::{collections::BTreeMap, ops::Range, slice};
 
 use ratatui::text::{Line, Span};
 
-use super::{
-    super::{
-        Action, Role, Scene,
-        detail::Text,
-        list::List,
-        pane::{Column, Look, Pane, Target},
-        words::Words,
-    },
-    devices::name_of,
-    verdict,
-};
+use super::{devices::name_of, verdict};
 use crate::{
     escape::{printable, printable_bytes},
     firmware::{
         Ivrs, KernelView,
-        device_entry::{Content, Entry},
+        amd::{
+            device_entry::{Content, Entry},
+            ivrs::{HEADER_LENGTH, Ivhd, Ivmd},
+            kernel::is_effective,
+        },
         findings::{self, Finding, Severity},
-        ivrs::{HEADER_LENGTH, Ivhd, Ivmd},
-        kernel_view::is_effective,
     },
     model::{EntryCoverage, RequireDirect, Table},
     pci::{Bdf, Segment},
     report::{self, Style, decode},
+    tui::{
+        Action, Role, Scene,
+        detail::Text,
+        filter_words::Words,
+        list::List,
+        pane::{Column, Look, Pane, Target},
+    },
 };
 
 /// Rows that are made at most. Real tables have less than a hundred parts; how many parts of a table

@@ -3,20 +3,20 @@
 
 use ratatui::text::{Line, Span};
 
-use super::super::{
-    Action, Role, Scene, Watch,
-    detail::Text,
-    list::List,
-    pane::{Column, Look, Pane, Target},
-    words::Words,
-};
 use crate::{
     escape::printable,
     firmware::findings::{Severity, explain},
     host::Reading,
     model::{Finding, RequireDirect},
     recording::{ProbeFact, ProbeLoss},
-    report::{self, case::Origin},
+    report::{self, letters::input::Origin},
+    tui::{
+        Action, Role, Scene, Watch,
+        detail::Text,
+        filter_words::Words,
+        list::List,
+        pane::{Column, Look, Pane, Target},
+    },
 };
 
 /// A row.

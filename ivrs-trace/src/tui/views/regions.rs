@@ -11,22 +11,20 @@ use std::cmp::Reverse;
 use ratatui::text::{Line, Span};
 
 use self::gather::{Key, Region};
-use super::{
-    super::{
-        Action, Role, Scene,
-        detail::Text,
-        list::List,
-        pane::{Column, Look, Pane, Target},
-        words::Words,
-    },
-    firmware::list_devices,
-};
+use super::firmware::list_devices;
 use crate::{
     escape::printable,
     host::{Member, Reading, RegionKind},
     model::{RequireDirect, member_name},
     pci::Bdf,
     report,
+    tui::{
+        Action, Role, Scene,
+        detail::Text,
+        filter_words::Words,
+        list::List,
+        pane::{Column, Look, Pane, Target},
+    },
 };
 
 /// Regions that are looked at. Real hosts have some ten; how many more there are is said in the title.
@@ -333,7 +331,7 @@ impl Pane for Regions {
         text.row("size", &size(region));
         text.row("type", meaning);
         let host = scene.model.host();
-        let memory = report::case::memory(host, region.start, region.end, printable);
+        let memory = report::letters::input::memory(host, region.start, region.end, printable);
         text.row(
             "memory",
             &match (memory, &host.iomem) {

@@ -11,9 +11,11 @@ use super::*;
 use crate::{
     firmware::{
         Ivrs,
-        builder::{IvhdSpec, IvmdSpec, IvrsBuilder},
-        device_entry::DeviceEntry,
-        ivrs::{IvmdFlags, IvmdKind},
+        amd::{
+            builder::{IvhdSpec, IvmdSpec, IvrsBuilder},
+            device_entry::DeviceEntry,
+            ivrs::{IvmdFlags, IvmdKind},
+        },
     },
     pci::{Devid, Segment},
 };
@@ -608,8 +610,10 @@ fn commands_are_listed_once() {
 
 #[test]
 fn a_dmar_is_read_in_the_same_forms() {
-    use crate::firmware::dmar::builder::{DmarBuilder, ScopeSpec};
-    use crate::pci::{Devid, Segment};
+    use crate::{
+        firmware::intel::builder::{DmarBuilder, ScopeSpec},
+        pci::{Devid, Segment},
+    };
     let scopes = [ScopeSpec::function(Devid(0x00a0))];
     let dmar = DmarBuilder::new()
         .drhd(1, Segment(0), 0xfed9_0000, &[])

@@ -2,7 +2,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::{
-    firmware::builder::IvrsBuilder,
+    firmware::amd::builder::IvrsBuilder,
     host::{HexBytes, Reading},
     model::{
         Model,
@@ -10,7 +10,7 @@ use crate::{
     },
     pci::Devid,
     recording::Clocks,
-    report::case::Origin,
+    report::letters::input::Origin,
     tui::{Stage, ThemeName, Watch},
 };
 

@@ -9,7 +9,7 @@ use crate::{
         fixture::{AM5, GROUPS, QEMU, SINGLE, bdf, device, host, model, table},
     },
     recording::Clocks,
-    report::case::Origin,
+    report::letters::input::Origin,
     tui::{Stage, ThemeName, Watch},
 };
 

@@ -1,0 +1,203 @@
+//! What reports and exports are made from: a host, this one, a copied or a recorded one, with all
+//! that is known of how it was looked at.
+
+use std::{io::Read as _, path::Path};
+
+use super::source;
+use crate::{
+    cli::check,
+    event::Event,
+    host::Snapshot,
+    live::{self, Live},
+    model::{Model, Verdicts},
+    output,
+    recording::{Clocks, Condition, Continues, End, ProbeFact, Start},
+    replay::Replay,
+    report::{Lost, calls::Trail, letters::input::Origin, stream},
+};
+
+/// Bytes of a host's name that are read at most.
+const NAME: u64 = 256;
+
+/// A host, and how it was looked at.
+pub(crate) struct Facts {
+    pub(crate) model: Model,
+    pub(crate) verdicts: Verdicts,
+    pub(crate) origin: Origin,
+    pub(crate) probes: Vec<ProbeFact>,
+    pub(crate) lost: Lost,
+    /// What else is missing, a sentence each.
+    pub(crate) notes: Vec<String>,
+    pub(crate) trail: Trail,
+    /// When tracing began.
+    pub(crate) began: Option<Clocks>,
+    /// Events that were handed over.
+    pub(crate) events: u64,
+    /// Names of the host and of its users.
+    pub(crate) names: Vec<String>,
+}
+
+/// Gathers the facts; each event goes to `each`, with the clocks when tracing began where they are
+/// known.
+pub(crate) fn gather(
+    from: Option<&Path>,
+    mut each: impl FnMut(Option<Clocks>, u64, &Event),
+) -> anyhow::Result<Facts> {
+    let mut trail = Trail::default();
+    let mut events = 0;
+    let mut take = |began, number, event: &Event| {
+        trail.add(number, event);
+        events += 1;
+        each(began, number, event);
+    };
+    let mut facts = match from {
+        None => this_host(&mut take)?,
+        Some(path) if path.is_dir() => tree(path)?,
+        Some(path) => {
+            let replay = source::recording(path, |start, number, event| {
+                take(start.map(|start| start.clocks), number, event);
+            })?;
+            for line in live::degradations(&replay.probes) {
+                output::complain(&line);
+            }
+            of_recording(replay)
+        }
+    };
+    facts.verdicts.findings.extend(check::skipped(facts.model.host()));
+    facts.trail = trail;
+    facts.events = events;
+    Ok(facts)
+}
+
+fn of_model(model: Model, origin: Origin) -> Facts {
+    Facts {
+        verdicts: model.verdicts(),
+        model,
+        origin,
+        probes: Vec::new(),
+        lost: Lost::default(),
+        notes: Vec::new(),
+        trail: Trail::default(),
+        began: None,
+        events: 0,
+        names: Vec::new(),
+    }
+}
+
+/// This host: its kernel is asked through probes where that is allowed, else files alone are read.
+fn this_host(each: &mut impl FnMut(Option<Clocks>, u64, &Event)) -> anyhow::Result<Facts> {
+    let names = own_names();
+    let mut why_not = "the kernel was not traced: there is no IOMMU group to ask about".to_owned();
+    if live::can_show() {
+        let runtime = live::runtime::runtime()?;
+        let _inside = runtime.enter();
+        match Live::start(|number, event| each(None, number, event)) {
+            Ok(live) => {
+                for line in live.degradations() {
+                    output::complain(&line);
+                }
+                let (probes, lost, began) = (live.probes(), live.lost()?, Some(live.began()));
+                let facts = of_model(live.model, Origin::Live { traced: true });
+                return Ok(Facts { probes, lost, began, names, ..facts });
+            }
+            Err(error) => {
+                output::complain(&format!("judging from files alone: {error:#}"));
+                why_not = format!("the kernel was not traced: {error:#}");
+            }
+        }
+    }
+    let model = Model::new(Snapshot::read(Path::new("/")), live::require_direct());
+    let facts = of_model(model, Origin::Live { traced: false });
+    Ok(Facts { notes: vec![why_not], names, ..facts })
+}
+
+/// Names of this host and of its users.
+pub(crate) fn own_names() -> Vec<String> {
+    let mut names: Vec<String> = ["USER", "LOGNAME", "SUDO_USER", "HOSTNAME"]
+        .iter()
+        .filter_map(|name| std::env::var(name).ok())
+        .collect();
+    let node = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    names.extend(of_host(&node));
+    names
+}
+
+fn tree(path: &Path) -> anyhow::Result<Facts> {
+    let (model, evidence) = source::model_of_tree(path)?;
+    let mut facts = of_model(model, Origin::Tree);
+    // Its words are about a kernel that runs here.
+    facts.verdicts.findings.retain(|finding| finding.code != "no-btf");
+    facts.verdicts.findings.push(evidence);
+    for file in ["etc/hostname", "proc/sys/kernel/hostname"] {
+        let mut name = String::new();
+        if let Ok(file) = std::fs::File::open(path.join(file))
+            && file.take(NAME).read_to_string(&mut name).is_ok()
+        {
+            facts.names.extend(of_host(name.trim()));
+        }
+    }
+    Ok(facts)
+}
+
+fn of_recording(replay: Replay) -> Facts {
+    let start = replay.start.as_ref();
+    let origin = origin(start, replay.end.as_ref());
+    let notes = notes(start, &replay.condition, replay.continues.as_ref());
+    let began = start.map(|start| start.clocks);
+    let facts = of_model(replay.model, origin);
+    Facts { probes: replay.probes, lost: replay.lost, notes, began, ..facts }
+}
+
+/// Where the facts of a recording come from.
+pub(crate) fn origin(start: Option<&Start>, end: Option<&End>) -> Origin {
+    let ended = match end {
+        None => "without its end".to_owned(),
+        Some(end) => {
+            let status = end
+                .exit_status
+                .map_or_else(String::new, |status| format!(", exit status {status}"));
+            match end.reason.as_str() {
+                "command" => format!("ended with its command{status}"),
+                "interrupted" => "ended by an interrupt".to_owned(),
+                "duration" => "ended when its time was over".to_owned(),
+                "snapshot" => "of the host at one moment".to_owned(),
+                "rotated" => "which goes on in another file".to_owned(),
+                _ => "ended".to_owned(),
+            }
+        }
+    };
+    Origin::Recording {
+        tool: start.map(|start| start.tool.clone()),
+        kernel: start.map(|start| start.kernel_release.clone()),
+        began: start.map(|start| stream::utc(start.clocks.realtime_ns)),
+        command: start.map(|start| start.command.clone()).unwrap_or_default(),
+        ended,
+    }
+}
+
+/// What is missing in a recording, a sentence each.
+pub(crate) fn notes(
+    start: Option<&Start>,
+    condition: &Condition,
+    continues: Option<&Continues>,
+) -> Vec<String> {
+    let mut notes = condition.notes();
+    if let Some(continues) = continues {
+        notes.push(format!(
+            "the recording goes on from {}, whose content is not in it",
+            continues.before()
+        ));
+    }
+    if start.is_some_and(|start| !start.traced) {
+        notes.push(
+            "the recording has files of the host alone: its kernel was not traced".to_owned(),
+        );
+    }
+    notes
+}
+
+/// The name of a host, and its first part.
+fn of_host(name: &str) -> Vec<String> {
+    let first = name.split('.').next().unwrap_or_default();
+    vec![name.to_owned(), first.to_owned()]
+}

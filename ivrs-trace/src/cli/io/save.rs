@@ -1,0 +1,188 @@
+//! Writing a result to a file whole or not at all, or to standard output.
+
+use std::{
+    fs::{self, File, OpenOptions, Permissions},
+    io::{self, BufWriter, Write},
+    os::unix::fs::{MetadataExt as _, PermissionsExt as _},
+    path::{Path, PathBuf},
+};
+
+use anyhow::Context as _;
+use tempfile::{Builder, NamedTempFile};
+
+use crate::{escape::printable, privilege::made_by_caller};
+
+/// Who may read the file: everybody whom the process's umask lets. Whoever collects metrics is another
+/// user.
+const MODE: u32 = 0o666;
+
+/// Writes what `content` gives to a file or, without one, to standard output.
+///
+/// A file is written beside its place under another name that begins with a dot and then put there at
+/// once: who reads it sees the old one or the new one. What is there and is no regular file, such as
+/// a pipe, is written to as it is. Under sudo the file is made with the rights of who called that.
+pub(crate) fn save(
+    output: Option<&Path>,
+    content: impl FnOnce(&mut dyn Write) -> anyhow::Result<()>,
+) -> anyhow::Result<()> {
+    let Some(path) = output else {
+        let mut out = BufWriter::new(io::stdout().lock());
+        if let Err(error) = content(&mut out) {
+            // The beginning of what does not come would be taken for all of it.
+            drop(out.into_parts());
+            return Err(error);
+        }
+        return out.flush().context("standard output");
+    };
+    let cannot = || format!("cannot write {}", printable(&path.display().to_string()));
+    let (target, caller) = made_by_caller(|| Target::open(path)).with_context(cannot)?;
+    match target {
+        Target::AsItIs(file) => {
+            let mut file = BufWriter::new(file);
+            content(&mut file)?;
+            file.flush().with_context(cannot)
+        }
+        Target::Beside(file, place) => {
+            let mut writer = BufWriter::new(file);
+            content(&mut writer)?;
+            let file =
+                writer.into_inner().map_err(io::IntoInnerError::into_error).with_context(cannot)?;
+            // Without it a crash could leave an empty file under the name.
+            file.as_file().sync_all().with_context(cannot)?;
+            let persist = || file.persist(&place).map(drop).map_err(|error| error.error);
+            match caller {
+                Some(caller) => caller.acting(persist).with_context(cannot)?,
+                None => persist(),
+            }
+            .with_context(cannot)
+        }
+    }
+}
+
+/// Where it is written.
+enum Target {
+    /// To what is there.
+    AsItIs(File),
+    /// To a new file, which then takes this place.
+    Beside(NamedTempFile, PathBuf),
+}
+
+impl Target {
+    fn open(path: &Path) -> io::Result<Self> {
+        refuse_planted(path)?;
+        // A link stays, and its target is replaced.
+        let place = match fs::canonicalize(path) {
+            Ok(real) => real,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => path.to_owned(),
+            Err(error) => return Err(error),
+        };
+        if fs::metadata(&place).is_ok_and(|found| !found.is_file()) {
+            return Ok(Self::AsItIs(OpenOptions::new().write(true).open(&place)?));
+        }
+        let file = Builder::new()
+            .prefix(".ivrs-trace-")
+            .suffix(".tmp")
+            .permissions(Permissions::from_mode(MODE))
+            .tempfile_in(folder_of(&place))?;
+        Ok(Self::Beside(file, place))
+    }
+}
+
+fn folder_of(place: &Path) -> &Path {
+    match place.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    }
+}
+
+/// Refuses a link that somebody else put into a folder where everybody may write, such as /tmp: it
+/// would choose the file that is replaced. The rule is the kernel's (`may_follow_link`, fs/namei.c,
+/// with `fs.protected_symlinks`); it does not apply there to what is renamed.
+fn refuse_planted(path: &Path) -> io::Result<()> {
+    const EVERYBODY_BUT_NOT_OTHERS: u32 = 0o1002;
+    let Ok(link) = fs::symlink_metadata(path) else { return Ok(()) };
+    let folder = fs::metadata(folder_of(path))?;
+    let open_to_all = folder.mode() & EVERYBODY_BUT_NOT_OTHERS == EVERYBODY_BUT_NOT_OTHERS;
+    let own = link.uid() == rustix::process::geteuid().as_raw() || link.uid() == folder.uid();
+    if link.is_symlink() && open_to_all && !own {
+        return Err(io::Error::other(format!(
+            "it is a link that user {} put into a folder where everybody may write; it is not \
+             followed",
+            link.uid()
+        )));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_replaced_whole_or_stays() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("host.prom");
+        let write = |text: &'static str| {
+            save(Some(&path), move |out| {
+                out.write_all(text.as_bytes())?;
+                Ok(())
+            })
+        };
+        write("one\n").unwrap();
+        write("two\n").unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap(), "two\n");
+        let failed = save(Some(&path), |out| {
+            out.write_all(b"half")?;
+            anyhow::bail!("no more")
+        });
+        assert_eq!(failed.unwrap_err().to_string(), "no more");
+        assert_eq!(fs::read_to_string(&path).unwrap(), "two\n");
+        // Others may read it as far as the umask lets them, and nothing else is left.
+        let mode = fs::metadata(&path).unwrap().permissions().mode();
+        fs::write(folder.path().join("plain"), "").unwrap();
+        let plain = fs::metadata(folder.path().join("plain")).unwrap().permissions().mode();
+        assert_eq!(mode, plain);
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2);
+    }
+
+    #[test]
+    fn a_link_stays_and_its_target_is_replaced() {
+        let folder = tempfile::tempdir().unwrap();
+        let (real, link) = (folder.path().join("real"), folder.path().join("link"));
+        fs::write(&real, "old").unwrap();
+        std::os::unix::fs::symlink(&real, &link).unwrap();
+        save(Some(&link), |out| Ok(out.write_all(b"new")?)).unwrap();
+        assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
+        assert_eq!(fs::read_to_string(&real).unwrap(), "new");
+    }
+
+    #[test]
+    fn what_cannot_be_written_is_told_in_one_line() {
+        let error = save(Some(Path::new("/nowhere/at/all/x")), |_| Ok(())).unwrap_err();
+        let text = format!("{error:#}");
+        assert!(text.starts_with("cannot write /nowhere/at/all/x: "), "{text}");
+        assert!(!text.contains('\n'), "{text}");
+    }
+
+    #[test]
+    fn a_link_that_somebody_else_planted_is_not_followed() {
+        if !rustix::process::geteuid().is_root() {
+            return;
+        }
+        let folder = tempfile::tempdir().unwrap();
+        let (shared, victim) = (folder.path().join("shared"), folder.path().join("victim"));
+        fs::create_dir(&shared).unwrap();
+        fs::set_permissions(&shared, Permissions::from_mode(0o1777)).unwrap();
+        fs::write(&victim, "mine").unwrap();
+        let link = shared.join("link");
+        std::os::unix::fs::symlink(&victim, &link).unwrap();
+        std::os::unix::fs::lchown(&link, Some(65534), None).unwrap();
+        let error = save(Some(&link), |out| Ok(out.write_all(b"theirs")?)).unwrap_err();
+        assert!(format!("{error:#}").contains("is not followed"), "{error:#}");
+        assert_eq!(fs::read_to_string(&victim).unwrap(), "mine");
+        // One's own is.
+        std::os::unix::fs::lchown(&link, Some(0), None).unwrap();
+        save(Some(&link), |out| Ok(out.write_all(b"new")?)).unwrap();
+        assert_eq!(fs::read_to_string(&victim).unwrap(), "new");
+    }
+}

@@ -1,0 +1,354 @@
+//! Where a command takes its host from: this one, a copied tree, a recording, or a table alone.
+
+use std::{
+    ffi::OsStr,
+    fs::File,
+    io::{self, BufRead as _, BufReader, Read},
+    path::Path,
+};
+
+use anyhow::{Context as _, bail};
+
+use crate::{
+    escape::printable,
+    event::Event,
+    firmware::{
+        Ivrs,
+        dump::{self, Dump, INPUT_LIMIT},
+    },
+    host::{self, HexBytes, Reading, Snapshot},
+    live,
+    model::{Finding, Model, Outcome, RequireDirect, Severity, diff::Scope},
+    output,
+    probe::{btf::Btf, tracer},
+    recording::{self, Reader, Start},
+    replay::Replay,
+};
+
+/// A file or standard input, of which the first bytes can be looked at.
+type Input = BufReader<Box<dyn Read>>;
+
+/// This host, a copied or a recorded one, without asking the kernel.
+pub(crate) fn files(from: Option<&Path>) -> anyhow::Result<Model> {
+    match from {
+        Some(path) => Ok(host(path)?.0),
+        None => Ok(Model::new(Snapshot::read(Path::new("/")), live::require_direct())),
+    }
+}
+
+/// A copied tree or a recording. For a tree, also how it is known whether its kernel refuses: in a
+/// recording that was noted down.
+pub(crate) fn host(path: &Path) -> anyhow::Result<(Model, Option<Finding>)> {
+    if path.is_dir() {
+        let (model, evidence) = model_of_tree(path)?;
+        return Ok((model, Some(evidence)));
+    }
+    let replay = recording(path, |_, _, _| {})?;
+    for line in live::degradations(&replay.probes) {
+        output::complain(&line);
+    }
+    let attempts = replay.model.attempts();
+    let refused = attempts.iter().filter(|attempt| attempt.outcome == Outcome::Rejected).count();
+    if !attempts.is_empty() {
+        let name = name_of(path);
+        output::complain(&format!(
+            "{name} also holds {} attempts to take a device, {refused} of them refused: \
+             `ivrs-trace run --from` explains them",
+            attempts.len()
+        ));
+    }
+    Ok((replay.model, None))
+}
+
+/// Reads a recording to its end, says on standard error what is missing in it, and hands over each
+/// event; `-` is standard input.
+pub(crate) fn recording(
+    path: &Path,
+    each: impl FnMut(Option<&Start>, u64, &Event),
+) -> anyhow::Result<Replay> {
+    let name = name_of(path);
+    let input = open_recording(path)?;
+    read_recording(&name, input, each)
+}
+
+/// A recording, to be read by whoever asks.
+#[cfg(feature = "tui")]
+pub(crate) fn tape(path: &Path) -> anyhow::Result<crate::replay::Tape> {
+    Ok(crate::replay::Tape::read(reader(&name_of(path), open_recording(path)?)?))
+}
+
+fn open_recording(path: &Path) -> anyhow::Result<Input> {
+    let name = name_of(path);
+    let mut input = open(path).with_context(|| format!("cannot read {name}"))?;
+    let start = input.fill_buf().with_context(|| format!("cannot read {name}"))?;
+    if !recording::is_recording(start) {
+        bail!(
+            "{name} is not a recording, nor a folder: `--from` takes what `ivrs-trace record` or \
+             `run -o` made, or, where that is enough, the copied tree of a host \
+             (docs/copy-a-host.md); `ivrs-trace decode` reads a table alone"
+        );
+    }
+    Ok(input)
+}
+
+fn reader(name: &str, input: Input) -> anyhow::Result<Reader<Input>> {
+    match Reader::new(input) {
+        Ok(reader) => Ok(reader),
+        Err(recording::OpenError::Io(error)) => {
+            Err(error).with_context(|| format!("cannot read {name}"))
+        }
+        Err(error) => bail!("{name} {error}"),
+    }
+}
+
+fn read_recording(
+    name: &str,
+    input: Input,
+    each: impl FnMut(Option<&Start>, u64, &Event),
+) -> anyhow::Result<Replay> {
+    let reader = reader(name, input)?;
+    let replay = crate::replay::replay(reader, each);
+    for note in replay.condition.notes() {
+        output::complain(&format!("{name}: {note}"));
+    }
+    if let Some(continues) = &replay.continues {
+        output::complain(&format!(
+            "{name}: it goes on from {}, whose attempts are not in it",
+            continues.before()
+        ));
+    }
+    match &replay.start {
+        None => output::complain(&format!(
+            "{name}: its beginning is missing, so it is not known whether its kernel refuses"
+        )),
+        Some(start) if start.event_layout != recording::EVENT_LAYOUT => {
+            output::complain(&format!(
+                "{name}: its events are laid out for another version (layout {}); those that do \
+                 not fit are counted as lost",
+                start.event_layout
+            ));
+        }
+        Some(_) => {}
+    }
+    Ok(replay)
+}
+
+/// A copied tree, a recording, or a table in any form that `decode` reads; `-` is standard input.
+pub(crate) fn tree_or_table(path: &Path) -> anyhow::Result<(Model, Scope)> {
+    if path.is_dir() {
+        return Ok((model_of_tree(path)?.0, Scope::Host));
+    }
+    let name = name_of(path);
+    let cannot = || format!("{name} cannot be read");
+    let mut input = open(path).with_context(cannot)?;
+    if recording::is_recording(input.fill_buf().with_context(cannot)?) {
+        return Ok((read_recording(&name, input, |_, _, _| {})?.model, Scope::Host));
+    }
+    let input = read_all(input).with_context(cannot)?;
+    let dump = dump::read(&input).with_context(|| name.clone())?;
+    for note in dump.notes() {
+        output::complain(&format!("{name}: {note}"));
+    }
+    let Dump::Table(found) = dump else {
+        bail!(
+            "{name} is a kernel log, which has only what the kernel made of a table; give the table \
+             itself (/sys/firmware/acpi/tables/IVRS) or a copied tree"
+        );
+    };
+    // What follows the table in a dump is not the table.
+    let table = Ivrs::parse(&found.table).with_context(|| name)?;
+    let ivrs = Reading::Read(HexBytes(table.bytes().to_vec()));
+    let snapshot = Snapshot { ivrs, ..Snapshot::default() };
+    Ok((Model::new(snapshot, RequireDirect::Unknown), Scope::Table))
+}
+
+/// The name of an input for people.
+pub(crate) fn name_of(path: &Path) -> String {
+    if path.as_os_str() == OsStr::new("-") {
+        "standard input".to_owned()
+    } else {
+        printable(&path.display().to_string())
+    }
+}
+
+/// What `decode` is to read: the bytes of a file or of standard input, or the IVRS table that is in
+/// a recording.
+pub(crate) fn table(path: &Path) -> anyhow::Result<Vec<u8>> {
+    let name = name_of(path);
+    let cannot = || format!("{name} cannot be read");
+    let mut input = open(path).with_context(cannot)?;
+    if !recording::is_recording(input.fill_buf().with_context(cannot)?) {
+        return read_all(input).with_context(cannot);
+    }
+    match &read_recording(&name, input, |_, _, _| {})?.model.host().ivrs {
+        Reading::Read(bytes) => Ok(bytes.0.clone()),
+        Reading::Absent => bail!("{name} is of a host without an IVRS table"),
+        Reading::Unreadable(why) => bail!("{name} has no IVRS table: {}", printable(why)),
+    }
+}
+
+fn open(path: &Path) -> io::Result<Input> {
+    let input: Box<dyn Read> = if path.as_os_str() == OsStr::new("-") {
+        Box::new(io::stdin())
+    } else {
+        Box::new(File::open(path)?)
+    };
+    Ok(BufReader::new(input))
+}
+
+/// One more byte than is allowed at most, so that too much is noticed.
+fn read_all(input: Input) -> io::Result<Vec<u8>> {
+    let limit = u64::try_from(INPUT_LIMIT).unwrap_or(u64::MAX).saturating_add(1);
+    let mut bytes = Vec::new();
+    input.take(limit).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+/// A copied host, and how it is known whether its kernel refuses.
+pub(crate) fn model_of_tree(tree: &Path) -> anyhow::Result<(Model, Finding)> {
+    let shown = printable(&tree.display().to_string());
+    if !tree.join("sys").is_dir() {
+        bail!(
+            "{shown} holds no folder `sys`, so it is not the copied tree of a host; \
+             docs/copy-a-host.md says how to make one"
+        );
+    }
+    let snapshot = Snapshot::read(tree);
+    let (require_direct, evidence) = require_direct(
+        &host::kernel_btf(tree),
+        snapshot.kernel_release.value().map(String::as_str),
+    );
+    Ok((Model::new(snapshot, require_direct), evidence))
+}
+
+/// Whether a copied kernel refuses devices with direct regions: from its BTF, else by its version.
+///
+/// Mainline does from 6.6 on (a48ce36e2786) and has not stopped. That an older one does not, its
+/// version cannot tell: distributions have backported it.
+fn require_direct(btf: &Reading<Vec<u8>>, release: Option<&str>) -> (RequireDirect, Finding) {
+    let no_btf = match btf {
+        Reading::Read(bytes) => match Btf::parse(bytes.clone()) {
+            Ok(btf) => {
+                let (answer, has) = if tracer::has_require_direct(&btf) {
+                    (RequireDirect::Present, "has")
+                } else {
+                    (RequireDirect::Missing, "does not have")
+                };
+                let message = format!(
+                    "sys/kernel/btf/vmlinux in the tree {has} dev_iommu.require_direct, by which \
+                     the kernel refuses devices with direct regions"
+                );
+                return (answer, evidence(Severity::Note, message));
+            }
+            Err(error) => format!("sys/kernel/btf/vmlinux in the tree is of no use: {error}"),
+        },
+        Reading::Absent => "the tree has no sys/kernel/btf/vmlinux".to_owned(),
+        Reading::Unreadable(why) => printable(why),
+    };
+    match release {
+        Some(text) if version(text).is_some_and(|version| version >= (6, 6)) => (
+            RequireDirect::Present,
+            evidence(
+                Severity::Note,
+                format!(
+                    "that kernel {} refuses devices with direct regions is taken from its version \
+                     (mainline does from 6.6 on): {no_btf}",
+                    printable(text)
+                ),
+            ),
+        ),
+        Some(text) => (
+            RequireDirect::Unknown,
+            evidence(
+                Severity::Warning,
+                format!(
+                    "whether kernel {} refuses devices with direct regions is not known: mainline \
+                     does from 6.6 on, but some distributions' older kernels do too, and {no_btf}",
+                    printable(text)
+                ),
+            ),
+        ),
+        None => (
+            RequireDirect::Unknown,
+            evidence(
+                Severity::Warning,
+                format!(
+                    "whether the kernel refuses devices with direct regions is not known: its \
+                     release could not be read (proc/sys/kernel/osrelease), and {no_btf}"
+                ),
+            ),
+        ),
+    }
+}
+
+fn evidence(severity: Severity, message: String) -> Finding {
+    Finding::new("require-direct", severity, message)
+}
+
+/// `(6, 12)` of `6.12.117+deb12-amd64`.
+fn version(release: &str) -> Option<(u32, u32)> {
+    let (major, rest) = release.split_once('.')?;
+    let minor = rest.split(|c: char| !c.is_ascii_digit()).next()?;
+    // `parse` would take a sign.
+    major.bytes().all(|byte| byte.is_ascii_digit()).then_some(())?;
+    Some((major.parse().ok()?, minor.parse().ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_copied_kernel_is_judged_by_its_version_only_where_that_is_never_wrong() {
+        let absent = Reading::Absent;
+        for (release, expected) in [
+            (Some("6.12.117+deb12-amd64"), RequireDirect::Present),
+            (Some("6.6.0-rc1"), RequireDirect::Present),
+            (Some("6.6"), RequireDirect::Present),
+            (Some("7.0.0-43-generic"), RequireDirect::Present),
+            (Some("10.0"), RequireDirect::Present),
+            // Red Hat's 5.14 has it; 6.1 of others has not.
+            (Some("5.14.0-503.el9.x86_64"), RequireDirect::Unknown),
+            (Some("6.1.192"), RequireDirect::Unknown),
+            (Some("6.5.0+"), RequireDirect::Unknown),
+            (Some("+7.0"), RequireDirect::Unknown),
+            (Some("99999999999.1"), RequireDirect::Unknown),
+            (Some("Linux"), RequireDirect::Unknown),
+            (Some(""), RequireDirect::Unknown),
+            (None, RequireDirect::Unknown),
+        ] {
+            let (answer, evidence) = require_direct(&absent, release);
+            assert_eq!(answer, expected, "{release:?}");
+            assert_eq!(evidence.code, "require-direct");
+            assert!(evidence.message.contains("no sys/kernel/btf"), "{}", evidence.message);
+        }
+    }
+
+    #[test]
+    fn what_is_no_btf_proves_nothing() {
+        let (answer, evidence) = require_direct(&Reading::Read(vec![0; 64]), Some("6.1.0"));
+        assert_eq!(answer, RequireDirect::Unknown);
+        assert!(evidence.message.contains("is not BTF"), "{}", evidence.message);
+    }
+
+    #[test]
+    fn what_is_no_host_is_refused_in_one_line() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("IVRS");
+        std::fs::write(&file, "IVRS").unwrap();
+        let cut = folder.path().join("cut.ivt");
+        std::fs::write(&cut, "\u{89}IVT\r\n").unwrap();
+        let broken = folder.path().join("broken.ivt");
+        std::fs::write(&broken, b"\x89IVT\n\x1a\n\x01\0\0\0aaaaaaaaa").unwrap();
+        for (path, expected) in [
+            (file.as_path(), "is not a recording, nor a folder"),
+            (&cut, "is not a recording, nor a folder"),
+            (&broken, "copied as text"),
+            (folder.path(), "holds no folder `sys`"),
+            (&folder.path().join("nowhere"), "cannot read"),
+        ] {
+            let error = format!("{:#}", host(path).err().unwrap());
+            assert!(error.contains(expected) && !error.contains('\n'), "{error}");
+        }
+    }
+}

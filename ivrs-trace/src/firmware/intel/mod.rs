@@ -1,0 +1,4 @@
+//! Intel's table: the DMAR.
+
+pub mod builder;
+pub mod dmar;

@@ -1,0 +1,93 @@
+//! A kernel that relaxes unity maps.
+//!
+//! AMD's driver reports every unity map entry as a `direct` region, in all versions from 6.1 to 7.3
+//! (`amd_iommu_get_resv_regions`, drivers/iommu/amd/iommu.c). One that reports `direct-relaxable`
+//! carries a change that was not taken. It is told from the regions, never from an option.
+
+use crate::{
+    event::RegionType,
+    host::{Group, Member, RegionKind},
+    model::{DeviceVerdict, Finding, Model, Severity, Verdict, is_amd, member_name},
+};
+
+/// How many devices, and how many facts, are told one by one.
+const AT_MOST: usize = 32;
+
+/// What there is to say of a kernel that relaxes unity maps; nothing of any other.
+pub(crate) fn finding(model: &Model, devices: &[DeviceVerdict]) -> Option<Finding> {
+    let mut groups = Vec::new();
+    let mut evidence = Vec::new();
+    for group in model.groups() {
+        let facts = relaxed(model, group);
+        if !facts.is_empty() {
+            groups.push(group.id);
+            evidence.extend(facts);
+        }
+    }
+    if groups.is_empty() {
+        return None;
+    }
+    let clear = |device: &&DeviceVerdict| device.verdict == Verdict::Clear;
+    let mut names: Vec<String> = devices
+        .iter()
+        .filter(|device| groups.contains(&device.group))
+        .filter(clear)
+        .map(|device| device.bdf.to_string())
+        .collect();
+    let count = names.len();
+    names.truncate(AT_MOST);
+    if count > names.len() {
+        names.push(format!("and {} more", count - names.len()));
+    }
+    let frees = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
+    let message = format!(
+        "this kernel carries an out-of-tree relaxation of AMD's unity maps: it lists as \
+         direct-relaxable what released kernels list as direct, and so hands out {frees}; firmware \
+         may still use that memory by DMA, which is unsafe and hard to debug"
+    );
+    evidence.truncate(AT_MOST);
+    Some(Finding { evidence, ..Finding::new("kernel-relaxes", Severity::Warning, message) })
+}
+
+/// The relaxable regions of the members that an AMD IOMMU serves, a fact a line.
+fn relaxed(model: &Model, group: &Group) -> Vec<String> {
+    let members = group.members.value().into_iter().flatten();
+    let amd = |member: &&Member| match member {
+        Member::Pci(bdf) => model.function(*bdf).is_some_and(is_amd),
+        Member::Other(_) => false,
+    };
+    let members: Vec<&Member> = members.filter(amd).collect();
+    if members.is_empty() {
+        return Vec::new();
+    }
+    let listings: Vec<_> = members
+        .iter()
+        .filter_map(|member| Some((member_name(member), model.listing(&member_name(member))?)))
+        .collect();
+    if listings.is_empty() {
+        let regions = group.regions.value().into_iter().flatten();
+        return regions
+            .filter(|region| region.kind == RegionKind::DirectRelaxable)
+            .map(|region| {
+                format!(
+                    "/sys/kernel/iommu_groups/{}/reserved_regions: {:#018x} {:#018x} {}",
+                    group.id, region.start, region.end_inclusive, region.kind
+                )
+            })
+            .collect();
+    }
+    let regions = listings.iter().flat_map(|(name, listing)| {
+        listing.regions.iter().map(move |region| (name, listing.event, region))
+    });
+    regions
+        .filter(|(_, _, region)| region.kind == RegionType::DIRECT_RELAXABLE)
+        .map(|(name, event, region)| {
+            format!(
+                "event {event}: the kernel lists {:#x} to {:#x} as {} for {name}",
+                region.start,
+                region.end_inclusive(),
+                region.kind
+            )
+        })
+        .collect()
+}

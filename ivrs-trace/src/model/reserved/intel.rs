@@ -1,0 +1,396 @@
+//! Which functions of a host the RMRR structures of Intel's DMAR apply to, as the kernel finds them.
+//!
+//! The rules are those of drivers/iommu/intel: `dmar_insert_dev_scope` and `dmar_match_pci_path`
+//! (dmar.c) lead from a device scope to a function, `intel_iommu_get_resv_regions` (iommu.c) from
+//! there to everything below a bridge, and `device_rmrr_is_relaxable` tells for whom the region does
+//! not matter. They mean the same from 6.1 to 7.3.
+
+use std::collections::BTreeSet;
+
+use crate::{
+    event::RegionType,
+    firmware::intel::dmar::{Dmar, DmarError, Rmrr, Scope, ScopeKind, Step},
+    host::{HexBytes, PciFunction, Reading},
+    model::{Cause, CauseKind, Finding, Listed, Listing, Model, Severity, is_intel},
+    pci::Bdf,
+};
+
+/// The host's DMAR table.
+#[derive(Clone, Debug)]
+pub enum DmarTable {
+    /// It was read.
+    Read(Box<Dmar>),
+    /// There is none: no Intel IOMMU, or it is switched off.
+    Absent,
+    /// There may be one, but it could not be read: path and reason.
+    Unreadable(String),
+    /// What is there is not a DMAR table.
+    Malformed(DmarError),
+}
+
+impl DmarTable {
+    pub(crate) fn of(reading: &Reading<HexBytes>) -> Self {
+        match reading {
+            Reading::Absent => Self::Absent,
+            Reading::Unreadable(why) => Self::Unreadable(why.clone()),
+            Reading::Read(bytes) => match Dmar::parse(&bytes.0) {
+                Ok(dmar) => Self::Read(Box::new(dmar)),
+                Err(error) => Self::Malformed(error),
+            },
+        }
+    }
+
+    /// The table, if there is a readable one.
+    #[must_use]
+    pub fn dmar(&self) -> Option<&Dmar> {
+        match self {
+            Self::Read(dmar) => Some(dmar),
+            _ => None,
+        }
+    }
+}
+
+/// An RMRR that applies to a function.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RmrrMatch<'a> {
+    /// The structure.
+    pub rmrr: &'a Rmrr,
+    /// The device scope by which it applies.
+    pub scope: &'a Scope,
+    /// The bridge that the scope names, where the function is below it.
+    pub through: Option<Bdf>,
+}
+
+/// The reach of an RMRR.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RmrrCoverage {
+    /// Index of the structure.
+    pub rmrr: usize,
+    /// The PCI functions that it applies to and that the kernel refuses for it, in order.
+    pub devices: Vec<Bdf>,
+    /// Those that it applies to and that the kernel does not refuse for it: USB controllers and
+    /// display devices.
+    pub relaxable: Vec<Bdf>,
+    /// The groups of those that are refused, each of which is blocked whole.
+    pub groups: BTreeSet<u32>,
+    /// All PCI functions behind an Intel IOMMU, for comparison.
+    pub of_devices: usize,
+}
+
+/// What a device scope says of a function.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Fit {
+    Yes,
+    No,
+    /// The bridges above it are not all known.
+    Unknown,
+}
+
+/// Whether the scope leads to the last function of `way`, of which `whole` says whether it begins on
+/// a root bus (`dmar_match_pci_path`). A path of one step may also start on the function's own bus:
+/// the kernel forgives firmware that leaves the bridges out.
+fn leads_to(scope: &Scope, way: &[Bdf], whole: bool) -> Fit {
+    let Some((last, _)) = way.split_last() else { return Fit::No };
+    match scope.path.as_slice() {
+        [] => Fit::No,
+        [step] => {
+            if last.devid.bus() == scope.bus && is_step(*last, *step) {
+                Fit::Yes
+            } else {
+                Fit::No
+            }
+        }
+        path => {
+            // From the function upwards, as far as is known.
+            let known =
+                path.iter().rev().zip(way.iter().rev()).all(|(step, bdf)| is_step(*bdf, *step));
+            let start = way.first().is_some_and(|bdf| bdf.devid.bus() == scope.bus);
+            if !known || way.len() > path.len() {
+                Fit::No
+            } else if whole {
+                if way.len() == path.len() && start { Fit::Yes } else { Fit::No }
+            } else {
+                Fit::Unknown
+            }
+        }
+    }
+}
+
+fn is_step(bdf: Bdf, step: Step) -> bool {
+    bdf.devid.device() == step.device && bdf.devid.function() == step.function
+}
+
+/// Whether a function is of the kind that a scope names, by its class; else the kernel takes it for
+/// an error and does not heed the scope (`dmar_insert_dev_scope`).
+fn is_of_kind(scope: &Scope, function: &PciFunction) -> Option<bool> {
+    let class = *function.class.value()?;
+    let bridge = function.is_bridge()?;
+    Some(match scope.kind {
+        ScopeKind::Endpoint => !bridge,
+        ScopeKind::Bridge => bridge || class >> 16 == 0x06,
+        _ => false,
+    })
+}
+
+/// See [`Model::rmrrs_of`].
+pub(crate) fn of_function(model: &Model, bdf: Bdf) -> (Vec<RmrrMatch<'_>>, bool) {
+    let served = model.function(bdf).is_some_and(is_intel);
+    let Some(dmar) = model.dmar().dmar().filter(|dmar| served && dmar.fatal().is_none()) else {
+        return (Vec::new(), false);
+    };
+    let (way, whole) = model.host().way_to(bdf);
+    let functions: Vec<Option<&PciFunction>> = way.iter().map(|bdf| model.function(*bdf)).collect();
+    let mut matches = Vec::new();
+    let mut unknown = false;
+    for rmrr in &dmar.rmrr {
+        for scope in rmrr.scopes.iter().filter(|scope| scope.kind.names_a_function()) {
+            match fit(model, rmrr, scope, (&way, whole), &functions) {
+                (Fit::Yes, through) => {
+                    matches.push(RmrrMatch { rmrr, scope, through });
+                    break;
+                }
+                (Fit::Unknown, _) => unknown = true,
+                (Fit::No, _) => {}
+            }
+        }
+    }
+    (matches, unknown)
+}
+
+/// Whether a scope applies to the last function of `way`, and the bridge through which it does.
+fn fit(
+    model: &Model,
+    rmrr: &Rmrr,
+    scope: &Scope,
+    (way, whole): (&[Bdf], bool),
+    functions: &[Option<&PciFunction>],
+) -> (Fit, Option<Bdf>) {
+    let Some(own) = way.last().copied() else { return (Fit::No, None) };
+    if own.segment != rmrr.segment {
+        // The kernel compares the numbers of buses alone (`is_downstream_to_pci_bridge`).
+        let bridge = model.functions().find(|function| {
+            let leads = || {
+                let (way, whole) = model.host().way_to(function.bdf);
+                leads_to(scope, &way, whole) == Fit::Yes
+            };
+            function.bdf.segment == rmrr.segment
+                && function.is_bridge() == Some(true)
+                && scope.path.last().is_some_and(|step| is_step(function.bdf, *step))
+                && is_of_kind(scope, function) == Some(true)
+                && leads()
+                && model
+                    .host()
+                    .buses_below(function.bdf)
+                    .is_some_and(|(first, last)| (first..=last).contains(&own.devid.bus()))
+        });
+        return bridge.map_or((Fit::No, None), |bridge| (Fit::Yes, Some(bridge.bdf)));
+    }
+    let mut unknown = false;
+    for length in (1..=way.len()).rev() {
+        let Some(way) = way.get(..length) else { continue };
+        let Some(function) = functions.get(length - 1).copied().flatten() else { continue };
+        // Of a virtual function the kernel looks at the bridges above it alone.
+        if function.physical_function.value().is_some() {
+            continue;
+        }
+        match (leads_to(scope, way, whole), is_of_kind(scope, function)) {
+            (Fit::Yes, Some(true)) => {
+                let through = (function.bdf != own).then_some(function.bdf);
+                return (Fit::Yes, through);
+            }
+            (Fit::Unknown, _) | (Fit::Yes, None) => unknown = true,
+            (Fit::Yes | Fit::No, _) => {}
+        }
+    }
+    // A bridge that is not known may be above.
+    let above = !whole && scope.kind == ScopeKind::Bridge;
+    (if unknown || above { Fit::Unknown } else { Fit::No }, None)
+}
+
+/// Whether the kernel lets VFIO take the map away (`device_rmrr_is_relaxable`,
+/// drivers/iommu/intel/iommu.c, since 5.3): USB controllers, and display devices.
+pub(crate) fn is_relaxable(function: &PciFunction) -> Option<bool> {
+    function.class.value().map(|class| class >> 8 == 0x0c03 || class >> 16 == 0x03)
+}
+
+/// The RMRRs for which the kernel refuses a function; `None` where that cannot be told: no Intel
+/// IOMMU serves it, the table could not be read, or its class or the bridges above it.
+pub(crate) fn direct(model: &Model, bdf: Bdf) -> Option<Vec<RmrrMatch<'_>>> {
+    let function = model.function(bdf).filter(|function| is_intel(function))?;
+    model.dmar().dmar()?;
+    let (matches, unknown) = of_function(model, bdf);
+    match is_relaxable(function) {
+        Some(true) => Some(Vec::new()),
+        _ if unknown => None,
+        None if !matches.is_empty() => None,
+        _ => Some(matches),
+    }
+}
+
+/// What holds a function that an Intel IOMMU serves: the direct regions that the kernel listed,
+/// brought back to the RMRRs; without a list, what the table says.
+pub(crate) fn causes(model: &Model, function: &PciFunction) -> Vec<Cause> {
+    let matches = of_function(model, function.bdf).0;
+    let Some(listing) = model.listing(&function.bdf.to_string()) else {
+        let direct = direct(model, function.bdf).unwrap_or_default();
+        return direct.iter().map(|found| of_match(found, Vec::new())).collect();
+    };
+    let listed = listing.direct().map(|region| {
+        let fact = told(listing, region, &function.bdf.to_string());
+        match matches.iter().find(|found| same(found.rmrr, region)) {
+            Some(found) => of_match(found, vec![fact]),
+            None => Cause {
+                kind: CauseKind::DirectRegion,
+                ivmd: None,
+                rmrr: None,
+                scope: None,
+                offset: None,
+                start: region.start,
+                end: region.end_inclusive(),
+                evidence: vec![fact, no_rmrr(model)],
+            },
+        }
+    });
+    listed.collect()
+}
+
+fn told(listing: &Listing, region: &Listed, name: &str) -> String {
+    format!(
+        "event {}: the kernel lists {:#x} to {:#x} as {} for {name}",
+        listing.event,
+        region.start,
+        region.end_inclusive(),
+        RegionType::DIRECT,
+    )
+}
+
+/// Whether the kernel's region is the one that the RMRR leads to.
+fn same(rmrr: &Rmrr, region: &Listed) -> bool {
+    rmrr.base == region.start && rmrr.memory_length() == region.length
+}
+
+fn of_match(found: &RmrrMatch<'_>, mut evidence: Vec<String>) -> Cause {
+    let RmrrMatch { rmrr, scope, through } = found;
+    evidence.push(of_structure(rmrr));
+    let by = match through {
+        Some(bridge) => format!("is the bridge {bridge}, which the device is below"),
+        None => "is the device".to_owned(),
+    };
+    evidence.push(format!("DMAR offset {:#x}: device scope {scope} {by}", scope.offset));
+    Cause {
+        kind: CauseKind::Rmrr,
+        ivmd: None,
+        rmrr: Some(rmrr.index),
+        scope: Some(scope.to_string()),
+        offset: Some(rmrr.offset),
+        start: rmrr.base,
+        end: rmrr.limit,
+        evidence,
+    }
+}
+
+/// An RMRR as evidence: its place, its number and its bytes.
+pub(crate) fn of_structure(rmrr: &Rmrr) -> String {
+    let bytes = crate::report::hex_bytes(&rmrr.bytes);
+    format!("DMAR offset {:#x}: RMRR {}, {bytes}", rmrr.offset, rmrr.index)
+}
+
+/// Why no RMRR is named.
+fn no_rmrr(model: &Model) -> String {
+    match model.dmar() {
+        DmarTable::Read(_) => "no RMRR of the DMAR leads to this region".to_owned(),
+        DmarTable::Absent => "the host has no DMAR table that could be read".to_owned(),
+        DmarTable::Unreadable(why) => {
+            format!("the DMAR table cannot be read: {}", crate::escape::printable(why))
+        }
+        DmarTable::Malformed(error) => format!("the DMAR table is malformed: {error}"),
+    }
+}
+
+/// Where the kernel lists other regions for a function than the table leads to. The region for ISA
+/// bridges (`CONFIG_INTEL_IOMMU_FLOPPY_WA`: the first 16 MiB, relaxable) is the kernel's own.
+pub(crate) fn difference(model: &Model, name: &str, bdf: Bdf) -> Option<Finding> {
+    let (matches, unknown) = of_function(model, bdf);
+    model.dmar().dmar().filter(|_| !unknown)?;
+    let listing = model.listing(name)?;
+    let isa = |region: &&Listed| {
+        region.kind == RegionType::DIRECT_RELAXABLE
+            && (region.start, region.length) == (0, 1 << 24)
+            && model.function(bdf).and_then(|one| one.class.value()).map(|class| class >> 8)
+                == Some(0x0601)
+    };
+    let listed: Vec<&Listed> = listing.mapped().filter(|region| !isa(region)).collect();
+    let in_kernel = |found: &RmrrMatch<'_>| listed.iter().any(|region| same(found.rmrr, region));
+    let in_table = |region: &&Listed| matches.iter().any(|found| same(found.rmrr, region));
+    if matches.iter().all(in_kernel) && listed.iter().all(in_table) {
+        return None;
+    }
+    let message = format!(
+        "the kernel lists {} mapped regions for {bdf}, the RMRRs of the DMAR lead to {}: the table \
+         in use is another one, or the kernel is patched; the verdict follows the kernel",
+        listed.len(),
+        matches.len()
+    );
+    let shown = listed.iter().map(|region| {
+        let (start, end) = (region.start, region.end_inclusive());
+        format!("event {}: the kernel lists {start:#x} to {end:#x}", listing.event)
+    });
+    let evidence = shown.chain(matches.iter().map(|found| of_structure(found.rmrr))).collect();
+    Some(Finding { evidence, ..Finding::new("kernel-differs", Severity::Warning, message) })
+}
+
+/// The reach of every RMRR on a host with Intel's IOMMU.
+pub(crate) fn coverage(model: &Model) -> Vec<RmrrCoverage> {
+    let Some(dmar) = model.dmar().dmar().filter(|_| model.is_intel_host()) else {
+        return Vec::new();
+    };
+    let mut all: Vec<RmrrCoverage> = dmar
+        .rmrr
+        .iter()
+        .map(|rmrr| RmrrCoverage { rmrr: rmrr.index, ..RmrrCoverage::default() })
+        .collect();
+    for function in model.functions().filter(|function| is_intel(function)) {
+        let matches = of_function(model, function.bdf).0;
+        for one in &mut all {
+            one.of_devices += 1;
+            if !matches.iter().any(|found| found.rmrr.index == one.rmrr) {
+                continue;
+            }
+            if is_relaxable(function) == Some(true) {
+                one.relaxable.push(function.bdf);
+            } else {
+                one.devices.push(function.bdf);
+                one.groups.extend(function.group.value());
+            }
+        }
+    }
+    all
+}
+
+/// The scopes that name a function of another kind, with the function: the kernel gives the IOMMU up
+/// for one at boot.
+pub(crate) fn mismatches(model: &Model) -> Vec<(&Rmrr, &Scope, Bdf)> {
+    let mut found = Vec::new();
+    let rmrrs = model.dmar().dmar().into_iter().flat_map(|dmar| &dmar.rmrr);
+    for (rmrr, scope) in rmrrs.flat_map(|rmrr| rmrr.scopes.iter().map(move |one| (rmrr, one))) {
+        if !scope.kind.names_a_function() {
+            continue;
+        }
+        for function in model.functions().filter(|one| one.bdf.segment == rmrr.segment) {
+            let last = scope.path.last();
+            if is_of_kind(scope, function) != Some(false)
+                || !last.is_some_and(|step| is_step(function.bdf, *step))
+            {
+                continue;
+            }
+            let (way, whole) = model.host().way_to(function.bdf);
+            if leads_to(scope, &way, whole) == Fit::Yes {
+                found.push((rmrr, scope, function.bdf));
+            }
+        }
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,240 @@
+//! Text for people: why an attempt failed where no 1:1 map stopped it, on what that rests, and what
+//! to do about it.
+
+use super::{clear_of_direct_maps, how_it_came, machine};
+use crate::{
+    errno,
+    model::{Attempt, DeviceVerdict, DriverSource, Evidence, Model, Outcome, Process, Reason, Via},
+    report::page::Page,
+};
+
+/// An attempt that came to its end.
+pub(crate) fn taken(page: &mut Page, attempt: &Attempt) {
+    if attempt.reason == Some(Reason::Noiommu) {
+        page.text(
+            2,
+            "In VFIO's mode without an IOMMU: nothing keeps the device from any memory of the \
+             host, and 1:1 maps play no part.",
+        );
+        return;
+    }
+    let Some(group) = attempt.group else { return };
+    let text = match attempt.outcome {
+        // What the claim did before the tool listened is not known.
+        Outcome::Attached | Outcome::Claimed => "the kernel refused no device of it",
+        Outcome::Rejected | Outcome::Failed | Outcome::Unknown => return,
+    };
+    page.text(2, &format!("IOMMU group {group}; {text}."));
+    machine(page, attempt);
+    how_it_came(page, attempt);
+}
+
+/// An attempt that failed, though not by a refusal that was seen.
+pub(crate) fn failed(page: &mut Page, model: &Model, attempt: &Attempt) {
+    machine(page, attempt);
+    let reason = attempt.reason.unwrap_or(Reason::Unknown);
+    page.text(2, &why(reason, attempt));
+    // Those that the kernel listed are among what was seen.
+    for held in attempt.host_drivers.iter().filter(|one| one.from == DriverSource::Files) {
+        let (bdf, driver) = (&held.bdf, &held.driver);
+        let text = format!("{bdf} is bound to {driver} (by the host's files as last read).");
+        page.text(4, &text);
+    }
+    if reason == Reason::OwnedByAnother {
+        page.text(4, &owner(attempt));
+    }
+    if reason == Reason::Unknown {
+        unknown(page, model, attempt);
+    } else {
+        if let Some(text) = what_to_do(reason, attempt) {
+            page.text(2, &text);
+        }
+        for fact in &attempt.facts {
+            page.text(2, &format!("Seen: {fact}."));
+        }
+    }
+    for further in &attempt.also {
+        page.text(
+            2,
+            &format!(
+                "Once that is out of the way a 1:1 map stops it: firmware wants {} mapped 1:1, and \
+                 this kernel refuses the group for that. `ivrs-trace check` names the entries.",
+                further.devices.join(", ")
+            ),
+        );
+    }
+    how_it_came(page, attempt);
+}
+
+fn group(attempt: &Attempt) -> String {
+    attempt.group.map_or_else(|| "the group".to_owned(), |id| format!("IOMMU group {id}"))
+}
+
+/// The same at the beginning of a sentence.
+fn the_group(attempt: &Attempt) -> String {
+    attempt.group.map_or_else(|| "The group".to_owned(), |id| format!("IOMMU group {id}"))
+}
+
+fn device(attempt: &Attempt) -> String {
+    attempt.requested.map_or_else(|| "the device".to_owned(), |bdf| bdf.to_string())
+}
+
+/// What the reason means.
+pub(crate) fn why(reason: Reason, attempt: &Attempt) -> String {
+    let group = group(attempt);
+    let the_group = the_group(attempt);
+    match reason {
+        Reason::GroupNotViable => format!(
+            "{the_group} is not viable: at least one of its functions is bound to a host driver. \
+             Bind all of them to vfio-pci first."
+        ),
+        Reason::OwnedByAnother => {
+            format!("{the_group} belongs to another user of VFIO or iommufd already.")
+        }
+        Reason::BusyDomain => format!(
+            "{the_group} is not on its default domain: something in the kernel uses it for \
+             itself, such as a driver that shares a process's address space with its device."
+        ),
+        Reason::MsiNotIsolated => format!(
+            "The interrupts of {group} are not isolated: the host has no interrupt remapping in \
+             use, so that a device in a guest's hands could raise any interrupt of the host."
+        ),
+        Reason::ReservedRegionConflict => format!(
+            "A reserved region of {group} collides with memory that the process maps, or leaves \
+             too little room: the device must not be given other memory at those addresses."
+        ),
+        Reason::NoIommu => format!(
+            "vfio-pci did not take {}: it has no IOMMU group, so no IOMMU serves it.",
+            device(attempt)
+        ),
+        Reason::Noiommu => "The group is of VFIO's mode without an IOMMU: it is only for \
+                            processes with CAP_SYS_RAWIO, and not beside other groups in a \
+                            container."
+            .to_owned(),
+        Reason::DeviceVanished => format!(
+            "{} went away while it was asked for: it was unplugged, removed, or taken from \
+             vfio-pci.",
+            capital(&device(attempt))
+        ),
+        Reason::NoCoherency => format!(
+            "iommufd does not take {}: its IOMMU cannot keep DMA coherent with the processor's \
+             caches.",
+            device(attempt)
+        ),
+        Reason::FirmwareDirectMap | Reason::Unknown => {
+            "The reason cannot be told from the calls that were seen:".to_owned()
+        }
+    }
+}
+
+/// What can be done about it.
+fn what_to_do(reason: Reason, attempt: &Attempt) -> Option<String> {
+    let module = match attempt.via {
+        Via::Iommufd | Via::IommufdCompat => "iommufd",
+        Via::VfioGroup | Via::VfioPci => "vfio_iommu_type1",
+    };
+    Some(match reason {
+        Reason::OwnedByAnother => "A group has one user at a time: stop that one first.".to_owned(),
+        Reason::MsiNotIsolated => format!(
+            "Switch the IOMMU's interrupt remapping on: in the BIOS, and without intremap=off or \
+             amd_iommu=off on the kernel command line; the kernel log says why it is off. \
+             {module}.allow_unsafe_interrupts=1 takes the risk instead: only for guests that are \
+             trusted."
+        ),
+        Reason::ReservedRegionConflict => {
+            let id = attempt.group.map_or_else(|| "N".to_owned(), |id| id.to_string());
+            format!(
+                "/sys/kernel/iommu_groups/{id}/reserved_regions lists them. Devices of other \
+                 groups in the same container or address space count as well."
+            )
+        }
+        Reason::NoIommu => {
+            "Switch the IOMMU on in the BIOS (IOMMU, AMD-Vi), and take amd_iommu=off \
+                            from the kernel command line; if it is on, the kernel log says why it \
+                            is not used. `ivrs-trace check` says more."
+                .to_owned()
+        }
+        Reason::DeviceVanished => {
+            "Try again with the device in its place and bound to vfio-pci.".to_owned()
+        }
+        Reason::BusyDomain => "Unbind what uses it, and try again.".to_owned(),
+        Reason::NoCoherency => {
+            "The legacy container (VFIO group and type1) takes such devices.".to_owned()
+        }
+        Reason::FirmwareDirectMap | Reason::GroupNotViable | Reason::Noiommu | Reason::Unknown => {
+            return None;
+        }
+    })
+}
+
+fn owner(attempt: &Attempt) -> String {
+    match &attempt.owned_by {
+        Some(Process { pid, .. }) if *pid == attempt.process.pid => {
+            "The process has it itself.".to_owned()
+        }
+        Some(Process { pid, comm, vm: Some(vm), .. }) => {
+            format!("It was taken by {comm} (pid {pid}), virtual machine {vm}.")
+        }
+        Some(Process { pid, comm, vm: None, .. }) => format!("It was taken by {comm} (pid {pid})."),
+        None if attempt.group.is_none() => {
+            "By which process is not known: the call does not tell its group.".to_owned()
+        }
+        None => "By which process was not seen: it took the group before tracing began, or its \
+                 events are missing."
+            .to_owned(),
+    }
+}
+
+fn unknown(page: &mut Page, model: &Model, attempt: &Attempt) {
+    for call in &attempt.calls {
+        let result = errno::of_return(call.ret)
+            .map_or_else(|| call.ret.to_string(), |errno| format!("-1 {errno}"));
+        page.text(4, &format!("{} = {result}", call.name));
+    }
+    let held =
+        |device: &DeviceVerdict| Some(device.group) == attempt.group && !device.causes.is_empty();
+    if !clear_of_direct_maps(attempt) && model.verdicts().devices.iter().any(held) {
+        page.text(
+            2,
+            "Firmware wants a device of this group mapped 1:1, which makes kernels from 6.6 on \
+             refuse the group; that refusal was not seen here. `ivrs-trace check` names the \
+             device.",
+        );
+    }
+}
+
+/// On what a refusal is known.
+pub(crate) fn evidence(page: &mut Page, attempt: &Attempt) {
+    let event = attempt.rejections.first().map(|rejection| rejection.event).unwrap_or_default();
+    let walked = attempt.rejections.iter().any(|rejection| !rejection.matches.is_empty());
+    let map = if walked { " and the kernel's unity map" } else { "" };
+    let text = match attempt.evidence {
+        Some(Evidence::Call) => {
+            format!("Known from: the call that refused it (event {event}){map}.")
+        }
+        Some(Evidence::Warning) => format!(
+            "Known from: the kernel's warning (event {event}){map}; the call that refused it was \
+             not seen."
+        ),
+        Some(Evidence::Log) => format!(
+            "Known from: the kernel's log (event {event}); the call that refused it was not seen."
+        ),
+        Some(Evidence::Inference) => {
+            let count = attempt.rejections.len();
+            let which = if count == 0 { " Which device stopped it was not seen." } else { "" };
+            format!(
+                "Inferred: the refusal itself was not seen; {}.{which}",
+                attempt.facts.join("; ")
+            )
+        }
+        None => return,
+    };
+    page.text(2, &text);
+}
+
+fn capital(text: &str) -> String {
+    let mut chars = text.chars();
+    chars
+        .next()
+        .map_or_else(String::new, |first| format!("{}{}", first.to_uppercase(), chars.as_str()))
+}

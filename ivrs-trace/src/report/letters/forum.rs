@@ -1,0 +1,322 @@
+//! The report for a forum: short, for somebody who has never heard of IVRS and for those who want to
+//! help. What it is, what will not help, what may; no promise, and no advice to change the kernel.
+
+use std::collections::BTreeSet;
+
+use super::{
+    input::{self, Case, Standing, TOOL, count},
+    kernel,
+    markup::{Format, Letter},
+};
+use crate::{
+    firmware::findings,
+    model::{Outcome, Reason, RequireDirect, Verdict},
+    pci::Bdf,
+    report::attempt::reasons::why,
+};
+
+/// Addresses of devices that are told.
+const ADDRESSES: usize = 12;
+
+/// The report.
+#[must_use]
+pub fn forum(case: &Case<'_>, format: Format) -> String {
+    let mut letter = Letter::default();
+    let standing = case.standing();
+    let (held, total) = (case.held_devices().count(), case.verdicts.devices.len());
+    letter.title(&match standing {
+        Standing::Blocked if case.refused().next().is_some() => {
+            "Passthrough fails: the board's firmware is in the way".to_owned()
+        }
+        Standing::Blocked => {
+            format!("Passthrough: firmware keeps {held} of {total} devices from virtual machines")
+        }
+        Standing::Later => format!(
+            "Passthrough: Linux 6.6 and later keep {held} of {total} devices from virtual machines"
+        ),
+        Standing::Unknown => "Passthrough: whether firmware is in the way is not known".to_owned(),
+        Standing::Clear => "Passthrough: firmware is not in the way".to_owned(),
+        Standing::NoGroups => "Passthrough: no IOMMU is in use".to_owned(),
+    });
+    letter.rows(vec![
+        (
+            "Board",
+            case.board().or_else(|| case.machine()).unwrap_or_else(|| "not known".to_owned()),
+        ),
+        ("BIOS", case.bios().unwrap_or_else(|| "not known".to_owned())),
+        ("Kernel", case.release()),
+        ("IOMMU options", case.options().join(" ")),
+    ]);
+    attempts(&mut letter, case);
+    match standing {
+        Standing::Blocked | Standing::Later => {
+            what(&mut letter, case, standing);
+            will_not(&mut letter, case);
+            may(&mut letter, case);
+        }
+        Standing::Unknown => unknown(&mut letter, case),
+        Standing::Clear => {
+            letter.text(
+                "The kernel refuses none of these devices because of a 1:1 map of firmware's. If a \
+                 virtual machine does not start, the reason is another one: `ivrs-trace run -- \
+                 COMMAND` with the command that fails tells which call failed and why.",
+            );
+            let relaxed = case.verdicts.findings.iter().filter(|one| one.code == "relax-unity");
+            letter.items(relaxed.map(|one| case.redact.text(&one.message)).collect());
+        }
+        Standing::NoGroups => letter.text(
+            "Without IOMMU groups nothing can be passed through. Look whether the IOMMU (AMD-Vi, \
+             SVM and IOMMU in the BIOS) is switched on, and whether the kernel command line switches \
+             it off.",
+        ),
+    }
+    let missing = if case.lost.any() || !case.notes.is_empty() {
+        " Something was lost or is missing, which may be why something is not told here."
+    } else {
+        ""
+    };
+    let redacted = if case.redact.is_on() {
+        " Names, serial numbers and the command line were left out."
+    } else {
+        ""
+    };
+    letter.text(&format!("Written by {TOOL} from {}.{redacted}{missing}", case.origin_text()));
+    letter.write(format)
+}
+
+fn attempts(letter: &mut Letter, case: &Case<'_>) {
+    let failures = case.failures();
+    let items: Vec<String> = failures
+        .iter()
+        .take(4)
+        .map(|told| {
+            let times =
+                if told.count > 1 { format!(" ({} times)", told.count) } else { String::new() };
+            format!("{}{times}", case.one_line(told.attempt))
+        })
+        .collect();
+    letter.items(items);
+    let printed: BTreeSet<String> =
+        failures.iter().flat_map(|told| told.attempt.qemu_prints()).take(4).collect();
+    for words in printed {
+        letter.text(&format!("QEMU prints: \"{words}\""));
+    }
+    let mut reasons: Vec<String> = failures
+        .iter()
+        .map(|told| told.attempt)
+        .filter(|attempt| attempt.outcome == Outcome::Failed)
+        .map(|attempt| match attempt.reason {
+            None | Some(Reason::Unknown | Reason::FirmwareDirectMap) => {
+                "Why the other call failed cannot be told from what was seen.".to_owned()
+            }
+            Some(reason) => case.redact.text(&why(reason, attempt)),
+        })
+        .collect();
+    reasons.dedup();
+    reasons.truncate(4);
+    for reason in reasons {
+        letter.text(&reason);
+    }
+}
+
+fn what(letter: &mut Letter, case: &Case<'_>, standing: Standing) {
+    letter.title("What it is");
+    let held = case.culprits();
+    let total = case.verdicts.devices.len();
+    let blocked = case.held_devices().count();
+    let table = if held.is_empty() { "The firmware" } else { "A table of the firmware (IVRS)" };
+    let refusal = match (case.model.require_direct(), standing) {
+        (RequireDirect::Missing, Standing::Later) => {
+            "This kernel hands such devices out all the same; from 6.6 on Linux refuses to."
+        }
+        _ => {
+            "Linux (from 6.6 on) does not hand such a device to a virtual machine, because the map \
+             would be gone then. It says \"Invalid argument\", and in its log \"Firmware has \
+             requested this device have a 1:1 IOMMU mapping\"."
+        }
+    };
+    letter.text(&format!(
+        "{table} asks for memory that devices must always reach at the same address (a 1:1 map). \
+         {refusal}"
+    ));
+    let mut items = Vec::new();
+    for (first, last, blocks) in input::ranges(&held) {
+        let numbers: Vec<String> = blocks.iter().map(ToString::to_string).collect();
+        let whom = if first == last {
+            format!("{first} alone")
+        } else {
+            format!("all devices from {first} to {}, whatever they are", last.devid)
+        };
+        let offsets: Vec<String> = held
+            .iter()
+            .filter(|one| blocks.contains(&one.block.index))
+            .map(|one| format!("{:#x}", one.block.offset))
+            .collect();
+        items.push(format!(
+            "Entry IVMD {} (at offset {}): for {whom}.",
+            input::list(&numbers),
+            input::list(&offsets),
+        ));
+    }
+    if blocked > 0 {
+        let devices: Vec<String> =
+            case.held_devices().take(ADDRESSES).map(|device| device.bdf.to_string()).collect();
+        let more = match blocked.saturating_sub(ADDRESSES) {
+            0 => String::new(),
+            more => format!(" and {more} more"),
+        };
+        items.push(format!(
+            "It concerns {blocked} of {total} devices here: {}{more}.{}",
+            devices.join(", "),
+            if blocked < total { " The others are not refused for it." } else { "" },
+        ));
+    }
+    if held.is_empty() && case.ivrs().is_none() {
+        items.push(kernel::no_table(case));
+    }
+    letter.items(items);
+}
+
+fn will_not(letter: &mut Letter, case: &Case<'_>) {
+    letter.title(if case.standing() == Standing::Later {
+        "What will not help with such a kernel"
+    } else {
+        "What will not help"
+    });
+    let mut items = vec![
+        "Other settings of the virtual machine, its XML or QEMU: the kernel refuses before they \
+         matter."
+            .to_owned(),
+        "Another bootloader, `iommu=pt`, Resizable BAR or Above 4G decoding: none of them changes \
+         what the firmware asks for."
+            .to_owned(),
+    ];
+    if itself(case) {
+        items.push(
+            "ACS override: it only splits groups, and firmware asks for a map of the device itself."
+                .to_owned(),
+        );
+    }
+    let held = case.culprits();
+    if let Some(widest) = held.iter().max_by_key(|one| one.coverage.devices.len())
+        && widest.coverage.devices.len() > 1
+        && widest.entry.devid_start != widest.entry.devid_end
+    {
+        items.push(format!(
+            "Another card in the same place: the entry is for addresses ({} to {}), not for a kind \
+             of card. It covers {} of {} devices here.",
+            widest.entry.devid_start,
+            widest.entry.devid_end,
+            widest.coverage.devices.len(),
+            widest.coverage.of_devices,
+        ));
+    }
+    letter.items(items);
+}
+
+/// Whether those that were asked for, or all that are held, are known to be held for themselves and
+/// not only for another member of their group.
+fn itself(case: &Case<'_>) -> bool {
+    let known = |bdf: Bdf| {
+        let name = bdf.to_string();
+        let entries = case.culprits();
+        case.verdicts.groups.iter().any(|group| group.blocked_by.contains(&name))
+            || case.model.is_amd(bdf) && entries.iter().any(|one| one.entry.matches(bdf))
+    };
+    let mut refused = case.refused().peekable();
+    if refused.peek().is_none() {
+        let mut held = case.held_devices().peekable();
+        return held.peek().is_some() && held.all(|device| known(device.bdf));
+    }
+    refused.all(|attempt| {
+        attempt.requested.is_some_and(|bdf| {
+            known(bdf) || attempt.rejections.iter().any(|one| one.device.bdf == Some(bdf))
+        })
+    })
+}
+
+/// A device that was asked for and is only held by another member of its group.
+fn tied(case: &Case<'_>) -> Option<Bdf> {
+    let asked = case.refused().find_map(|attempt| {
+        attempt.requested.filter(|bdf| {
+            attempt.rejections.iter().all(|one| one.device.bdf != Some(*bdf))
+                && case.model.is_free(*bdf)
+        })
+    });
+    asked.or_else(|| {
+        let mut held = case.held_devices();
+        held.find(|device| device.blocked_by.is_some() && case.model.is_free(device.bdf))
+            .map(|device| device.bdf)
+    })
+}
+
+fn may(letter: &mut Letter, case: &Case<'_>) {
+    letter.title("What may help");
+    let held = case.culprits();
+    let mut items = Vec::new();
+    let protection = case.ivrs().is_some_and(|ivrs| {
+        ivrs.ivinfo.dma_remap() && ivrs.ivmd.iter().any(|block| block.flags.exclusion())
+    });
+    if protection && !held.is_empty() {
+        let switches = findings::explain("IVRS-DMA-PROTECTION").map_or(&[][..], |one| one.switches);
+        let reports: Vec<String> = switches
+            .iter()
+            .map(|one| format!("\"{}\" ({}; {})", one.setting, one.board, one.source))
+            .collect();
+        items.push(format!(
+            "A BIOS setting for DMA protection before boot. The table says that such protection was \
+             on, and has the kind of entries that go with it; that fits, but proves nothing. Users \
+             reported that these settings removed the entries: {}. What it costs: without the \
+             protection the machine is open to attacks by DMA while it boots, and some laptops need \
+             it to sleep.",
+            reports.join("; ")
+        ));
+    }
+    items.push(
+        "A newer BIOS: it may have another table. `ivrs-trace check` tells at once whether it has."
+            .to_owned(),
+    );
+    let outside: Vec<Bdf> = case
+        .of(Verdict::Clear)
+        .filter(|device| device.causes.is_empty() && case.model.is_amd(device.bdf))
+        .map(|device| device.bdf)
+        .collect();
+    let wide = held.iter().any(|one| one.entry.devid_start != one.entry.devid_end);
+    if wide && !outside.is_empty() {
+        let mut buses: Vec<String> =
+            outside.iter().map(|bdf| format!("{:02x}", bdf.devid.bus())).collect();
+        buses.dedup();
+        items.push(format!(
+            "Another slot, if its bus lies outside the range: {} here {} not refused (bus {}). \
+             Which slot has which bus, only trying or the manual tells.",
+            count(outside.len(), "device"),
+            if outside.len() == 1 { "is" } else { "are" },
+            buses.join(", "),
+        ));
+    }
+    if let Some(bdf) = tied(case) {
+        items.push(format!(
+            "Whatever gives {bdf} a group of its own, such as another slot: it is held only by \
+             another device of its group."
+        ));
+    }
+    items.push(
+        "The vendor of the board: only they can change the table. `ivrs-trace report --for vendor` \
+         writes what they need to know."
+            .to_owned(),
+    );
+    letter.items(items);
+}
+
+fn unknown(letter: &mut Letter, case: &Case<'_>) {
+    letter.text("Facts are missing, so that nothing can be said yet:");
+    let mut missing: Vec<String> = case
+        .of(Verdict::Unknown)
+        .filter_map(|device| device.missing.as_ref())
+        .map(|what| case.redact.text(what))
+        .collect();
+    missing.sort();
+    missing.dedup();
+    letter.items(missing);
+    letter.text("Run as root, `ivrs-trace report --for forum` may say more.");
+}

@@ -1,0 +1,441 @@
+//! What a report is made from, and what follows from it for every reader alike.
+
+use std::{collections::BTreeMap, fmt::Write as _};
+
+use crate::{
+    firmware::{
+        Ivrs,
+        amd::{
+            ivrs::{Ivmd, IvmdFlags},
+            kernel::UnityEntry,
+        },
+    },
+    host::{MapSource, PciNames, Reading, RegionClass, Snapshot},
+    model::{
+        Attempt, Coverage, DeviceVerdict, Model, Outcome, Owner, RequireDirect, Verdict, Verdicts,
+    },
+    pci::Bdf,
+    recording::ProbeFact,
+    report::{Lost, attempt::one_line, calls::Trail, redact::Redactor},
+};
+
+/// Devices and groups that are told one by one.
+pub(crate) const TOLD: usize = 64;
+
+/// Where the facts come from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// The running host; its kernel was asked through probes, or only its files were read.
+    Live {
+        /// Probes were attached.
+        traced: bool,
+    },
+    /// A recording.
+    Recording {
+        /// Name and version of the program that made it.
+        tool: Option<String>,
+        /// The kernel's release, where the recording names it at its beginning.
+        kernel: Option<String>,
+        /// When it began, as text.
+        began: Option<String>,
+        /// The command that was run.
+        command: Vec<String>,
+        /// How it ended, or that it does not show.
+        ended: String,
+    },
+    /// A copied tree of files.
+    Tree,
+}
+
+/// What a report is made from.
+pub struct Case<'a> {
+    /// The host.
+    pub model: &'a Model,
+    /// What is said of it.
+    pub verdicts: &'a Verdicts,
+    /// Where the facts come from.
+    pub origin: &'a Origin,
+    /// The probes as they stood; none where nothing was traced.
+    pub probes: &'a [ProbeFact],
+    /// What did not arrive.
+    pub lost: Lost,
+    /// What else is missing, a sentence each.
+    pub notes: &'a [String],
+    /// The events of attempts.
+    pub trail: &'a Trail,
+    /// What is to be taken out.
+    pub redact: &'a Redactor,
+}
+
+/// Name and version of this program.
+pub(crate) const TOOL: &str = concat!(env!("CARGO_PKG_NAME"), " ", env!("CARGO_PKG_VERSION"));
+
+/// An attempt that is told for all that are like it.
+pub(crate) struct Told<'a> {
+    pub(crate) attempt: &'a Attempt,
+    /// How many there were, this one included.
+    pub(crate) count: usize,
+}
+
+/// A block that the kernel heeds and that holds somebody.
+pub(crate) struct Held<'a> {
+    pub(crate) block: &'a Ivmd,
+    pub(crate) entry: &'a UnityEntry,
+    pub(crate) coverage: Coverage,
+    pub(crate) owners: Vec<Owner>,
+}
+
+/// How a host stands as a whole.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Standing {
+    /// The kernel refuses devices for 1:1 maps.
+    Blocked,
+    /// It does not, but firmware asks for maps for which later kernels refuse.
+    Later,
+    /// What is missing leaves it open.
+    Unknown,
+    /// Nothing is refused for 1:1 maps.
+    Clear,
+    /// There are no groups to judge.
+    NoGroups,
+}
+
+impl<'a> Case<'a> {
+    pub(crate) fn standing(&self) -> Standing {
+        let devices = &self.verdicts.devices;
+        let any = |verdict| devices.iter().any(|device| device.verdict == verdict);
+        if any(Verdict::Blocked) || self.refused().next().is_some() {
+            Standing::Blocked
+        } else if devices.is_empty() {
+            Standing::NoGroups
+        } else if any(Verdict::Unknown) {
+            Standing::Unknown
+        } else if self.model.refuses() == RequireDirect::Missing
+            && devices.iter().any(|device| !device.causes.is_empty())
+        {
+            Standing::Later
+        } else {
+            Standing::Clear
+        }
+    }
+
+    pub(crate) fn of(&self, verdict: Verdict) -> impl Iterator<Item = &'a DeviceVerdict> {
+        self.verdicts.devices.iter().filter(move |device| device.verdict == verdict)
+    }
+
+    /// The devices in groups with direct regions, refused by this kernel or not.
+    pub(crate) fn held_devices(&self) -> impl Iterator<Item = &'a DeviceVerdict> {
+        self.verdicts
+            .devices
+            .iter()
+            .filter(|device| device.verdict == Verdict::Blocked || !device.causes.is_empty())
+    }
+
+    /// The attempts that the kernel refused for a 1:1 map.
+    pub(crate) fn refused(&self) -> impl Iterator<Item = &'a Attempt> {
+        self.model.attempts().iter().filter(|one| one.outcome == Outcome::Rejected)
+    }
+
+    /// The attempts that came to nothing, the last of those that are alike.
+    pub(crate) fn failures(&self) -> Vec<Told<'a>> {
+        let mut told: Vec<Told<'a>> = Vec::new();
+        for attempt in self.model.attempts() {
+            if !matches!(attempt.outcome, Outcome::Rejected | Outcome::Failed) {
+                continue;
+            }
+            let alike = |one: &Told<'_>| {
+                let key = |one: &Attempt| {
+                    let blockers: Vec<_> =
+                        one.rejections.iter().map(|one| one.device.name.clone()).collect();
+                    (
+                        one.via,
+                        one.requested,
+                        one.group,
+                        one.outcome,
+                        one.reason,
+                        one.errno,
+                        blockers,
+                    )
+                };
+                key(one.attempt) == key(attempt)
+            };
+            let before = told.iter().position(alike).map(|at| told.remove(at));
+            let count = before.map_or(0, |one| one.count) + 1;
+            told.push(Told { attempt, count });
+        }
+        // Those for which this program is made come first.
+        told.sort_by_key(|one| one.attempt.outcome != Outcome::Rejected);
+        told
+    }
+
+    /// What came of an attempt, with no more than may be told of its process.
+    pub(crate) fn one_line(&self, attempt: &Attempt) -> String {
+        if !self.redact.is_on() {
+            return self.redact.text(&one_line(attempt));
+        }
+        let mut attempt = attempt.clone();
+        attempt.process.comm = self.redact.process(&attempt.process.comm);
+        attempt.process.vm = None;
+        self.redact.text(&one_line(&attempt))
+    }
+
+    pub(crate) fn ivrs(&self) -> Option<&'a Ivrs> {
+        self.model.table().ivrs()
+    }
+
+    /// Whether it is AMD's IOMMU that serves this host.
+    pub(crate) fn is_amd(&self) -> bool {
+        self.model.host().iommus.value().into_iter().flatten().any(|unit| unit.starts_with("ivhd"))
+    }
+
+    /// The IOMMUs of this host, if there are some and none is AMD's.
+    pub(crate) fn other_iommus(&self) -> Option<String> {
+        let units = self.model.host().iommus.value()?;
+        let names: Vec<String> = units.iter().map(|unit| self.redact.text(unit)).collect();
+        (!names.is_empty() && !self.is_amd()).then(|| names.join(", "))
+    }
+
+    /// The blocks that hold a device of this host: those that a verdict or a refusal rests on.
+    pub(crate) fn culprits(&self) -> Vec<Held<'a>> {
+        let of_devices = self
+            .verdicts
+            .devices
+            .iter()
+            .flat_map(|device| &device.causes)
+            .filter_map(|one| one.ivmd);
+        let of_refusals = self
+            .refused()
+            .flat_map(|attempt| &attempt.rejections)
+            .flat_map(|rejection| self.model.causes(rejection))
+            .filter_map(|cause| cause.ivmd);
+        let mut indices: Vec<usize> = of_devices.chain(of_refusals).collect();
+        indices.sort_unstable();
+        indices.dedup();
+        indices.into_iter().filter_map(|index| self.held(index)).collect()
+    }
+
+    pub(crate) fn held(&self, index: usize) -> Option<Held<'a>> {
+        Some(Held {
+            block: self.model.ivmd(index)?,
+            entry: self.model.entry(index)?,
+            coverage: self.model.coverage(index)?,
+            owners: self.model.owners(index),
+        })
+    }
+
+    pub(crate) fn release(&self) -> String {
+        let recorded = match self.origin {
+            Origin::Recording { kernel, .. } => kernel.as_ref(),
+            Origin::Live { .. } | Origin::Tree => None,
+        };
+        let release = self.model.host().kernel_release.value().or(recorded);
+        release.map_or_else(|| "of unknown release".to_owned(), |text| self.redact.release(text))
+    }
+
+    /// Maker and name of the board, or of the machine.
+    pub(crate) fn board(&self) -> Option<String> {
+        let dmi = &self.model.host().dmi;
+        let words = |parts: [&Reading<String>; 2]| {
+            let known: Vec<String> = parts
+                .iter()
+                .filter_map(|part| part.value())
+                .map(|text| self.redact.text(text.trim()))
+                .filter(|text| !text.is_empty())
+                .collect();
+            (!known.is_empty()).then(|| known.join(" "))
+        };
+        words([&dmi.board_vendor, &dmi.board_name])
+            .or_else(|| words([&dmi.sys_vendor, &dmi.product_name]))
+    }
+
+    /// Maker and name of the machine, where they say something else than the board's.
+    pub(crate) fn machine(&self) -> Option<String> {
+        let dmi = &self.model.host().dmi;
+        let known: Vec<String> = [&dmi.sys_vendor, &dmi.product_name]
+            .iter()
+            .filter_map(|part| part.value())
+            .map(|text| self.redact.text(text.trim()))
+            .collect();
+        let text = known.join(" ");
+        (!text.is_empty() && Some(&text) != self.board().as_ref()).then_some(text)
+    }
+
+    /// Version and date of the firmware.
+    pub(crate) fn bios(&self) -> Option<String> {
+        let dmi = &self.model.host().dmi;
+        let text = |part: &Reading<String>| part.value().map(|text| self.redact.text(text.trim()));
+        match (text(&dmi.bios_version), text(&dmi.bios_date)) {
+            (Some(version), Some(date)) => Some(format!("{version} of {date}")),
+            (Some(version), None) => Some(version),
+            (None, Some(date)) => Some(format!("of {date}")),
+            (None, None) => None,
+        }
+    }
+
+    /// The options for IOMMU and VFIO on the kernel command line.
+    pub(crate) fn options(&self) -> Vec<String> {
+        self.model.iommu_options().iter().map(|option| self.redact.text(option)).collect()
+    }
+
+    pub(crate) fn origin_text(&self) -> String {
+        match self.origin {
+            Origin::Live { traced: true } => {
+                "the running host, its kernel asked by probes".to_owned()
+            }
+            Origin::Live { traced: false } => "files of the running host alone".to_owned(),
+            Origin::Tree => "a copied tree of the host's files".to_owned(),
+            Origin::Recording { tool, began, ended, .. } => {
+                let mut text = "a recording".to_owned();
+                if let Some(tool) = tool.as_ref().map(|tool| self.redact.text(tool)) {
+                    let _: std::fmt::Result = write!(text, " made by {tool}");
+                }
+                if let Some(began) = began {
+                    let _: std::fmt::Result = write!(text, ", begun {began}");
+                }
+                let _: std::fmt::Result = write!(text, ", {ended}");
+                text
+            }
+        }
+    }
+
+    /// A function on one line: address, group, driver in so many columns, ids, what holds it, name.
+    pub(crate) fn device_line(
+        &self,
+        device: &DeviceVerdict,
+        column: usize,
+        names: &PciNames,
+    ) -> String {
+        let function = self.model.function(device.bdf);
+        let ids =
+            function.and_then(|one| Some((one.vendor.value()?, one.device.value()?))).map_or_else(
+                || "----:----".to_owned(),
+                |(vendor, id)| format!("{vendor:04x}:{id:04x}"),
+            );
+        let driver =
+            device.driver.as_deref().map_or_else(|| "-".to_owned(), |one| self.redact.text(one));
+        let blocks: Vec<String> = device.ivmds().map(|one| one.to_string()).collect();
+        let held = match (blocks.is_empty(), device.causes.is_empty()) {
+            (false, _) => format!("IVMD {}", blocks.join(",")),
+            (true, false) => "direct region".to_owned(),
+            (true, true) => String::new(),
+        };
+        // Who has direct regions itself is held by them, whoever comes first in the group.
+        let address = device.bdf.to_string();
+        let itself = self.verdicts.groups.iter().any(|group| group.blocked_by.contains(&address));
+        let through = match device.blocked_by.as_ref().filter(|_| !itself) {
+            Some(name) => format!(" through {}", self.redact.text(name)),
+            None => String::new(),
+        };
+        let held = format!("{held}{through}");
+        let held = if held.is_empty() { held } else { format!("  {held}") };
+        let name = function
+            .and_then(|one| one.device_name(names).or_else(|| one.class_name(names)))
+            .map_or_else(String::new, |name| format!("  {}", self.redact.text(name)));
+        format!(
+            "{}  group {:<3} {:<column$}  {ids}{held}{name}",
+            device.bdf,
+            device.group,
+            crate::report::page::cut(&driver, column),
+        )
+    }
+
+    /// Whether a range is known to touch memory that the operating system uses.
+    pub(crate) fn is_ram(&self, start: u64, end: u64) -> bool {
+        let class = self.model.host().region_class(start, end);
+        end >= start && class.value().is_some_and(RegionClass::touches_ram)
+    }
+
+    /// What memory a range is, by the host's own map.
+    pub(crate) fn memory(&self, start: u64, end: u64) -> Option<String> {
+        memory(self.model.host(), start, end, |name| self.redact.text(name))
+    }
+}
+
+/// What memory a range (its end inclusive) is by the host's own map, if there is one. Names in it go
+/// through `text`, for they come from outside.
+#[must_use]
+pub fn memory(
+    host: &Snapshot,
+    start: u64,
+    end: u64,
+    text: impl Fn(&str) -> String,
+) -> Option<String> {
+    if end < start {
+        return None;
+    }
+    let Reading::Read(class) = host.region_class(start, end) else { return None };
+    let map = match class.source {
+        MapSource::Iomem => "/proc/iomem",
+        MapSource::Firmware => "/sys/firmware/memmap",
+    };
+    let names: Vec<String> = class.names().into_iter().map(text).collect();
+    let names = names.join(" and ");
+    Some(if names.is_empty() {
+        format!("{map} does not list it")
+    } else {
+        let rest = if class.gap { ", in part" } else { "" };
+        format!("{map} lists it as {names}{rest}")
+    })
+}
+
+/// The flags byte bit by bit, in the specification's names.
+pub(crate) fn flags(flags: IvmdFlags) -> String {
+    let bit = |set, name: &str| format!("{name}{}", if set { '+' } else { '-' });
+    let rest = flags.0 & 0xf0;
+    let rest = if rest == 0 { String::new() } else { format!(", reserved bits {rest:#04x}") };
+    format!(
+        "{:#04x}: {} {} {} {}{rest}",
+        flags.0,
+        bit(flags.exclusion(), "ExclusionRange"),
+        bit(flags.write(), "IW"),
+        bit(flags.read(), "IR"),
+        bit(flags.unity(), "Unity"),
+    )
+}
+
+/// `1 device`, `3 devices`.
+pub(crate) fn count(number: usize, word: &str) -> String {
+    format!("{number} {word}{}", crate::report::attempt::plural(number))
+}
+
+/// `IVMD 0`, `IVMD 0 and 1`, `IVMD 0, 1 and 2`.
+pub(crate) fn numbered(blocks: &[&Ivmd]) -> String {
+    let numbers: Vec<String> = blocks.iter().map(|block| block.index.to_string()).collect();
+    format!("IVMD {}", list(&numbers))
+}
+
+/// `a`, `a and b`, `a, b and c`.
+pub(crate) fn list(words: &[String]) -> String {
+    match words.split_last() {
+        Some((last, before)) if !before.is_empty() => format!("{} and {last}", before.join(", ")),
+        Some((only, _)) => only.clone(),
+        None => String::new(),
+    }
+}
+
+/// The buses that entries cover, and which of these hold functions of this host.
+pub(crate) fn ranges(held: &[Held<'_>]) -> Vec<(Bdf, Bdf, Vec<usize>)> {
+    let mut ranges: BTreeMap<(Bdf, Bdf), Vec<usize>> = BTreeMap::new();
+    for one in held {
+        let at = |devid| Bdf::new(one.entry.segment, devid);
+        let key = (at(one.entry.devid_start), at(one.entry.devid_end));
+        ranges.entry(key).or_default().push(one.block.index);
+    }
+    ranges.into_iter().map(|((first, last), blocks)| (first, last, blocks)).collect()
+}
+
+/// A table as `acpidump` prints it, which `acpixtract` takes out of any text.
+pub(crate) fn acpidump(name: &str, table: &[u8]) -> Vec<String> {
+    let mut lines = vec![format!("{name} @ 0x0000000000000000")];
+    for (row, bytes) in table.chunks(16).enumerate() {
+        let hex: Vec<String> = bytes.iter().map(|byte| format!("{byte:02X}")).collect();
+        let shown = |byte: &u8| match byte {
+            0x20..0x7f => char::from(*byte),
+            _ => '.',
+        };
+        let text: String = bytes.iter().map(shown).collect();
+        let offset = format!("{:04X}", row * 16);
+        lines.push(format!("{offset:>8}: {:<48} {text}", hex.join(" ")));
+    }
+    lines
+}

@@ -1,0 +1,12 @@
+//! Reports that are sent to somebody: kernel developers, vendors, forums.
+
+mod forum;
+pub mod input;
+mod kernel;
+pub mod markup;
+mod sections;
+mod vendor;
+
+pub use forum::forum;
+pub use kernel::kernel;
+pub use vendor::vendor;
