@@ -3,8 +3,9 @@
 
 use ivrs_trace::{
     firmware::{
-        Dmar, DmarError, Ivrs,
-        amd::ivrs::{IvrsError, SIGNATURE},
+        Dmar, Ivrs, TableError,
+        acpi::TableError,
+        amd::ivrs::SIGNATURE,
         dump::{self, Dump, TABLE_LIMIT},
         intel::dmar,
     },
@@ -26,7 +27,7 @@ fuzz_target!(|data: &[u8]| bounded(data, 512, || {
                     assert!(found.table.len() <= TABLE_LIMIT);
                     // As many bytes as the header says are there, but it may say too few.
                     match Ivrs::parse(&found.table) {
-                        Ok(_) | Err(IvrsError::LengthTooSmall { .. }) => {}
+                        Ok(_) | Err(TableError::LengthTooSmall { .. }) => {}
                         Err(error) => assert_eq!(Some(error), None, "from {}", found.form),
                     }
                     // What was found is found again as it is.
@@ -57,7 +58,7 @@ fn of_dmar(data: &[u8]) {
             assert!(found.table.starts_with(&dmar::SIGNATURE));
             assert!(found.table.len() <= TABLE_LIMIT);
             match Dmar::parse(&found.table) {
-                Ok(_) | Err(DmarError::LengthTooSmall { .. }) => {}
+                Ok(_) | Err(TableError::LengthTooSmall { .. }) => {}
                 Err(error) => assert_eq!(Some(error), None, "from {}", found.form),
             }
         }

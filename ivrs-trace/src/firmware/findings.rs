@@ -20,10 +20,13 @@ pub use self::{
     dmar::of_dmar,
     explanations::{Explanation, ReportedSwitch, all_codes, explain},
 };
-use super::amd::{
-    device_entry::{Content, Entry},
-    ivrs::{Ivhd, IvhdKind, Ivmd, IvmdKind, Ivrs, Truncation},
-    kernel::{Fatal, KernelView, UnityEntry, is_effective},
+use super::{
+    acpi::Truncation,
+    amd::{
+        device_entry::{Content, Entry},
+        ivrs::{Ivhd, IvhdKind, Ivmd, IvmdKind, Ivrs},
+        kernel::{Fatal, KernelView, UnityEntry, is_effective},
+    },
 };
 use crate::pci::{Devid, Segment};
 

@@ -4,17 +4,18 @@
 //! Bytes in, facts out. Nothing here opens a file, asks the running kernel or judges: reading a table
 //! from a host is `host`, verdicts are `model`.
 
-mod acpi;
+pub mod acpi;
 pub mod amd;
 pub mod dump;
 pub mod findings;
 pub mod intel;
 
+pub use acpi::TableError;
 pub use amd::{
-    ivrs::{Ivhd, Ivmd, Ivrs, IvrsError},
+    ivrs::{Ivhd, Ivmd, Ivrs},
     kernel::{KernelView, UnityEntry},
 };
-pub use intel::dmar::{Dmar, DmarError, Drhd, Rmrr};
+pub use intel::dmar::{Dmar, Drhd, Rmrr};
 
 #[cfg(test)]
 mod tests;

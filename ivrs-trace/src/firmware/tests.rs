@@ -10,10 +10,11 @@ use std::{
 use proptest::prelude::*;
 
 use super::{
+    acpi::{TableError, Truncation},
     amd::{
         builder::{BuildError, IvhdSpec, IvmdSpec, IvrsBuilder, ParseIvmdSpecError},
         device_entry::{AcpiUid, Content, DeviceEntry, SpecialKind, Uid},
-        ivrs::{IvhdKind, IvmdFlags, IvmdKind, Ivrs, IvrsError, Truncation},
+        ivrs::{IvhdKind, IvmdFlags, IvmdKind, Ivrs},
         kernel::{Fatal, KernelView, UnityEntry, is_effective},
     },
     findings,
@@ -354,14 +355,20 @@ fn what_precedes_a_malformed_block_is_kept() {
 #[test]
 fn what_is_not_a_table_is_refused_with_the_reason() {
     let table = machine().build().unwrap();
-    assert_eq!(Ivrs::parse(&[]), Err(IvrsError::TooShort { length: 0 }));
-    assert_eq!(Ivrs::parse(&table[..47]), Err(IvrsError::TooShort { length: 47 }));
+    assert_eq!(
+        Ivrs::parse(&[]),
+        Err(TableError::TooShort { signature: *b"IVRS", length: 0, needed: 48 })
+    );
+    assert_eq!(
+        Ivrs::parse(&table[..47]),
+        Err(TableError::TooShort { signature: *b"IVRS", length: 47, needed: 48 })
+    );
     assert_eq!(
         Ivrs::parse(&table[..table.len() - 1]),
-        Err(IvrsError::LengthBeyondData { length: 80, available: 79 })
+        Err(TableError::LengthBeyondData { length: 80, available: 79 })
     );
     let small = machine().table_length(47).build().unwrap();
-    assert_eq!(Ivrs::parse(&small), Err(IvrsError::LengthTooSmall { length: 47 }));
+    assert_eq!(Ivrs::parse(&small), Err(TableError::LengthTooSmall { length: 47, needed: 48 }));
     let mut other = table.clone();
     other[..4].copy_from_slice(b"\x1b[2J");
     let error = Ivrs::parse(&other).unwrap_err();
@@ -820,7 +827,8 @@ fn real_tables_decode_to_what_their_manifest_says() {
         };
         let kinds = join(table.ivhd.iter().map(|ivhd| ivhd.kind.code()).collect());
         assert_eq!(kinds, row["ivhd_types"], "{name}");
-        let reserved = join(table.unknown.iter().map(|block| block.kind).collect());
+        let reserved =
+            join(table.unknown.iter().map(|block| block.kind.try_into().unwrap()).collect());
         assert_eq!(reserved, row["reserved_block_types"], "{name}");
         let ivmds: Vec<_> = table.ivmd.iter().map(manifest_ivmd).collect();
         let expected = row["ivmd(type flags devid[-aux] start+length)"];

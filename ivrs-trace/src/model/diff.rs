@@ -13,7 +13,8 @@ use crate::{
     escape::{printable, printable_bytes},
     firmware::{
         Ivhd, Ivmd, Ivrs, KernelView,
-        amd::ivrs::{HEADER_LENGTH, IVMD_LENGTH, IvmdKind, UnknownBlock},
+        acpi::OtherBlock,
+        amd::ivrs::{HEADER_LENGTH, IVMD_LENGTH, IvmdKind},
     },
     host::{Group, Member, PciFunction, Reading, Snapshot},
     pci::Bdf,
@@ -505,7 +506,7 @@ fn ivmd(ivrs: &Ivrs, block: &Ivmd) -> Block {
     }
 }
 
-fn unknown(index: usize, block: &UnknownBlock) -> Block {
+fn unknown(index: usize, block: &OtherBlock) -> Block {
     let kind = format!("{:#04x}", block.kind);
     Block {
         index,

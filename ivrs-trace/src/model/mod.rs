@@ -40,8 +40,9 @@ use crate::{
     event::{self, Body, DeviceFunction, Event, Phase},
     firmware::{
         Rmrr,
+        acpi::TableError,
         amd::{
-            ivrs::{Ivmd, Ivrs, IvrsError},
+            ivrs::{Ivmd, Ivrs},
             kernel::{KernelView, UnityEntry},
         },
     },
@@ -72,7 +73,7 @@ pub enum Table {
     /// There may be one, but it could not be read: path and reason.
     Unreadable(String),
     /// What is there is not an IVRS table.
-    Malformed(IvrsError),
+    Malformed(TableError),
 }
 
 impl Table {

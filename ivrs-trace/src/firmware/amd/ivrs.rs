@@ -5,11 +5,12 @@
 //! entries of an IVHD (see [`device_entry`](crate::firmware::amd::device_entry)) and does not say what the kernel
 //! makes of an entry (see [`kernel_view`](crate::firmware::amd::kernel)).
 
-use thiserror::Error;
-
 use super::device_entry::{self, Entry, RawEntries};
 use crate::{
-    firmware::acpi::{array_at, u8_at, u16_at, u32_at, u64_at},
+    firmware::acpi::{
+        self, ACPI_HEADER, BlockHeader, Header, OtherBlock, TableError, Truncation, Whole,
+        array_at, u8_at, u16_at, u32_at, u64_at,
+    },
     pci::{Devid, Segment},
 };
 
@@ -19,132 +20,6 @@ pub const SIGNATURE: [u8; 4] = *b"IVRS";
 pub const HEADER_LENGTH: usize = 48;
 /// Bytes of an IVMD block, and what the kernel reads of one whatever its length field says.
 pub const IVMD_LENGTH: usize = 32;
-
-/// Why bytes are not an IVRS table at all.
-#[derive(Clone, Debug, PartialEq, Eq, Error)]
-pub enum IvrsError {
-    /// Fewer bytes than the table's fixed header.
-    #[error("{length} bytes are too few for an IVRS table: its header alone has {HEADER_LENGTH}")]
-    TooShort {
-        /// Bytes given.
-        length: usize,
-    },
-    /// The first four bytes are not `IVRS`.
-    #[error("not an IVRS table: it starts with \"{}\", not with \"IVRS\"", .found.escape_ascii())]
-    BadSignature {
-        /// The four bytes found.
-        found: [u8; 4],
-    },
-    /// The header's length is smaller than the fixed header.
-    #[error(
-        "the header says the table has {length} bytes, but its header alone has {HEADER_LENGTH}"
-    )]
-    LengthTooSmall {
-        /// The header's length field.
-        length: u32,
-    },
-    /// The header's length is larger than the data.
-    #[error(
-        "the header says the table has {length} bytes, but there are only {available}: it is cut"
-    )]
-    LengthBeyondData {
-        /// The header's length field.
-        length: u32,
-        /// Bytes given.
-        available: usize,
-    },
-}
-
-/// Why the walk over the blocks stopped before the end of the table.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
-pub enum Truncation {
-    /// The block says that it has no bytes. The kernel would never get past it.
-    #[error("the block of type {kind:#04x} at offset {offset:#x} has length 0")]
-    ZeroLength {
-        /// Of the block, from the table's start.
-        offset: usize,
-        /// Its type byte.
-        kind: u8,
-    },
-    /// The block reaches past the end of the table. What of it is in the table is decoded, if that
-    /// is enough, for the kernel does not check either.
-    #[error(
-        "the block of type {kind:#04x} at offset {offset:#x} has length {length}, but the table \
-         ends after {available} bytes of it"
-    )]
-    BeyondEnd {
-        /// Of the block, from the table's start.
-        offset: usize,
-        /// Its type byte.
-        kind: u8,
-        /// Its length field.
-        length: u16,
-        /// Bytes from the block's start to the table's end.
-        available: usize,
-    },
-    /// What is fixed in a block of this type does not fit into the rest of the table.
-    #[error(
-        "the block of type {kind:#04x} at offset {offset:#x} needs {needed} bytes, but the table \
-         ends after {available}"
-    )]
-    FieldsBeyondEnd {
-        /// Of the block, from the table's start.
-        offset: usize,
-        /// Its type byte.
-        kind: u8,
-        /// Bytes that its fixed fields take.
-        needed: usize,
-        /// Bytes from the block's start to the table's end.
-        available: usize,
-    },
-    /// Too few bytes are left for a type and a length.
-    #[error(
-        "the {available} bytes from offset {offset:#x} to the table's end are too few for a block"
-    )]
-    HeaderCut {
-        /// Where the block would start.
-        offset: usize,
-        /// Bytes left.
-        available: usize,
-    },
-}
-
-impl Truncation {
-    /// Where the block starts at which the walk stopped, in bytes from the table's start.
-    #[must_use]
-    pub fn offset(&self) -> usize {
-        match *self {
-            Self::ZeroLength { offset, .. }
-            | Self::BeyondEnd { offset, .. }
-            | Self::FieldsBeyondEnd { offset, .. }
-            | Self::HeaderCut { offset, .. } => offset,
-        }
-    }
-}
-
-/// The ACPI header of a table.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Header {
-    /// Length of the whole table in bytes.
-    pub length: u32,
-    /// Table revision: 1, or 2 where type 0x40 blocks may occur.
-    pub revision: u8,
-    /// The checksum byte.
-    pub checksum: u8,
-    /// Whether all bytes add up to 0. If those of an IVRS do not, the kernel does not initialise the
-    /// AMD IOMMU.
-    pub checksum_ok: bool,
-    /// OEM id, space- or zero-padded; from firmware, so not fit for a terminal as it is.
-    pub oem_id: [u8; 6],
-    /// OEM table id, space- or zero-padded; from firmware, so not fit for a terminal as it is.
-    pub oem_table_id: [u8; 8],
-    /// OEM revision: an override from an initrd counts only if its own is higher.
-    pub oem_revision: u32,
-    /// Id of the tool that made the table.
-    pub creator_id: [u8; 4],
-    /// Revision of that tool.
-    pub creator_revision: u32,
-}
 
 /// The `IVinfo` field at offset 36.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -217,8 +92,8 @@ pub enum IvhdKind {
 impl IvhdKind {
     /// The kind of a type byte.
     #[must_use]
-    pub fn from_code(code: u8) -> Option<Self> {
-        match code {
+    pub fn from_code(code: impl Into<u16>) -> Option<Self> {
+        match code.into() {
             0x10 => Some(Self::Type10),
             0x11 => Some(Self::Type11),
             0x40 => Some(Self::Type40),
@@ -325,8 +200,8 @@ pub enum IvmdKind {
 impl IvmdKind {
     /// The kind of a type byte.
     #[must_use]
-    pub fn from_code(code: u8) -> Option<Self> {
-        match code {
+    pub fn from_code(code: impl Into<u16>) -> Option<Self> {
+        match code.into() {
             0x20 => Some(Self::All),
             0x21 => Some(Self::Device),
             0x22 => Some(Self::Range),
@@ -402,30 +277,6 @@ pub struct Ivmd {
     pub bytes: [u8; IVMD_LENGTH],
 }
 
-/// A block of a type that is neither IVHD nor IVMD.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct UnknownBlock {
-    /// Where it starts, in bytes from the table's start.
-    pub offset: usize,
-    /// Its type byte.
-    pub kind: u8,
-    /// Its length field in bytes.
-    pub length: u16,
-    /// Its bytes, as many as lie within the table.
-    pub bytes: Vec<u8>,
-}
-
-/// The first bytes of a block of any type.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct BlockHeader {
-    /// Where the block starts, in bytes from the table's start.
-    pub offset: usize,
-    /// Its type byte.
-    pub kind: u8,
-    /// Its length field in bytes.
-    pub length: u16,
-}
-
 /// A parsed IVRS table.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ivrs {
@@ -440,7 +291,7 @@ pub struct Ivrs {
     /// The IVMD blocks in table order.
     pub ivmd: Vec<Ivmd>,
     /// The other blocks in table order.
-    pub unknown: Vec<UnknownBlock>,
+    pub unknown: Vec<OtherBlock>,
     /// Where and why the walk over the blocks stopped early.
     pub truncation: Option<Truncation>,
     /// Bytes that followed the table in what was given (a page-sized dump, for example).
@@ -456,33 +307,20 @@ impl Ivrs {
     ///
     /// # Errors
     /// Where `data` is not an IVRS table or holds only a part of one.
-    pub fn parse(data: &[u8]) -> Result<Self, IvrsError> {
-        let too_short = || IvrsError::TooShort { length: data.len() };
-        let signature = array_at(data, 0).ok_or_else(too_short)?;
-        if signature != SIGNATURE {
-            return Err(IvrsError::BadSignature { found: signature });
-        }
-        let (length, ivinfo) = (|| Some((u32_at(data, 4)?, u32_at(data, 36)?)))()
-            .filter(|_| data.len() >= HEADER_LENGTH)
-            .ok_or_else(too_short)?;
-        let beyond = || IvrsError::LengthBeyondData { length, available: data.len() };
-        let size = usize::try_from(length).map_err(|_| beyond())?;
-        if size < HEADER_LENGTH {
-            return Err(IvrsError::LengthTooSmall { length });
-        }
-        let table = data.get(..size).ok_or_else(beyond)?;
+    pub fn parse(data: &[u8]) -> Result<Self, TableError> {
+        let Whole { header, bytes, trailing } = acpi::whole(data, SIGNATURE, HEADER_LENGTH)?;
         let mut ivrs = Self {
-            header: read_header(table, length).ok_or_else(too_short)?,
-            ivinfo: IvInfo(ivinfo),
+            header,
+            ivinfo: IvInfo(u32_at(bytes, ACPI_HEADER).unwrap_or_default()),
             blocks: Vec::new(),
             ivhd: Vec::new(),
             ivmd: Vec::new(),
             unknown: Vec::new(),
             truncation: None,
-            trailing: data.len().saturating_sub(size),
-            bytes: table.to_vec(),
+            trailing,
+            bytes: bytes.to_vec(),
         };
-        ivrs.truncation = ivrs.walk(table).err();
+        ivrs.truncation = ivrs.walk(bytes).err();
         Ok(ivrs)
     }
 
@@ -493,50 +331,29 @@ impl Ivrs {
     }
 
     fn walk(&mut self, table: &[u8]) -> Result<(), Truncation> {
-        let mut offset = HEADER_LENGTH;
-        while let Some(rest) = table.get(offset..).filter(|rest| !rest.is_empty()) {
-            let available = rest.len();
-            let (Some(kind), Some(length)) = (u8_at(rest, 0), u16_at(rest, 2)) else {
-                return Err(Truncation::HeaderCut { offset, available });
-            };
-            self.blocks.push(BlockHeader { offset, kind, length });
+        let place = |rest: &[u8]| Some((u16::from(u8_at(rest, 0)?), u16_at(rest, 2)?));
+        for block in acpi::blocks(table, HEADER_LENGTH, place) {
+            let block = block?;
+            let BlockHeader { offset, kind, length } = block.header;
+            self.blocks.push(block.header);
             if length == 0 {
                 return Err(Truncation::ZeroLength { offset, kind });
             }
-            let fields_beyond =
-                |needed| Truncation::FieldsBeyondEnd { offset, kind, needed, available };
-            let bytes = rest.get(..usize::from(length)).unwrap_or(rest);
             if let Some(ivhd) = IvhdKind::from_code(kind) {
-                let block = read_ivhd(ivhd, offset, rest, bytes);
-                self.ivhd.push(block.ok_or_else(|| fields_beyond(ivhd.header_length()))?);
+                let read = read_ivhd(ivhd, offset, block.rest, block.bytes);
+                self.ivhd.push(read.ok_or_else(|| block.fields_beyond(ivhd.header_length()))?);
             } else if let Some(ivmd) = IvmdKind::from_code(kind) {
-                let block = read_ivmd(ivmd, self.ivmd.len(), offset, rest);
-                self.ivmd.push(block.ok_or_else(|| fields_beyond(IVMD_LENGTH))?);
+                let read = read_ivmd(ivmd, self.ivmd.len(), offset, block.rest);
+                self.ivmd.push(read.ok_or_else(|| block.fields_beyond(IVMD_LENGTH))?);
             } else {
-                self.unknown.push(UnknownBlock { offset, kind, length, bytes: bytes.to_vec() });
+                self.unknown.push(block.other());
             }
-            if usize::from(length) > available {
-                return Err(Truncation::BeyondEnd { offset, kind, length, available });
+            if let Some(beyond) = block.beyond_end() {
+                return Err(beyond);
             }
-            offset = offset.saturating_add(usize::from(length));
         }
         Ok(())
     }
-}
-
-/// The ACPI header that every table begins with.
-pub(crate) fn read_header(table: &[u8], length: u32) -> Option<Header> {
-    Some(Header {
-        length,
-        revision: u8_at(table, 8)?,
-        checksum: u8_at(table, 9)?,
-        checksum_ok: table.iter().fold(0_u8, |sum, byte| sum.wrapping_add(*byte)) == 0,
-        oem_id: array_at(table, 10)?,
-        oem_table_id: array_at(table, 16)?,
-        oem_revision: u32_at(table, 24)?,
-        creator_id: array_at(table, 28)?,
-        creator_revision: u32_at(table, 32)?,
-    })
 }
 
 /// `rest` runs to the table's end: the fixed fields count even where the block says it is shorter.

@@ -13,17 +13,17 @@ use thiserror::Error;
 
 use super::{
     device_entry::{self, Content, Devices, Entry},
-    ivrs::{Ivhd, IvhdKind, Ivmd, IvmdFlags, IvmdKind, Ivrs, Truncation},
+    ivrs::{Ivhd, IvhdKind, Ivmd, IvmdFlags, IvmdKind, Ivrs},
 };
 use crate::{
-    firmware::acpi::{u8_at, u16_at},
+    firmware::acpi::{Truncation, u8_at, u16_at},
     pci::{Bdf, Devid, Segment},
 };
 
 /// The kernel's page size for unity maps, in bytes.
 const PAGE: u64 = 4096;
 /// `ACPI_IVHD_TYPE_MAX_SUPPORTED`: the search for the IVHD type ends at a block of a higher type.
-const MAX_SUPPORTED_TYPE: u8 = 0x40;
+const MAX_SUPPORTED_TYPE: u16 = 0x40;
 
 /// `prot` of a unity map entry as the kernel keeps it: bit 0 read, bit 1 write. Higher bits are
 /// leftovers of the flags byte and mean nothing.
@@ -114,7 +114,7 @@ pub enum Fatal {
         /// Of the block, from the table's start.
         offset: usize,
         /// Its type.
-        kind: u8,
+        kind: u16,
     },
     /// The kernel's walk over the device entries of an IVHD in use does not get past the entry.
     #[error(
@@ -125,7 +125,7 @@ pub enum Fatal {
         /// Of the entry, from the table's start.
         offset: usize,
         /// Its type.
-        kind: u8,
+        kind: u16,
     },
     /// There is no block of the type that the kernel looks for, so no IOMMU.
     #[error("the table has no IVHD block: the kernel finds no IOMMU in it")]
@@ -137,7 +137,7 @@ pub enum Fatal {
     )]
     UnsupportedIvhdType {
         /// The type chosen.
-        kind: u8,
+        kind: u16,
     },
     /// `find_last_devid_from_ivhd` fails, and with it `init_iommu_all`.
     #[error(
@@ -200,7 +200,7 @@ impl KernelView {
         let mut last_bdf = BTreeMap::new();
         match target_ivhd_type.map(|code| (code, IvhdKind::from_code(code))) {
             None => fatal.push(Fatal::NoIvhd),
-            Some((kind, None)) => fatal.push(Fatal::UnsupportedIvhdType { kind }),
+            Some((kind, None)) => fatal.push(Fatal::UnsupportedIvhdType { kind: kind.into() }),
             Some((_, Some(kind))) => {
                 for ivhd in table.ivhd.iter().filter(|ivhd| ivhd.kind == kind) {
                     match last_devid(ivhd, table) {
@@ -330,7 +330,7 @@ fn target_ivhd_type(table: &Ivrs) -> Option<u8> {
         .take_while(|block| block.kind <= MAX_SUPPORTED_TYPE)
         .filter(|block| devid_of(block.offset) == devid)
         .last();
-    Some(last.unwrap_or(first).kind)
+    u8::try_from(last.unwrap_or(first).kind).ok()
 }
 
 /// `find_last_devid_from_ivhd`: the highest devid that the block's entries name.
@@ -348,7 +348,7 @@ fn last_devid(ivhd: &Ivhd, table: &Ivrs) -> Result<Devid, Fatal> {
         }
     }
     if let Some(offset) = entries.stuck_at() {
-        let kind = u8_at(table.bytes(), offset).unwrap_or_default();
+        let kind = u8_at(table.bytes(), offset).unwrap_or_default().into();
         return Err(Fatal::ZeroLengthEntry { offset, kind });
     }
     last.ok_or(Fatal::NoDevices { offset: ivhd.offset })

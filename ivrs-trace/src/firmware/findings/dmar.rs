@@ -1,7 +1,10 @@
 //! What is worth telling about a DMAR table, from the table alone.
 
 use super::{Finding, Found, count, sentence};
-use crate::firmware::intel::dmar::{Dmar, Rmrr, ScopeFault, Truncation};
+use crate::firmware::{
+    acpi::Truncation,
+    intel::dmar::{Dmar, Rmrr, ScopeFault, structure_name},
+};
 
 const PAGE: u64 = 4096;
 
@@ -10,7 +13,7 @@ const PAGE: u64 = 4096;
 pub fn of_dmar(table: &Dmar) -> Vec<Finding> {
     let mut found = Found::default();
     header(&mut found, table);
-    for other in table.others.iter().filter(|other| other.name().is_none()) {
+    for other in table.others.iter().filter(|other| structure_name(other.kind).is_none()) {
         let message = format!(
             "The structure of type {} is of no type that the kernel knows, which steps over it.",
             other.kind

@@ -14,9 +14,9 @@ use std::fmt;
 use thiserror::Error;
 
 use crate::{
-    firmware::{
-        acpi::{array_at, u8_at, u16_at, u32_at, u64_at},
-        amd::ivrs::{Header, read_header},
+    firmware::acpi::{
+        self, ACPI_HEADER, BlockHeader, Header, OtherBlock, TableError, Truncation, Whole, u8_at,
+        u16_at, u64_at,
     },
     pci::Segment,
 };
@@ -31,109 +31,6 @@ pub const DRHD_LENGTH: usize = 16;
 pub const RMRR_LENGTH: usize = 24;
 /// Bytes of a device scope before its path (`struct acpi_dmar_device_scope`).
 pub const SCOPE_LENGTH: usize = 6;
-
-/// Why bytes are not a DMAR table at all.
-#[derive(Clone, Debug, PartialEq, Eq, Error)]
-pub enum DmarError {
-    /// Fewer bytes than the table's fixed header.
-    #[error("{length} bytes are too few for a DMAR table: its header alone has {HEADER_LENGTH}")]
-    TooShort {
-        /// Bytes given.
-        length: usize,
-    },
-    /// The first four bytes are not `DMAR`.
-    #[error("not a DMAR table: it starts with \"{}\", not with \"DMAR\"", .found.escape_ascii())]
-    BadSignature {
-        /// The four bytes found.
-        found: [u8; 4],
-    },
-    /// The header's length is smaller than the fixed header.
-    #[error(
-        "the header says the table has {length} bytes, but its header alone has {HEADER_LENGTH}"
-    )]
-    LengthTooSmall {
-        /// The header's length field.
-        length: u32,
-    },
-    /// The header's length is larger than the data.
-    #[error(
-        "the header says the table has {length} bytes, but there are only {available}: it is cut"
-    )]
-    LengthBeyondData {
-        /// The header's length field.
-        length: u32,
-        /// Bytes given.
-        available: usize,
-    },
-}
-
-/// Why the walk over the structures stopped before the end of the table.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
-pub enum Truncation {
-    /// The structure says that it has no bytes. The kernel stops there without a word, and uses what
-    /// precedes it.
-    #[error("the structure of type {kind} at offset {offset:#x} has length 0")]
-    ZeroLength {
-        /// Of the structure, from the table's start.
-        offset: usize,
-        /// Its type.
-        kind: u16,
-    },
-    /// The structure reaches past the end of the table. The kernel gives the table up.
-    #[error(
-        "the structure of type {kind} at offset {offset:#x} has length {length}, but the table \
-         ends after {available} bytes of it"
-    )]
-    BeyondEnd {
-        /// Of the structure, from the table's start.
-        offset: usize,
-        /// Its type.
-        kind: u16,
-        /// Its length field.
-        length: u16,
-        /// Bytes from the structure's start to the table's end.
-        available: usize,
-    },
-    /// What is fixed in a structure of this type does not fit into the rest of the table.
-    #[error(
-        "the structure of type {kind} at offset {offset:#x} needs {needed} bytes, but the table \
-         ends after {available}"
-    )]
-    FieldsBeyondEnd {
-        /// Of the structure, from the table's start.
-        offset: usize,
-        /// Its type.
-        kind: u16,
-        /// Bytes that its fixed fields take.
-        needed: usize,
-        /// Bytes from the structure's start to the table's end.
-        available: usize,
-    },
-    /// Too few bytes are left for a type and a length.
-    #[error(
-        "the {available} bytes from offset {offset:#x} to the table's end are too few for a \
-         structure"
-    )]
-    HeaderCut {
-        /// Where the structure would start.
-        offset: usize,
-        /// Bytes left.
-        available: usize,
-    },
-}
-
-impl Truncation {
-    /// Where the structure starts at which the walk stopped, in bytes from the table's start.
-    #[must_use]
-    pub fn offset(&self) -> usize {
-        match *self {
-            Self::ZeroLength { offset, .. }
-            | Self::BeyondEnd { offset, .. }
-            | Self::FieldsBeyondEnd { offset, .. }
-            | Self::HeaderCut { offset, .. } => offset,
-        }
-    }
-}
 
 /// What a device scope names (`enum acpi_dmar_scope_type`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -330,44 +227,18 @@ impl Rmrr {
     }
 }
 
-/// A structure of another type, kept as it is.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct OtherStructure {
-    /// Where it starts, in bytes from the table's start.
-    pub offset: usize,
-    /// Its type.
-    pub kind: u16,
-    /// Its length field in bytes.
-    pub length: u16,
-    /// Its bytes, as many as lie within the table.
-    pub bytes: Vec<u8>,
-}
-
-impl OtherStructure {
-    /// What structures of this type are called (`enum acpi_dmar_type`); `None` for a type without a
-    /// meaning.
-    #[must_use]
-    pub fn name(&self) -> Option<&'static str> {
-        Some(match self.kind {
-            2 => "ATSR",
-            3 => "RHSA",
-            4 => "ANDD",
-            5 => "SATC",
-            6 => "SIDP",
-            _ => return None,
-        })
-    }
-}
-
-/// The place of a structure of any type.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct StructureHeader {
-    /// Where it starts, in bytes from the table's start.
-    pub offset: usize,
-    /// Its type.
-    pub kind: u16,
-    /// Its length field in bytes.
-    pub length: u16,
+/// What structures of this type are called (`enum acpi_dmar_type`); `None` for a type without a
+/// meaning.
+#[must_use]
+pub fn structure_name(kind: u16) -> Option<&'static str> {
+    Some(match kind {
+        2 => "ATSR",
+        3 => "RHSA",
+        4 => "ANDD",
+        5 => "SATC",
+        6 => "SIDP",
+        _ => return None,
+    })
 }
 
 /// A parsed DMAR table.
@@ -381,13 +252,13 @@ pub struct Dmar {
     /// system to keep DMA in check (DMA protection).
     pub flags: u8,
     /// Every structure in table order, those of unknown type and those of wrong length too.
-    pub structures: Vec<StructureHeader>,
+    pub structures: Vec<BlockHeader>,
     /// The DRHD structures in table order.
     pub drhd: Vec<Drhd>,
     /// The RMRR structures in table order.
     pub rmrr: Vec<Rmrr>,
     /// The other structures in table order.
-    pub others: Vec<OtherStructure>,
+    pub others: Vec<OtherBlock>,
     /// Where and why the walk over the structures stopped early.
     pub truncation: Option<Truncation>,
     /// Bytes that followed the table in what was given.
@@ -408,33 +279,21 @@ impl Dmar {
     ///
     /// # Errors
     /// Where `data` is not a DMAR table or holds only a part of one.
-    pub fn parse(data: &[u8]) -> Result<Self, DmarError> {
-        let too_short = || DmarError::TooShort { length: data.len() };
-        let signature = array_at(data, 0).ok_or_else(too_short)?;
-        if signature != SIGNATURE {
-            return Err(DmarError::BadSignature { found: signature });
-        }
-        let length =
-            u32_at(data, 4).filter(|_| data.len() >= HEADER_LENGTH).ok_or_else(too_short)?;
-        let beyond = || DmarError::LengthBeyondData { length, available: data.len() };
-        let size = usize::try_from(length).map_err(|_| beyond())?;
-        if size < HEADER_LENGTH {
-            return Err(DmarError::LengthTooSmall { length });
-        }
-        let table = data.get(..size).ok_or_else(beyond)?;
+    pub fn parse(data: &[u8]) -> Result<Self, TableError> {
+        let Whole { header, bytes, trailing } = acpi::whole(data, SIGNATURE, HEADER_LENGTH)?;
         let mut dmar = Self {
-            header: read_header(table, length).ok_or_else(too_short)?,
-            width: u8_at(table, 36).ok_or_else(too_short)?,
-            flags: u8_at(table, 37).ok_or_else(too_short)?,
+            header,
+            width: u8_at(bytes, ACPI_HEADER).unwrap_or_default(),
+            flags: u8_at(bytes, ACPI_HEADER + 1).unwrap_or_default(),
             structures: Vec::new(),
             drhd: Vec::new(),
             rmrr: Vec::new(),
             others: Vec::new(),
             truncation: None,
-            trailing: data.len().saturating_sub(size),
-            bytes: table.to_vec(),
+            trailing,
+            bytes: bytes.to_vec(),
         };
-        dmar.truncation = dmar.walk(table).err();
+        dmar.truncation = dmar.walk(bytes).err();
         Ok(dmar)
     }
 
@@ -468,36 +327,28 @@ impl Dmar {
     }
 
     fn walk(&mut self, table: &[u8]) -> Result<(), Truncation> {
-        let mut offset = HEADER_LENGTH;
-        while let Some(rest) = table.get(offset..).filter(|rest| !rest.is_empty()) {
-            let available = rest.len();
-            let (Some(kind), Some(length)) = (u16_at(rest, 0), u16_at(rest, 2)) else {
-                return Err(Truncation::HeaderCut { offset, available });
-            };
-            self.structures.push(StructureHeader { offset, kind, length });
+        let place = |rest: &[u8]| Some((u16_at(rest, 0)?, u16_at(rest, 2)?));
+        for block in acpi::blocks(table, HEADER_LENGTH, place) {
+            let block = block?;
+            let BlockHeader { offset, kind, length } = block.header;
+            self.structures.push(block.header);
             if length == 0 {
                 return Err(Truncation::ZeroLength { offset, kind });
             }
-            let Some(bytes) = rest.get(..usize::from(length)) else {
-                return Err(Truncation::BeyondEnd { offset, kind, length, available });
-            };
-            let fields_beyond =
-                |needed| Truncation::FieldsBeyondEnd { offset, kind, needed, available };
+            if let Some(beyond) = block.beyond_end() {
+                return Err(beyond);
+            }
             match kind {
                 DRHD => {
-                    let drhd = read_drhd(offset, length, rest);
-                    self.drhd.push(drhd.ok_or_else(|| fields_beyond(DRHD_LENGTH))?);
+                    let drhd = read_drhd(offset, length, block.rest);
+                    self.drhd.push(drhd.ok_or_else(|| block.fields_beyond(DRHD_LENGTH))?);
                 }
                 RMRR => {
-                    let rmrr = read_rmrr(self.rmrr.len(), offset, length, rest, bytes);
-                    self.rmrr.push(rmrr.ok_or_else(|| fields_beyond(RMRR_LENGTH))?);
+                    let rmrr = read_rmrr(self.rmrr.len(), offset, length, block.rest, block.bytes);
+                    self.rmrr.push(rmrr.ok_or_else(|| block.fields_beyond(RMRR_LENGTH))?);
                 }
-                _ => {
-                    let bytes = bytes.to_vec();
-                    self.others.push(OtherStructure { offset, kind, length, bytes });
-                }
+                _ => self.others.push(block.other()),
             }
-            offset = offset.saturating_add(usize::from(length));
         }
         Ok(())
     }

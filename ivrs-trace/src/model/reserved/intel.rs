@@ -9,7 +9,10 @@ use std::collections::BTreeSet;
 
 use crate::{
     event::RegionType,
-    firmware::intel::dmar::{Dmar, DmarError, Rmrr, Scope, ScopeKind, Step},
+    firmware::{
+        acpi::TableError,
+        intel::dmar::{Dmar, Rmrr, Scope, ScopeKind, Step},
+    },
     host::{HexBytes, PciFunction, Reading},
     model::{Cause, CauseKind, Finding, Listed, Listing, Model, Severity, is_intel},
     pci::Bdf,
@@ -25,7 +28,7 @@ pub enum DmarTable {
     /// There may be one, but it could not be read: path and reason.
     Unreadable(String),
     /// What is there is not a DMAR table.
-    Malformed(DmarError),
+    Malformed(TableError),
 }
 
 impl DmarTable {

@@ -9,9 +9,10 @@ use crate::{
     escape::printable_bytes,
     firmware::{
         Ivhd, Ivmd, Ivrs, KernelView, UnityEntry,
+        acpi::OtherBlock,
         amd::{
             device_entry::{Content, Devices, Entry, Settings, SpecialKind, Uid},
-            ivrs::{IvmdFlags, UnknownBlock},
+            ivrs::IvmdFlags,
             kernel::Prot,
         },
         findings::{self, Finding, Severity},
@@ -601,7 +602,7 @@ pub(super) fn access_letters(prot: Prot) -> &'static str {
     }
 }
 
-fn unknown(block: &UnknownBlock) -> UnknownDocument {
+fn unknown(block: &OtherBlock) -> UnknownDocument {
     UnknownDocument {
         offset: place(block.offset),
         kind: number(block.kind),
@@ -615,7 +616,7 @@ pub(super) fn finding(finding: Finding) -> FindingDocument {
     FindingDocument { code, severity, message, offset: offset.map(place), ivmd, evidence }
 }
 
-pub(super) fn number(byte: u8) -> String {
+pub(super) fn number(byte: impl std::fmt::LowerHex) -> String {
     format!("{byte:#04x}")
 }
 

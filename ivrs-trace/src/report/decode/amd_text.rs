@@ -7,9 +7,10 @@ use crate::{
     escape::printable_bytes,
     firmware::{
         Ivhd, Ivmd, Ivrs, KernelView, UnityEntry,
+        acpi::{BlockHeader, OtherBlock},
         amd::{
             device_entry::{Content, Devices, Entry, Settings, SpecialKind, Uid},
-            ivrs::{BlockHeader, IvmdFlags, IvmdKind, UnknownBlock},
+            ivrs::{IvmdFlags, IvmdKind},
             kernel::Prot,
         },
         findings::{self, Explanation, Finding, Severity},
@@ -474,7 +475,7 @@ pub(super) fn access(prot: Prot) -> &'static str {
     }
 }
 
-fn of_unknown(page: &mut Page, block: &UnknownBlock) {
+fn of_unknown(page: &mut Page, block: &OtherBlock) {
     let title = format!(
         "Block of unknown type {:#04x}, {} bytes - the kernel steps over it",
         block.kind, block.length

@@ -11,8 +11,9 @@ use super::{
 use crate::{
     firmware::{
         Dmar, Drhd, Rmrr,
+        acpi::OtherBlock,
         findings::{self, sentence},
-        intel::dmar::{OtherStructure, Scope},
+        intel::dmar::{Scope, structure_name},
     },
     pci::Segment,
     report::{Style, hex_bytes, size},
@@ -235,11 +236,11 @@ fn of_scope(scope: &Scope) -> ScopeDocument {
     }
 }
 
-fn of_other(other: &OtherStructure) -> StructureDocument {
+fn of_other(other: &OtherBlock) -> StructureDocument {
     StructureDocument {
         offset: hex_place(other.offset),
         kind: format!("{:#x}", other.kind),
-        name: other.name(),
+        name: structure_name(other.kind),
         length: other.length,
         bytes: hex_bytes(&other.bytes),
     }
@@ -369,8 +370,8 @@ fn scopes_text(page: &mut Page, scopes: &[Scope]) {
     }
 }
 
-fn other_text(page: &mut Page, other: &OtherStructure, detail: Detail) {
-    let name = match other.name() {
+fn other_text(page: &mut Page, other: &OtherBlock, detail: Detail) {
+    let name = match structure_name(other.kind) {
         Some(name) => format!("{name} (type {})", other.kind),
         None => format!("Structure of unknown type {}", other.kind),
     };

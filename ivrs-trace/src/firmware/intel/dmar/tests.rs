@@ -47,8 +47,11 @@ fn a_table_comes_apart_into_its_structures() {
     let names: Vec<String> = rmrr.scopes.iter().map(ToString::to_string).collect();
     assert_eq!(names, ["endpoint 00:14.0", "bridge 00:1c.4/00.2"]);
     assert_eq!(rmrr.scopes.iter().map(|one| one.offset).collect::<Vec<_>>(), [0x58, 0x60]);
-    let others: Vec<_> =
-        table.others.iter().map(|one| (one.offset, one.kind, one.length, one.name())).collect();
+    let others: Vec<_> = table
+        .others
+        .iter()
+        .map(|one| (one.offset, one.kind, one.length, structure_name(one.kind)))
+        .collect();
     assert_eq!(others, [(0x6a, 2, 8, Some("ATSR")), (0x72, 0x63, 4, None)]);
     assert_eq!(table.structures.len(), 4);
     assert_eq!(DmarBuilder::like(&table).build().unwrap()[48..], table.bytes()[48..]);
@@ -59,19 +62,25 @@ fn what_is_no_table_is_an_error_that_says_why() {
     let whole = machine().build().unwrap();
     let length = u32::try_from(whole.len()).unwrap();
     for (bytes, expected) in [
-        (&[][..], DmarError::TooShort { length: 0 }),
-        (b"DMAR\x30\0\0\0", DmarError::TooShort { length: 8 }),
-        (b"IVRS\x30\0\0\0", DmarError::BadSignature { found: *b"IVRS" }),
+        (&[][..], TableError::TooShort { signature: SIGNATURE, length: 0, needed: HEADER_LENGTH }),
+        (
+            b"DMAR\x30\0\0\0",
+            TableError::TooShort { signature: SIGNATURE, length: 8, needed: HEADER_LENGTH },
+        ),
+        (b"IVRS\x30\0\0\0", TableError::BadSignature { signature: SIGNATURE, found: *b"IVRS" }),
         (
             &whole[..whole.len() - 1],
-            DmarError::LengthBeyondData { length, available: whole.len() - 1 },
+            TableError::LengthBeyondData { length, available: whole.len() - 1 },
         ),
     ] {
         assert_eq!(Dmar::parse(bytes), Err(expected));
     }
     let mut small = whole;
     small[4..8].copy_from_slice(&8_u32.to_le_bytes());
-    assert_eq!(Dmar::parse(&small), Err(DmarError::LengthTooSmall { length: 8 }));
+    assert_eq!(
+        Dmar::parse(&small),
+        Err(TableError::LengthTooSmall { length: 8, needed: HEADER_LENGTH })
+    );
 }
 
 #[test]
