@@ -1,11 +1,10 @@
 #!/bin/sh
-# Writes what ivrs-trace needs to know of this host to standard output, as a tar archive:
+# Writes the files of this host that ivrs-trace reads to standard output, as a tar archive:
 #
 #     sudo sh copy-a-host.sh > host.tar
 #
-# It changes nothing. It needs sh, cp, dmesg, grep, mkdir, mktemp, readlink, rm and tar, those of
-# busybox too.
-# Another root than / may be named.
+# It changes nothing. It needs sh, cp, dmesg, grep, mkdir, mktemp, readlink, rm and tar; those of
+# busybox suffice. An optional argument names another root than /.
 
 if [ -t 1 ]; then
     echo "usage: sudo sh $0 > host.tar" >&2
@@ -20,7 +19,7 @@ root=$(pwd -P)
 root=${root%/}
 
 # take DIR NAME...: copies files and links. tar alone would trust the sizes that sysfs and procfs
-# give, which are wrong; cp reads to the end.
+# report, which are wrong; cp reads to the end.
 take() {
     dir=$1
     shift
@@ -47,7 +46,7 @@ links() {
     [ $# -eq 0 ] || cp -P "$@" "$copy/$dir/"
 }
 
-# real PATH: where a link leads, from the root.
+# real PATH: prints the target of a link, relative to the root.
 real() {
     path=$(readlink -f "$1")
     echo "${path#"$root"/}"
@@ -64,7 +63,7 @@ take proc cmdline iomem swaps
 take proc/self mountinfo
 keep proc/cpuinfo '^vendor_id'
 keep proc/interrupts 'IR-'
-# Which interfaces have routes, but not where to.
+# Which interfaces have routes, without the destinations.
 for file in route ipv6_route; do
     [ -r "proc/net/$file" ] || continue
     mkdir -p "$copy/proc/net"
@@ -100,7 +99,7 @@ take sys/kernel/btf vmlinux
 take sys/kernel/security lockdown
 take sys/firmware/acpi/tables IVRS DMAR
 for table in sys/firmware/acpi/tables/*; do
-    # Of the others, that they are there.
+    # Only the names of the other tables.
     case $table in *IVRS* | *DMAR*) continue ;; esac
     if [ -f "$table" ]; then : > "$copy/$table"; fi
 done

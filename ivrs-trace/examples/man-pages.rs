@@ -70,14 +70,18 @@ fn tidy(page: &str) -> String {
     once.chain(rest).flat_map(|line| [line.trim_end(), "\n"]).collect()
 }
 
-/// What follows the options in the help: a line that begins at the margin and ends in a colon is a
-/// heading; one that is indented by two spaces is a term, which what comes after two more spaces, or
-/// on deeper lines, describes.
+/// The headings that the help may have after the options.
+const HEADINGS: [&str; 4] = ["Environment:", "Examples:", "Exit status:", "Notes:"];
+
+/// Renders what follows the options in the help. A line indented by two spaces is a term; its
+/// description follows after two more spaces, or on lines indented further. Other lines are text, and a
+/// blank line begins a paragraph.
 fn sections(page: &mut Roff, text: &str) {
+    let mut after_blank = false;
     for line in text.lines() {
         let term = line.strip_prefix("  ").filter(|rest| !rest.starts_with(' '));
-        if let Some(heading) = line.strip_suffix(':').filter(|line| !line.starts_with(' ')) {
-            page.control("SH", [heading.to_uppercase().as_str()]);
+        if HEADINGS.contains(&line) {
+            page.control("SH", [line.trim_end_matches(':').to_uppercase().as_str()]);
         } else if let Some(term) = term {
             let (term, meaning) = term.split_once("  ").unwrap_or((term, ""));
             page.control("TP", []);
@@ -86,7 +90,60 @@ fn sections(page: &mut Roff, text: &str) {
                 page.text([roman(meaning.trim_start())]);
             }
         } else if !line.is_empty() {
+            if after_blank {
+                page.control("PP", []);
+            }
             page.text([roman(line.trim_start())]);
+        }
+        after_blank = line.is_empty();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_known_headings_begin_a_section() {
+        let text = "Exit status:\n  0  success\n\nThe first line of a paragraph\nends in a colon:\n\
+                    the paragraph goes on.\n\nAnother one.\n\nExamples:\n  ivrs-trace check\n      \
+                    Every device";
+        let mut page = Roff::new();
+        sections(&mut page, text);
+        let rendered = page.render();
+        let rendered: Vec<&str> =
+            rendered.lines().skip_while(|line| *line != ".SH \"EXIT STATUS\"").collect();
+        let expected = [
+            ".SH \"EXIT STATUS\"",
+            ".TP",
+            "\\fB0\\fR",
+            "success",
+            ".PP",
+            "The first line of a paragraph",
+            "ends in a colon:",
+            "the paragraph goes on.",
+            ".PP",
+            "Another one.",
+            ".SH EXAMPLES",
+            ".TP",
+            "\\fBivrs\\-trace check\\fR",
+            "Every device",
+        ];
+        assert_eq!(rendered, expected);
+    }
+
+    #[test]
+    fn every_heading_of_the_help_is_known() {
+        let program = ivrs_trace::cli::definition();
+        for command in program.get_subcommands().chain([&program]) {
+            let more = command.get_after_long_help().map(ToString::to_string).unwrap_or_default();
+            let mut after_blank = true;
+            for line in more.lines() {
+                // What stands alone at the margin and ends in a colon is meant as a heading.
+                let heading = after_blank && !line.starts_with(' ') && line.ends_with(':');
+                assert!(!heading || HEADINGS.contains(&line), "{}: {line}", name(command));
+                after_blank = line.is_empty();
+            }
         }
     }
 }

@@ -27,17 +27,17 @@ const TOLD: usize = 32;
 const MORE: &str = "\
 Exit status:
   0  all clear: the kernel would refuse none of the devices
-  1  something is blocked
+  1  at least one device is blocked
   2  error
-  3  something is unknown, and nothing is blocked
+  3  no device is blocked, but one is unknown, or there is none to judge
 
 Examples:
   sudo ivrs-trace check
       Every device of this host
   sudo ivrs-trace check 01:00.0 01:00.1
-      These two
+      Two devices
   ivrs-trace check --from trace.ivt --json
-      The host of a recording, for a program";
+      A recorded host, as JSON";
 
 /// Arguments of `check`.
 #[derive(Debug, clap::Args)]
@@ -46,11 +46,11 @@ pub(super) struct Args {
     /// Print one JSON document instead of text
     #[arg(long)]
     json: bool,
-    /// Judge another host: a recording, or a folder with a copy of its sys and proc; - reads a
+    /// Judge another host: a recording, or a folder with copies of its /sys and /proc; - reads a
     /// recording from standard input
     #[arg(long, value_name = "DIR|FILE")]
     from: Option<PathBuf>,
-    /// The devices to judge, such as 01:00.0; all if none is named
+    /// The devices to judge, such as 01:00.0; all by default
     #[arg(value_name = "BDF")]
     devices: Vec<Bdf>,
 }

@@ -10,16 +10,16 @@ use crate::output;
 /// What the long help and the man page say after the options.
 const MORE: &str = "\
 Exit status:
-  0  the script was written
+  0  the script is complete
   2  error
 
 Examples:
   ivrs-trace completions bash > ~/.local/share/bash-completion/completions/ivrs-trace
-      For bash, from the next shell on
+      For bash; takes effect in the next shell
   ivrs-trace completions fish > ~/.config/fish/completions/ivrs-trace.fish
       For fish
   ivrs-trace completions zsh > ~/.zfunc/_ivrs-trace
-      For zsh, where .zshrc has ~/.zfunc in fpath before it calls compinit";
+      For zsh, if .zshrc adds ~/.zfunc to fpath before it calls compinit";
 
 /// Arguments of `completions`.
 #[derive(Debug, clap::Args)]

@@ -17,14 +17,14 @@ use crate::{
 /// What the long help and the man page say after the options.
 const MORE: &str = "\
 Exit status:
-  0  the table was decoded, whatever was found in it
-  2  it is not a table, or another error
+  0  success, whatever the findings
+  2  the input holds no table, or another error
 
 Examples:
   sudo ivrs-trace decode /sys/firmware/acpi/tables/IVRS
       The table of this host
   acpidump -n IVRS | ivrs-trace decode -
-      A dump as text; also those of hexdump, xxd, od and iasl -d, and AMD-Vi's lines of a kernel log
+      A text dump; also from hexdump, xxd, od and iasl -d, or AMD-Vi's lines of a kernel log
   ivrs-trace decode --json trace.ivt
       The table in a recording";
 
@@ -35,11 +35,11 @@ pub(super) struct Args {
     /// Print one JSON document instead of text
     #[arg(long)]
     json: bool,
-    /// Show the device entries of ignored IVHD blocks too, and the bytes of all
+    /// Also show the device entries of ignored IVHD blocks, and the bytes of every block
     #[arg(long)]
     all: bool,
-    /// The table: /sys/firmware/acpi/tables/IVRS (or DMAR, on Intel), a copy of it, a dump as text, or
-    /// a recording with it; - reads standard input
+    /// The table: /sys/firmware/acpi/tables/IVRS (DMAR on Intel), a copy of it, a text dump, or a
+    /// recording; - reads standard input
     file: PathBuf,
 }
 

@@ -20,9 +20,9 @@ Exit status:
 
 Examples:
   ivrs-trace diff before.ivt after.ivt
-      What a BIOS update changed, from ivrs-trace record --snapshot-only before and after
+      What a BIOS update changed: two recordings made with ivrs-trace record --snapshot-only
   sudo ivrs-trace diff old-table.bin /sys/firmware/acpi/tables/IVRS
-      The tables alone";
+      Two tables";
 
 /// Arguments of `diff`.
 #[derive(Debug, clap::Args)]
@@ -31,11 +31,12 @@ pub(super) struct Args {
     /// Print one JSON document instead of text
     #[arg(long)]
     json: bool,
-    /// A recording, a folder with a copy of a host's sys and proc, or an IVRS table in any form that
-    /// `decode` reads; - reads standard input
+    /// A recording, a folder with copies of a host's /sys and /proc, or an IVRS table in any form
+    /// that decode reads; - reads standard input
     #[arg(value_name = "A")]
     before: PathBuf,
-    /// What to compare it with: another one. If either is a table alone, only tables are compared
+    /// What to compare A with, in any of these forms; if either is only a table, diff compares only
+    /// tables
     #[arg(value_name = "B")]
     after: PathBuf,
 }

@@ -26,18 +26,18 @@ use crate::{
 /// What the long help and the man page say after the options.
 const MORE: &str = "\
 Exit status:
-  0  nothing stops it; there may be warnings
-  1  something stops it
+  0  no check failed; there may be warnings
+  1  a check failed: it prevents tracing or passthrough
   2  error
-  3  something could not be found out, and nothing that was seen stops it
+  3  no check failed, but the result of one is unknown
 
 Examples:
   sudo ivrs-trace doctor
-      Can it trace here, and which devices are in use
+      Whether ivrs-trace can trace here, and which devices are in use
   sudo ivrs-trace doctor 01:00.0 01:00.1
-      What would stop VFIO from taking these
+      What would stop VFIO from claiming these two
   ivrs-trace doctor --from host
-      The same of a copied host, where the state of tracing is not known";
+      A copied host, whose state of tracing is unknown";
 
 /// Arguments of `doctor`.
 #[derive(Debug, clap::Args)]
@@ -46,10 +46,11 @@ pub(super) struct Args {
     /// Print one JSON document instead of text
     #[arg(long)]
     json: bool,
-    /// Look at another host: a recording, or a folder with a copy of its sys and proc
+    /// Check another host: a recording, or a folder with copies of its /sys and /proc
     #[arg(long, value_name = "DIR|FILE")]
     from: Option<PathBuf>,
-    /// The devices to look at, such as 01:00.0; those that something stops if none is named
+    /// The devices to check, such as 01:00.0; by default those with a problem other than
+    /// the firmware's table
     #[arg(value_name = "BDF")]
     devices: Vec<Bdf>,
 }

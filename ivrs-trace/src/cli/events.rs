@@ -30,16 +30,16 @@ const BUFFER: usize = 64 * 1024;
 /// What the long help and the man page say after the options.
 const MORE: &str = "\
 Exit status:
-  0  interrupted, or all events of the recording were printed
+  0  interrupted, or at the end of the recording
   2  error
 
 Examples:
   sudo ivrs-trace events
       Every event, until Ctrl-C
   sudo ivrs-trace events --filter verdict=blocked --time utc
-      The moment of each refusal
+      Only refusals, with date and time
   ivrs-trace events --from trace.ivt --filter device=01:00.0 --filter kind!=region
-      What a recording has of one device, but for its regions";
+      The recorded events of one device, without its regions";
 
 /// Arguments of `events`.
 #[derive(Debug, clap::Args)]
@@ -51,22 +51,22 @@ pub(super) struct Args {
     /// Print the events of a recording; - reads standard input
     #[arg(long, value_name = "FILE", conflicts_with = "output")]
     from: Option<PathBuf>,
-    /// Also record everything to this file, whatever is filtered
+    /// Also record every event to this file, regardless of filters
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
-    /// Replace the file if it is there
+    /// Replace an existing file
     #[arg(long, requires = "output")]
     force: bool,
-    /// Print only events that fit: NAME=VALUE[,VALUE...] or NAME!=VALUE[,VALUE...]
+    /// Print only events that match: NAME=VALUE[,VALUE...] or NAME!=VALUE[,VALUE...]
     ///
-    /// NAME is device, group, vm, pid, tid, comm, kind (as --json names it) or verdict: blocked (the
-    /// refusal for a 1:1 map), failed (another call that returned an error), passed (one that
-    /// returned none). * stands for anything. Given more than once, all must hold.
+    /// NAME is device, group, vm, pid, tid, comm, kind (as in --json) or verdict: blocked (refused
+    /// for a 1:1 map), failed (another call that returned an error) or passed (a call that returned
+    /// none). * matches any text. If you repeat --filter, an event must match every filter.
     #[arg(long, value_name = "FILTER")]
     filter: Vec<Filter>,
     #[command(flatten)]
     follow: FollowArgs,
-    /// How times are written; JSON has the clock's nanoseconds
+    /// How to print times; --json always prints nanoseconds of `CLOCK_MONOTONIC`
     #[arg(long, value_enum, default_value = "relative")]
     time: Time,
     #[command(flatten)]
@@ -76,14 +76,14 @@ pub(super) struct Args {
 /// What is followed. Each option may be given more than once; then any of its values will do.
 #[derive(Debug, clap::Args)]
 pub(super) struct FollowArgs {
-    /// Only what the processes of this virtual machine do: the name of libvirt or of QEMU's -name,
-    /// or the number of Proxmox; * stands for anything
+    /// Show only this VM: its libvirt name, QEMU -name or Proxmox number; * matches any text. May
+    /// be repeated
     #[arg(long, value_name = "NAME")]
     vm: Vec<String>,
-    /// Only what this process does
+    /// Show only this process. May be repeated
     #[arg(long, value_name = "PID")]
     pid: Vec<String>,
-    /// Only what is about this device, by its PCI address
+    /// Show only this device, by PCI address. May be repeated
     #[arg(long, value_name = "BDF")]
     device: Vec<String>,
 }

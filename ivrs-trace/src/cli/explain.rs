@@ -9,20 +9,20 @@ use crate::{escape::printable, firmware::findings, output, report::decode};
 /// What the long help and the man page say after the options.
 const MORE: &str = "\
 Exit status:
-  0  the code is known
-  2  it is not, or another error
+  0  the code exists
+  2  unknown code, or another error
 
 Examples:
   ivrs-trace explain
       All codes
   ivrs-trace explain IVMD-WIDE
-      What one of them means";
+      One code";
 
 /// Arguments of `explain`.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = MORE)]
 pub(super) struct Args {
-    /// The code of a finding, such as IVMD-WIDE; without one, all codes are listed
+    /// The code of a finding, such as IVMD-WIDE; without one, explain lists all codes
     code: Option<String>,
 }
 

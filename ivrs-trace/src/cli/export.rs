@@ -25,16 +25,16 @@ const WAITING: usize = 16 * 1024 * 1024;
 /// What the long help and the man page say after the options.
 const MORE: &str = "\
 Exit status:
-  0  all was written
+  0  the export is complete
   2  error
 
 Examples:
   ivrs-trace export --to perfetto --from trace.ivt -o trace.json
-      For ui.perfetto.dev: a track per thread and device
+      For ui.perfetto.dev: one track per thread and per device
   sudo ivrs-trace export --to prometheus -o /var/lib/prometheus/node-exporter/ivrs-trace.prom
       For node_exporter's textfile collector
   ivrs-trace export --to json --from trace.ivt | jq -c 'select(.record == \"attempt\")'
-      The attempts of a recording, a line each";
+      The recorded attempts, one per line";
 
 /// Arguments of `export`.
 #[derive(Debug, clap::Args)]
@@ -43,14 +43,14 @@ pub(super) struct Args {
     /// The format
     #[arg(long, value_enum, value_name = "FORMAT")]
     to: To,
-    /// Export another host: a recording, or a folder with a copy of its sys and proc; - reads a
+    /// Export another host: a recording, or a folder with copies of its /sys and /proc; - reads a
     /// recording from standard input
     #[arg(long, value_name = "DIR|FILE")]
     from: Option<PathBuf>,
-    /// What the rows of CSV are: by default the events of a recording, else devices
+    /// The rows of the CSV: by default events for a recording, else devices
     #[arg(long, value_enum, value_name = "ROWS")]
     of: Option<Rows>,
-    /// Write to this file, and replace it whole if it is there
+    /// Write to this file, atomically replacing an existing one
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
 }
@@ -59,7 +59,7 @@ pub(super) struct Args {
 enum To {
     /// One JSON object per line: the host, each event, each attempt, the end
     Json,
-    /// A trace that opens in ui.perfetto.dev
+    /// A trace for ui.perfetto.dev
     Perfetto,
     /// Comma-separated values
     Csv,

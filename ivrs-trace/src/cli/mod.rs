@@ -30,29 +30,30 @@ use clap::{CommandFactory as _, Parser, Subcommand};
 const MORE: &str = "\
 Examples:
   sudo ivrs-trace check
-      Which devices would the kernel refuse, and why
+      Which devices the kernel would refuse, and why
   sudo ivrs-trace run -- virsh -c qemu:///system start my-vm
-      Why does this fail
+      Why this start fails
   sudo ivrs-trace record -o trace.ivt -- virsh -c qemu:///system start my-vm
-      All of it into a file, for somebody else to look at
+      Record the start, for somebody else to examine
 
 Environment:
-  NO_COLOR  if it is set to something, there are no colours on a terminal
+  NO_COLOR  if set and not empty, disables colours on a terminal
 
 Exit status:
-  2       error: one line on standard error says what failed
-  others  are told in the help of each command";
+  2       error: one line on standard error names it
+  others  see the help of each command";
 
-/// Names the firmware entry behind a refused VFIO passthrough.
+/// Find the firmware entry that makes Linux refuse VFIO passthrough
 ///
-/// On many AMD boards the firmware's IVRS table asks for 1:1 memory maps of whole ranges of
-/// devices. Linux then refuses to hand any of them to a virtual machine: "Firmware has requested
-/// this device have a 1:1 IOMMU mapping". This tool watches the refusal and names the entry.
+/// On many AMD boards the firmware's IVRS table requests 1:1 memory maps for whole ranges of
+/// devices. Linux then refuses to assign any of these devices to a VM: "Firmware has requested this
+/// device have a 1:1 IOMMU mapping". ivrs-trace observes the refusal in the kernel and identifies
+/// the entry responsible.
 ///
-/// It changes nothing. Tracing needs root, or `CAP_BPF` and `CAP_PERFMON`, and a kernel with BTF, as
-/// distributions build it. Recordings (--from) are read anywhere, without root.
+/// It changes nothing on the host. Tracing requires root, or `CAP_BPF` and `CAP_PERFMON`, and a
+/// kernel with BTF, as distributions build it. Reading a recording (--from) requires no privileges.
 ///
-/// Without a command it shows the dashboard.
+/// Without a command, ivrs-trace opens the dashboard.
 #[derive(Debug, Parser)]
 #[command(name = "ivrs-trace", version, max_term_width = 100, after_long_help = MORE)]
 #[command(args_conflicts_with_subcommands = true)]
@@ -66,69 +67,70 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Show the dashboard: devices, attempts, firmware, regions and events, live
+    /// Open the dashboard: devices, attempts, firmware, regions and events, live
     ///
-    /// It is what runs without a command. Start it before the virtual machine: a refusal is told in
-    /// the last line, and a key explains it. ? shows the keys. With a recording (--from), the same
-    /// dashboard has a place in time.
+    /// This is the default command. Start it before the VM: the last line announces each refusal,
+    /// and Enter explains it. ? lists the keys. With a recording (--from), the dashboard adds a time
+    /// line.
     #[cfg(feature = "tui")]
     Tui(tui::Args),
-    /// Run a command, watch what it takes, and explain what was refused
+    /// Run a command, trace every attempt to claim a device, and explain the result
     ///
-    /// While CMD runs, every process of this host is watched for taking a device or an IOMMU group,
-    /// so a daemon that CMD asks, such as libvirtd, is seen too. What CMD prints is passed on as it
-    /// is; the explanation follows on standard output.
+    /// While CMD runs, ivrs-trace watches all processes of the host for attempts to claim a device
+    /// or an IOMMU group, so it also sees what a daemon such as libvirtd does for CMD. The
+    /// explanation follows on standard error; with --json or --from it goes to standard output.
     Run(run::Args),
-    /// Record the host, and what its kernel does, into a file that `--from` reads anywhere
+    /// Record the host and what its kernel does, to a file that --from reads anywhere
     ///
     /// The recording ends with CMD, after --duration, or on Ctrl-C. It holds the firmware's tables,
-    /// the devices, groups and regions, and every event of the probes, whatever is lost included. It
-    /// has no serial numbers, but the kernel's command line and those of the processes that took a
-    /// device: look before you send it. Under sudo it belongs to the user who called that.
+    /// the devices, groups and regions, every event, and a count of lost ones. It holds no serial
+    /// numbers, but it does hold the command lines of the kernel and of the processes that claimed
+    /// a device: review it before you send it. Under sudo the file belongs to the user who ran sudo.
     Record(record::Args),
     /// Print every event as it happens, one per line, until interrupted
     ///
-    /// A line has the event's number, its time, process and thread id, the thread's name, and what
-    /// happened. Other commands name events as evidence by these numbers.
+    /// Each line shows the event's number, time, process ID, thread ID and thread name, and what
+    /// happened. Other commands cite events as evidence by these numbers.
     Events(events::Args),
-    /// Say for each device whether the kernel would refuse it, and why
+    /// Show for each device whether the kernel would refuse it, and why
     ///
-    /// With the privilege to trace, the kernel is asked which regions it knows of each device; else
-    /// files alone are judged, and what they cannot prove is called unknown.
+    /// With the privilege to trace, check asks the kernel which regions it lists for each device.
+    /// Without it, check reads files only, and reports as unknown what they cannot prove.
     Check(check::Args),
-    /// Decode an IVRS table: what it asks for and what Linux makes of it
+    /// Decode an IVRS or DMAR table: what it requests and what Linux makes of it
     Decode(decode::Args),
-    /// Say what differs between two tables or two hosts, as before and after a BIOS update
+    /// Compare two tables or two hosts, for example before and after a BIOS update
     Diff(diff::Args),
-    /// Say which devices another table or another slot would free or block
+    /// Show which devices another table or another slot would free or block
     ///
-    /// It only thinks: it changes nothing, and neither writes nor installs a table. A device that
-    /// does use the memory behind an entry loses it with the entry: its DMA then fails, corrupts
-    /// data or hangs the machine, perhaps long after. Only the maker of the board knows which
-    /// entries are needed; ask there for firmware with the table that this shows to be enough.
+    /// This is a simulation: it changes nothing and writes no table. A device that does use the
+    /// memory behind an entry loses that memory with the entry: its DMA then fails, corrupts data
+    /// or hangs the host, perhaps much later. Only the board's vendor knows which entries its
+    /// devices need: ask the vendor for firmware with a table that the simulation shows to suffice.
     WhatIf(what_if::Args),
-    /// Write a report for kernel developers, for the board's vendor or for a forum
+    /// Write a report for kernel developers, the board's vendor or a forum
     ///
-    /// With a recording (--from), the attempts in it are part of the report. Read it before you send
-    /// it, also where names are left out.
+    /// With a recording (--from), the report includes the recorded attempts. Read the report before
+    /// you send it, even a redacted one.
     Report(report::Args),
-    /// Write what is known for other programs: JSON lines, Perfetto, CSV, the table, metrics
+    /// Export the facts to other programs: JSON lines, Perfetto, CSV, the table, metrics
     ///
-    /// Nothing is left out, so look at it before you send it.
+    /// export redacts nothing: review the file before you send it.
     Export(export::Args),
-    /// Say whether this host can be traced, and what else would stop VFIO
+    /// Check whether this host can be traced, and what else would stop VFIO
     ///
-    /// Looks at rights, kernel, IOMMU, the origin of the IVRS table and VFIO; and for each device at
-    /// its group and at what it is in use for, so that nobody takes away the disk that the host runs
-    /// from. It changes nothing.
+    /// doctor checks privileges, the kernel, the IOMMU, the origin of the IVRS table and VFIO. For
+    /// each device it checks the group and the current use, so that nobody assigns the disk that
+    /// the host runs from. It changes nothing.
     Doctor(doctor::Args),
-    /// Say for each probe whether and how it works on this host, and if not, why
+    /// List the probes: how each one attaches on this host, or why it does not
     ///
-    /// Each is attached and let go. A probe on a module that is not loaded waits for it.
+    /// The command attaches each probe, then detaches it. A probe in a module that is not loaded
+    /// waits for that module.
     Probes(probes::Args),
-    /// Say what the code of a finding means and what to do about it
+    /// Explain a finding by its code: what it means and what to do about it
     Explain(explain::Args),
-    /// Print a script by which a shell completes this program's commands and options
+    /// Print a shell script that completes the commands and options of ivrs-trace
     Completions(completions::Args),
 }
 
@@ -188,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn every_command_tells_its_statuses_and_gives_examples() {
+    fn every_command_lists_its_statuses_and_gives_examples() {
         definition().debug_assert();
         for command in definition().get_subcommands() {
             let more = command.get_after_long_help().map(ToString::to_string).unwrap_or_default();
@@ -198,6 +200,19 @@ mod tests {
             let long = more.lines().find(|line| line.chars().count() > 100);
             assert_eq!(long, None, "{name}");
         }
+    }
+
+    #[test]
+    fn the_help_of_run_names_one_place_for_the_explanation() {
+        let mut program = definition();
+        let help = program.find_subcommand_mut("run").unwrap().render_long_help().to_string();
+        let help = help.split_whitespace().collect::<Vec<_>>().join(" ");
+        let places: Vec<&str> = help
+            .match_indices("explanation")
+            .filter_map(|(at, _)| help[at..].split('.').next())
+            .collect();
+        let place = "explanation follows on standard error; with --json or --from it goes to standard output";
+        assert_eq!(places, [place]);
     }
 
     #[test]

@@ -17,15 +17,15 @@ use crate::{
 /// Arguments of `record` about it.
 #[derive(Debug, clap::Args)]
 pub(super) struct OnlyFailuresArgs {
-    /// Keep the file only if an attempt to take a device failed
+    /// Keep the file only if an attempt to claim a device failed
     ///
-    /// Then one line says which; else nothing is said. Until then the file is named FILE.part. A
-    /// failure that a later attempt of the same process makes good is none.
+    /// record then prints one line about the failure, else nothing. Until the end, the file is named
+    /// FILE.part. A failure does not count if a later attempt of the same process succeeds.
     #[arg(long, conflicts_with = "snapshot_only")]
     pub(super) only_failures: bool,
-    /// With --only-failures: the failures of this virtual machine (QEMU's -name)
+    /// With --only-failures: count only failures of this VM (QEMU -name)
     ///
-    /// Those of processes whose machine is not known count too.
+    /// Failures of processes whose VM is unknown count too.
     #[arg(long, value_name = "NAME", requires = "only_failures")]
     vm: Option<String>,
 }

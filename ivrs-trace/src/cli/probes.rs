@@ -19,12 +19,12 @@ use crate::{
 /// What the long help and the man page say after the options.
 const MORE: &str = "\
 Exit status:
-  0  the probes were tried, whatever came of it
+  0  the list is complete, even if some probes did not attach
   2  error
 
 Examples:
   sudo ivrs-trace probes
-      Which kernel functions can be watched here";
+      Which kernel functions ivrs-trace can watch here";
 
 /// Arguments of `probes`.
 #[derive(Debug, clap::Args)]

@@ -30,19 +30,19 @@ const PROGRESS: Duration = Duration::from_millis(500);
 /// What the long help and the man page say after the options.
 const MORE: &str = "\
 Exit status:
-  0      the recording ended as it was to
-  N      what CMD ended with; 128+N if signal N ended it
-  126    CMD cannot be run
-  127    there is no CMD
-  2      nothing could be recorded, or another error
+  0      the recording completed normally
+  N      CMD's exit status; 128+N if signal N ended CMD
+  126    CMD cannot be executed
+  127    CMD does not exist
+  2      nothing was recorded, or another error
 
 Examples:
   sudo ivrs-trace record -o trace.ivt -- virsh -c qemu:///system start my-vm
-      Record while a virtual machine is started
+      Record the start of a VM
   sudo ivrs-trace record -o trace.ivt --max-size 64M
-      Record until Ctrl-C, and keep the last 64 to 128 MiB in trace.ivt.1 and trace.ivt
+      Record until Ctrl-C; trace.ivt.1 and trace.ivt keep the last 64 to 128 MiB
   sudo ivrs-trace record -o host.ivt --snapshot-only
-      The host as it is now; ivrs-trace check --from host.ivt judges it";
+      Record the host as it is now, for ivrs-trace check --from host.ivt";
 
 /// Arguments of `record`.
 #[derive(Debug, clap::Args)]
@@ -51,22 +51,22 @@ Examples:
     override_usage = "ivrs-trace record [OPTIONS] -o <FILE> [-- <CMD>...]"
 )]
 pub(super) struct Args {
-    /// The file to write; .ivt is the usual ending
+    /// The file to write, by convention with the extension .ivt
     #[arg(short, long, value_name = "FILE")]
     output: PathBuf,
-    /// Replace the file if it is there
+    /// Replace an existing file
     #[arg(long)]
     force: bool,
-    /// End after this many seconds
+    /// Stop after this many seconds
     #[arg(long, value_name = "SECS", value_parser = clap::value_parser!(u64).range(1..))]
     duration: Option<u64>,
-    /// Begin another file when this one would have more bytes than this, such as 64M (at least 1M)
+    /// Start a new file before this one exceeds this size, such as 64M (at least 1M)
     ///
-    /// The full one is renamed to FILE.1, in place of the one before. Each opens by itself. K, M and
-    /// G are 1024 and its powers.
+    /// record renames the full file to FILE.1, replacing the previous FILE.1. Each file opens on its
+    /// own. K, M and G are powers of 1024.
     #[arg(long, value_name = "BYTES", value_parser = size)]
     max_size: Option<u64>,
-    /// Record the host as it is now, and end: for what cannot be reproduced just now
+    /// Record the host as it is now, and exit: for failures that you cannot reproduce right now
     #[arg(long, conflicts_with_all = ["duration", "max_size", "command"])]
     snapshot_only: bool,
     #[command(flatten)]

@@ -12,14 +12,14 @@ use crate::report::{
 /// What the long help and the man page say after the options.
 const MORE: &str = "\
 Exit status:
-  0  the report was written, whatever it says
+  0  the report is complete
   2  error
 
 Examples:
   sudo ivrs-trace report --for vendor -o report.txt
-      For the support of the board's maker
+      For the support of the board's vendor
   ivrs-trace report --for kernel --from trace.ivt
-      For a mailing list of the kernel, with the attempts that were recorded
+      For a kernel mailing list, with the recorded attempts
   ivrs-trace report --for forum --from trace.ivt
       For a forum, in Markdown";
 
@@ -27,35 +27,35 @@ Examples:
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = MORE)]
 pub(super) struct Args {
-    /// Whom the report is for
+    /// The reader of the report
     #[arg(long = "for", value_enum, value_name = "READER")]
     reader: Reader,
-    /// Report of another host: a recording, or a folder with a copy of its sys and proc; - reads a
+    /// Report on another host: a recording, or a folder with copies of its /sys and /proc; - reads a
     /// recording from standard input
     #[arg(long, value_name = "DIR|FILE")]
     from: Option<PathBuf>,
-    /// Leave out what names a person or this machine: names, serial numbers, UUIDs, command lines;
-    /// the default but for kernel developers
+    /// Leave out whatever identifies a person or this host: names, serial numbers, UUIDs, command
+    /// lines; the default for vendor and forum
     #[arg(long, overrides_with = "no_redact")]
     redact: bool,
-    /// Leave nothing out; the default for kernel developers
+    /// Leave nothing out; the default for kernel
     #[arg(long, overrides_with = "redact")]
     no_redact: bool,
-    /// How it is written; by default Markdown for a forum, else plain text
+    /// The format: by default Markdown for forum, else plain text
     #[arg(long, value_enum)]
     format: Option<Format>,
-    /// Write to this file, and replace it if it is there
+    /// Write to this file, atomically replacing an existing one
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub(super) enum Reader {
-    /// Kernel developers: everything, fit for a mailing list
+    /// Kernel developers: every fact, ready for a mailing list
     Kernel,
-    /// The board's vendor: what the firmware asks for, and what could be changed
+    /// The board's vendor: what the firmware requests, and what could change
     Vendor,
-    /// People in a forum: what it is, what will not help, what may
+    /// Users of a forum: the cause, what will not help, what may
     Forum,
 }
 

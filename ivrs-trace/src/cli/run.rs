@@ -20,25 +20,26 @@ use crate::{
 /// What the long help and the man page say after the options.
 const MORE: &str = "\
 Exit status:
-  N      what CMD ended with; 0 with --from
+  N      CMD's exit status; 0 with --from
   128+N  signal N ended CMD
-  126    CMD cannot be run
-  127    there is no CMD
+  126    CMD cannot be executed
+  127    CMD does not exist
   2      this host cannot be traced, or another error
 
+Notes:
 CMD runs as the user who called sudo, pkexec or doas, with that user's groups and
-home. virsh then talks to that user's own libvirt unless it is told otherwise:
--c qemu:///system, or --as-root here. CMD keeps its terminal, its files and its
-signals; the explanation goes to standard error. What other processes do
-meanwhile, such as libvirt's daemon and QEMU, is traced as well.
+home directory. By default virsh then connects to that user's own libvirt, which
+does not know the VMs of the system. Use virsh -c qemu:///system, or --as-root.
+
+CMD keeps its terminal, files and signals.
 
 Examples:
   sudo ivrs-trace run -- virsh -c qemu:///system start my-vm
-      Start a virtual machine, and say why the kernel does not give it its devices
+      Start a VM, and explain why the kernel refuses its devices
   sudo ivrs-trace run -o trace.ivt -- qemu-system-x86_64 -device vfio-pci,host=01:00.0
-      Also keep what was seen, for somebody else to look at
+      Also record everything, for somebody else to examine
   ivrs-trace run --from trace.ivt
-      Explain that on any machine, without root";
+      Explain a recording on any machine, without root";
 
 /// Arguments of `run`.
 #[derive(Debug, clap::Args)]
@@ -47,18 +48,17 @@ Examples:
     override_usage = "ivrs-trace run [OPTIONS] -- <CMD>...\n       ivrs-trace run [OPTIONS] --from <FILE>"
 )]
 pub(super) struct Args {
-    /// Print one JSON document to standard output, where the command then does not write: what it
-    /// writes there goes to standard error
+    /// Print one JSON document to standard output; CMD's own standard output then goes to standard
+    /// error
     #[arg(long)]
     json: bool,
-    /// Also record everything to this file, which `--from` reads; the explanation is printed all the
-    /// same
+    /// Also record everything to this file, which --from reads
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
-    /// Replace the file if it is there
+    /// Replace an existing file
     #[arg(long, requires = "output")]
     force: bool,
-    /// Run nothing: explain what this recording holds; - reads standard input
+    /// Run nothing: explain the attempts in this recording; - reads standard input
     #[arg(long, value_name = "FILE", conflicts_with_all = ["output", "command"])]
     from: Option<PathBuf>,
     #[command(flatten)]

@@ -57,14 +57,14 @@ const MAX_CONFIG: u64 = 64 * 1024;
 /// What the long help and the man page say after the options.
 const MORE: &str = "\
 Exit status:
-  0  it was left
+  0  the user quit
   2  error
 
 Examples:
   sudo ivrs-trace tui
       This host, live
   sudo ivrs-trace tui --vm win11
-      Only what the machine win11 tries
+      Only the VM win11
   ivrs-trace tui --from trace.ivt
       A recording, without root";
 
@@ -72,16 +72,16 @@ Examples:
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = MORE)]
 pub(super) struct Args {
-    /// Show another host: a recording, with a place in its time, or a folder with a copy of its sys
-    /// and proc
+    /// Show another host: a recording, with a time line, or a folder with copies of its /sys and
+    /// /proc
     #[arg(long, value_name = "DIR|FILE")]
     from: Option<PathBuf>,
-    /// How it looks: dark, light, high-contrast, 16 (the terminal's own colours) or none. By default
-    /// what the configuration says, else dark, and none where `NO_COLOR` is set
+    /// The theme: dark, light, high-contrast, 16 (the terminal's own colours) or none. By default
+    /// none if `NO_COLOR` is set, else the theme of the configuration, else dark
     #[arg(long, value_name = "NAME", value_parser = theme)]
     theme: Option<ThemeName>,
-    /// Configuration of theme and keys; by default ivrs-trace/config.toml in the folder for
-    /// configurations (`XDG_CONFIG_HOME`, else ~/.config)
+    /// The configuration file, for theme and keys; by default ivrs-trace/config.toml in
+    /// `XDG_CONFIG_HOME`, else in ~/.config
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
     #[command(flatten)]

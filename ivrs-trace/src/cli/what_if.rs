@@ -15,14 +15,14 @@ use crate::{
 /// What the long help and the man page say after the options.
 const MORE: &str = "\
 Exit status:
-  0  it was told, whatever the answer is
+  0  the simulation is complete
   2  error
 
 Examples:
   sudo ivrs-trace what-if --without ivmd:0
-      Which devices this block alone holds back
+      Which devices this block alone blocks
   ivrs-trace what-if --narrow ivmd:0=00:14.0-00:14.7 --from host.ivt
-      What would follow if the block were for the device that it is about
+      What would change if the block covered only its own device
   sudo ivrs-trace what-if --move 01:00.0=12:00.0
       Whether another slot, on bus 0x12, would help";
 
@@ -34,21 +34,20 @@ pub(super) struct Args {
     /// Print one JSON document instead of text
     #[arg(long)]
     json: bool,
-    /// Judge as if this IVMD block were not there; blocks are counted from 0, as `decode` shows them
+    /// Simulate the table without this IVMD block; N counts from 0, as in decode
     #[arg(long, value_name = "ivmd:N", value_parser = without)]
     without: Vec<Change>,
-    /// Judge as if the regions of this IVMD block were relaxable: the kernel would map them, but let
-    /// VFIO take the device all the same
+    /// Simulate relaxable regions for this IVMD block: the kernel maps them, but lets VFIO claim the
+    /// device
     #[arg(long, value_name = "ivmd:N", value_parser = relax)]
     relax: Vec<Change>,
-    /// Judge as if this IVMD block were for some of its devices alone, such as
-    /// ivmd:0=00:01.0-00:1f.7
+    /// Simulate this IVMD block for only some of its devices, such as ivmd:0=00:01.0-00:1f.7
     #[arg(long, value_name = "ivmd:N=BDF-BDF", value_parser = narrow)]
     narrow: Vec<Change>,
-    /// Judge as if a PCI function were at another address, such as 01:00.0=12:00.0
+    /// Simulate a PCI function at another address, such as 01:00.0=12:00.0
     #[arg(long = "move", id = "move_to", value_name = "BDF=BDF", value_parser = moved)]
     moves: Vec<Change>,
-    /// Judge another host: a recording, or a folder with a copy of its sys and proc; - reads a
+    /// Judge another host: a recording, or a folder with copies of its /sys and /proc; - reads a
     /// recording from standard input
     #[arg(long, value_name = "DIR|FILE")]
     from: Option<PathBuf>,

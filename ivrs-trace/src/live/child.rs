@@ -29,11 +29,11 @@ const AFTERMATH: Duration = Duration::from_millis(50);
 /// How a command is run.
 #[derive(Debug, clap::Args)]
 pub(crate) struct CommandArgs {
-    /// Run the command as root too, and not as the user who called sudo, pkexec or doas
+    /// Run CMD as root, not as the user who called sudo, pkexec or doas
     #[arg(long)]
     as_root: bool,
-    /// How long to listen on after the command has ended, for what a daemon still does for it; it
-    /// ends earlier when every process that tried to take a device has ended
+    /// Keep watching for this long after CMD exits, for daemons that still work for it; ends early
+    /// once every process that tried to claim a device has exited
     #[arg(long, value_name = "SECONDS", default_value = "2", value_parser = seconds)]
     linger: Duration,
 }
