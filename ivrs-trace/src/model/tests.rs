@@ -697,7 +697,7 @@ fn each_entry_that_differs_is_shown_with_both_sides() {
         let found: Vec<&Finding> =
             found.iter().filter(|one| one.code.starts_with("unity")).collect();
         let block = |one: &Finding| {
-            let offset = one.offset?;
+            let offset = one.place?.offset;
             let blocks = &model.table().ivrs().unwrap().ivmd;
             blocks.iter().find(|block| block.offset == offset).map(|block| block.index)
         };

@@ -12,7 +12,10 @@ use ivrs_trace_common::MAX_UNITY;
 use super::{Finding, Model, Severity, cause};
 use crate::{
     event::{Body, Event},
-    firmware::kernel_view::{self, KernelView},
+    firmware::{
+        Ivmd,
+        kernel_view::{self, KernelView},
+    },
     pci::{Bdf, Devid, Segment},
 };
 
@@ -220,9 +223,9 @@ fn segment_findings(
             None => format!("{walked} has {} entries", map.entries.len()),
         }];
         evidence.extend(block.map(cause::of_block));
-        let offset = block.map(|block| block.offset);
+        let place = block.map(Ivmd::place);
         let finding = Finding::new(code, Severity::Warning, message);
-        findings.push(Finding { offset, evidence, ..finding });
+        findings.push(Finding { place, evidence, ..finding });
     }
 }
 

@@ -328,8 +328,6 @@ fn finding_text(style: Style, finding: &Finding) -> String {
             Severity::Error => "error",
         },
     );
-    let of_dmar = ["DMAR-", "RMRR-"].iter().any(|begin| finding.code.starts_with(begin));
-    let table = if of_dmar { "DMAR" } else { "IVRS" };
-    let at = finding.offset.map_or_else(String::new, |at| format!(" ({table} offset {at:#x})"));
+    let at = finding.place.map_or_else(String::new, |place| format!(" ({place})"));
     format!("{severity} [{}]: {}{at}", finding.code, finding.message)
 }

@@ -596,7 +596,7 @@ fn findings(letter: &mut Letter, case: &Case<'_>) {
             Severity::Warning => "warning",
             Severity::Error => "error",
         };
-        let at = finding.offset.map_or_else(String::new, |at| format!(" (IVRS offset {at:#x})"));
+        let at = finding.place.map_or_else(String::new, |place| format!(" ({place})"));
         format!("{severity}, {}: {}{at}", finding.code, case.redact.text(&finding.message))
     });
     letter.items(items.collect());

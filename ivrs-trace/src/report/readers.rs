@@ -3,9 +3,9 @@
 #![cfg(feature = "pci-names")]
 
 use super::{
-    Lost,
+    Lost, Style,
     case::{Case, Origin},
-    forum,
+    check, doctor, forum,
     hosts::{
         arm, desktop, intel, kernel_6_1, laptop, no_ivmd, not_amd, relaxed, several_iommus, strix,
     },
@@ -23,6 +23,7 @@ use crate::{
     model::{
         Model, RequireDirect,
         fixture::{Owned, QEMU, device, view},
+        health,
     },
     recording::ProbeFact,
 };
@@ -433,6 +434,34 @@ fn nothing_from_outside_reaches_a_report_raw() {
             if let Ok(dump::Dump::Table(found)) = dump::read(text.as_bytes()) {
                 assert_eq!(found.table, table, "{report}");
             }
+        }
+    }
+}
+
+#[test]
+fn an_offset_is_said_to_be_in_the_table_that_it_is_in() {
+    for (name, told) in hosts() {
+        let verdicts = told.model.verdicts();
+        let conditions = crate::host::Conditions::default();
+        let asked: Vec<_> = verdicts.devices.iter().map(|device| device.bdf).collect();
+        let looked = health::health(
+            &told.model,
+            &verdicts,
+            &conditions,
+            &health::Tracing::default(),
+            &asked,
+        );
+        let mut texts = told.all(false);
+        texts.push(("check".to_owned(), check(&told.model, &verdicts, Style::default())));
+        texts.push(("doctor".to_owned(), doctor(&looked, Style::default())));
+        let other = if told.model.is_intel_host() { "IVRS" } else { "DMAR" };
+        let own = if told.model.dmar().dmar().is_some() { "RMRR 1" } else { "" };
+        for (report, text) in texts {
+            let words = text.split_whitespace().collect::<Vec<_>>().join(" ");
+            for place in [format!("{other} offset"), format!("of the {other}")] {
+                assert!(!words.contains(&place), "{name}, {report}: {text}");
+            }
+            assert!(words.contains(own), "{name}, {report}: {text}");
         }
     }
 }

@@ -26,7 +26,7 @@ use super::{
 use crate::{
     escape::{printable, printable_bytes},
     firmware::{
-        Ivrs, KernelView,
+        Ivrs, KernelView, TableName,
         device_entry::{Content, Entry},
         findings::{self, Finding, Severity},
         ivrs::{HEADER_LENGTH, Ivhd, Ivmd},
@@ -363,7 +363,7 @@ impl Firmware {
 
     /// The findings about a part of the table.
     fn told(&self, text: &mut Text, place: Range<usize>, ivmd: Option<&Ivmd>, scene: &Scene<'_>) {
-        let named = ivmd.map(|block| format!("IVRS offset {:#x}: ", block.offset));
+        let named = ivmd.map(|block| format!("{}: ", block.place()));
         let on_host: Vec<_> = scene
             .stage
             .verdicts
@@ -376,7 +376,9 @@ impl Firmware {
                         one.evidence.iter().any(|fact| fact.starts_with(named))
                     })
                 };
-                one.offset.map_or_else(named, |offset| place.contains(&offset))
+                one.place.map_or_else(named, |one| {
+                    one.table == TableName::Ivrs && place.contains(&one.offset)
+                })
             })
             .map(|one| (one.severity, one.code, one.message.as_str()))
             .collect();

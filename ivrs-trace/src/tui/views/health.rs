@@ -12,7 +12,10 @@ use super::super::{
 };
 use crate::{
     escape::printable,
-    firmware::findings::{Severity, explain},
+    firmware::{
+        TableName,
+        findings::{Severity, explain},
+    },
     host::Reading,
     model::{Finding, RequireDirect},
     recording::{ProbeFact, ProbeLoss},
@@ -229,7 +232,8 @@ impl Pane for Health {
     fn link(&self, action: Action, scene: &Scene<'_>) -> Option<Target> {
         match (action, self.here()?) {
             (Action::Open | Action::ToEntry, Row::Finding(index)) => {
-                let offset = scene.stage.verdicts.findings.get(*index)?.offset?;
+                let place = scene.stage.verdicts.findings.get(*index)?.place?;
+                let offset = (place.table == TableName::Ivrs).then_some(place.offset)?;
                 let blocks = &scene.model.table().ivrs()?.ivmd;
                 let block = blocks.iter().find(|block| block.offset == offset)?;
                 Some(Target::Entry(block.index))
