@@ -667,7 +667,7 @@ impl Tracker {
             && error == Errno::EINVAL
             && !bridge
         {
-            found.reason = Some(Reason::NoIommu);
+            found.reason = Some(Reason::DeviceWithoutIommu);
             found.evidence = Some(Evidence::Call);
             found.facts = vec![format!(
                 "event {number}: vfio_pci_probe returned EINVAL for {}, which has no IOMMU group",
@@ -924,7 +924,7 @@ impl Attempt {
         self.host_drivers = found.host_drivers;
         self.owned_by = found.owned_by;
         self.also = found.also;
-        self.noiommu |= self.reason == Some(Reason::Noiommu);
+        self.noiommu |= self.reason == Some(Reason::NoIommuMode);
     }
 }
 
