@@ -27,7 +27,7 @@ use serde::{Deserialize, Serialize};
 
 pub use attempt::{
     Attempt, Call, DriverChange, DriverSource, Evidence, Further, HostDriver, MAX_ATTEMPTS,
-    OpenFile, Outcome, Process, Reason, Rejection, Via,
+    OpenFile, Outcome, Process, Reason, Rejection, RequestedFrom, Via,
 };
 pub use cause::{Cause, CauseKind, Coverage};
 pub use listing::{Listed, Listing};

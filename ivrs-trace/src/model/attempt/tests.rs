@@ -862,7 +862,7 @@ fn an_attempt_names_its_machine_its_device_and_what_qemu_prints() {
         known_by(a),
         [some("a"), None, some("0000:00:07.0"), some("hostdev0"), some(prints)]
     );
-    assert_eq!(a.requested_from, Some("the command line of the process"));
+    assert_eq!(a.requested_from, Some(RequestedFrom::CommandLine));
     assert_eq!(a.process.machine().as_deref(), Some("a"));
     let b = model(&host, &start_of_machine(&KVM, LINE_B, 11, "02:00.0"));
     let b = only(&b, "b");
