@@ -318,9 +318,10 @@ impl Live {
     /// Says on standard error what the answers of this host will lack: probes that are missing, and
     /// what the host itself does not have.
     pub(super) fn warn(&self) {
-        let degradations = self.degradations();
-        let degradations = degradations.into_iter().filter(|line| !rights::explains(line));
-        for line in degradations.chain(rights::missing()) {
+        let probes = self.tracer.probes().iter().zip(self.probes());
+        let told = probes.filter(|(probe, _)| !rights::explains(&probe.state));
+        let told: Vec<ProbeFact> = told.map(|(_, fact)| fact).collect();
+        for line in degradations(&told).into_iter().chain(rights::missing()) {
             output::complain(&line);
         }
         for finding in self.model.host_findings() {
@@ -378,7 +379,7 @@ pub(super) fn probe_facts(tracer: &Tracer) -> Vec<ProbeFact> {
             tracer::State::Waiting => ("waiting", None),
             tracer::State::NotNeeded => ("not_needed", None),
             tracer::State::LeftOut => ("left_out", None),
-            tracer::State::Missing { reason } => ("missing", Some(reason.clone())),
+            tracer::State::Missing { reason, .. } => ("missing", Some(reason.clone())),
         };
         ProbeFact {
             symbol: probe.spec.symbol.to_owned(),

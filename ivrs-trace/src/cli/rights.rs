@@ -3,7 +3,10 @@
 use rustix::thread::CapabilitySet;
 
 use super::output;
-use crate::privilege::{self, Caller, NEEDS, names};
+use crate::{
+    privilege::{self, Caller, NEEDS, names},
+    probe::tracer::State,
+};
 
 /// Gives up the rights of this thread but `keep`, and with a caller also its user; says so where that
 /// fails.
@@ -35,6 +38,6 @@ pub(super) fn missing() -> Vec<String> {
 }
 
 /// Whether this is why a probe is missing, which [`missing`] says once for all of them.
-pub(super) fn explains(line: &str) -> bool {
-    line.contains("perf_event_open") && privilege::paranoid().is_some()
+pub(super) fn explains(state: &State) -> bool {
+    matches!(state, State::Missing { denied: true, .. }) && privilege::paranoid().is_some()
 }
