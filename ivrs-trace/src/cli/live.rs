@@ -16,7 +16,7 @@ use crate::{
     escape::printable,
     event::{Body, DeviceFunction, Event},
     host::Snapshot,
-    model::{Model, RequireDirect},
+    model::{FlagSource, KernelFlag, Model, RequireDirect},
     probe::{
         btf::{Btf, KERNEL_BTF},
         ring::Ring,
@@ -413,11 +413,13 @@ pub(super) fn can_show() -> bool {
     groups.is_ok_and(|mut groups| groups.next().is_some())
 }
 
-/// Whether the running kernel refuses at all, from its BTF alone, which everybody may read.
-pub(super) fn require_direct() -> RequireDirect {
+/// Whether the running kernel has the flag, from its BTF alone, which everybody may read.
+pub(super) fn require_direct() -> KernelFlag {
     match Btf::read(Path::new(KERNEL_BTF)) {
-        Ok(btf) if tracer::has_require_direct(&btf) => RequireDirect::Present,
-        Ok(_) => RequireDirect::Missing,
-        Err(_) => RequireDirect::Unknown,
+        Ok(btf) => KernelFlag::of_btf(tracer::has_require_direct(&btf)),
+        Err(error) => KernelFlag {
+            answer: RequireDirect::Unknown,
+            source: FlagSource::Nowhere { no_btf: format!("{KERNEL_BTF}: {error}") },
+        },
     }
 }

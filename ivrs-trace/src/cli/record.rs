@@ -203,7 +203,10 @@ fn snapshot(output: &Output<'_>) -> anyhow::Result<ExitCode> {
 fn files_alone(output: &Output<'_>) -> anyhow::Result<Outcome> {
     let recorder = output.create()?;
     let open_files = open_files::read();
-    recorder.json(Kind::START, &start(output, clocks(), false, live::require_direct(), open_files));
+    recorder.json(
+        Kind::START,
+        &start(output, clocks(), false, live::require_direct().answer, open_files),
+    );
     let (_, files) = Snapshot::read_and_keep(Path::new("/"));
     recorder.snapshot(0, &files);
     recorder.loss(Loss::default());

@@ -117,9 +117,10 @@ fn of_kernel(model: &Model, no_groups: bool) -> Vec<Finding> {
         push(
             "no-btf",
             Severity::Warning,
-            "this kernel has no BTF (/sys/kernel/btf/vmlinux), where it would show whether it \
-             refuses devices with direct regions"
-                .to_owned(),
+            format!(
+                "whether this kernel refuses devices with direct regions is not known: {}",
+                model.refuses_by().join("; ")
+            ),
         );
     }
     if let Some(option) = options::relax_unity(model.host()) {

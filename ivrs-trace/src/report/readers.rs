@@ -465,3 +465,52 @@ fn an_offset_is_said_to_be_in_the_table_that_it_is_in() {
         }
     }
 }
+
+#[test]
+fn header_findings_reports_and_doctor_agree_on_whether_the_kernel_refuses() {
+    for (name, host) in [("desktop", desktop()), ("intel", intel())] {
+        for flag in [RequireDirect::Present, RequireDirect::Missing, RequireDirect::Unknown] {
+            let told = Told::of(&host, flag);
+            let verdicts = told.model.verdicts();
+            let header = flat(&check(&told.model, &verdicts, Style::default()));
+            let mail = flat(&told.with(false, |case| kernel(case, Format::Text)));
+            let (_, row) =
+                mail.split_once(" 1:1 maps it ").or(mail.split_once(" 1:1 maps ")).unwrap();
+            if name == "intel" && flag == RequireDirect::Missing {
+                // Up to 6.5 it is another function that refuses, with another error.
+                assert!(mail.contains("-EPERM") && !mail.contains("-EINVAL"), "{mail}");
+                let post = flat(&told.with(true, |case| forum(case, Format::Text)));
+                assert!(post.contains("says \"Operation not permitted\""), "{post}");
+                assert!(!post.contains("Invalid argument"), "{post}");
+            }
+            let looked = health::health(
+                &told.model,
+                &verdicts,
+                &crate::host::Conditions::default(),
+                &health::Tracing::default(),
+                &[],
+            );
+            let line = looked.iommu.iter().find(|line| line.code == "kernel-refuses").unwrap();
+            let refuses = told.model.refuses();
+            let (in_header, in_doctor, in_mail) = match refuses {
+                RequireDirect::Present => {
+                    ("refuses devices that", "this kernel refuses devices", "refuses")
+                }
+                RequireDirect::Missing => {
+                    ("does not refuse devices", "this kernel refuses no device", "does not refuse")
+                }
+                RequireDirect::Unknown => ("may refuse devices", "is not known", "is not known"),
+            };
+            let (row, _) = row.split_once(" cmdline ").unwrap();
+            assert!(header.contains(in_header), "{name} {flag:?}: {header}");
+            assert!(line.message.contains(in_doctor), "{name} {flag:?}: {}", line.message);
+            assert!(row.contains(in_mail), "{name} {flag:?}: {row}");
+            let found = verdicts.findings.iter().any(|finding| finding.code == "no-btf");
+            assert_eq!(found, refuses == RequireDirect::Unknown, "{name} {flag:?}");
+        }
+    }
+}
+
+fn flat(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}

@@ -465,7 +465,7 @@ fn effect(block: &Ivmd, view: &KernelView, scene: &Scene<'_>) -> (Role, String) 
     if !view.initialises() {
         return (Role::Dim, "unused".to_owned());
     }
-    let holds = match scene.model.require_direct() {
+    let holds = match scene.model.refuses() {
         RequireDirect::Present => Role::Bad,
         RequireDirect::Missing | RequireDirect::Unknown => Role::Doubtful,
     };
