@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
-    page::{Page, Style, cut},
+    page::{Page, Style},
     text::{cause_block, owner_text, plural, range_text},
 };
 use crate::{
@@ -11,6 +11,7 @@ use crate::{
     host::PciNames,
     model::{Cause, DeviceVerdict, Finding, Model, RequireDirect, Severity, Verdict, Verdicts},
     pci::Bdf,
+    width::{cut, pad, width},
 };
 
 /// Columns that a name needs to be worth showing.
@@ -137,7 +138,7 @@ impl Columns {
     fn of(model: &Model, verdicts: &Verdicts) -> Self {
         let devices = &verdicts.devices;
         let widest = |lengths: &mut dyn Iterator<Item = usize>| lengths.max().unwrap_or_default();
-        let drivers = &mut devices.iter().map(|device| driver(device).chars().count());
+        let drivers = &mut devices.iter().map(|device| width(driver(device)));
         Self {
             group: widest(&mut devices.iter().map(|device| device.group.to_string().len())),
             driver: widest(drivers).min(14),
@@ -219,17 +220,16 @@ fn device_line(
         None => format!("  {cause}"),
     };
     let mut line = format!(
-        "{}  group {:<group$}  {:<driver$}{cause}",
+        "{}  group {:<group$}  {}{cause}",
         device.bdf,
         device.group,
-        cut(driver(device), columns.driver),
+        pad(&cut(driver(device), columns.driver), columns.driver),
         group = columns.group,
-        driver = columns.driver,
     );
     if let Some(alias) = model.alias(device.bdf) {
         line.push_str(&format_args!("  seen as {alias}").to_string());
     }
-    let used = indent.len() + line.chars().count() + 2;
+    let used = indent.len() + width(&line) + 2;
     let left = page.style().width.saturating_sub(used);
     if let Some(name) = name(model, device.bdf, &columns.names).filter(|_| left >= NAME) {
         line.push_str("  ");

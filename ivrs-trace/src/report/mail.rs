@@ -6,7 +6,6 @@ use super::{
     case::{self, Case, Origin, Standing, TOLD, TOOL, Told, count},
     dmar, hex_bytes,
     letter::{COLUMNS, Format, Letter},
-    page::cut,
     text::{coverage_text, kind_text, memory_text, owner_text, range_text},
 };
 use crate::{
@@ -14,6 +13,7 @@ use crate::{
     host::{Member, Reading, RegionKind},
     model::{DeviceVerdict, Evidence, Outcome, RequireDirect, Severity, Table, Verdict},
     recording::ProbeFact,
+    width::{cut, width},
 };
 
 /// Attempts that are told call by call; of others, what came of them.
@@ -542,7 +542,7 @@ fn device_list(letter: &mut Letter, case: &Case<'_>, title: &str, devices: &[&De
     letter.text(title);
     let names = case.model.host().pci_names.value().cloned().unwrap_or_default();
     let drivers = devices.iter().filter_map(|device| device.driver.as_ref());
-    let column = drivers.map(|name| name.chars().count()).max().unwrap_or(1).min(14);
+    let column = drivers.map(|name| width(name)).max().unwrap_or(1).min(14);
     let line = |device: &&DeviceVerdict| {
         cut(&format!("  {}", case.device_line(device, column, &names)), COLUMNS)
     };

@@ -546,3 +546,12 @@ fn a_kernel_of_intel_refuses_with_the_flag_or_without() {
         assert!(screen.contains("it refuses devices"), "{flag:?}: {screen}");
     }
 }
+
+#[test]
+fn a_wide_name_of_a_recording_takes_nothing_from_the_rest() {
+    let status = recording::Status { events: 7, bytes: 1536, dropped: 0, trouble: None };
+    let name = "\u{6f22}\u{5b57}\u{6f22}\u{5b57}.ivt".to_owned();
+    let watch = Watch::Live { recording: Some((name, status)) };
+    let screen = health_screen(&crate::host::Snapshot::default(), RequireDirect::Unknown, &watch);
+    assert!(screen.lines().last().unwrap().trim_end().ends_with(".ivt: 7 events"), "{screen}");
+}
