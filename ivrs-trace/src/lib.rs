@@ -36,3 +36,4 @@ pub mod report;
 pub mod schema;
 #[cfg(feature = "tui")]
 pub mod tui;
+mod width;

@@ -66,7 +66,7 @@ fn of_probe(probe: &ProbeStatus) -> ProbeDocument {
         State::Waiting => (ProbeState::Waiting, None),
         State::NotNeeded => (ProbeState::NotNeeded, None),
         State::LeftOut => (ProbeState::LeftOut, None),
-        State::Missing { reason } => (ProbeState::Missing, Some(reason.clone())),
+        State::Missing { reason, .. } => (ProbeState::Missing, Some(reason.clone())),
     };
     let mut how: Vec<&str> = Vec::new();
     for program in probe.way {

@@ -22,6 +22,7 @@ use crate::{
     output,
     privilege::{Caller, for_modules},
     recording::{self, End, Fate, Kind, Loss, MIN_SIZE, Outcome, Status},
+    width::{last, split, width},
 };
 
 /// How often the line of progress is renewed.
@@ -127,7 +128,10 @@ fn snapshot(output: &Output<'_>) -> anyhow::Result<ExitCode> {
 fn files_alone(output: &Output<'_>) -> anyhow::Result<Outcome> {
     let recorder = output.create()?;
     let open_files = open_files::read();
-    recorder.json(Kind::START, &start(output, clocks(), false, live::require_direct(), open_files));
+    recorder.json(
+        Kind::START,
+        &start(output, clocks(), false, live::require_direct().answer, open_files),
+    );
     let (_, files) = Snapshot::read_and_keep(Path::new("/"));
     recorder.snapshot(0, &files);
     recorder.loss(Loss::default());
@@ -240,18 +244,8 @@ fn progress_line(name: &str, status: &Status, lost: crate::report::Lost, columns
     let (size, lost) = (size_words(*bytes), lost.saturating_add(*dropped));
     let line =
         |name: &str| format!("recording to {name}: {events} events, {size}, {lost} lost{rest}");
-    let room = columns.saturating_sub(line("").chars().count());
-    line(&last(name, room)).chars().take(columns).collect()
-}
-
-/// The last characters of a name that is too long, after a mark.
-fn last(name: &str, room: usize) -> String {
-    let length = name.chars().count();
-    if length <= room {
-        return name.to_owned();
-    }
-    let rest = name.chars().skip(length.saturating_sub(room.saturating_sub(1)));
-    std::iter::once('…').chain(rest).collect()
+    let room = columns.saturating_sub(width(&line("")));
+    split(&line(&last(name, room)), columns).0.to_owned()
 }
 
 fn size(text: &str) -> Result<u64, String> {
@@ -295,6 +289,12 @@ mod tests {
         let short = |columns| progress_line("folder/trace.ivt", &status, lost, columns);
         assert_eq!(short(66), "recording to …trace.ivt: 7 events, 1.5 KiB, 3 lost, Ctrl-C ends it");
         assert_eq!(short(66).chars().count(), 66);
+        let wide =
+            |columns| progress_line("\u{6f22}\u{5b57}\u{6f22}\u{5b57}.ivt", &status, lost, columns);
+        assert!(wide(67).starts_with("recording to …\u{5b57}\u{6f22}\u{5b57}.ivt: 7 events"));
+        for columns in 0..90 {
+            assert!(unicode_width::UnicodeWidthStr::width(&*wide(columns)) <= columns);
+        }
         assert_eq!(short(20), "recording to …: 7 ev");
         assert_eq!(short(0), "");
     }

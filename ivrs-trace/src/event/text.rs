@@ -3,14 +3,15 @@
 use std::fmt;
 
 use super::{Body, Change, Device, DeviceFunction, Event, Phase};
-use crate::errno;
+use crate::{errno, width::pad};
 
 /// `TIME pid/tid comm  what happened`; the time is seconds of `CLOCK_MONOTONIC`.
 impl fmt::Display for Event {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (seconds, rest) = (self.time_ns / 1_000_000_000, self.time_ns % 1_000_000_000);
         let process = format!("{}/{}", self.pid, self.tid);
-        write!(f, "{seconds:>6}.{:06} {process:<13} {:<15} {}", rest / 1000, self.comm, self.body)
+        let comm = pad(&self.comm, 15);
+        write!(f, "{seconds:>6}.{:06} {process:<13} {comm} {}", rest / 1000, self.body)
     }
 }
 

@@ -177,15 +177,36 @@ impl Conditions {
         }
     }
 
-    /// Takes from an earlier reading of the same boot what takes rights to be read.
+    /// Takes from an earlier reading of the same boot what was read then and cannot be read now, for
+    /// want of rights that were given up.
     pub fn keep_from(&mut self, earlier: &Self) {
-        if let (Reading::Unreadable(_), Reading::Read(_)) = (&self.kernel_log, &earlier.kernel_log)
-        {
-            self.kernel_log = earlier.kernel_log.clone();
-        }
-        if let (Reading::Unreadable(_), Reading::Read(_)) = (&self.kprobes, &earlier.kprobes) {
-            self.kprobes = earlier.kprobes.clone();
-        }
+        // Every field is named, so that a new one is not forgotten.
+        let Self {
+            tables,
+            kernel_log,
+            processor,
+            kprobes,
+            vfio_modules,
+            // These change while the host runs, and everybody may read them: what was is no answer.
+            tainted: _,
+            ftrace: _,
+            modules_disabled: _,
+            remapped: _,
+            vfio_pci: _,
+            modprobe: _,
+            unsafe_interrupts: _,
+            disks: _,
+            mounts: _,
+            swaps: _,
+            interfaces: _,
+            boot_vga: _,
+            framebuffers: _,
+        } = self;
+        tables.keep(&earlier.tables);
+        kernel_log.keep(&earlier.kernel_log);
+        processor.keep(&earlier.processor);
+        kprobes.keep(&earlier.kprobes);
+        vfio_modules.keep(&earlier.vfio_modules);
     }
 }
 

@@ -330,15 +330,43 @@ impl Snapshot {
         Self { ivrs, dmar, skipped, ..snapshot }
     }
 
-    /// Takes from an earlier snapshot of the same boot what takes rights to be read and was not read
-    /// now: the table, which stays as it is until the host starts anew, and the map of memory.
+    /// Takes from an earlier snapshot of the same boot what was read then and cannot be read now, for
+    /// want of rights that were given up. Tables and maps stay as they are until the host starts anew.
     pub fn keep_from(&mut self, earlier: &Self) {
-        if let (Reading::Unreadable(_), Reading::Read(_)) = (&self.ivrs, &earlier.ivrs) {
-            self.ivrs = earlier.ivrs.clone();
-        }
-        if let (Reading::Unreadable(_), Reading::Read(_)) = (&self.iomem, &earlier.iomem) {
-            self.iomem = earlier.iomem.clone();
-        }
+        // Every field is named, so that a new one is not forgotten.
+        let Self {
+            kernel_release,
+            command_line,
+            ivrs,
+            dmar,
+            dmi: Dmi { sys_vendor, product_name, board_vendor, board_name, bios_version, bios_date },
+            pci_names,
+            iomem,
+            firmware_memory,
+            acpi_devices,
+            lockdown,
+            // These change while the host runs, and everybody may read them: what was is no answer.
+            has_btf: _,
+            groups: _,
+            functions: _,
+            iommus: _,
+            skipped: _,
+        } = self;
+        kernel_release.keep(&earlier.kernel_release);
+        command_line.keep(&earlier.command_line);
+        ivrs.keep(&earlier.ivrs);
+        dmar.keep(&earlier.dmar);
+        sys_vendor.keep(&earlier.dmi.sys_vendor);
+        product_name.keep(&earlier.dmi.product_name);
+        board_vendor.keep(&earlier.dmi.board_vendor);
+        board_name.keep(&earlier.dmi.board_name);
+        bios_version.keep(&earlier.dmi.bios_version);
+        bios_date.keep(&earlier.dmi.bios_date);
+        pci_names.keep(&earlier.pci_names);
+        iomem.keep(&earlier.iomem);
+        firmware_memory.keep(&earlier.firmware_memory);
+        acpi_devices.keep(&earlier.acpi_devices);
+        lockdown.keep(&earlier.lockdown);
     }
 
     /// What the bytes of memory from `start` to `end_inclusive` are by `/proc/iomem`, or by the

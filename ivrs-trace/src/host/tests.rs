@@ -569,3 +569,41 @@ proptest! {
         let _ = line.parse::<ReservedRegion>();
     }
 }
+
+/// Of everything that a snapshot holds: a file that is added to it is kept without more ado, or this
+/// fails.
+#[test]
+fn what_was_read_with_rights_stays_when_they_are_gone() {
+    let host = whole_host().file("sys/firmware/acpi/tables/DMAR", [0; 48]);
+    let whole = host.read();
+    let mut blind = serde_json::to_value(&whole).unwrap();
+    for (_, value) in blind.as_object_mut().unwrap().iter_mut() {
+        let denied = serde_json::json!({"unreadable": "Permission denied"});
+        match value {
+            serde_json::Value::Object(reading) if reading.contains_key("read") => *value = denied,
+            serde_json::Value::Object(parts) => {
+                for (_, part) in parts.iter_mut().filter(|(_, part)| part.get("read").is_some()) {
+                    *part = denied.clone();
+                }
+            }
+            _ => {}
+        }
+    }
+    let mut blind: Snapshot = serde_json::from_value(blind).unwrap();
+    assert!(matches!(blind.dmar, Reading::Unreadable(_)) && blind.dmi != whole.dmi);
+    blind.keep_from(&whole);
+    // These change while the host runs, and everybody may read them.
+    let Snapshot { groups, functions, iommus, .. } = whole.clone();
+    blind = Snapshot { groups, functions, iommus, ..blind };
+    assert_eq!(blind, whole);
+
+    // What is gone is gone, and what is read again is taken.
+    let mut other = Snapshot {
+        ivrs: Reading::Absent,
+        command_line: Reading::Read(String::new()),
+        ..whole.clone()
+    };
+    other.keep_from(&whole);
+    assert_eq!(other.ivrs, Reading::Absent);
+    assert_eq!(other.command_line, Reading::Read(String::new()));
+}

@@ -50,6 +50,16 @@ impl<T> Reading<T> {
         }
     }
 
+    /// Takes what was read earlier, where it cannot be read now. What is not there any more is gone.
+    pub(super) fn keep(&mut self, earlier: &Self)
+    where
+        T: Clone,
+    {
+        if let (Self::Unreadable(_), Self::Read(value)) = (&*self, earlier) {
+            *self = Self::Read(value.clone());
+        }
+    }
+
     /// This, or what else says it.
     pub(super) fn or_from(self, other: impl FnOnce() -> Option<T>) -> Self {
         match self {

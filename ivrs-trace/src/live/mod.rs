@@ -20,7 +20,7 @@ use crate::{
     escape::printable,
     event::{Body, DeviceFunction, Event},
     host::Snapshot,
-    model::{Model, RequireDirect},
+    model::{FlagSource, KernelFlag, Model, RequireDirect},
     output,
     probe::{
         btf::{Btf, KERNEL_BTF},
@@ -323,9 +323,10 @@ impl Live {
     /// Says on standard error what the answers of this host will lack: probes that are missing, and
     /// what the host itself does not have.
     pub(crate) fn warn(&self) {
-        let degradations = self.degradations();
-        let degradations = degradations.into_iter().filter(|line| !rights::explains(line));
-        for line in degradations.chain(rights::missing()) {
+        let probes = self.tracer.probes().iter().zip(self.probes());
+        let told = probes.filter(|(probe, _)| !rights::explains(&probe.state));
+        let told: Vec<ProbeFact> = told.map(|(_, fact)| fact).collect();
+        for line in degradations(&told).into_iter().chain(rights::missing()) {
             output::complain(&line);
         }
         for finding in self.model.host_findings() {
@@ -383,7 +384,7 @@ pub(crate) fn probe_facts(tracer: &Tracer) -> Vec<ProbeFact> {
             tracer::State::Waiting => ("waiting", None),
             tracer::State::NotNeeded => ("not_needed", None),
             tracer::State::LeftOut => ("left_out", None),
-            tracer::State::Missing { reason } => ("missing", Some(reason.clone())),
+            tracer::State::Missing { reason, .. } => ("missing", Some(reason.clone())),
         };
         ProbeFact {
             symbol: probe.spec.symbol.to_owned(),
@@ -417,11 +418,13 @@ pub(crate) fn can_show() -> bool {
     groups.is_ok_and(|mut groups| groups.next().is_some())
 }
 
-/// Whether the running kernel refuses at all, from its BTF alone, which everybody may read.
-pub(crate) fn require_direct() -> RequireDirect {
+/// Whether the running kernel has the flag, from its BTF alone, which everybody may read.
+pub(crate) fn require_direct() -> KernelFlag {
     match Btf::read(Path::new(KERNEL_BTF)) {
-        Ok(btf) if tracer::has_require_direct(&btf) => RequireDirect::Present,
-        Ok(_) => RequireDirect::Missing,
-        Err(_) => RequireDirect::Unknown,
+        Ok(btf) => KernelFlag::of_btf(tracer::has_require_direct(&btf)),
+        Err(error) => KernelFlag {
+            answer: RequireDirect::Unknown,
+            source: FlagSource::Nowhere { no_btf: format!("{KERNEL_BTF}: {error}") },
+        },
     }
 }

@@ -5,6 +5,7 @@ use rustix::thread::CapabilitySet;
 use crate::{
     output,
     privilege::{self, Caller, NEEDS, names},
+    probe::tracer::State,
 };
 
 /// Gives up the rights of this thread but `keep`, and with a caller also its user; says so where that
@@ -37,6 +38,6 @@ pub(crate) fn missing() -> Vec<String> {
 }
 
 /// Whether this is why a probe is missing, which [`missing`] says once for all of them.
-pub(crate) fn explains(line: &str) -> bool {
-    line.contains("perf_event_open") && privilege::paranoid().is_some()
+pub(crate) fn explains(state: &State) -> bool {
+    matches!(state, State::Missing { denied: true, .. }) && privilege::paranoid().is_some()
 }

@@ -528,7 +528,7 @@ fn text(reading: &Reading<String>) -> Option<String> {
 
 fn host(model: &Model) -> Vec<(&'static str, Option<String>)> {
     let (host, dmi) = (&model.host, &model.host.dmi);
-    let refuses = match model.require_direct {
+    let refuses = match model.require_direct() {
         RequireDirect::Present => Some("true".to_owned()),
         RequireDirect::Missing => Some("false".to_owned()),
         RequireDirect::Unknown => None,

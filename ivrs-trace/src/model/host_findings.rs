@@ -13,7 +13,7 @@ use super::{
 use crate::{
     escape::printable,
     firmware::{
-        Rmrr,
+        Place, Rmrr, TableName,
         amd::{
             ivrs::{Ivmd, IvmdKind},
             kernel::{UnityEntry, is_effective},
@@ -123,9 +123,10 @@ fn of_kernel(model: &Model, no_groups: bool) -> Vec<Finding> {
         push(
             "no-btf",
             Severity::Warning,
-            "this kernel has no BTF (/sys/kernel/btf/vmlinux), where it would show whether it \
-             refuses devices with direct regions"
-                .to_owned(),
+            format!(
+                "whether this kernel refuses devices with direct regions is not known: {}",
+                model.refuses_by().join("; ")
+            ),
         );
     }
     if let Some(option) = options::relax_unity(model.host()) {
@@ -210,7 +211,7 @@ fn of_rmrrs(model: &Model) -> Vec<Finding> {
     let mut findings: Vec<Finding> = findings::of_dmar(dmar)
         .into_iter()
         .filter(|finding| finding.severity > Severity::Note)
-        .map(of_table)
+        .map(|finding| of_table(TableName::Dmar, finding))
         .collect();
     for (rmrr, scope, bdf) in intel::mismatches(model).into_iter().take(AT_MOST) {
         let message = format!(
@@ -262,7 +263,7 @@ fn of_rmrrs(model: &Model) -> Vec<Finding> {
 
 fn of_structure(code: &'static str, severity: Severity, message: String, rmrr: &Rmrr) -> Finding {
     let evidence = vec![intel::of_structure(rmrr)];
-    Finding { offset: Some(rmrr.offset), evidence, ..Finding::new(code, severity, message) }
+    Finding { place: Some(rmrr.place()), evidence, ..Finding::new(code, severity, message) }
 }
 
 /// An RMRR for memory that is not kept from the operating system.
@@ -308,12 +309,12 @@ fn not_reserved(model: &Model, start: u64, end: u64) -> Option<(String, Vec<Stri
     Some((format!("{name} {found}"), lines.collect()))
 }
 
-fn of_table(finding: findings::Finding) -> Finding {
+fn of_table(table: TableName, finding: findings::Finding) -> Finding {
     Finding {
         code: finding.code,
         severity: finding.severity,
         message: finding.message,
-        offset: finding.offset,
+        place: finding.offset.map(|offset| Place { table, offset }),
         evidence: finding.evidence,
     }
 }
@@ -341,7 +342,7 @@ fn of_ivmds(model: &Model) -> Vec<Finding> {
         .filter(|finding| finding.code != "IVMD-WIDE")
         // What costs the IOMMU is told of a host that has none.
         .filter(|finding| amd || finding.severity != Severity::Error)
-        .map(of_table)
+        .map(|finding| of_table(TableName::Ivrs, finding))
         .collect();
     if !amd || !view.initialises() {
         return findings;
@@ -363,12 +364,12 @@ fn effective(model: &Model) -> impl Iterator<Item = (&Ivmd, &UnityEntry)> {
 
 /// A finding that rests on these blocks, with its place where there is one only.
 fn of_blocks(code: &'static str, message: String, blocks: &[&Ivmd]) -> Finding {
-    let offset = match blocks {
-        [block] => Some(block.offset),
+    let place = match blocks {
+        [block] => Some(block.place()),
         _ => None,
     };
     let evidence = blocks.iter().take(AT_MOST).map(|block| amd::of_block(block)).collect();
-    Finding { offset, evidence, ..Finding::new(code, Severity::Warning, message) }
+    Finding { place, evidence, ..Finding::new(code, Severity::Warning, message) }
 }
 
 /// Entries for whole buses, those for the same devices in one.

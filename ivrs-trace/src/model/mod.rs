@@ -8,6 +8,7 @@ mod attempt;
 pub mod diff;
 pub mod health;
 mod host_findings;
+mod kernel_flag;
 mod listing;
 mod options;
 mod reserved;
@@ -21,8 +22,9 @@ mod tests;
 
 pub use attempt::{
     Attempt, Call, DriverChange, DriverSource, Evidence, Further, HostDriver, MAX_ATTEMPTS,
-    OpenFile, Outcome, Process, Reason, Rejection, Via,
+    OpenFile, Outcome, Process, Reason, Rejection, RequestedFrom, Via,
 };
+pub use kernel_flag::{FlagSource, KernelFlag};
 pub use listing::{Listed, Listing};
 pub use reserved::{
     amd::{Cause, CauseKind, Coverage},
@@ -55,11 +57,11 @@ use crate::{
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum RequireDirect {
-    /// The kernel's BTF has the member.
+    /// The kernel has the member.
     Present,
-    /// The kernel's BTF does not have it.
+    /// The kernel does not have it.
     Missing,
-    /// There is no BTF to look into.
+    /// Nothing shows it: there is no BTF to look into.
     Unknown,
 }
 
@@ -115,7 +117,7 @@ pub struct Model {
     host: Snapshot,
     table: Table,
     dmar: DmarTable,
-    require_direct: RequireDirect,
+    flag: KernelFlag,
     listings: listing::Listings,
     unity: reserved::amd_unity::UnityMaps,
     attempts: attempt::Tracker,
@@ -124,13 +126,13 @@ pub struct Model {
 impl Model {
     /// A model of `host`, whose kernel has the flag or not.
     #[must_use]
-    pub fn new(host: Snapshot, require_direct: RequireDirect) -> Self {
+    pub fn new(host: Snapshot, flag: impl Into<KernelFlag>) -> Self {
         let (table, dmar) = (Table::of(&host.ivrs), DmarTable::of(&host.dmar));
         Self {
             host,
             table,
             dmar,
-            require_direct,
+            flag: flag.into(),
             listings: listing::Listings::default(),
             unity: reserved::amd_unity::UnityMaps::default(),
             attempts: attempt::Tracker::default(),
@@ -307,7 +309,7 @@ impl Model {
     /// Whether the kernel has the flag by which it refuses any vendor's devices.
     #[must_use]
     pub fn require_direct(&self) -> RequireDirect {
-        self.require_direct
+        self.flag.answer
     }
 
     /// Whether the kernel refuses devices with direct regions.
@@ -318,7 +320,13 @@ impl Model {
     /// (d3aedf94f480).
     #[must_use]
     pub fn refuses(&self) -> RequireDirect {
-        if self.is_intel_host() { RequireDirect::Present } else { self.require_direct }
+        if self.is_intel_host() { RequireDirect::Present } else { self.flag.answer }
+    }
+
+    /// What [`Self::refuses`] rests on, a fact a line: only what was read.
+    #[must_use]
+    pub fn refuses_by(&self) -> Vec<String> {
+        kernel_flag::evidence(self)
     }
 
     /// Whether Intel's IOMMUs serve the host: their units are called dmarN (`alloc_iommu`,

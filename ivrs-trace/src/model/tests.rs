@@ -3,7 +3,8 @@
 use proptest::prelude::*;
 
 use super::{
-    Attempt, CauseKind, Finding, MAX_ATTEMPTS, Model, Outcome, Reason, RequireDirect, Verdict, Via,
+    Attempt, CauseKind, Finding, MAX_ATTEMPTS, Model, Outcome, Reason, RequestedFrom,
+    RequireDirect, Verdict, Via,
     fixture::{
         AM5, GROUPS, Owned, QEMU, SINGLE, Thread, bdf, device, host, model, model_of, table, view,
     },
@@ -99,7 +100,7 @@ fn a_claim_on_a_device_names_what_was_asked_for() {
     assert_eq!((attempt.via, attempt.outcome), (Via::Iommufd, Outcome::Rejected));
     assert_eq!(attempt.call, "iommu_device_claim_dma_owner");
     assert_eq!(attempt.requested, Some(bdf("00:07.1")));
-    assert_eq!(attempt.requested_from, Some("the claim"));
+    assert_eq!(attempt.requested_from, Some(RequestedFrom::Claim));
 }
 
 #[test]
@@ -114,7 +115,7 @@ fn a_success_goes_from_claimed_to_attached() {
     let attempt = only(&model);
     assert_eq!((attempt.outcome, attempt.reason, attempt.errno), (Outcome::Attached, None, None));
     assert_eq!(attempt.requested, Some(bdf("00:03.0")));
-    assert_eq!(attempt.requested_from, Some("VFIO_GROUP_GET_DEVICE_FD"));
+    assert_eq!(attempt.requested_from, Some(RequestedFrom::DeviceFd));
     assert_eq!(attempt.process.vm.as_deref(), Some("a b"));
 }
 
@@ -337,7 +338,7 @@ fn the_device_that_is_wanted() {
         let model = model(&host, &QEMU.attempt(line, group, 0, Owned::default()));
         let attempt = only(&model);
         assert_eq!(attempt.requested, wanted.map(bdf), "{line} for {group}");
-        assert_eq!(attempt.requested_from, from, "{line} for {group}");
+        assert_eq!(attempt.requested_from.map(RequestedFrom::name), from, "{line} for {group}");
     }
 }
 
@@ -697,7 +698,7 @@ fn each_entry_that_differs_is_shown_with_both_sides() {
         let found: Vec<&Finding> =
             found.iter().filter(|one| one.code.starts_with("unity")).collect();
         let block = |one: &Finding| {
-            let offset = one.offset?;
+            let offset = one.place?.offset;
             let blocks = &model.table().ivrs().unwrap().ivmd;
             blocks.iter().find(|block| block.offset == offset).map(|block| block.index)
         };

@@ -13,7 +13,7 @@ use super::{
 };
 pub use crate::firmware::findings::Severity;
 use crate::{
-    firmware::amd::kernel::is_effective,
+    firmware::{Place, amd::kernel::is_effective},
     host::{Group, Member, PciFunction, Reading, RegionKind},
     pci::Bdf,
 };
@@ -90,10 +90,10 @@ pub struct Finding {
     pub severity: Severity,
     /// One sentence.
     pub message: String,
-    /// Where in the IVRS table it is, in bytes from its start, if it is at one place there.
-    #[serde(serialize_with = "amd::hex_offset")]
+    /// Where it is, in bytes from the start of its table, if it is at one place of one table.
+    #[serde(rename = "offset")]
     #[cfg_attr(feature = "schema", schemars(with = "Option<crate::schema::Hex>"))]
-    pub offset: Option<usize>,
+    pub place: Option<Place>,
     /// What this rests on beside what the sentence says, one fact a line.
     pub evidence: Vec<String>,
 }
@@ -102,7 +102,7 @@ impl Finding {
     /// A finding that is all in its sentence.
     #[must_use]
     pub fn new(code: &'static str, severity: Severity, message: String) -> Self {
-        Self { code, severity, message, offset: None, evidence: Vec::new() }
+        Self { code, severity, message, place: None, evidence: Vec::new() }
     }
 }
 

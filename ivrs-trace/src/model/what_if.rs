@@ -375,7 +375,7 @@ fn variant(model: &Model, ivrs: &Ivrs, view: KernelView, moves: &BTreeMap<Bdf, B
         host,
         table: Table::Read(Box::new((ivrs.clone(), view))),
         dmar: DmarTable::Absent,
-        require_direct: RequireDirect::Present,
+        flag: RequireDirect::Present.into(),
         listings: listing::Listings::default(),
         unity: super::reserved::amd_unity::UnityMaps::default(),
         attempts: attempt::Tracker::default(),
@@ -452,7 +452,7 @@ fn table_notices(model: &Model, view: &KernelView) -> Vec<String> {
         .iter()
         .map(|fatal| format!("No region comes of the table as it is: {fatal}."))
         .collect();
-    match model.require_direct {
+    match model.refuses() {
         RequireDirect::Present => {}
         RequireDirect::Missing => notices.push(
             "This kernel refuses no device for a 1:1 map; what is said here holds for kernels that \

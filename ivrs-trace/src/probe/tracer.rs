@@ -4,12 +4,13 @@
 //! into the kernel is held by file descriptors of this process and goes when the process goes,
 //! however it ends: nothing is pinned.
 
-use std::{collections::BTreeMap, fs, path::Path};
+use std::{collections::BTreeMap, fs, io, path::Path};
 
 use aya::{
     Ebpf, EbpfLoader, VerifierLogLevel,
     maps::{Array, MapData, PerCpuArray, RingBuf},
-    programs::{KProbe, Program, kprobe::KProbeLinkId},
+    programs::{KProbe, Program, ProgramError, kprobe::KProbeLinkId},
+    sys::SyscallError,
 };
 use ivrs_trace_common::{ProbeId, ProbeStats, for_each_offset, offsets::ABSENT};
 use serde::Serialize;
@@ -76,7 +77,33 @@ pub enum State {
     Missing {
         /// Why, one line.
         reason: String,
+        /// The kernel did not let the process attach a kprobe (`perf_event_open`).
+        #[serde(skip)]
+        denied: bool,
     },
+}
+
+/// Why a way to attach a probe cannot be taken.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Obstacle {
+    /// Why, one line.
+    reason: String,
+    /// As in [`State::Missing`].
+    denied: bool,
+}
+
+impl From<String> for Obstacle {
+    fn from(reason: String) -> Self {
+        Self { reason, denied: false }
+    }
+}
+
+impl From<ProgramError> for Obstacle {
+    fn from(error: ProgramError) -> Self {
+        let denied = matches!(&error, ProgramError::SyscallError(SyscallError { call, io_error })
+            if *call == "perf_event_open" && io_error.kind() == io::ErrorKind::PermissionDenied);
+        Self { reason: one_line(&error), denied }
+    }
 }
 
 /// A probe of the table as it stands on this host.
@@ -154,14 +181,14 @@ impl Tracer {
                     probe.attached_ns = now_ns();
                     probe.state = State::Attached;
                 }
-                Err(reason) if there != ModuleState::Absent => {
+                Err(Obstacle { reason, denied }) if there != ModuleState::Absent => {
                     probe.tries += 1;
                     if there == ModuleState::Coming && probe.tries < MODULE_TRIES {
                         again = true;
                     } else if probe.spec.kernels == Kernels::Iommufd {
                         probe.state = State::NotNeeded;
                     } else {
-                        probe.state = State::Missing { reason };
+                        probe.state = State::Missing { reason, denied };
                     }
                 }
                 Err(_) => {}
@@ -267,7 +294,7 @@ impl Tracer {
         }
         let reasons: Vec<String> = verdict()
             .map(|probe| match &probe.state {
-                State::Missing { reason } => format!("{}: {reason}", probe.spec.symbol),
+                State::Missing { reason, .. } => format!("{}: {reason}", probe.spec.symbol),
                 State::Attached | State::Waiting | State::NotNeeded | State::LeftOut => {
                     probe.spec.symbol.to_owned()
                 }
@@ -365,24 +392,26 @@ fn prepare(
             return status;
         }
     }
-    let mut reasons: Vec<String> = Vec::new();
+    let mut obstacles: Vec<Obstacle> = Vec::new();
     for way in spec.ways {
         match load_way(ebpf, spec, way, btf, types, leave_out) {
             Ok(links) => {
                 status.way = way;
                 status.links = links;
-                status.fallback = reasons.pop();
+                status.fallback = obstacles.pop().map(|obstacle| obstacle.reason);
                 status.state = match spec.home {
                     Home::Module(_) => State::Waiting,
                     Home::Kernel => State::Attached,
                 };
                 return status;
             }
-            Err(reason) if reasons.contains(&reason) => {}
-            Err(reason) => reasons.push(reason),
+            Err(obstacle) if obstacles.contains(&obstacle) => {}
+            Err(obstacle) => obstacles.push(obstacle),
         }
     }
-    status.state = State::Missing { reason: reasons.join("; ") };
+    let denied = obstacles.iter().any(|obstacle| obstacle.denied);
+    let reasons: Vec<String> = obstacles.into_iter().map(|obstacle| obstacle.reason).collect();
+    status.state = State::Missing { reason: reasons.join("; "), denied };
     status
 }
 
@@ -395,20 +424,18 @@ fn load_way(
     btf: &Btf,
     types: &aya::Btf,
     leave_out: &LeaveOut,
-) -> Result<Vec<(&'static str, KProbeLinkId)>, String> {
+) -> Result<Vec<(&'static str, KProbeLinkId)>, Obstacle> {
     let trampoline = way.iter().any(|program| matches!(program.how, How::Fentry | How::Fexit));
     if trampoline && leave_out.trampolines {
-        return Err("trampolines are left out".to_owned());
+        return Err("trampolines are left out".to_owned().into());
     }
     if trampoline && !btf.has_function(spec.symbol) {
-        return Err(absent(spec.symbol));
+        return Err(absent(spec.symbol).into());
     }
     let mut result = way.iter().try_for_each(|program| {
         ebpf.program_mut(program.name)
-            .ok_or_else(|| format!("the BPF object has no program {}", program.name))
-            .and_then(|loaded| {
-                load_program(loaded, spec.symbol, types).map_err(|error| one_line(&error))
-            })
+            .ok_or_else(|| format!("the BPF object has no program {}", program.name).into())
+            .and_then(|loaded| Ok(load_program(loaded, spec.symbol, types)?))
     });
     let mut links = Vec::new();
     let kprobes = way.iter().any(|program| matches!(program.how, How::Kprobe | How::Kretprobe));
@@ -473,11 +500,7 @@ fn symbol_of<'a>(symbols: &'a str, name: &str) -> Option<&'a str> {
     copy
 }
 
-fn load_program(
-    program: &mut Program,
-    symbol: &str,
-    types: &aya::Btf,
-) -> Result<(), aya::programs::ProgramError> {
+fn load_program(program: &mut Program, symbol: &str, types: &aya::Btf) -> Result<(), ProgramError> {
     match program {
         Program::FEntry(program) => {
             program.load(symbol, types)?;
@@ -492,7 +515,7 @@ fn load_program(
             program.attach(symbol).map(drop)
         }
         Program::KProbe(program) => program.load(),
-        _ => Err(aya::programs::ProgramError::UnexpectedProgramType),
+        _ => Err(ProgramError::UnexpectedProgramType),
     }
 }
 
@@ -501,15 +524,15 @@ fn attach_kprobes(
     ebpf: &mut Ebpf,
     symbol: &str,
     way: &[ProgramSpec],
-) -> Result<Vec<(&'static str, KProbeLinkId)>, String> {
+) -> Result<Vec<(&'static str, KProbeLinkId)>, Obstacle> {
     let mut links = Vec::new();
     for program in way {
         if !matches!(program.how, How::Kprobe | How::Kretprobe) {
             continue;
         }
         let result = kprobe(ebpf, program.name)
-            .ok_or_else(|| "the BPF object has no such kprobe".to_owned())
-            .and_then(|probe| probe.attach(symbol, 0).map_err(|error| one_line(&error)));
+            .ok_or_else(|| "the BPF object has no such kprobe".to_owned().into())
+            .and_then(|probe| Ok(probe.attach(symbol, 0)?));
         match result {
             Ok(link) => links.push((program.name, link)),
             Err(reason) => {
@@ -600,6 +623,24 @@ fn one_line(error: &dyn std::error::Error) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_was_denied_is_told_from_what_only_reads_like_it() {
+        let failed = |call, code| {
+            let io_error = io::Error::from_raw_os_error(code);
+            Obstacle::from(ProgramError::SyscallError(SyscallError { call, io_error }))
+        };
+        assert!(failed("perf_event_open", 13).denied);
+        // The kernel has no such function; and another call.
+        for obstacle in [
+            failed("perf_event_open", 2),
+            failed("bpf_prog_load", 13),
+            "perf_event_open of Permission denied".to_owned().into(),
+        ] {
+            assert!(!obstacle.denied, "{obstacle:?}");
+            assert!(!obstacle.reason.is_empty());
+        }
+    }
 
     #[test]
     fn a_symbol_is_found_by_its_name_or_a_longer_one() {

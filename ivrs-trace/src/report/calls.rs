@@ -12,6 +12,7 @@ use super::{letters::markup::COLUMNS, redact::Redactor};
 use crate::{
     event::{Body, DeviceFunction, Event, Phase},
     model::{Attempt, Model},
+    width::width,
 };
 
 /// Events that are kept at most; of more, the oldest go. An attempt has some twenty.
@@ -106,7 +107,7 @@ impl Trail {
                 step.since_ns % 1_000_000_000 / 1000,
                 "  ".repeat(step.depth.min(6)),
             );
-            let rest = " ".repeat(first.chars().count() + 4);
+            let rest = " ".repeat(width(&first) + 4);
             let options = textwrap::Options::new(COLUMNS)
                 .initial_indent(&first)
                 .subsequent_indent(&rest)

@@ -4,13 +4,14 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
     attempt::{cause_block, owner_text, plural, range_text},
-    page::{Page, Style, cut},
+    page::{Page, Style},
 };
 use crate::{
     escape::printable,
     host::PciNames,
     model::{Cause, DeviceVerdict, Finding, Model, RequireDirect, Severity, Verdict, Verdicts},
     pci::Bdf,
+    width::{cut, pad, width},
 };
 
 /// Columns that a name needs to be worth showing.
@@ -137,7 +138,7 @@ impl Columns {
     fn of(model: &Model, verdicts: &Verdicts) -> Self {
         let devices = &verdicts.devices;
         let widest = |lengths: &mut dyn Iterator<Item = usize>| lengths.max().unwrap_or_default();
-        let drivers = &mut devices.iter().map(|device| driver(device).chars().count());
+        let drivers = &mut devices.iter().map(|device| width(driver(device)));
         Self {
             group: widest(&mut devices.iter().map(|device| device.group.to_string().len())),
             driver: widest(drivers).min(14),
@@ -219,17 +220,16 @@ fn device_line(
         None => format!("  {cause}"),
     };
     let mut line = format!(
-        "{}  group {:<group$}  {:<driver$}{cause}",
+        "{}  group {:<group$}  {}{cause}",
         device.bdf,
         device.group,
-        cut(driver(device), columns.driver),
+        pad(&cut(driver(device), columns.driver), columns.driver),
         group = columns.group,
-        driver = columns.driver,
     );
     if let Some(alias) = model.alias(device.bdf) {
         line.push_str(&format_args!("  seen as {alias}").to_string());
     }
-    let used = indent.len() + line.chars().count() + 2;
+    let used = indent.len() + width(&line) + 2;
     let left = page.style().width.saturating_sub(used);
     if let Some(name) = name(model, device.bdf, &columns.names).filter(|_| left >= NAME) {
         line.push_str("  ");
@@ -328,8 +328,6 @@ fn finding_text(style: Style, finding: &Finding) -> String {
             Severity::Error => "error",
         },
     );
-    let of_dmar = ["DMAR-", "RMRR-"].iter().any(|begin| finding.code.starts_with(begin));
-    let table = if of_dmar { "DMAR" } else { "IVRS" };
-    let at = finding.offset.map_or_else(String::new, |at| format!(" ({table} offset {at:#x})"));
+    let at = finding.place.map_or_else(String::new, |place| format!(" ({place})"));
     format!("{severity} [{}]: {}{at}", finding.code, finding.message)
 }

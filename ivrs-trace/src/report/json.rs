@@ -10,8 +10,8 @@ use crate::{
     event::Event,
     model::{
         Attempt, Call, Cause, Change, DriverChange, Evidence, Finding, Further, GroupVerdict,
-        HostDriver, Model, Outcome, Owner, Process, Reason, RequireDirect, RmrrCoverage, Verdict,
-        Verdicts, Via, WhatIf, diff::Diff, what_if::DeviceEffect,
+        HostDriver, Model, Outcome, Owner, Process, Reason, RequestedFrom, RequireDirect,
+        RmrrCoverage, Verdict, Verdicts, Via, WhatIf, diff::Diff, what_if::DeviceEffect,
     },
     pci::{Bdf, Devid, Segment},
 };
@@ -319,7 +319,7 @@ fn of_attempt(model: &Model, attempt: &Attempt) -> RunAttempt {
         via: attempt.via,
         call: attempt.call.clone(),
         requested: attempt.requested,
-        requested_from: attempt.requested_from,
+        requested_from: attempt.requested_from.map(RequestedFrom::name),
         hostdev: attempt.hostdev.clone(),
         group: attempt.group,
         driver_changes: attempt.driver_changes.clone(),

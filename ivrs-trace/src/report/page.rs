@@ -2,7 +2,11 @@
 
 use textwrap::{Options, WordSplitter};
 
-use crate::{firmware::findings::Severity, model::Verdict};
+use crate::{
+    firmware::findings::Severity,
+    model::Verdict,
+    width::{pad, width},
+};
 
 /// How text for people looks. Whoever prints knows the terminal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -91,8 +95,8 @@ impl Page {
 
     /// A row of a table of two columns.
     pub(super) fn row(&mut self, name: &str, text: &str) {
-        let first = format!("    {name:<8}");
-        self.filled(&first, &" ".repeat(first.len()), text);
+        let first = format!("    {}", pad(name, 8));
+        self.filled(&first, &" ".repeat(width(&first)), text);
     }
 
     /// Text broken into lines, the first of which begins with `before` and a word that is as wide as
@@ -119,13 +123,4 @@ impl Page {
             .word_splitter(WordSplitter::NoHyphenation);
         self.line(&textwrap::fill(text, options));
     }
-}
-
-/// The text, cut to so many columns with a mark where it is longer.
-pub(super) fn cut(text: &str, columns: usize) -> String {
-    if text.chars().count() <= columns {
-        return text.to_owned();
-    }
-    let kept: String = text.chars().take(columns.saturating_sub(2)).collect();
-    format!("{}..", kept.trim_end())
 }

@@ -2,9 +2,13 @@
 //! them.
 #![cfg(feature = "pci-names")]
 
+use proptest::prelude::*;
+use unicode_width::UnicodeWidthStr;
+
 use super::{
-    Lost,
+    Lost, Style,
     calls::Trail,
+    check, doctor,
     hosts::{
         arm, desktop, intel, kernel_6_1, laptop, no_ivmd, not_amd, relaxed, several_iommus, strix,
     },
@@ -25,6 +29,7 @@ use crate::{
     model::{
         Model, RequireDirect,
         fixture::{Owned, QEMU, device, view},
+        health,
     },
     recording::ProbeFact,
 };
@@ -184,7 +189,7 @@ fn plain_text_fits_a_mail() {
         for (report, text) in told.all(false) {
             if report.ends_with("Text") {
                 for line in text.lines() {
-                    assert!(line.chars().count() <= 75, "{name}, {report}: {line}");
+                    assert!(line.width() <= 75, "{name}, {report}: {line}");
                 }
             }
             assert!(text.ends_with('\n') && !text.contains("\n\n\n"), "{name}, {report}");
@@ -418,7 +423,7 @@ fn nothing_from_outside_reaches_a_report_raw() {
             assert!(!text.contains(raw), "{report}: {:?}", text.find(raw));
             if report.ends_with("Text") {
                 for line in text.lines() {
-                    assert!(line.chars().count() <= 75, "{report}: {line}");
+                    assert!(line.width() <= 75, "{report}: {line}");
                 }
             } else {
                 // Within fences nothing means anything.
@@ -436,5 +441,166 @@ fn nothing_from_outside_reaches_a_report_raw() {
                 assert_eq!(found.table, table, "{report}");
             }
         }
+    }
+}
+
+#[test]
+fn an_offset_is_said_to_be_in_the_table_that_it_is_in() {
+    for (name, told) in hosts() {
+        let verdicts = told.model.verdicts();
+        let conditions = crate::host::Conditions::default();
+        let asked: Vec<_> = verdicts.devices.iter().map(|device| device.bdf).collect();
+        let looked = health::health(
+            &told.model,
+            &verdicts,
+            &conditions,
+            &health::Tracing::default(),
+            &asked,
+        );
+        let mut texts = told.all(false);
+        texts.push(("check".to_owned(), check(&told.model, &verdicts, Style::default())));
+        texts.push(("doctor".to_owned(), doctor(&looked, Style::default())));
+        let other = if told.model.is_intel_host() { "IVRS" } else { "DMAR" };
+        let own = if told.model.dmar().dmar().is_some() { "RMRR 1" } else { "" };
+        for (report, text) in texts {
+            let words = text.split_whitespace().collect::<Vec<_>>().join(" ");
+            for place in [format!("{other} offset"), format!("of the {other}")] {
+                assert!(!words.contains(&place), "{name}, {report}: {text}");
+            }
+            assert!(words.contains(own), "{name}, {report}: {text}");
+        }
+    }
+}
+
+#[test]
+fn header_findings_reports_and_doctor_agree_on_whether_the_kernel_refuses() {
+    for (name, host) in [("desktop", desktop()), ("intel", intel())] {
+        for flag in [RequireDirect::Present, RequireDirect::Missing, RequireDirect::Unknown] {
+            let told = Told::of(&host, flag);
+            let verdicts = told.model.verdicts();
+            let header = flat(&check(&told.model, &verdicts, Style::default()));
+            let mail = flat(&told.with(false, |case| kernel(case, Format::Text)));
+            let (_, row) =
+                mail.split_once(" 1:1 maps it ").or(mail.split_once(" 1:1 maps ")).unwrap();
+            if name == "intel" && flag == RequireDirect::Missing {
+                // Up to 6.5 it is another function that refuses, with another error.
+                assert!(mail.contains("-EPERM") && !mail.contains("-EINVAL"), "{mail}");
+                let post = flat(&told.with(true, |case| forum(case, Format::Text)));
+                assert!(post.contains("says \"Operation not permitted\""), "{post}");
+                assert!(!post.contains("Invalid argument"), "{post}");
+            }
+            let looked = health::health(
+                &told.model,
+                &verdicts,
+                &crate::host::Conditions::default(),
+                &health::Tracing::default(),
+                &[],
+            );
+            let line = looked.iommu.iter().find(|line| line.code == "kernel-refuses").unwrap();
+            let refuses = told.model.refuses();
+            let (in_header, in_doctor, in_mail) = match refuses {
+                RequireDirect::Present => {
+                    ("refuses devices that", "this kernel refuses devices", "refuses")
+                }
+                RequireDirect::Missing => {
+                    ("does not refuse devices", "this kernel refuses no device", "does not refuse")
+                }
+                RequireDirect::Unknown => ("may refuse devices", "is not known", "is not known"),
+            };
+            let (row, _) = row.split_once(" cmdline ").unwrap();
+            assert!(header.contains(in_header), "{name} {flag:?}: {header}");
+            assert!(line.message.contains(in_doctor), "{name} {flag:?}: {}", line.message);
+            assert!(row.contains(in_mail), "{name} {flag:?}: {row}");
+            let found = verdicts.findings.iter().any(|finding| finding.code == "no-btf");
+            assert_eq!(found, refuses == RequireDirect::Unknown, "{name} {flag:?}");
+        }
+    }
+}
+
+fn flat(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+/// Names as nobody expects them: wide, of half width, and with marks that take no column.
+fn strange() -> impl Strategy<Value = String> {
+    let letter =
+        prop::sample::select(vec!["a", "Z", "\u{6f22}", "\u{ff76}", "e\u{301}", "\u{1f600}", " "]);
+    prop::collection::vec(letter, 1..24)
+        .prop_map(|letters| letters.concat())
+        .prop_filter("no name", |name| !name.trim().is_empty())
+}
+
+/// The desktop with names in all places that have some.
+fn named_strangely(names: &[String]) -> Told {
+    let (mut host, _) = desktop();
+    let mut left = names.iter().cycle();
+    let mut next = || left.next().unwrap().clone();
+    host.kernel_release = Reading::Read(next());
+    host.dmi.board_name = Reading::Read(next());
+    host.dmi.bios_version = Reading::Read(next());
+    let Reading::Read(functions) = &mut host.functions else { panic!("no functions") };
+    for function in functions {
+        function.driver = Reading::Read(next());
+    }
+    let line = format!("qemu-system-x86_64|-name|guest={}|-device|vfio-pci,host=01:00.0", next());
+    let mut events = QEMU.rejection(&host, &line, 14, &[], "01:00.0");
+    for event in &mut events {
+        event.comm = names[0].clone();
+    }
+    Told::of(&(host, events), RequireDirect::Present)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+
+    #[test]
+    fn no_line_is_wider_than_asked(
+        names in prop::collection::vec(strange(), 1..6),
+        width in 40..120_usize,
+    ) {
+        let told = named_strangely(&names);
+        let verdicts = told.model.verdicts();
+        let style = Style { width, colour: false };
+        let changes = [crate::model::Change::Without { ivmd: 0 }];
+        let mut texts = vec![
+            ("check", width, check(&told.model, &verdicts, style)),
+            ("attempts", width, super::attempts(&told.model, Lost::default(), style)),
+            ("what-if", width, super::what_if(&told.model.what_if(&changes).unwrap(), style)),
+        ];
+        for (report, text) in told.all(false) {
+            if report.ends_with("Text") {
+                texts.push(("report", 75, text));
+            }
+        }
+        for (report, width, text) in texts {
+            // What QEMU prints stays as it prints it, so that it is found.
+            for line in text.lines().filter(|line| !line.contains(": failed to setup container")) {
+                prop_assert!(line.width() <= width, "{report}, {width}: {line}");
+            }
+        }
+    }
+
+    #[test]
+    fn columns_stay_in_line(names in prop::collection::vec(strange(), 1..6)) {
+        let told = named_strangely(&names);
+        let verdicts = told.model.verdicts();
+        let column = |text: &str, before: &str, mark: &str| -> std::collections::BTreeSet<usize> {
+            let lines = text.lines().filter(|line| line.trim_start().starts_with("0000:"));
+            lines
+                .filter(|line| line.contains(before))
+                .filter_map(|line| line.split_once(mark))
+                .map(|(head, _)| head.width() - (head.len() - head.trim_start().len()))
+                .collect()
+        };
+        let text = check(&told.model, &verdicts, Style { width: 200, colour: false });
+        prop_assert_eq!(column(&text, "group", "  IVMD").len(), 1, "{}", text);
+        let text = told.with(false, |case| kernel(case, Format::Text));
+        prop_assert_eq!(column(&text, "group", ":14").len(), 1, "{}", text);
+        let change = [crate::model::Change::Without { ivmd: 0 }];
+        let text = super::what_if(
+            &told.model.what_if(&change).unwrap(),
+            Style { width: 200, colour: false },
+        );
+        prop_assert_eq!(column(&text, "group", " by IVMD").len(), 1, "{}", text);
     }
 }

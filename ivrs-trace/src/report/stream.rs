@@ -1,6 +1,6 @@
 //! The stream of events: a line an event, readable beside strace's output.
 
-use crate::{event::Event, recording::Clocks};
+use crate::{event::Event, recording::Clocks, width::pad};
 
 /// How the time of an event is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,7 +19,7 @@ pub enum Time {
 pub fn line(number: u64, event: &Event, time: Time, began: Clocks) -> String {
     let process = format!("{}/{}", event.pid, event.tid);
     let time = at(event.time_ns, time, began);
-    format!("{number:>6} {time} {process:<13} {:<15} {}", event.comm, event.body)
+    format!("{number:>6} {time} {process:<13} {} {}", pad(&event.comm, 15), event.body)
 }
 
 fn at(time_ns: u64, time: Time, began: Clocks) -> String {
@@ -62,6 +62,8 @@ pub(crate) fn utc(ns: u64) -> String {
 
 #[cfg(test)]
 mod tests {
+    use unicode_width::UnicodeWidthStr;
+
     use super::*;
     use crate::event::Body;
 
@@ -100,6 +102,14 @@ mod tests {
             line(5_000_123_456, Time::Relative),
             "     3     0.000123 7/8           qemu            module vfio loaded"
         );
+        let named = |comm: &str| {
+            let event = Event { comm: comm.to_owned(), ..event(0) };
+            let lines = [super::line(3, &event, Time::Relative, began), event.to_string()];
+            lines.map(|line| line.split_once("module").unwrap().0.width())
+        };
+        for comm in ["", "\u{6f22}\u{5b57}", "cafe\u{301}", "\u{ff76}"] {
+            assert_eq!(named(comm), named("qemu"), "{comm}");
+        }
         assert!(line(4_999_000_000, Time::Relative).contains(" -0.001000 "));
         assert!(line(6_000_000_000, Time::Utc).contains(" 2026-11-22T20:05:02.000000Z "));
         assert!(line(4_000_000_000, Time::Utc).contains(" 2026-11-22T20:05:00.000000Z "));

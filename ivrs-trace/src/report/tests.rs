@@ -470,7 +470,7 @@ fn no_name_reaches_beyond_its_place_on_the_page() {
         let bad = |c: char| c != '\n' && (c.is_control() || c == '\u{202e}');
         assert!(!text.contains(bad), "{text:?}");
         for line in text.lines() {
-            assert!(line.chars().count() <= 80, "{line}");
+            assert!(crate::width::width(line) <= 80, "{line}");
         }
     }
     parsed(&json::run(&model, NO_LOSS, Some(0)));

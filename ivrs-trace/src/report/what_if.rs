@@ -4,9 +4,12 @@ use super::{
     attempt::plural,
     page::{Page, Style},
 };
-use crate::model::{
-    Change, WhatIf,
-    what_if::{DeviceEffect, Effect, Judgement},
+use crate::{
+    model::{
+        Change, WhatIf,
+        what_if::{DeviceEffect, Effect, Judgement},
+    },
+    width::{cut, pad},
 };
 
 /// What would be, for people.
@@ -47,7 +50,7 @@ pub fn what_if(answer: &WhatIf, style: Style) -> String {
         page.blank();
         page.line(title);
         for device in devices {
-            page.line(&device_line(device));
+            page.filled("  ", "    ", &device_line(device));
         }
     }
     page.blank();
@@ -85,7 +88,8 @@ fn device_line(device: &DeviceEffect) -> String {
         }
         Effect::StaysClear | Effect::Unknown => String::new(),
     };
-    let line = format!("  {}{from}  group {:<4} {driver:<14} {by}", device.bdf, device.group);
+    let driver = pad(&cut(driver, 14), 14);
+    let line = format!("{}{from}  group {:<4} {driver} {by}", device.bdf, device.group);
     line.trim_end().to_owned()
 }
 

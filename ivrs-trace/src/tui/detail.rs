@@ -5,6 +5,7 @@ use ratatui::text::{Line, Span};
 use textwrap::{Options, WordSplitter};
 
 use super::{Role, pane::Look};
+use crate::width::{pad, width};
 
 /// Text being put together for a width.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -53,8 +54,8 @@ impl Text {
 
     /// A name and what it is, in the look of a role.
     pub(super) fn painted_row(&mut self, name: &str, role: Role, text: &str) {
-        let first = format!("{name:<10} ");
-        let indent = " ".repeat(first.chars().count());
+        let first = format!("{} ", pad(name, 10));
+        let indent = " ".repeat(width(&first));
         for (index, line) in self.wrap(&indent, text).into_iter().enumerate() {
             let line = line.get(indent.len()..).unwrap_or_default().to_owned();
             let head = if index == 0 { first.clone() } else { indent.clone() };

@@ -16,6 +16,7 @@ use super::{
     app::{App, Areas, Message},
     overlay::{Overlay, Palette, Prompt},
 };
+use crate::width::{split, width};
 
 /// From how many columns on the text stands beside the rows.
 const BESIDE: u16 = 100;
@@ -60,8 +61,7 @@ impl App {
     fn draw_head(&mut self, frame: &mut Frame<'_>, area: Rect, scene: &Scene<'_>) {
         let look = self.look();
         let long: usize = View::ALL.iter().map(|view| view.title().0.len() + 4).sum();
-        let width = usize::from(area.width);
-        let short = long > width;
+        let short = long > usize::from(area.width);
         let mut x = area.x;
         for (index, view) in View::ALL.into_iter().enumerate() {
             let (full, brief) = view.title();
@@ -78,7 +78,7 @@ impl App {
         let brief = scene.watch.words();
         let full = format!("{} {brief}", crate::escape::printable(release));
         let room = area.right().saturating_sub(x);
-        let columns = |words: &str| u16::try_from(words.chars().count()).unwrap_or(u16::MAX);
+        let columns = |words: &str| u16::try_from(width(words)).unwrap_or(u16::MAX);
         let fitting = [full, brief].into_iter().find(|words| columns(words) < room);
         if let Some(words) = fitting {
             let columns = columns(&words);
@@ -254,7 +254,7 @@ impl App {
             return;
         }
         let right = right_words(scene);
-        let columns = u16::try_from(right.chars().count()).unwrap_or(u16::MAX);
+        let columns = u16::try_from(width(&right)).unwrap_or(u16::MAX);
         let left = if columns.saturating_mul(2) < area.width {
             let place = Rect { x: area.right() - columns, width: columns, ..area };
             frame.render_widget(Span::styled(right, look.style(Role::Doubtful)), place);
@@ -267,7 +267,7 @@ impl App {
                 let role = if notice.refused { Role::Alarm } else { Role::Doubtful };
                 let press = format!("press {}", named(&self.keys.hint(Action::Open)));
                 let room = usize::from(left.width).saturating_sub(press.len() + 3);
-                let text: String = notice.text.chars().take(room).collect();
+                let (text, _) = split(&notice.text, room);
                 let text = format!(" {text}: {press} ");
                 frame.render_widget(Span::styled(text, look.style(role)), left);
             }
@@ -355,14 +355,15 @@ impl App {
             .collect();
         // What is special here comes first.
         known.sort_by_key(|(known, _)| known.scope == Scope::Everywhere);
-        let column = if body.width < 60 { 12 } else { 22 };
+        let column: usize = if body.width < 60 { 12 } else { 22 };
         let lines: Vec<Line<'static>> = known
             .into_iter()
             .map(|(known, chords)| {
                 let keys: Vec<String> = chords.iter().map(ToString::to_string).collect();
                 let keys = keys.join(" ");
+                let before = " ".repeat(column.saturating_sub(width(&keys)));
                 Line::from(vec![
-                    Span::styled(format!("{keys:>column$}  "), look.style(Role::Key)),
+                    Span::styled(format!("{before}{keys}  "), look.style(Role::Key)),
                     Span::styled(known.does, look.style(Role::Text)),
                 ])
             })
@@ -423,9 +424,15 @@ fn draw_field(
 ) {
     let columns = usize::from(area.width).saturating_sub(head.len() + 1);
     let scroll = field.visual_scroll(columns);
-    let text: String = field.value().chars().skip(scroll).collect();
+    // Of a character of two columns that is half out of sight, nothing is shown.
+    let (hidden, text) = match split(field.value(), scroll) {
+        (hidden, text) if width(hidden) < scroll => {
+            split(field.value(), hidden.len() + text.chars().next().map_or(0, char::len_utf8))
+        }
+        parts => parts,
+    };
     frame.render_widget(Span::styled(format!("{head}{text}"), style), area);
-    let cursor = head.len() + field.visual_cursor().saturating_sub(scroll);
+    let cursor = head.len() + field.visual_cursor().saturating_sub(width(hidden));
     let x = area.x.saturating_add(u16::try_from(cursor).unwrap_or(u16::MAX));
     frame.set_cursor_position((x.min(area.right().saturating_sub(1)), area.y));
 }

@@ -523,3 +523,36 @@ fn a_host_of_many_groups_is_gathered() {
     terminal.draw(|frame| app.draw(frame, &scene)).unwrap();
     insta::assert_snapshot!(screen(terminal.backend().buffer()));
 }
+
+/// The health view of a host whose kernel has `flag`.
+fn health_screen(host: &crate::host::Snapshot, flag: RequireDirect, watch: &Watch) -> String {
+    let model = Model::new(host.clone(), flag);
+    let stage = Stage::new(&model, Origin::Live { traced: false }, Clocks::default());
+    let scene = super::Scene { model: &model, stage: &stage, watch };
+    let mut app = app(ThemeName::Plain);
+    let mut terminal = Terminal::new(TestBackend::new(160, 40)).unwrap();
+    app.act(Action::Show(View::Health), &scene);
+    terminal.draw(|frame| app.draw(frame, &scene)).unwrap();
+    screen(terminal.backend().buffer())
+}
+
+#[test]
+fn a_kernel_of_intel_refuses_with_the_flag_or_without() {
+    let told = crate::report::readers::hosts();
+    let (_, intel) = told.iter().find(|(name, _)| *name == "intel").unwrap();
+    for flag in [RequireDirect::Present, RequireDirect::Missing, RequireDirect::Unknown] {
+        let screen = health_screen(intel.model.host(), flag, &Watch::Live { recording: None });
+        assert!(!screen.contains("refuses nothing"), "{flag:?}: {screen}");
+        assert!(!screen.contains("is not known"), "{flag:?}: {screen}");
+        assert!(screen.contains("it refuses devices"), "{flag:?}: {screen}");
+    }
+}
+
+#[test]
+fn a_wide_name_of_a_recording_takes_nothing_from_the_rest() {
+    let status = recording::Status { events: 7, bytes: 1536, dropped: 0, trouble: None };
+    let name = "\u{6f22}\u{5b57}\u{6f22}\u{5b57}.ivt".to_owned();
+    let watch = Watch::Live { recording: Some((name, status)) };
+    let screen = health_screen(&crate::host::Snapshot::default(), RequireDirect::Unknown, &watch);
+    assert!(screen.lines().last().unwrap().trim_end().ends_with(".ivt: 7 events"), "{screen}");
+}

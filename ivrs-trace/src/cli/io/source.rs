@@ -18,7 +18,9 @@ use crate::{
     },
     host::{self, HexBytes, Reading, Snapshot},
     live,
-    model::{Finding, Model, Outcome, RequireDirect, Severity, diff::Scope},
+    model::{
+        Finding, FlagSource, KernelFlag, Model, Outcome, RequireDirect, Severity, diff::Scope,
+    },
     output,
     probe::{btf::Btf, tracer},
     recording::{self, Reader, Start},
@@ -214,84 +216,59 @@ pub(crate) fn model_of_tree(tree: &Path) -> anyhow::Result<(Model, Finding)> {
         );
     }
     let snapshot = Snapshot::read(tree);
-    let (require_direct, evidence) = require_direct(
-        &host::kernel_btf(tree),
-        snapshot.kernel_release.value().map(String::as_str),
-    );
-    Ok((Model::new(snapshot, require_direct), evidence))
+    let release = snapshot.kernel_release.value().map(String::as_str);
+    let flag = kernel_flag(&host::kernel_btf(tree), release);
+    let evidence = evidence(&flag, release);
+    Ok((Model::new(snapshot, flag), evidence))
 }
 
-/// Whether a copied kernel refuses devices with direct regions: from its BTF, else by its version.
-///
-/// Mainline does from 6.6 on (a48ce36e2786) and has not stopped. That an older one does not, its
-/// version cannot tell: distributions have backported it.
-fn require_direct(btf: &Reading<Vec<u8>>, release: Option<&str>) -> (RequireDirect, Finding) {
+/// Whether a copied kernel refuses devices with direct regions: from its BTF, else by its release.
+fn kernel_flag(btf: &Reading<Vec<u8>>, release: Option<&str>) -> KernelFlag {
     let no_btf = match btf {
         Reading::Read(bytes) => match Btf::parse(bytes.clone()) {
-            Ok(btf) => {
-                let (answer, has) = if tracer::has_require_direct(&btf) {
-                    (RequireDirect::Present, "has")
-                } else {
-                    (RequireDirect::Missing, "does not have")
-                };
-                let message = format!(
-                    "sys/kernel/btf/vmlinux in the tree {has} dev_iommu.require_direct, by which \
-                     the kernel refuses devices with direct regions"
-                );
-                return (answer, evidence(Severity::Note, message));
-            }
+            Ok(btf) => return KernelFlag::of_btf(tracer::has_require_direct(&btf)),
             Err(error) => format!("sys/kernel/btf/vmlinux in the tree is of no use: {error}"),
         },
         Reading::Absent => "the tree has no sys/kernel/btf/vmlinux".to_owned(),
         Reading::Unreadable(why) => printable(why),
     };
-    match release {
-        Some(text) if version(text).is_some_and(|version| version >= (6, 6)) => (
-            RequireDirect::Present,
-            evidence(
-                Severity::Note,
-                format!(
-                    "that kernel {} refuses devices with direct regions is taken from its version \
-                     (mainline does from 6.6 on): {no_btf}",
-                    printable(text)
-                ),
-            ),
-        ),
-        Some(text) => (
-            RequireDirect::Unknown,
-            evidence(
-                Severity::Warning,
-                format!(
-                    "whether kernel {} refuses devices with direct regions is not known: mainline \
-                     does from 6.6 on, but some distributions' older kernels do too, and {no_btf}",
-                    printable(text)
-                ),
-            ),
-        ),
-        None => (
-            RequireDirect::Unknown,
-            evidence(
-                Severity::Warning,
-                format!(
-                    "whether the kernel refuses devices with direct regions is not known: its \
-                     release could not be read (proc/sys/kernel/osrelease), and {no_btf}"
-                ),
-            ),
-        ),
-    }
+    KernelFlag::of_release(release, no_btf)
 }
 
-fn evidence(severity: Severity, message: String) -> Finding {
+fn evidence(flag: &KernelFlag, release: Option<&str>) -> Finding {
+    let (severity, message) = match &flag.source {
+        FlagSource::Btf => {
+            let has = if flag.answer == RequireDirect::Present { "has" } else { "does not have" };
+            let message = format!(
+                "sys/kernel/btf/vmlinux in the tree {has} dev_iommu.require_direct, by which the \
+                 kernel refuses devices with direct regions"
+            );
+            (Severity::Note, message)
+        }
+        FlagSource::Release { release, no_btf } => {
+            let message = format!(
+                "that kernel {} refuses devices with direct regions is taken from its version \
+                 (mainline does from 6.6 on): {no_btf}",
+                printable(release)
+            );
+            (Severity::Note, message)
+        }
+        FlagSource::Nowhere { no_btf } => {
+            let message = match release {
+                Some(text) => format!(
+                    "whether kernel {} has dev_iommu.require_direct is not known: mainline has it \
+                     from 6.6 on, but some distributions' older kernels do too, and {no_btf}",
+                    printable(text)
+                ),
+                None => format!(
+                    "whether the kernel has dev_iommu.require_direct is not known: its release \
+                     could not be read (proc/sys/kernel/osrelease), and {no_btf}"
+                ),
+            };
+            (Severity::Warning, message)
+        }
+    };
     Finding::new("require-direct", severity, message)
-}
-
-/// `(6, 12)` of `6.12.117+deb12-amd64`.
-fn version(release: &str) -> Option<(u32, u32)> {
-    let (major, rest) = release.split_once('.')?;
-    let minor = rest.split(|c: char| !c.is_ascii_digit()).next()?;
-    // `parse` would take a sign.
-    major.bytes().all(|byte| byte.is_ascii_digit()).then_some(())?;
-    Some((major.parse().ok()?, minor.parse().ok()?))
 }
 
 #[cfg(test)]
@@ -317,17 +294,42 @@ mod tests {
             (Some(""), RequireDirect::Unknown),
             (None, RequireDirect::Unknown),
         ] {
-            let (answer, evidence) = require_direct(&absent, release);
-            assert_eq!(answer, expected, "{release:?}");
+            let flag = kernel_flag(&absent, release);
+            let evidence = evidence(&flag, release);
+            assert_eq!(flag.answer, expected, "{release:?}");
             assert_eq!(evidence.code, "require-direct");
             assert!(evidence.message.contains("no sys/kernel/btf"), "{}", evidence.message);
         }
     }
 
     #[test]
+    fn no_btf_is_cited_where_there_is_none() {
+        use crate::{host::Conditions, model::health};
+        for (release, state, words) in [
+            ("6.12.0", health::State::Ok, "from 6.6 on"),
+            ("6.1.0", health::State::Unknown, "no sys/kernel/btf/vmlinux"),
+        ] {
+            let folder = tempfile::tempdir().unwrap();
+            std::fs::create_dir_all(folder.path().join("sys/kernel")).unwrap();
+            std::fs::create_dir_all(folder.path().join("proc/sys/kernel")).unwrap();
+            std::fs::write(folder.path().join("proc/sys/kernel/osrelease"), release).unwrap();
+            let (model, _) = model_of_tree(folder.path()).unwrap();
+            let (conditions, tracing) = (Conditions::default(), health::Tracing::default());
+            let looked = health::health(&model, &model.verdicts(), &conditions, &tracing, &[]);
+            let line = looked.iommu.iter().find(|line| line.code == "kernel-refuses").unwrap();
+            let evidence = line.evidence.join("; ");
+            assert_eq!(line.state, state, "{evidence}");
+            assert!(!evidence.contains("in the kernel's BTF"), "{evidence}");
+            assert!(!evidence.contains("in the BTF"), "{evidence}");
+            assert!(evidence.contains(words) && evidence.contains(release), "{evidence}");
+        }
+    }
+
+    #[test]
     fn what_is_no_btf_proves_nothing() {
-        let (answer, evidence) = require_direct(&Reading::Read(vec![0; 64]), Some("6.1.0"));
-        assert_eq!(answer, RequireDirect::Unknown);
+        let flag = kernel_flag(&Reading::Read(vec![0; 64]), Some("6.1.0"));
+        let evidence = evidence(&flag, Some("6.1.0"));
+        assert_eq!(flag.answer, RequireDirect::Unknown);
         assert!(evidence.message.contains("is not BTF"), "{}", evidence.message);
     }
 

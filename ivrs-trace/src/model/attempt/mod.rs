@@ -26,13 +26,14 @@ pub use self::{
     reason::{Further, Reason},
     rebind::DriverChange,
     refusal::{Evidence, Rejection},
+    requested::RequestedFrom,
 };
 use self::{
     holder::{Holders, Seen, process_of},
     reason::{Conclusion, Owners},
     rebind::Changes,
     refusal::Walk,
-    requested::{FROM_CLAIM, FROM_DEVICE_FD, device_address, rank, requested},
+    requested::{device_address, requested},
     thread::{Asked, Bind, Claim, Facts, Frame, Outer, Thread, Type1},
 };
 use super::Model;
@@ -66,7 +67,7 @@ pub struct Attempt {
     /// The device that was asked for, where that is known.
     pub requested: Option<Bdf>,
     /// How it is known.
-    pub requested_from: Option<&'static str>,
+    pub requested_from: Option<RequestedFrom>,
     /// The device as the command line of a QEMU has it, where that names the one that was asked for.
     pub hostdev: Option<Hostdev>,
     /// The group.
@@ -667,7 +668,7 @@ impl Tracker {
             && error == Errno::EINVAL
             && !bridge
         {
-            found.reason = Some(Reason::NoIommu);
+            found.reason = Some(Reason::DeviceWithoutIommu);
             found.evidence = Some(Evidence::Call);
             found.facts = vec![format!(
                 "event {number}: vfio_pci_probe returned EINVAL for {}, which has no IOMMU group",
@@ -678,7 +679,7 @@ impl Tracker {
             via: Via::VfioPci,
             call: DeviceFunction::VfioPciProbe.name().to_owned(),
             requested: bdf,
-            requested_from: bdf.map(|_| DeviceFunction::VfioPciProbe.name()),
+            requested_from: bdf.map(|_| RequestedFrom::Probe),
             group: device.and_then(|device| device.group),
             ..Attempt::new(process_of(event), event.time_ns)
         };
@@ -769,12 +770,12 @@ impl Tracker {
         let claimed = facts.claim.as_ref().and_then(|claim| claim.device.as_ref()?.bdf);
         let named = facts.outer.as_ref().and_then(|outer| outer.device_name.as_deref());
         let (bdf, from) = match (bound, claimed) {
-            (Some(bdf), _) => (Some(bdf), Some(DeviceFunction::IommufdBind.name())),
-            (None, Some(bdf)) => (Some(bdf), Some(FROM_CLAIM)),
+            (Some(bdf), _) => (Some(bdf), Some(RequestedFrom::Bind)),
+            (None, Some(bdf)) => (Some(bdf), Some(RequestedFrom::Claim)),
             (None, None) => requested(named, args, attempt.group, model.host()),
         };
         // A guess does not take the place of what is known.
-        if rank(from) >= rank(attempt.requested_from) {
+        if from >= attempt.requested_from {
             (attempt.requested, attempt.requested_from) = (bdf, from);
         }
         let mut handed = Hostdev::all(args).into_iter();
@@ -924,7 +925,7 @@ impl Attempt {
         self.host_drivers = found.host_drivers;
         self.owned_by = found.owned_by;
         self.also = found.also;
-        self.noiommu |= self.reason == Some(Reason::Noiommu);
+        self.noiommu |= self.reason == Some(Reason::NoIommuMode);
     }
 }
 
@@ -987,11 +988,13 @@ impl Owners for Lookup<'_> {
 fn wants_device(attempt: &mut Attempt, facts: &Facts) -> bool {
     let asks = facts.outer.as_ref().filter(|outer| outer.is(VfioRequest::GET_DEVICE_FD));
     let Some(outer) = asks.filter(|_| !facts.asks_ownership()) else { return true };
-    if attempt.outcome == Outcome::Attached && attempt.requested_from == Some(FROM_DEVICE_FD) {
+    if attempt.outcome == Outcome::Attached
+        && attempt.requested_from == Some(RequestedFrom::DeviceFd)
+    {
         return false;
     }
     if let Some(bdf) = outer.device_name.as_deref().and_then(device_address) {
-        (attempt.requested, attempt.requested_from) = (Some(bdf), Some(FROM_DEVICE_FD));
+        (attempt.requested, attempt.requested_from) = (Some(bdf), Some(RequestedFrom::DeviceFd));
     }
     true
 }

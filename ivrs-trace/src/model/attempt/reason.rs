@@ -37,9 +37,11 @@ pub enum Reason {
     /// A reserved region of the device collides with what is to be mapped.
     ReservedRegionConflict,
     /// The device has no IOMMU group.
-    NoIommu,
+    #[serde(rename = "no_iommu")]
+    DeviceWithoutIommu,
     /// The group is of VFIO's mode without an IOMMU. It also stands with a success.
-    Noiommu,
+    #[serde(rename = "noiommu")]
+    NoIommuMode,
     /// The device went away.
     DeviceVanished,
     /// The IOMMU cannot keep the device's DMA coherent with the caches.
@@ -141,7 +143,7 @@ pub(super) fn conclude(
     }
     let good = matches!(found.outcome, Outcome::Claimed | Outcome::Attached);
     if good && context.without_iommu() {
-        found = found.because(Reason::Noiommu, context.noiommu_facts());
+        found = found.because(Reason::NoIommuMode, context.noiommu_facts());
     }
     Some(found)
 }
@@ -365,7 +367,7 @@ impl<O: Owners> Context<'_, O> {
         let facts = self.facts;
         let failed = Conclusion::failed(error);
         if self.without_iommu() {
-            return failed.because(Reason::Noiommu, self.noiommu_facts());
+            return failed.because(Reason::NoIommuMode, self.noiommu_facts());
         }
         let bind = facts.bind.as_ref().and_then(|bind| failure(bind.ret));
         // A device that is not in the group is ENODEV as well.
@@ -556,7 +558,7 @@ impl<O: Owners> Context<'_, O> {
         let failed = Conclusion::failed(error);
         let fact = format!("event {}: {} returned {error}", outer.event, outer.name());
         Some(match error {
-            _ if outer.without_iommu() => failed.because(Reason::Noiommu, self.noiommu_facts()),
+            _ if outer.without_iommu() => failed.because(Reason::NoIommuMode, self.noiommu_facts()),
             // The file is open already, or a device of the group is open by its own file.
             Errno::EBUSY => {
                 let owner = outer.path.as_deref().and_then(|path| self.owners.of_file(path));

@@ -5,25 +5,46 @@
 
 use crate::{
     command_line::{Hostdev, addresses},
+    event::DeviceFunction,
     host::{Member, Snapshot},
     pci::Bdf,
 };
 
-/// How a device is known that the process named in the request for it.
-pub(super) const FROM_DEVICE_FD: &str = "VFIO_GROUP_GET_DEVICE_FD";
+/// How it is known which device a process wants, the weaker before the stronger.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum RequestedFrom {
+    /// It is the only device of the group.
+    Group,
+    /// The command line of the process names it.
+    CommandLine,
+    /// The claim is on a device.
+    Claim,
+    /// The device was bound to an iommufd.
+    Bind,
+    /// The process named it when it asked the group for the device.
+    DeviceFd,
+    /// It is the one that vfio-pci was to take.
+    Probe,
+}
 
-/// How it is known where the claim is on a device.
-pub(super) const FROM_CLAIM: &str = "the claim";
-const FROM_COMMAND_LINE: &str = "the command line of the process";
-const FROM_GROUP: &str = "the only device of the group";
+impl RequestedFrom {
+    /// As documents and reports call it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Group => "the only device of the group",
+            Self::CommandLine => "the command line of the process",
+            Self::Claim => "the claim",
+            Self::Bind => DeviceFunction::IommufdBind.name(),
+            Self::DeviceFd => "VFIO_GROUP_GET_DEVICE_FD",
+            Self::Probe => DeviceFunction::VfioPciProbe.name(),
+        }
+    }
+}
 
-/// How sure a way is to know the device; 0 where there is none.
-pub(super) fn rank(from: Option<&str>) -> u8 {
-    match from {
-        None => 0,
-        Some(FROM_GROUP) => 1,
-        Some(FROM_COMMAND_LINE) => 2,
-        Some(_) => 3,
+impl std::fmt::Display for RequestedFrom {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.name())
     }
 }
 
@@ -41,9 +62,9 @@ pub(super) fn requested(
     args: &[String],
     group: Option<u32>,
     host: &Snapshot,
-) -> (Option<Bdf>, Option<&'static str>) {
+) -> (Option<Bdf>, Option<RequestedFrom>) {
     if let Some(bdf) = named.and_then(device_address) {
-        return (Some(bdf), Some(FROM_DEVICE_FD));
+        return (Some(bdf), Some(RequestedFrom::DeviceFd));
     }
     let members: Vec<Bdf> = host
         .groups
@@ -61,7 +82,7 @@ pub(super) fn requested(
     let handed = Hostdev::all(args).into_iter().map(|one| one.bdf);
     let mut addresses = handed.chain(args.iter().flat_map(|argument| addresses(argument)));
     if let Some(bdf) = addresses.find(|bdf| members.contains(bdf)) {
-        return (Some(bdf), Some(FROM_COMMAND_LINE));
+        return (Some(bdf), Some(RequestedFrom::CommandLine));
     }
     let is_bridge = |bdf: &Bdf| {
         let functions = host.functions.value().into_iter().flatten();
@@ -69,7 +90,7 @@ pub(super) fn requested(
     };
     let mut endpoints = members.iter().filter(|bdf| !is_bridge(bdf));
     match (endpoints.next(), endpoints.next()) {
-        (Some(only), None) => (Some(*only), Some(FROM_GROUP)),
+        (Some(only), None) => (Some(*only), Some(RequestedFrom::Group)),
         _ => (None, None),
     }
 }

@@ -186,7 +186,7 @@ fn legacy(by: &Script) -> Vec<Story> {
             [by.open("noiommu-0", 3), by.set_container("noiommu-0", &[], 0), by.set_iommu(&[], 0)]
                 .concat(),
         )
-        .with_reason(Reason::Noiommu),
+        .with_reason(Reason::NoIommuMode),
     ]
 }
 
@@ -273,7 +273,7 @@ fn before_a_claim(by: &Script) -> Vec<Story> {
         Story::new("group open elsewhere", Via::VfioGroup, by.open("14", -16))
             .failed(16, Reason::OwnedByAnother),
         Story::new("noiommu without the right", Via::VfioGroup, by.open("noiommu-3", -1))
-            .failed(1, Reason::Noiommu),
+            .failed(1, Reason::NoIommuMode),
         Story::new("group gone", Via::VfioGroup, by.open("14", -19))
             .failed(19, Reason::DeviceVanished),
         Story::new(
@@ -281,7 +281,7 @@ fn before_a_claim(by: &Script) -> Vec<Story> {
             Via::VfioPci,
             vec![by.device_call(exit, DeviceFunction::VfioPciProbe, Some(alone))],
         )
-        .failed(22, Reason::NoIommu),
+        .failed(22, Reason::DeviceWithoutIommu),
     ]
 }
 
@@ -862,7 +862,7 @@ fn an_attempt_names_its_machine_its_device_and_what_qemu_prints() {
         known_by(a),
         [some("a"), None, some("0000:00:07.0"), some("hostdev0"), some(prints)]
     );
-    assert_eq!(a.requested_from, Some("the command line of the process"));
+    assert_eq!(a.requested_from, Some(RequestedFrom::CommandLine));
     assert_eq!(a.process.machine().as_deref(), Some("a"));
     let b = model(&host, &start_of_machine(&KVM, LINE_B, 11, "02:00.0"));
     let b = only(&b, "b");
@@ -980,4 +980,13 @@ fn an_attempt_tells_who_gave_its_devices_to_vfio() {
         model.function(bdf("00:07.0")).unwrap().driver.value().map(String::as_str),
         Some("vfio-pci")
     );
+}
+
+#[test]
+fn reasons_keep_their_names_in_documents() {
+    for (reason, name) in
+        [(Reason::DeviceWithoutIommu, "no_iommu"), (Reason::NoIommuMode, "noiommu")]
+    {
+        assert_eq!(serde_json::to_value(reason).unwrap(), name);
+    }
 }

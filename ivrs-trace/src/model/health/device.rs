@@ -75,10 +75,11 @@ fn firmware(verdicts: &Verdicts, bdf: Bdf) -> Option<Line> {
             };
             let line =
                 device.causes.iter().take(4).fold(Line::new(code, State::No, by), |line, cause| {
-                    let entry = cause.ivmd.map_or_else(
-                        || "a direct region".to_owned(),
-                        |index| format!("IVMD {index} of the IVRS"),
-                    );
+                    let entry = match (cause.ivmd, cause.rmrr) {
+                        (Some(index), _) => format!("IVMD {index} of the IVRS"),
+                        (None, Some(index)) => format!("RMRR {index} of the DMAR"),
+                        (None, None) => "a direct region".to_owned(),
+                    };
                     line.from(format!("{entry}: {:#x} to {:#x}", cause.start, cause.end))
                 });
             line.then(format!("`ivrs-trace check {bdf}` says why, and what may help"))

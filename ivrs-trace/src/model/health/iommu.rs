@@ -9,29 +9,27 @@ use crate::{
 pub(super) fn lines(model: &Model, verdicts: &Verdicts, conditions: &Conditions) -> Vec<Line> {
     let mut lines = vec![vendor(model, conditions)];
     let host = model.host();
-    let release = host.kernel_release.value().map_or("of unknown release", String::as_str);
-    lines.push(match model.require_direct() {
-        RequireDirect::Present => Line::new(
-            "kernel-refuses",
-            State::Ok,
-            "this kernel refuses devices for which firmware asks for a 1:1 map, as Linux does \
-             since 6.6",
-        )
-        .from(format!("dev_iommu.require_direct is in the BTF of the kernel {release}")),
+    let line = match model.refuses() {
+        RequireDirect::Present => {
+            let flag = model.require_direct() == RequireDirect::Present;
+            let since = if flag { ", as Linux does since 6.6" } else { "" };
+            let message =
+                format!("this kernel refuses devices for which firmware asks for a 1:1 map{since}");
+            Line::new("kernel-refuses", State::Ok, message)
+        }
         RequireDirect::Missing => Line::new(
             "kernel-refuses",
             State::Ok,
             "this kernel refuses no device for a 1:1 map; one from 6.6 on would",
-        )
-        .from(format!("dev_iommu.require_direct is not in the BTF of the kernel {release}")),
+        ),
         RequireDirect::Unknown => Line::new(
             "kernel-refuses",
             State::Unknown,
             "whether this kernel refuses devices for a 1:1 map is not known",
         )
-        .from(format!("kernel {release}, without BTF"))
         .then("look with a kernel that has /sys/kernel/btf/vmlinux"),
-    });
+    };
+    lines.push(model.refuses_by().into_iter().fold(line, Line::from));
     let (blocked, unknown) = (count(verdicts, Verdict::Blocked), count(verdicts, Verdict::Unknown));
     let all = verdicts.devices.len();
     if blocked > 0 {

@@ -75,7 +75,7 @@ fn hex<S: serde::Serializer>(value: &u64, serializer: S) -> Result<S::Ok, S::Err
 }
 
 #[expect(clippy::ref_option, reason = "the signature is serde's")]
-pub(crate) fn hex_offset<S: serde::Serializer>(
+fn hex_offset<S: serde::Serializer>(
     value: &Option<usize>,
     serializer: S,
 ) -> Result<S::Ok, S::Error> {
@@ -214,7 +214,7 @@ pub(crate) fn of_entry(model: &Model, entry: &UnityEntry, mut evidence: Vec<Stri
 /// A block as evidence: its place, its number and its bytes.
 pub(crate) fn of_block(block: &Ivmd) -> String {
     let bytes = crate::report::hex_bytes(&block.bytes);
-    format!("IVRS offset {:#x}: IVMD {}, {bytes}", block.offset, block.index)
+    format!("{}: IVMD {}, {bytes}", block.place(), block.index)
 }
 
 /// Why no IVMD block is named.

@@ -12,7 +12,10 @@ use ivrs_trace_common::MAX_UNITY;
 use super::amd;
 use crate::{
     event::{Body, Event},
-    firmware::amd::kernel::{self, KernelView},
+    firmware::{
+        Ivmd,
+        amd::kernel::{self, KernelView},
+    },
     model::{Finding, Model, Severity},
     pci::{Bdf, Devid, Segment},
 };
@@ -221,9 +224,9 @@ fn segment_findings(
             None => format!("{walked} has {} entries", map.entries.len()),
         }];
         evidence.extend(block.map(amd::of_block));
-        let offset = block.map(|block| block.offset);
+        let place = block.map(Ivmd::place);
         let finding = Finding::new(code, Severity::Warning, message);
-        findings.push(Finding { offset, evidence, ..finding });
+        findings.push(Finding { place, evidence, ..finding });
     }
 }
 

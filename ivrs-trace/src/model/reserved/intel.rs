@@ -295,7 +295,7 @@ fn of_match(found: &RmrrMatch<'_>, mut evidence: Vec<String>) -> Cause {
 /// An RMRR as evidence: its place, its number and its bytes.
 pub(crate) fn of_structure(rmrr: &Rmrr) -> String {
     let bytes = crate::report::hex_bytes(&rmrr.bytes);
-    format!("DMAR offset {:#x}: RMRR {}, {bytes}", rmrr.offset, rmrr.index)
+    format!("{}: RMRR {}, {bytes}", rmrr.place(), rmrr.index)
 }
 
 /// Why no RMRR is named.

@@ -257,24 +257,23 @@ fn explain_refusal(page: &mut Page, model: &Model, attempt: &Attempt) {
     } else {
         "the firmware"
     };
-    if model.require_direct() == RequireDirect::Missing && model.is_intel_host() {
-        page.text(
-            2,
-            &format!(
-                "Why: {source} asks for memory that the device must reach at all times, at the same \
-                 address (a 1:1 map). VFIO would take that map away, and Intel's driver of this \
-                 kernel refuses to (device_is_rmrr_locked, so intel_iommu_attach_device returns \
-                 -EPERM; from 6.6 on the refusal is that of any vendor)."
-            ),
-        );
-        return;
-    }
+    let by_itself = "Intel's driver of this kernel refuses to (device_is_rmrr_locked, so \
+                     intel_iommu_attach_device returns -EPERM; from 6.6 on the refusal is that of \
+                     any vendor)";
+    let by_flag = "since 6.6 Linux refuses to (dev_iommu.require_direct is set, so \
+                   __iommu_device_set_domain returns -EINVAL)";
+    let old = match model.require_direct() {
+        RequireDirect::Missing => model.is_intel_host(),
+        // Which of the two it is, the error that came back tells.
+        RequireDirect::Unknown => model.is_intel_host() && attempt.errno == Some(Errno::EPERM),
+        RequireDirect::Present => false,
+    };
     page.text(
         2,
         &format!(
             "Why: {source} asks for memory that the device must reach at all times, at the same \
-             address (a 1:1 map). VFIO would take that map away, and since 6.6 Linux refuses to \
-             (dev_iommu.require_direct is set, so __iommu_device_set_domain returns -EINVAL)."
+             address (a 1:1 map). VFIO would take that map away, and {}.",
+            if old { by_itself } else { by_flag }
         ),
     );
 }

@@ -10,7 +10,7 @@ use crate::{
 
 /// An attempt that came to its end.
 pub(crate) fn taken(page: &mut Page, attempt: &Attempt) {
-    if attempt.reason == Some(Reason::Noiommu) {
+    if attempt.reason == Some(Reason::NoIommuMode) {
         page.text(
             2,
             "In VFIO's mode without an IOMMU: nothing keeps the device from any memory of the \
@@ -103,11 +103,11 @@ pub(crate) fn why(reason: Reason, attempt: &Attempt) -> String {
             "A reserved region of {group} collides with memory that the process maps, or leaves \
              too little room: the device must not be given other memory at those addresses."
         ),
-        Reason::NoIommu => format!(
+        Reason::DeviceWithoutIommu => format!(
             "vfio-pci did not take {}: it has no IOMMU group, so no IOMMU serves it.",
             device(attempt)
         ),
-        Reason::Noiommu => "The group is of VFIO's mode without an IOMMU: it is only for \
+        Reason::NoIommuMode => "The group is of VFIO's mode without an IOMMU: it is only for \
                             processes with CAP_SYS_RAWIO, and not beside other groups in a \
                             container."
             .to_owned(),
@@ -148,7 +148,7 @@ fn what_to_do(reason: Reason, attempt: &Attempt) -> Option<String> {
                  groups in the same container or address space count as well."
             )
         }
-        Reason::NoIommu => {
+        Reason::DeviceWithoutIommu => {
             "Switch the IOMMU on in the BIOS (IOMMU, AMD-Vi), and take amd_iommu=off \
                             from the kernel command line; if it is on, the kernel log says why it \
                             is not used. `ivrs-trace check` says more."
@@ -161,7 +161,10 @@ fn what_to_do(reason: Reason, attempt: &Attempt) -> Option<String> {
         Reason::NoCoherency => {
             "The legacy container (VFIO group and type1) takes such devices.".to_owned()
         }
-        Reason::FirmwareDirectMap | Reason::GroupNotViable | Reason::Noiommu | Reason::Unknown => {
+        Reason::FirmwareDirectMap
+        | Reason::GroupNotViable
+        | Reason::NoIommuMode
+        | Reason::Unknown => {
             return None;
         }
     })

@@ -2,7 +2,7 @@
 
 use textwrap::{Options, WordSplitter};
 
-use crate::report::Style;
+use crate::{report::Style, width::pad};
 
 /// A page under construction.
 pub(super) struct Page {
@@ -34,9 +34,7 @@ impl Page {
     /// A paragraph behind `label`, which stands in column `indent`; the text is set in to column
     /// `column` (or behind the label, if that is longer), all of its lines.
     pub(super) fn labelled(&mut self, indent: usize, label: &str, column: usize, text: &str) {
-        let mut first = format!("{}{label}", " ".repeat(indent));
-        let length = first.chars().count();
-        first.push_str(&" ".repeat(column.saturating_sub(length)));
+        let first = pad(&format!("{}{label}", " ".repeat(indent)), column);
         let rest = " ".repeat(column);
         let options = Options::new(self.style.width)
             .initial_indent(&first)

@@ -201,7 +201,7 @@ fn a_terminal_gets_the_same_text_in_colours_and_as_wide_as_it_is() {
     let of = |style| text(&table, &KernelView::new(&table), Detail::All, style);
     for width in [50, 80, 120] {
         let file = of(Style { width, colour: false });
-        assert!(file.lines().all(|line| line.chars().count() <= width), "{width}: {file}");
+        assert!(file.lines().all(|line| crate::width::width(line) <= width), "{width}: {file}");
         assert_eq!(plain(&of(Style { width, colour: true })), file);
     }
     let terminal = of(Style { width: 120, colour: true });
@@ -320,7 +320,7 @@ proptest! {
         }
         for detail in [Detail::Used, Detail::All] {
             for line in seen(&builder, detail).lines() {
-                prop_assert!(line.chars().count() <= 80, "{}", line);
+                prop_assert!(crate::width::width(line) <= 80, "{}", line);
                 prop_assert!(!line.contains(char::is_control), "{:?}", line);
                 prop_assert_eq!(line.trim_end(), line);
             }

@@ -126,6 +126,11 @@ fn what(letter: &mut Letter, case: &Case<'_>, standing: Standing) {
     let blocked = case.held_devices().count();
     let table = if held.is_empty() { "The firmware" } else { "A table of the firmware (IVRS)" };
     let refusal = match (case.model.require_direct(), standing) {
+        (RequireDirect::Missing, _) if case.model.is_intel_host() => {
+            "Linux does not hand such a device to a virtual machine, because the map would be gone \
+             then. It says \"Operation not permitted\", and in its log \"Device is ineligible for \
+             IOMMU domain attach due to platform RMRR requirement\"."
+        }
         (RequireDirect::Missing, Standing::Later) => {
             "This kernel hands such devices out all the same; from 6.6 on Linux refuses to."
         }

@@ -17,6 +17,7 @@ use crate::{
     pci::Bdf,
     recording::ProbeFact,
     report::{Lost, attempt::one_line, calls::Trail, redact::Redactor},
+    width::{cut, pad},
 };
 
 /// Devices and groups that are told one by one.
@@ -332,10 +333,10 @@ impl<'a> Case<'a> {
             .and_then(|one| one.device_name(names).or_else(|| one.class_name(names)))
             .map_or_else(String::new, |name| format!("  {}", self.redact.text(name)));
         format!(
-            "{}  group {:<3} {:<column$}  {ids}{held}{name}",
+            "{}  group {:<3} {}  {ids}{held}{name}",
             device.bdf,
             device.group,
-            crate::report::page::cut(&driver, column),
+            pad(&cut(&driver, column), column),
         )
     }
 

@@ -15,8 +15,8 @@ use crate::{
     report::{
         attempt::{coverage_text, kind_text, memory_text, owner_text, range_text},
         hex_bytes,
-        page::cut,
     },
+    width::{cut, width},
 };
 
 /// Attempts that are told call by call; of others, what came of them.
@@ -69,6 +69,15 @@ fn subject(case: &Case<'_>) -> String {
     }
 }
 
+/// How the kernel refuses from 6.6 on.
+const BY_FLAG: &str = "the kernel sets dev_iommu.require_direct for a device with a direct region, \
+                       and __iommu_device_set_domain() then answers a blocking domain with -EINVAL, \
+                       which costs the whole group (drivers/iommu/iommu.c, since a48ce36e2786, 6.6)";
+/// How Intel's driver refuses up to 6.5.
+const BY_ITSELF: &str = "intel_iommu_attach_device() answers VFIO's domain with -EPERM for a device \
+                         with an RMRR that is not relaxable (device_is_rmrr_locked, \
+                         drivers/iommu/intel/iommu.c, up to 6.5), which costs the whole group";
+
 fn summary(case: &Case<'_>) -> String {
     let total = case.verdicts.devices.len();
     let held = case.held_devices().count();
@@ -85,21 +94,23 @@ fn summary(case: &Case<'_>) -> String {
                 1 => "One refusal was watched, and is below.".to_owned(),
                 _ => format!("{refused} refusals were watched, and are below."),
             };
-            if held == 0 {
-                return format!(
-                    "{from} that a device here cannot leave: __iommu_device_set_domain() answered \
-                     a blocking domain with -EINVAL because of dev_iommu.require_direct \
-                     (drivers/iommu/iommu.c, since a48ce36e2786, 6.6). {seen}"
-                );
-            }
-            format!(
-                "{from}, for which {held} of the {total} PCI functions in IOMMU groups here {} \
-                 refused to VFIO: the kernel sets dev_iommu.require_direct for a device with a \
-                 direct region, and __iommu_device_set_domain() then answers a blocking domain \
-                 with -EINVAL, which costs the whole group (drivers/iommu/iommu.c, since \
-                 a48ce36e2786, 6.6). {seen}",
-                if held == 1 { "is" } else { "are" },
-            )
+            let by_itself = case.model.is_intel_host();
+            let how = match case.model.require_direct() {
+                RequireDirect::Missing if by_itself => BY_ITSELF.to_owned(),
+                RequireDirect::Unknown if by_itself => {
+                    format!("{BY_FLAG}; or, where the kernel has no such flag, {BY_ITSELF}")
+                }
+                _ => BY_FLAG.to_owned(),
+            };
+            let whom = match held {
+                0 => " that a device here cannot leave".to_owned(),
+                _ => format!(
+                    ", for which {held} of the {total} PCI functions in IOMMU groups here {} \
+                     refused to VFIO",
+                    if held == 1 { "is" } else { "are" }
+                ),
+            };
+            format!("{from}{whom}: {how}. {seen}")
         }
         Standing::Later => format!(
             "{from} of {held} of the {total} PCI functions in IOMMU groups here. This kernel has \
@@ -130,6 +141,10 @@ fn system(letter: &mut Letter, case: &Case<'_>) {
         RequireDirect::Present => "it has dev_iommu.require_direct, and refuses",
         RequireDirect::Missing if case.model.is_intel_host() => {
             "it has no dev_iommu.require_direct, but Intel's driver refuses by itself"
+        }
+        RequireDirect::Unknown if case.model.is_intel_host() => {
+            "whether it has dev_iommu.require_direct is not known; without it Intel's driver \
+             refuses by itself"
         }
         RequireDirect::Missing => "it has no dev_iommu.require_direct, and does not refuse",
         RequireDirect::Unknown => "whether it has dev_iommu.require_direct is not known",
@@ -530,7 +545,7 @@ fn device_list(letter: &mut Letter, case: &Case<'_>, title: &str, devices: &[&De
     letter.text(title);
     let names = case.model.host().pci_names.value().cloned().unwrap_or_default();
     let drivers = devices.iter().filter_map(|device| device.driver.as_ref());
-    let column = drivers.map(|name| name.chars().count()).max().unwrap_or(1).min(14);
+    let column = drivers.map(|name| width(name)).max().unwrap_or(1).min(14);
     let line = |device: &&DeviceVerdict| {
         cut(&format!("  {}", case.device_line(device, column, &names)), COLUMNS)
     };
@@ -599,7 +614,7 @@ fn findings(letter: &mut Letter, case: &Case<'_>) {
             Severity::Warning => "warning",
             Severity::Error => "error",
         };
-        let at = finding.offset.map_or_else(String::new, |at| format!(" (IVRS offset {at:#x})"));
+        let at = finding.place.map_or_else(String::new, |place| format!(" ({place})"));
         format!("{severity}, {}: {}{at}", finding.code, case.redact.text(&finding.message))
     });
     letter.items(items.collect());

@@ -5,7 +5,10 @@
 
 use std::fmt::Write as _;
 
-use crate::report::page::{Page, Style};
+use crate::{
+    report::page::{Page, Style},
+    width::{pad, width},
+};
 
 /// Columns of a mail: quoted once or twice, its lines still fit into 80.
 pub const COLUMNS: usize = 75;
@@ -91,16 +94,15 @@ impl Letter {
             match block {
                 Block::Title(text) => {
                     page.filled("", "", text);
-                    page.line(&"-".repeat(text.chars().count().min(COLUMNS)));
+                    page.line(&"-".repeat(width(text).min(COLUMNS)));
                 }
                 Block::Subtitle(text) => page.filled("  ", "    ", text),
                 Block::Text(text) => page.filled("", "", text),
                 Block::Rows(rows) => {
-                    let widest = rows.iter().map(|(name, _)| name.chars().count()).max();
+                    let widest = rows.iter().map(|(name, _)| width(name)).max();
                     let column = widest.unwrap_or_default() + 6;
                     for (name, value) in rows {
-                        let first = format!("    {name}");
-                        let first = format!("{first:<column$}");
+                        let first = pad(&format!("    {name}"), column);
                         page.filled(&first, &" ".repeat(column), value);
                     }
                 }
@@ -244,7 +246,7 @@ mod tests {
         letter.rows(vec![("long", "x".repeat(200)), ("no", "1".to_owned())]);
         letter.items(vec!["item ".repeat(30)]);
         let text = letter.write(Format::Text);
-        assert!(text.lines().all(|line| line.chars().count() <= COLUMNS), "{text}");
+        assert!(text.lines().all(|line| width(line) <= COLUMNS), "{text}");
         assert!(text.starts_with("What there is\n-------------\n\nword word"), "{text}");
         assert!(text.contains("\n    no    1\n"), "{text}");
     }

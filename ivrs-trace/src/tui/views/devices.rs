@@ -258,7 +258,7 @@ impl Pane for Devices {
         }
         if device.verdict == Verdict::Clear && !device.causes.is_empty() {
             text.blank();
-            text.text(match scene.model.require_direct() {
+            text.text(match scene.model.refuses() {
                 RequireDirect::Missing => {
                     "This kernel hands the device out all the same; kernels from 6.6 on refuse it."
                 }

@@ -16,7 +16,7 @@ use super::{devices::name_of, verdict};
 use crate::{
     escape::{printable, printable_bytes},
     firmware::{
-        Ivrs, KernelView,
+        Ivrs, KernelView, TableName,
         amd::{
             device_entry::{Content, Entry},
             ivrs::{HEADER_LENGTH, Ivhd, Ivmd},
@@ -362,7 +362,7 @@ impl Firmware {
 
     /// The findings about a part of the table.
     fn told(&self, text: &mut Text, place: Range<usize>, ivmd: Option<&Ivmd>, scene: &Scene<'_>) {
-        let named = ivmd.map(|block| format!("IVRS offset {:#x}: ", block.offset));
+        let named = ivmd.map(|block| format!("{}: ", block.place()));
         let on_host: Vec<_> = scene
             .stage
             .verdicts
@@ -375,7 +375,9 @@ impl Firmware {
                         one.evidence.iter().any(|fact| fact.starts_with(named))
                     })
                 };
-                one.offset.map_or_else(named, |offset| place.contains(&offset))
+                one.place.map_or_else(named, |one| {
+                    one.table == TableName::Ivrs && place.contains(&one.offset)
+                })
             })
             .map(|one| (one.severity, one.code, one.message.as_str()))
             .collect();
@@ -462,7 +464,7 @@ fn effect(block: &Ivmd, view: &KernelView, scene: &Scene<'_>) -> (Role, String) 
     if !view.initialises() {
         return (Role::Dim, "unused".to_owned());
     }
-    let holds = match scene.model.require_direct() {
+    let holds = match scene.model.refuses() {
         RequireDirect::Present => Role::Bad,
         RequireDirect::Missing | RequireDirect::Unknown => Role::Doubtful,
     };

@@ -5,7 +5,10 @@ use ratatui::text::{Line, Span};
 
 use crate::{
     escape::printable,
-    firmware::findings::{Severity, explain},
+    firmware::{
+        TableName,
+        findings::{Severity, explain},
+    },
     host::Reading,
     model::{Finding, RequireDirect},
     recording::{ProbeFact, ProbeLoss},
@@ -67,7 +70,7 @@ fn words(row: &Row, scene: &Scene<'_>) -> (String, Role, String, String) {
     let stage = scene.stage;
     match row {
         Row::Host => {
-            let (role, word) = match scene.model.require_direct() {
+            let (role, word) = match scene.model.refuses() {
                 RequireDirect::Present => (Role::Text, "refuses"),
                 RequireDirect::Missing => (Role::Text, "refuses nothing"),
                 RequireDirect::Unknown => (Role::Doubtful, "not known"),
@@ -229,7 +232,8 @@ impl Pane for Health {
     fn link(&self, action: Action, scene: &Scene<'_>) -> Option<Target> {
         match (action, self.here()?) {
             (Action::Open | Action::ToEntry, Row::Finding(index)) => {
-                let offset = scene.stage.verdicts.findings.get(*index)?.offset?;
+                let place = scene.stage.verdicts.findings.get(*index)?.place?;
+                let offset = (place.table == TableName::Ivrs).then_some(place.offset)?;
                 let blocks = &scene.model.table().ivrs()?.ivmd;
                 let block = blocks.iter().find(|block| block.offset == offset)?;
                 Some(Target::Entry(block.index))
@@ -260,19 +264,17 @@ fn host(text: &mut Text, scene: &Scene<'_>) {
         reading.value().map_or_else(|| "not known".to_owned(), |value| printable(value))
     };
     text.row("kernel", &known(&host.kernel_release));
-    let refuses = match scene.model.require_direct() {
-        RequireDirect::Present => {
-            "it refuses devices with direct regions (dev_iommu.require_direct)"
-        }
+    let refuses = match scene.model.refuses() {
+        RequireDirect::Present => "it refuses devices with direct regions",
         RequireDirect::Missing => {
-            "it refuses nothing for direct regions: it has no dev_iommu.require_direct, which \
-             mainline has from 6.6 on"
+            "it refuses nothing for direct regions, as mainline does from 6.6 on"
         }
-        RequireDirect::Unknown => {
-            "whether it refuses devices with direct regions is not known: there is no BTF to see"
-        }
+        RequireDirect::Unknown => "whether it refuses devices with direct regions is not known",
     };
     text.row("", refuses);
+    for fact in scene.model.refuses_by() {
+        text.row("", &fact);
+    }
     text.row("BTF", if host.has_btf { "/sys/kernel/btf/vmlinux" } else { "none" });
     let options = scene.model.iommu_options();
     let options =

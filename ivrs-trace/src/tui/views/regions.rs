@@ -187,7 +187,7 @@ fn text_of(region: &Region) -> String {
 fn kind(kind: &RegionKind, scene: &Scene<'_>) -> (Role, &'static str, &'static str) {
     match kind {
         RegionKind::Direct => (
-            match scene.model.require_direct() {
+            match scene.model.refuses() {
                 RequireDirect::Present => Role::Bad,
                 RequireDirect::Missing | RequireDirect::Unknown => Role::Doubtful,
             },

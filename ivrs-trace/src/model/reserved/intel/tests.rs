@@ -138,6 +138,17 @@ fn devices_are_judged_as_with_an_ivmd() {
 }
 
 #[test]
+fn rmrrs_stay_known_when_the_rights_are_gone() {
+    let host = host(&[at(0x0018)]);
+    let mut model = model(&host);
+    let denied = Reading::Unreadable("DMAR: Permission denied".to_owned());
+    model.rehost(Snapshot { dmar: denied, ..host });
+    assert_eq!(coverage(&model).len(), 1);
+    assert_eq!(model.rmrrs_of(bdf("00:03.0")).0.len(), 1);
+    assert!(model.verdicts().findings.iter().all(|one| one.code != "dmar-unreadable"));
+}
+
+#[test]
 fn what_is_odd_on_this_host_is_told() {
     let codes = |host: &Snapshot| -> Vec<&'static str> {
         model(host).verdicts().findings.iter().map(|finding| finding.code).collect()
