@@ -9,11 +9,8 @@ use std::{fmt, str::FromStr};
 use serde_json::Value;
 use thiserror::Error;
 
-use super::Event;
-use crate::{
-    command_line::{CommandLines, Vm},
-    pci::Bdf,
-};
+use super::{CommandLines, Event};
+use crate::{command_line::Vm, pci::Bdf};
 
 /// What can be asked for.
 const NAMES: [&str; 8] = ["device", "group", "vm", "pid", "tid", "comm", "kind", "verdict"];
