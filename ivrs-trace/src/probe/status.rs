@@ -1,0 +1,57 @@
+//! How the probes stand, and what they counted.
+
+use std::collections::BTreeMap;
+
+use aya::programs::kprobe::KProbeLinkId;
+use ivrs_trace_common::ProbeStats;
+use serde::Serialize;
+
+use super::{
+    btf::Btf,
+    table::{ProbeSpec, ProgramSpec},
+};
+
+/// How a probe stands.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(tag = "state", rename_all = "snake_case")]
+pub enum State {
+    /// At work.
+    Attached,
+    /// Its module is not loaded; it is attached when the module comes.
+    Waiting,
+    /// This kernel has neither the function nor what it would show.
+    NotNeeded,
+    /// It was left out because the caller said so.
+    LeftOut,
+    /// It cannot be attached.
+    Missing {
+        /// Why, one line.
+        reason: String,
+    },
+}
+
+/// A probe of the table as it stands on this host.
+pub struct ProbeStatus {
+    /// The row of the table.
+    pub spec: &'static ProbeSpec,
+    /// How it stands.
+    pub state: State,
+    /// The programs that are attached, or will be when the module comes.
+    pub way: &'static [ProgramSpec],
+    /// Why a better way was not taken, one line.
+    pub fallback: Option<String>,
+    /// What holds the kprobes of a module's function, and when they were attached.
+    pub(super) links: Vec<(&'static str, KProbeLinkId)>,
+    pub(super) attached_ns: u64,
+    /// Attempts to attach while the module was there.
+    pub(super) tries: u32,
+}
+
+/// What a probe counted, over all CPUs.
+pub type Counts = BTreeMap<&'static str, ProbeStats>;
+
+/// Whether the kernel whose BTF this is has the flag that makes it refuse.
+#[must_use]
+pub fn has_require_direct(btf: &Btf) -> bool {
+    btf.member("dev_iommu", "require_direct").is_some()
+}
