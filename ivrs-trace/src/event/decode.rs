@@ -1,6 +1,6 @@
 //! Events from the bytes that the programs sent.
 
-use ivrs_trace_common as wire;
+use ivrs_trace_common::{self as wire, Moment, ProbeId};
 use zerocopy::{FromBytes, Immutable, KnownLayout};
 
 use super::{
@@ -50,163 +50,24 @@ impl Event {
     }
 }
 
-#[expect(clippy::too_many_lines, reason = "one arm a kind, and nothing else")]
-fn body(header: wire::Header, bytes: &[u8]) -> Result<Body, DecodeError> {
-    Ok(match header.kind {
-        wire::Kind::REGION => {
-            let event: wire::Region = whole(header, bytes)?;
-            Body::Region {
-                device: Device::from_wire(&event.device),
-                source: source(header.probe),
-                index: event.index,
-                start: event.start,
-                length: event.length,
-                prot: event.prot,
-                region_type: RegionType(event.kind.0),
-            }
-        }
-        wire::Kind::REGIONS_END => {
-            let event: wire::RegionsEnd = whole(header, bytes)?;
-            Body::RegionsEnd {
-                device: Device::from_wire(&event.device),
-                source: source(header.probe),
-                count: event.count,
-                require_direct: has(event.flags, wire::REGIONS_FLAG_KNOWN)
-                    .then_some(has(event.flags, wire::REGIONS_REQUIRE_DIRECT)),
-                incomplete: has(event.flags, wire::WALK_CUT) || has(event.flags, wire::WALK_BROKEN),
-            }
-        }
-        wire::Kind::GROUP_CLAIM_ENTER | wire::Kind::DEVICE_CLAIM_ENTER => {
-            claim(&whole(header, bytes)?, false)
-        }
-        wire::Kind::GROUP_CLAIM_EXIT | wire::Kind::DEVICE_CLAIM_EXIT => {
-            claim(&whole(header, bytes)?, true)
-        }
-        wire::Kind::UNITY_MATCH => {
-            let event: wire::UnityMatch = whole(header, bytes)?;
-            Body::UnityMatch {
-                device: Device::from_wire(&event.device),
-                ordinal: event.ordinal,
-                segment: event.segment,
-                devid_start: event.devid_start,
-                devid_end: event.devid_end,
-                start: event.start,
-                end: event.end,
-                prot: event.prot,
-            }
-        }
-        wire::Kind::SET_DOMAIN => set_domain(&whole(header, bytes)?),
-        wire::Kind::GROUP_OPEN_ENTER
-        | wire::Kind::GROUP_IOCTL_ENTER
-        | wire::Kind::CONTAINER_IOCTL_ENTER
-        | wire::Kind::BIND_IOMMUFD_ENTER
-        | wire::Kind::ATTACH_IOMMUFD_ENTER => vfio_call(&whole(header, bytes)?, false),
-        wire::Kind::GROUP_OPEN_EXIT
-        | wire::Kind::GROUP_IOCTL_EXIT
-        | wire::Kind::CONTAINER_IOCTL_EXIT
-        | wire::Kind::BIND_IOMMUFD_EXIT
-        | wire::Kind::ATTACH_IOMMUFD_EXIT => vfio_call(&whole(header, bytes)?, true),
-        wire::Kind::CONTAINER_ATTACH_ENTER => {
-            let _: wire::Attach = whole(header, bytes)?;
-            Body::ContainerAttach { phase: Phase::Enter }
-        }
-        wire::Kind::CONTAINER_ATTACH_EXIT => {
-            let event: wire::Attach = whole(header, bytes)?;
-            Body::ContainerAttach { phase: Phase::Exit { ret: event.ret.into() } }
-        }
-        wire::Kind::TYPE1_ATTACH_ENTER => {
-            let event: wire::Attach = whole(header, bytes)?;
-            Body::Type1Attach { phase: Phase::Enter, group: u32::try_from(event.group).ok() }
-        }
-        wire::Kind::TYPE1_ATTACH_EXIT => {
-            let event: wire::Attach = whole(header, bytes)?;
-            Body::Type1Attach { phase: Phase::Exit { ret: event.ret.into() }, group: None }
-        }
-        wire::Kind::ARGS => args(&whole(header, bytes)?),
-        wire::Kind::MODULE_LOAD => {
-            let event: wire::ModuleLoad = whole(header, bytes)?;
-            Body::ModuleLoad { name: printable_bytes(&event.name) }
-        }
-        wire::Kind::DEVICE_BIND_ENTER => device_call(&whole(header, bytes)?, false),
-        wire::Kind::DEVICE_BIND_EXIT
-        | wire::Kind::DIRECT_MAPPINGS
-        | wire::Kind::DRIVER_PROBE
-        | wire::Kind::DRIVER_BIND
-        | wire::Kind::DRIVER_UNBIND => device_call(&whole(header, bytes)?, true),
-        wire::Kind::DEVICE_ATTACH_ENTER => {
-            let _: wire::Attach = whole(header, bytes)?;
-            Body::IommufdAttach { phase: Phase::Enter }
-        }
-        wire::Kind::DEVICE_OPEN => {
-            let event: wire::Attach = whole(header, bytes)?;
-            Body::DeviceOpen { ret: event.ret.into() }
-        }
-        wire::Kind::DEVICE_ATTACH_EXIT => {
-            let event: wire::Attach = whole(header, bytes)?;
-            Body::IommufdAttach { phase: Phase::Exit { ret: event.ret.into() } }
-        }
-        wire::Kind::OWNER_CLAIMED => {
-            let event: wire::Claim = whole(header, bytes)?;
-            Body::OwnerClaimed {
-                claimed: event.ret != 0,
-                group: u32::try_from(event.device.group).ok(),
-                group_owner: event.group_owner,
-                owner_count: event.owner_count,
-                foreign_domain: has(event.flags, wire::CLAIM_FOREIGN_DOMAIN),
-            }
-        }
-        wire::Kind::ISOLATED_MSI => {
-            let event: wire::Attach = whole(header, bytes)?;
-            Body::IsolatedMsi { isolated: event.ret != 0, group: u32::try_from(event.group).ok() }
-        }
-        wire::Kind::MEMBER => {
-            let event: wire::Member = whole(header, bytes)?;
-            Body::Member {
-                device: Device::from_wire(&event.device),
-                driver: printable_bytes(&event.driver),
-                manages_dma: has(event.flags, wire::MEMBER_MANAGES_DMA),
-                index: event.index,
-                incomplete: has(event.flags, wire::WALK_CUT) || has(event.flags, wire::WALK_BROKEN),
-            }
-        }
-        wire::Kind::MESSAGE => message(&whole(header, bytes)?),
-        wire::Kind::WARNING => {
-            let event: wire::Warning = whole(header, bytes)?;
-            Body::Warning {
-                device: Device::from_wire(&event.device),
-                driver: printable_bytes(&event.driver),
-                unity_entries: has(event.flags, wire::SET_UNITY_WALKED).then_some(event.entries),
-                unity_matches: event.matches,
-                incomplete: has(event.flags, wire::SET_UNITY_CUT)
-                    || has(event.flags, wire::SET_UNITY_BROKEN),
-            }
-        }
-        wire::Kind::GROUP_ADD => group_change(&whole(header, bytes)?, Change::Added),
-        wire::Kind::GROUP_REMOVE => group_change(&whole(header, bytes)?, Change::Removed),
-        wire::Kind::UNITY_ENTRY => {
-            let event: wire::UnityMatch = whole(header, bytes)?;
-            Body::UnityEntry {
-                ordinal: event.ordinal,
-                segment: event.segment,
-                devid_start: event.devid_start,
-                devid_end: event.devid_end,
-                start: event.start,
-                end: event.end,
-                prot: event.prot,
-            }
-        }
-        wire::Kind::UNITY_END => {
-            let event: wire::UnityEnd = whole(header, bytes)?;
-            Body::UnityEnd {
-                segment: event.segment,
-                last_devid: event.last_devid,
-                count: event.count,
-                incomplete: has(event.flags, wire::WALK_CUT) || has(event.flags, wire::WALK_BROKEN),
-            }
-        }
-        wire::Kind(code) => Body::Unknown { code, length: bytes.len() },
-    })
+/// What the struct of a kind says.
+trait Decode {
+    /// The body; `None` for a kind that is not of this struct.
+    fn body(&self) -> Option<Body>;
 }
+
+macro_rules! dispatch {
+    ($($(#[$meta:meta])* $kind:ident = $number:literal: $event:ident $($moment:ident $probe:ident)?;)*) => {
+        fn body(header: wire::Header, bytes: &[u8]) -> Result<Body, DecodeError> {
+            let body = match header.kind {
+                $(wire::Kind::$kind => whole::<wire::$event>(header, bytes)?.body(),)*
+                _ => None,
+            };
+            Ok(body.unwrap_or(Body::Unknown { code: header.kind.0, length: bytes.len() }))
+        }
+    };
+}
+wire::for_each_kind!(dispatch);
 
 /// The bytes as the struct of their kind; the ring may pad the end to a multiple of eight.
 fn whole<T: FromBytes + KnownLayout + Immutable>(
@@ -220,110 +81,213 @@ fn whole<T: FromBytes + KnownLayout + Immutable>(
     })
 }
 
-fn has(flags: u32, bit: u32) -> bool {
-    flags & bit != 0
+fn has(flags: u32, bits: u32) -> bool {
+    flags & bits != 0
 }
 
-fn source(probe: wire::ProbeId) -> RegionSource {
-    if probe == wire::ProbeId::AMD_RESV_REGIONS { RegionSource::Amd } else { RegionSource::Core }
-}
+/// A list that was walked is cut or broken off.
+const WALK_INCOMPLETE: u32 = wire::WALK_CUT | wire::WALK_BROKEN;
+/// The same of a unity map.
+const UNITY_INCOMPLETE: u32 = wire::SET_UNITY_CUT | wire::SET_UNITY_BROKEN;
 
-fn claim(event: &wire::Claim, exit: bool) -> Body {
-    let device = Device::from_wire(&event.device);
-    Body::Claim {
-        phase: if exit { Phase::Exit { ret: event.ret.into() } } else { Phase::Enter },
-        group: device.group,
-        device: (event.device.ptr != 0).then_some(device),
-        owner: event.owner,
-        group_owner: event.group_owner,
-        owner_count: event.owner_count,
-        foreign_domain: has(event.flags, wire::CLAIM_FOREIGN_DOMAIN),
+/// Entry or return, of a kind that tells of a function.
+fn phase(kind: wire::Kind, ret: impl Into<i64>) -> Phase {
+    match kind.place() {
+        Some((_, Moment::Enter)) => Phase::Enter,
+        _ => Phase::Exit { ret: ret.into() },
     }
 }
 
-fn vfio_call(event: &wire::VfioCall, exit: bool) -> Body {
-    let function = match event.header.kind {
-        wire::Kind::GROUP_OPEN_ENTER | wire::Kind::GROUP_OPEN_EXIT => VfioFunction::GroupOpen,
-        wire::Kind::CONTAINER_IOCTL_ENTER | wire::Kind::CONTAINER_IOCTL_EXIT => {
-            VfioFunction::ContainerIoctl
-        }
-        wire::Kind::BIND_IOMMUFD_ENTER | wire::Kind::BIND_IOMMUFD_EXIT => VfioFunction::BindIommufd,
-        wire::Kind::ATTACH_IOMMUFD_ENTER | wire::Kind::ATTACH_IOMMUFD_EXIT => {
-            VfioFunction::AttachIommufd
-        }
-        _ => VfioFunction::GroupIoctl,
-    };
-    if exit {
-        return Body::VfioCall {
-            phase: Phase::Exit { ret: event.ret },
+impl Decode for wire::Region {
+    fn body(&self) -> Option<Body> {
+        Some(Body::Region {
+            device: Device::from_wire(&self.device),
+            source: source(self.header.probe),
+            index: self.index,
+            start: self.start,
+            length: self.length,
+            prot: self.prot,
+            region_type: RegionType(self.kind.0),
+        })
+    }
+}
+
+impl Decode for wire::RegionsEnd {
+    fn body(&self) -> Option<Body> {
+        Some(Body::RegionsEnd {
+            device: Device::from_wire(&self.device),
+            source: source(self.header.probe),
+            count: self.count,
+            require_direct: has(self.flags, wire::REGIONS_FLAG_KNOWN)
+                .then_some(has(self.flags, wire::REGIONS_REQUIRE_DIRECT)),
+            incomplete: has(self.flags, WALK_INCOMPLETE),
+        })
+    }
+}
+
+fn source(probe: ProbeId) -> RegionSource {
+    if probe == ProbeId::AMD_RESV_REGIONS { RegionSource::Amd } else { RegionSource::Core }
+}
+
+impl Decode for wire::Claim {
+    fn body(&self) -> Option<Body> {
+        let Self { owner, group_owner, owner_count, .. } = *self;
+        let device = Device::from_wire(&self.device);
+        let group = device.group;
+        let foreign_domain = has(self.flags, wire::CLAIM_FOREIGN_DOMAIN);
+        Some(if self.header.kind == wire::Kind::OWNER_CLAIMED {
+            let claimed = self.ret != 0;
+            Body::OwnerClaimed { claimed, group, group_owner, owner_count, foreign_domain }
+        } else {
+            let phase = phase(self.header.kind, self.ret);
+            let device = (device.ptr != 0).then_some(device);
+            Body::Claim { phase, device, group, owner, group_owner, owner_count, foreign_domain }
+        })
+    }
+}
+
+impl Decode for wire::UnityMatch {
+    fn body(&self) -> Option<Body> {
+        let Self { ordinal, segment, devid_start, devid_end, start, end, prot, .. } = *self;
+        Some(if self.header.kind == wire::Kind::UNITY_ENTRY {
+            Body::UnityEntry { ordinal, segment, devid_start, devid_end, start, end, prot }
+        } else {
+            let device = Device::from_wire(&self.device);
+            Body::UnityMatch { device, ordinal, segment, devid_start, devid_end, start, end, prot }
+        })
+    }
+}
+
+impl Decode for wire::UnityEnd {
+    fn body(&self) -> Option<Body> {
+        let Self { segment, last_devid, count, .. } = *self;
+        let incomplete = has(self.flags, WALK_INCOMPLETE);
+        Some(Body::UnityEnd { segment, last_devid, count, incomplete })
+    }
+}
+
+impl Decode for wire::SetDomain {
+    fn body(&self) -> Option<Body> {
+        Some(Body::SetDomain {
+            device: Device::from_wire(&self.device),
+            driver: printable_bytes(&self.driver),
+            domain_type: self.domain_type,
+            require_direct: has(self.flags, wire::SET_REQUIRE_DIRECT),
+            blocking: has(self.flags, wire::SET_BLOCKING),
+            ret: self.ret,
+            unity_entries: has(self.flags, wire::SET_UNITY_WALKED).then_some(self.entries),
+            unity_matches: self.matches,
+            incomplete: has(self.flags, UNITY_INCOMPLETE),
+        })
+    }
+}
+
+impl Decode for wire::Warning {
+    fn body(&self) -> Option<Body> {
+        Some(Body::Warning {
+            device: Device::from_wire(&self.device),
+            driver: printable_bytes(&self.driver),
+            unity_entries: has(self.flags, wire::SET_UNITY_WALKED).then_some(self.entries),
+            unity_matches: self.matches,
+            incomplete: has(self.flags, UNITY_INCOMPLETE),
+        })
+    }
+}
+
+impl Decode for wire::Member {
+    fn body(&self) -> Option<Body> {
+        Some(Body::Member {
+            device: Device::from_wire(&self.device),
+            driver: printable_bytes(&self.driver),
+            manages_dma: has(self.flags, wire::MEMBER_MANAGES_DMA),
+            index: self.index,
+            incomplete: has(self.flags, WALK_INCOMPLETE),
+        })
+    }
+}
+
+impl Decode for wire::VfioCall {
+    fn body(&self) -> Option<Body> {
+        let (probe, _) = self.header.kind.place()?;
+        let function = VfioFunction::named(probe.symbol())?;
+        let phase = phase(self.header.kind, self.ret);
+        // Only an entry has them.
+        let enters = phase == Phase::Enter;
+        let text =
+            |bytes: &[u8]| Some(printable_bytes(bytes)).filter(|text| enters && !text.is_empty());
+        Some(Body::VfioCall {
+            phase,
             function,
-            request: None,
-            path: None,
-            file: 0,
-            device_name: None,
-        };
-    }
-    let some = |bytes: &[u8]| Some(printable_bytes(bytes)).filter(|text| !text.is_empty());
-    Body::VfioCall {
-        phase: Phase::Enter,
-        function,
-        request: (function != VfioFunction::GroupOpen).then_some(VfioRequest(event.cmd)),
-        path: some(&event.path),
-        file: event.file,
-        device_name: some(&event.name),
+            request: (enters && function != VfioFunction::GroupOpen)
+                .then_some(VfioRequest(self.cmd)),
+            path: text(&self.path),
+            file: if enters { self.file } else { 0 },
+            device_name: text(&self.name),
+        })
     }
 }
 
-fn device_call(event: &wire::DeviceCall, exit: bool) -> Body {
-    Body::DeviceCall {
-        phase: if exit { Phase::Exit { ret: event.ret.into() } } else { Phase::Enter },
-        function: match event.header.kind {
-            wire::Kind::DIRECT_MAPPINGS => DeviceFunction::DirectMappings,
-            wire::Kind::DRIVER_PROBE => DeviceFunction::VfioPciProbe,
-            wire::Kind::DRIVER_BIND => DeviceFunction::PciProbe,
-            wire::Kind::DRIVER_UNBIND => DeviceFunction::PciRemove,
-            _ => DeviceFunction::IommufdBind,
-        },
-        device: (event.device.ptr != 0).then(|| Device::from_wire(&event.device)),
-        driver: printable_bytes(&event.driver),
-        require_direct: has(event.flags, wire::DEVICE_FLAG_KNOWN)
-            .then_some(has(event.flags, wire::DEVICE_REQUIRE_DIRECT)),
+impl Decode for wire::Attach {
+    fn body(&self) -> Option<Body> {
+        let phase = phase(self.header.kind, self.ret);
+        let group = u32::try_from(self.group).ok();
+        let (probe, _) = self.header.kind.place()?;
+        Some(match probe {
+            ProbeId::CONTAINER_ATTACH => Body::ContainerAttach { phase },
+            ProbeId::TYPE1_ATTACH => {
+                Body::Type1Attach { phase, group: group.filter(|_| phase == Phase::Enter) }
+            }
+            ProbeId::DEVICE_ATTACH => Body::IommufdAttach { phase },
+            ProbeId::DEVICE_OPEN => Body::DeviceOpen { ret: self.ret.into() },
+            ProbeId::ISOLATED_MSI => Body::IsolatedMsi { isolated: self.ret != 0, group },
+            _ => return None,
+        })
     }
 }
 
-fn group_change(event: &wire::DeviceCall, change: Change) -> Body {
-    Body::GroupChange { change, device: Device::from_wire(&event.device) }
-}
-
-fn message(event: &wire::Message) -> Body {
-    let line = event.text.split(|&byte| byte == b'\n').next().unwrap_or_default();
-    Body::KernelMessage {
-        text: printable_bytes(line),
-        cut: usize::try_from(event.length).is_ok_and(|length| length > event.text.len()),
+impl Decode for wire::DeviceCall {
+    fn body(&self) -> Option<Body> {
+        let device = Device::from_wire(&self.device);
+        let (probe, _) = self.header.kind.place()?;
+        Some(match probe {
+            ProbeId::GROUP_ADD => Body::GroupChange { change: Change::Added, device },
+            ProbeId::GROUP_REMOVE => Body::GroupChange { change: Change::Removed, device },
+            _ => Body::DeviceCall {
+                phase: phase(self.header.kind, self.ret),
+                function: DeviceFunction::named(probe.symbol())?,
+                device: (device.ptr != 0).then_some(device),
+                driver: printable_bytes(&self.driver),
+                require_direct: has(self.flags, wire::DEVICE_FLAG_KNOWN)
+                    .then_some(has(self.flags, wire::DEVICE_REQUIRE_DIRECT)),
+            },
+        })
     }
 }
 
-fn set_domain(event: &wire::SetDomain) -> Body {
-    Body::SetDomain {
-        device: Device::from_wire(&event.device),
-        driver: printable_bytes(&event.driver),
-        domain_type: event.domain_type,
-        require_direct: has(event.flags, wire::SET_REQUIRE_DIRECT),
-        blocking: has(event.flags, wire::SET_BLOCKING),
-        ret: event.ret,
-        unity_entries: has(event.flags, wire::SET_UNITY_WALKED).then_some(event.entries),
-        unity_matches: event.matches,
-        incomplete: has(event.flags, wire::SET_UNITY_CUT)
-            || has(event.flags, wire::SET_UNITY_BROKEN),
+impl Decode for wire::Message {
+    fn body(&self) -> Option<Body> {
+        let line = self.text.split(|&byte| byte == b'\n').next().unwrap_or_default();
+        Some(Body::KernelMessage {
+            text: printable_bytes(line),
+            cut: usize::try_from(self.length).is_ok_and(|length| length > self.text.len()),
+        })
     }
 }
 
-fn args(event: &wire::Args) -> Body {
-    let left = event.total.saturating_sub(event.offset);
-    let length = usize::try_from(left).unwrap_or(usize::MAX).min(event.data.len());
-    let bytes = event.data.get(..length).unwrap_or_default().to_vec();
-    let text: Vec<u8> = bytes.iter().map(|&b| if b == 0 { b' ' } else { b }).collect();
-    Body::Args { offset: event.offset, total: event.total, text: printable_bytes(&text), bytes }
+impl Decode for wire::Args {
+    fn body(&self) -> Option<Body> {
+        let Self { offset, total, .. } = *self;
+        let left = usize::try_from(total.saturating_sub(offset)).unwrap_or(usize::MAX);
+        let bytes = self.data.get(..left.min(self.data.len())).unwrap_or_default().to_vec();
+        let text: Vec<u8> = bytes.iter().map(|&b| if b == 0 { b' ' } else { b }).collect();
+        Some(Body::Args { offset, total, text: printable_bytes(&text), bytes })
+    }
+}
+
+impl Decode for wire::ModuleLoad {
+    fn body(&self) -> Option<Body> {
+        Some(Body::ModuleLoad { name: printable_bytes(&self.name) })
+    }
 }
 
 impl Device {

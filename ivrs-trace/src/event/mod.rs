@@ -5,18 +5,21 @@
 
 use std::fmt;
 
-use ivrs_trace_common as wire;
+use ivrs_trace_common::{self as wire, ProbeId};
 use serde::Serialize;
 
 use crate::pci::Bdf;
+use field::Field as _;
 
 mod command_lines;
 mod decode;
+mod field;
 mod filter;
 mod text;
 
 pub use command_lines::CommandLines;
 pub use decode::DecodeError;
+pub use field::Value;
 pub use filter::{Filter, Follow, ParseFilterError};
 
 #[cfg(test)]
@@ -41,13 +44,47 @@ pub struct Event {
     pub body: Body,
 }
 
-/// What happened.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[serde(tag = "kind", rename_all = "snake_case")]
-pub enum Body {
+/// Declares [`Body`] from one list of kinds and fields, by the names that they have in JSON.
+macro_rules! bodies {
+    ($($(#[$meta:meta])* $variant:ident $kind:literal {
+        $($(#[$field_meta:meta])* $field:ident: $type:ty,)*
+    })*) => {
+        /// What happened.
+        #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+        #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+        #[serde(tag = "kind")]
+        pub enum Body {
+            $($(#[$meta])* #[serde(rename = $kind)] $variant {
+                $($(#[$field_meta])* $field: $type,)*
+            },)*
+        }
+
+        impl Body {
+            /// Its kind.
+            #[must_use]
+            pub fn kind(&self) -> &'static str {
+                match self {
+                    $(Self::$variant { .. } => $kind,)*
+                }
+            }
+
+            /// The field of this name, if the kind has it and it is known.
+            #[must_use]
+            pub fn field(&self, name: &str) -> Option<Value<'_>> {
+                match self {
+                    $(Self::$variant { $($field),* } => match name {
+                        $(stringify!($field) => $field.value(),)*
+                        _ => None,
+                    },)*
+                }
+            }
+        }
+    };
+}
+
+bodies! {
     /// The kernel listed a reserved region for a device.
-    Region {
+    Region "region" {
         /// The device.
         device: Device,
         /// Which function listed it.
@@ -62,9 +99,9 @@ pub enum Body {
         prot: u32,
         /// What the region is.
         region_type: RegionType,
-    },
+    }
     /// The list of a device's regions is complete.
-    RegionsEnd {
+    RegionsEnd "regions_end" {
         /// The device.
         device: Device,
         /// Which function listed them.
@@ -76,9 +113,9 @@ pub enum Body {
         require_direct: Option<bool>,
         /// The list could not be read to its end.
         incomplete: bool,
-    },
+    }
     /// DMA ownership of a group or of a device is claimed.
-    Claim {
+    Claim "claim" {
         /// Entry or return.
         #[serde(flatten)]
         phase: Phase,
@@ -96,10 +133,10 @@ pub enum Body {
         owner_count: u32,
         /// The group is not on its default domain.
         foreign_domain: bool,
-    },
+    }
     /// An entry of the kernel's unity map that covers the device of the `set_domain` that follows
     /// on the same thread.
-    UnityMatch {
+    UnityMatch "unity_match" {
         /// The device.
         device: Device,
         /// Position in the segment's list, from 0.
@@ -116,9 +153,9 @@ pub enum Body {
         end: u64,
         /// 1 read, 2 write.
         prot: u32,
-    },
+    }
     /// The kernel was asked to put a device on a domain.
-    SetDomain {
+    SetDomain "set_domain" {
         /// The device.
         device: Device,
         /// The driver that holds it; empty if none does.
@@ -138,9 +175,9 @@ pub enum Body {
         unity_matches: u32,
         /// The unity map could not be read to its end.
         incomplete: bool,
-    },
+    }
     /// A call of a process on a VFIO file.
-    VfioCall {
+    VfioCall "vfio_call" {
         /// Entry or return.
         #[serde(flatten)]
         phase: Phase,
@@ -159,9 +196,9 @@ pub enum Body {
         /// The device asked for, where the request names one.
         #[serde(skip_serializing_if = "Option::is_none")]
         device_name: Option<String>,
-    },
+    }
     /// A kernel function works on one device.
-    DeviceCall {
+    DeviceCall "device_call" {
         /// Entry or return.
         #[serde(flatten)]
         phase: Phase,
@@ -175,22 +212,22 @@ pub enum Body {
         /// `dev_iommu.require_direct`; absent where the kernel has no such flag.
         #[serde(skip_serializing_if = "Option::is_none")]
         require_direct: Option<bool>,
-    },
+    }
     /// VFIO did not open a device for a process, and did not ask iommufd before
     /// (`vfio_df_open`): seen on return.
-    DeviceOpen {
+    DeviceOpen "device_open" {
         /// What the function returned: an errno, negative.
         ret: i64,
-    },
+    }
     /// `iommufd_device_attach`
-    IommufdAttach {
+    IommufdAttach "iommufd_attach" {
         /// Entry or return.
         #[serde(flatten)]
         phase: Phase,
-    },
+    }
     /// Whether somebody holds a group was asked (`iommu_group_dma_owner_claimed`), which is how
     /// `VFIO_GROUP_GET_STATUS` learns whether a group is viable.
-    OwnerClaimed {
+    OwnerClaimed "owner_claimed" {
         /// The answer.
         claimed: bool,
         /// The group, if it could be read.
@@ -202,19 +239,19 @@ pub enum Body {
         owner_count: u32,
         /// The group is not on its default domain.
         foreign_domain: bool,
-    },
+    }
     /// Whether the interrupts of a group's devices are isolated was asked
     /// (`iommu_group_has_isolated_msi`).
-    IsolatedMsi {
+    IsolatedMsi "isolated_msi" {
         /// The answer.
         isolated: bool,
         /// The group, if it could be read.
         #[serde(skip_serializing_if = "Option::is_none")]
         group: Option<u32>,
-    },
+    }
     /// A device of a group that cannot be claimed; the return of the claim, or the
     /// `owner_claimed`, follows on the same thread.
-    Member {
+    Member "member" {
         /// The device.
         device: Device,
         /// The driver that holds it; empty if none does.
@@ -225,17 +262,17 @@ pub enum Body {
         index: u32,
         /// The group's list could not be read to its end.
         incomplete: bool,
-    },
+    }
     /// A line that the kernel logs.
-    KernelMessage {
+    KernelMessage "kernel_message" {
         /// The line, printable, without its end.
         text: String,
         /// The line was longer.
         cut: bool,
-    },
+    }
     /// The kernel warns that it refuses a device: inside `__iommu_device_set_domain`, before that
     /// returns.
-    Warning {
+    Warning "warning" {
         /// The device.
         device: Device,
         /// The driver that holds it; empty if none does.
@@ -247,16 +284,16 @@ pub enum Body {
         unity_matches: u32,
         /// The unity map could not be read to its end.
         incomplete: bool,
-    },
+    }
     /// A device came into a group or left it.
-    GroupChange {
+    GroupChange "group_change" {
         /// Which of both.
         change: Change,
         /// The device; its group is the one that it came into or left.
         device: Device,
-    },
+    }
     /// An entry of the kernel's unity map of a segment.
-    UnityEntry {
+    UnityEntry "unity_entry" {
         /// Position in the segment's list, from 0.
         ordinal: u32,
         /// PCI segment.
@@ -271,9 +308,9 @@ pub enum Body {
         end: u64,
         /// 1 read, 2 write.
         prot: u32,
-    },
+    }
     /// The unity map of a segment is complete.
-    UnityEnd {
+    UnityEnd "unity_end" {
         /// PCI segment.
         segment: u16,
         /// `last_bdf` of the segment, where an IVMD block for all devices ends.
@@ -282,24 +319,24 @@ pub enum Body {
         count: u32,
         /// The list could not be read to its end.
         incomplete: bool,
-    },
+    }
     /// `vfio_container_attach_group`
-    ContainerAttach {
+    ContainerAttach "container_attach" {
         /// Entry or return.
         #[serde(flatten)]
         phase: Phase,
-    },
+    }
     /// `vfio_iommu_type1_attach_group`
-    Type1Attach {
+    Type1Attach "type1_attach" {
         /// Entry or return.
         #[serde(flatten)]
         phase: Phase,
         /// The group, on entry.
         #[serde(skip_serializing_if = "Option::is_none")]
         group: Option<u32>,
-    },
+    }
     /// A piece of the command line of the process that claims.
-    Args {
+    Args "args" {
         /// Where the piece starts, bytes.
         offset: u32,
         /// Length of the whole command line, bytes.
@@ -309,19 +346,65 @@ pub enum Body {
         bytes: Vec<u8>,
         /// The piece, printable; arguments are separated by spaces.
         text: String,
-    },
+    }
     /// A kernel module was loaded.
-    ModuleLoad {
+    ModuleLoad "module_load" {
         /// Its name.
         name: String,
-    },
+    }
     /// An event of a kind that this version does not know.
-    Unknown {
+    Unknown "unknown" {
         /// The kind, a number.
         code: u16,
         /// Bytes of the event.
         length: usize,
-    },
+    }
+}
+
+impl Body {
+    /// The device that it is about.
+    #[must_use]
+    pub fn device(&self) -> Option<&Device> {
+        match self.field("device")? {
+            Value::Device(device) => Some(device),
+            _ => None,
+        }
+    }
+
+    /// The kernel function that it is a call of.
+    #[must_use]
+    pub fn function(&self) -> Option<&'static str> {
+        let probe = match self {
+            Self::VfioCall { function, .. } => return Some(function.name()),
+            Self::DeviceCall { function, .. } => return Some(function.name()),
+            Self::Claim { device: Some(_), .. } => ProbeId::DEVICE_CLAIM,
+            Self::Claim { .. } => ProbeId::GROUP_CLAIM,
+            Self::SetDomain { .. } => ProbeId::SET_DOMAIN,
+            Self::ContainerAttach { .. } => ProbeId::CONTAINER_ATTACH,
+            Self::Type1Attach { .. } => ProbeId::TYPE1_ATTACH,
+            Self::IommufdAttach { .. } => ProbeId::DEVICE_ATTACH,
+            Self::DeviceOpen { .. } => ProbeId::DEVICE_OPEN,
+            Self::OwnerClaimed { .. } => ProbeId::OWNER_CLAIMED,
+            Self::IsolatedMsi { .. } => ProbeId::ISOLATED_MSI,
+            _ => return None,
+        };
+        Some(probe.symbol())
+    }
+
+    /// What the function returned, of an event on its return.
+    #[must_use]
+    pub fn ret(&self) -> Option<i64> {
+        match self.field("ret").or_else(|| self.field("phase"))? {
+            Value::Return(ret) | Value::Phase(Phase::Exit { ret }) => Some(ret),
+            _ => None,
+        }
+    }
+
+    /// Whether it has this flag, and it is set.
+    #[must_use]
+    pub fn is(&self, flag: &str) -> bool {
+        matches!(self.field(flag), Some(Value::Flag(true)))
+    }
 }
 
 /// Entry to a function, or return from it.
@@ -338,96 +421,93 @@ pub enum Phase {
     },
 }
 
-/// A function of VFIO that a process calls on a file.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-pub enum VfioFunction {
-    /// `open` of a group.
-    #[serde(rename = "vfio_group_fops_open")]
-    GroupOpen,
-    /// An ioctl on a group.
-    #[serde(rename = "vfio_group_fops_unl_ioctl")]
-    GroupIoctl,
-    /// `VFIO_SET_IOMMU` on a container.
-    #[serde(rename = "vfio_fops_unl_ioctl")]
-    ContainerIoctl,
-    /// `VFIO_DEVICE_BIND_IOMMUFD` on a device.
-    #[serde(rename = "vfio_df_ioctl_bind_iommufd")]
-    BindIommufd,
-    /// `VFIO_DEVICE_ATTACH_IOMMUFD_PT` on a device.
-    #[serde(rename = "vfio_df_ioctl_attach_pt")]
-    AttachIommufd,
+/// Declares a type whose values have a name: the one that JSON and text give them.
+macro_rules! named {
+    ($(#[$meta:meta])* $type:ident { $($(#[$value_meta:meta])* $value:ident = $name:literal,)* }) => {
+        $(#[$meta])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+        #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+        pub enum $type {
+            $($(#[$value_meta])* #[serde(rename = $name)] $value,)*
+        }
+
+        impl $type {
+            /// Its name.
+            #[must_use]
+            pub fn name(self) -> &'static str {
+                match self {
+                    $(Self::$value => $name,)*
+                }
+            }
+
+            /// The value of this name.
+            #[must_use]
+            pub fn named(name: &str) -> Option<Self> {
+                match name {
+                    $($name => Some(Self::$value),)*
+                    _ => None,
+                }
+            }
+        }
+
+        impl fmt::Display for $type {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(self.name())
+            }
+        }
+    };
 }
 
-impl VfioFunction {
-    /// The kernel's name for it.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::GroupOpen => "vfio_group_fops_open",
-            Self::GroupIoctl => "vfio_group_fops_unl_ioctl",
-            Self::ContainerIoctl => "vfio_fops_unl_ioctl",
-            Self::BindIommufd => "vfio_df_ioctl_bind_iommufd",
-            Self::AttachIommufd => "vfio_df_ioctl_attach_pt",
-        }
+named! {
+    /// A function of VFIO that a process calls on a file.
+    VfioFunction {
+        /// `open` of a group.
+        GroupOpen = "vfio_group_fops_open",
+        /// An ioctl on a group.
+        GroupIoctl = "vfio_group_fops_unl_ioctl",
+        /// `VFIO_SET_IOMMU` on a container.
+        ContainerIoctl = "vfio_fops_unl_ioctl",
+        /// `VFIO_DEVICE_BIND_IOMMUFD` on a device.
+        BindIommufd = "vfio_df_ioctl_bind_iommufd",
+        /// `VFIO_DEVICE_ATTACH_IOMMUFD_PT` on a device.
+        AttachIommufd = "vfio_df_ioctl_attach_pt",
     }
 }
 
-/// A kernel function that works on one device.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-pub enum DeviceFunction {
-    /// `iommufd_device_bind`
-    #[serde(rename = "iommufd_device_bind")]
-    IommufdBind,
-    /// `iommu_create_device_direct_mappings`: the place where `require_direct` is set.
-    #[serde(rename = "iommu_create_device_direct_mappings")]
-    DirectMappings,
-    /// `vfio_pci_probe`: vfio-pci takes the device as its driver.
-    #[serde(rename = "vfio_pci_probe")]
-    VfioPciProbe,
-    /// `pci_device_probe`: a driver was to take the device.
-    #[serde(rename = "pci_device_probe")]
-    PciProbe,
-    /// `pci_device_remove`: a driver let go of the device.
-    #[serde(rename = "pci_device_remove")]
-    PciRemove,
-}
-
-impl DeviceFunction {
-    /// The kernel's name for it.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::IommufdBind => "iommufd_device_bind",
-            Self::DirectMappings => "iommu_create_device_direct_mappings",
-            Self::VfioPciProbe => "vfio_pci_probe",
-            Self::PciProbe => "pci_device_probe",
-            Self::PciRemove => "pci_device_remove",
-        }
+named! {
+    /// A kernel function that works on one device.
+    DeviceFunction {
+        /// `iommufd_device_bind`
+        IommufdBind = "iommufd_device_bind",
+        /// `iommu_create_device_direct_mappings`: the place where `require_direct` is set.
+        DirectMappings = "iommu_create_device_direct_mappings",
+        /// `vfio_pci_probe`: vfio-pci takes the device as its driver.
+        VfioPciProbe = "vfio_pci_probe",
+        /// `pci_device_probe`: a driver was to take the device.
+        PciProbe = "pci_device_probe",
+        /// `pci_device_remove`: a driver let go of the device.
+        PciRemove = "pci_device_remove",
     }
 }
 
-/// What happened to a group's device.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[serde(rename_all = "snake_case")]
-pub enum Change {
-    /// It came into the group.
-    Added,
-    /// It left the group.
-    Removed,
+named! {
+    /// What happened to a group's device.
+    Change {
+        /// It came into the group.
+        Added = "added",
+        /// It left the group.
+        Removed = "removed",
+    }
 }
 
-/// The function that listed reserved regions.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[serde(rename_all = "snake_case")]
-pub enum RegionSource {
-    /// `amd_iommu_get_resv_regions`
-    Amd,
-    /// `iommu_get_resv_regions`, for whatever driver.
-    Core,
+named! {
+    /// The function that listed reserved regions.
+    RegionSource {
+        /// `amd_iommu_get_resv_regions`
+        Amd = "amd",
+        /// `iommu_get_resv_regions`, for whatever driver.
+        Core = "core",
+    }
 }
 
 /// A device as the kernel names it.
@@ -480,36 +560,31 @@ impl Serialize for RegionType {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct VfioRequest(pub u32);
 
-impl VfioRequest {
-    /// `VFIO_GROUP_GET_STATUS`
-    pub const GET_STATUS: Self = Self(0x3b67);
-    /// `VFIO_GROUP_SET_CONTAINER`
-    pub const SET_CONTAINER: Self = Self(0x3b68);
-    /// `VFIO_GROUP_UNSET_CONTAINER`
-    pub const UNSET_CONTAINER: Self = Self(0x3b69);
-    /// `VFIO_GROUP_GET_DEVICE_FD`
-    pub const GET_DEVICE_FD: Self = Self(0x3b6a);
-    /// `VFIO_SET_IOMMU`
-    pub const SET_IOMMU: Self = Self(0x3b66);
-    /// `VFIO_DEVICE_BIND_IOMMUFD`
-    pub const BIND_IOMMUFD: Self = Self(0x3b76);
-    /// `VFIO_DEVICE_ATTACH_IOMMUFD_PT`
-    pub const ATTACH_IOMMUFD: Self = Self(0x3b77);
+macro_rules! requests {
+    ($($request:ident = $number:literal $name:literal;)*) => {
+        impl VfioRequest {
+            $(#[doc = concat!("`", $name, "`")] pub const $request: Self = Self($number);)*
+        }
+
+        impl fmt::Display for VfioRequest {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                match *self {
+                    $(Self::$request => f.write_str($name),)*
+                    Self(other) => write!(f, "ioctl {other:#x}"),
+                }
+            }
+        }
+    };
 }
 
-impl fmt::Display for VfioRequest {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match *self {
-            Self::GET_STATUS => f.write_str("VFIO_GROUP_GET_STATUS"),
-            Self::SET_CONTAINER => f.write_str("VFIO_GROUP_SET_CONTAINER"),
-            Self::UNSET_CONTAINER => f.write_str("VFIO_GROUP_UNSET_CONTAINER"),
-            Self::GET_DEVICE_FD => f.write_str("VFIO_GROUP_GET_DEVICE_FD"),
-            Self::SET_IOMMU => f.write_str("VFIO_SET_IOMMU"),
-            Self::BIND_IOMMUFD => f.write_str("VFIO_DEVICE_BIND_IOMMUFD"),
-            Self::ATTACH_IOMMUFD => f.write_str("VFIO_DEVICE_ATTACH_IOMMUFD_PT"),
-            Self(other) => write!(f, "ioctl {other:#x}"),
-        }
-    }
+requests! {
+    GET_STATUS = 0x3b67 "VFIO_GROUP_GET_STATUS";
+    SET_CONTAINER = 0x3b68 "VFIO_GROUP_SET_CONTAINER";
+    UNSET_CONTAINER = 0x3b69 "VFIO_GROUP_UNSET_CONTAINER";
+    GET_DEVICE_FD = 0x3b6a "VFIO_GROUP_GET_DEVICE_FD";
+    SET_IOMMU = 0x3b66 "VFIO_SET_IOMMU";
+    BIND_IOMMUFD = 0x3b76 "VFIO_DEVICE_BIND_IOMMUFD";
+    ATTACH_IOMMUFD = 0x3b77 "VFIO_DEVICE_ATTACH_IOMMUFD_PT";
 }
 
 impl Serialize for VfioRequest {
