@@ -9,8 +9,9 @@ use crate::{
     privilege::Caller,
     probe::{
         table::{How, Need},
-        tracer::{ProbeStatus, State, Tracer},
+        tracer::{ProbeStatus, Tracer},
     },
+    probe_state::ProbeState as State,
     report::probes::{self, ProbeDocument, ProbeState, ProbesDocument},
 };
 
@@ -63,7 +64,7 @@ fn of_probe(probe: &ProbeStatus) -> ProbeDocument {
         State::Attached => (ProbeState::Attached, None),
         State::Waiting => (ProbeState::Waiting, None),
         State::NotNeeded => (ProbeState::NotNeeded, None),
-        State::LeftOut => (ProbeState::LeftOut, None),
+        State::LeftOut | State::Unknown => (ProbeState::LeftOut, None),
         State::Missing { reason } => (ProbeState::Missing, Some(reason.clone())),
     };
     let mut how: Vec<&str> = Vec::new();

@@ -40,7 +40,8 @@ macro_rules! fields {
 fields! {
     Device => |device| Value::Device(device);
     Phase => |phase| Value::Phase(*phase);
-    i32, i64 => |ret| Value::Return((*ret).into());
+    i32 => |ret| Value::Return(i64::from(*ret));
+    i64 => |ret| Value::Return(*ret);
     bool => |flag| Value::Flag(*flag);
     u16, u32, u64, usize, String => |plain| Value::Plain(plain);
     Change, DeviceFunction, RegionSource, RegionType, VfioFunction, VfioRequest

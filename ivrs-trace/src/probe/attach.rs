@@ -10,9 +10,10 @@ use aya::{
 use super::{
     btf::Btf,
     error::one_line,
-    status::{ProbeStatus, State, has_require_direct},
-    table::{Home, How, Kernels, ProbeSpec, ProgramSpec},
+    status::{ProbeStatus, has_require_direct},
+    table::{Home, Kernels, ProbeSpec, ProgramSpec},
 };
+use crate::probe_state::ProbeState;
 
 /// What is not to be attached, to see how the tool does without.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -34,7 +35,7 @@ pub(super) fn prepare(
 ) -> ProbeStatus {
     let mut status = ProbeStatus {
         spec,
-        state: State::LeftOut,
+        state: ProbeState::LeftOut,
         way: &[],
         fallback: None,
         links: Vec::new(),
@@ -48,7 +49,7 @@ pub(super) fn prepare(
         // What is there nevertheless is of use: a claim on a device, say.
         let there = spec.home == Home::Kernel && btf.has_function(spec.symbol);
         if !there {
-            status.state = State::NotNeeded;
+            status.state = ProbeState::NotNeeded;
             return status;
         }
     }
@@ -60,8 +61,8 @@ pub(super) fn prepare(
                 status.links = links;
                 status.fallback = reasons.pop();
                 status.state = match spec.home {
-                    Home::Module(_) => State::Waiting,
-                    Home::Kernel => State::Attached,
+                    Home::Module(_) => ProbeState::Waiting,
+                    Home::Kernel => ProbeState::Attached,
                 };
                 return status;
             }
@@ -69,7 +70,7 @@ pub(super) fn prepare(
             Err(reason) => reasons.push(reason),
         }
     }
-    status.state = State::Missing { reason: reasons.join("; ") };
+    status.state = ProbeState::Missing { reason: reasons.join("; ") };
     status
 }
 
@@ -83,7 +84,7 @@ fn load_way(
     types: &aya::Btf,
     leave_out: &LeaveOut,
 ) -> Result<Vec<(&'static str, KProbeLinkId)>, String> {
-    let trampoline = way.iter().any(|program| matches!(program.how, How::Fentry | How::Fexit));
+    let trampoline = way.iter().any(|program| program.how.is_trampoline());
     if trampoline && leave_out.trampolines {
         return Err("trampolines are left out".to_owned());
     }
@@ -98,8 +99,7 @@ fn load_way(
             })
     });
     let mut links = Vec::new();
-    let kprobes = way.iter().any(|program| matches!(program.how, How::Kprobe | How::Kretprobe));
-    if result.is_ok() && kprobes && spec.home == Home::Kernel {
+    if result.is_ok() && spec.home == Home::Kernel {
         match attach_kprobes(ebpf, spec.symbol, way) {
             Ok(attached) => links = attached,
             Err(reason) => result = Err(reason),
@@ -190,10 +190,7 @@ pub(super) fn attach_kprobes(
     way: &[ProgramSpec],
 ) -> Result<Vec<(&'static str, KProbeLinkId)>, String> {
     let mut links = Vec::new();
-    for program in way {
-        if !matches!(program.how, How::Kprobe | How::Kretprobe) {
-            continue;
-        }
+    for program in way.iter().filter(|program| program.how.is_kprobe()) {
         let result = kprobe(ebpf, program.name)
             .ok_or_else(|| "the BPF object has no such kprobe".to_owned())
             .and_then(|probe| probe.attach(symbol, 0).map_err(|error| one_line(&error)));

@@ -4,38 +4,19 @@ use std::collections::BTreeMap;
 
 use aya::programs::kprobe::KProbeLinkId;
 use ivrs_trace_common::ProbeStats;
-use serde::Serialize;
 
 use super::{
     btf::Btf,
     table::{ProbeSpec, ProgramSpec},
 };
-
-/// How a probe stands.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-#[serde(tag = "state", rename_all = "snake_case")]
-pub enum State {
-    /// At work.
-    Attached,
-    /// Its module is not loaded; it is attached when the module comes.
-    Waiting,
-    /// This kernel has neither the function nor what it would show.
-    NotNeeded,
-    /// It was left out because the caller said so.
-    LeftOut,
-    /// It cannot be attached.
-    Missing {
-        /// Why, one line.
-        reason: String,
-    },
-}
+use crate::probe_state::ProbeState;
 
 /// A probe of the table as it stands on this host.
 pub struct ProbeStatus {
     /// The row of the table.
     pub spec: &'static ProbeSpec,
     /// How it stands.
-    pub state: State,
+    pub state: ProbeState,
     /// The programs that are attached, or will be when the module comes.
     pub way: &'static [ProgramSpec],
     /// Why a better way was not taken, one line.

@@ -15,7 +15,7 @@ use ivrs_trace_common::{ProbeId, ProbeStats, for_each_offset, offsets::ABSENT};
 pub use super::{
     attach::LeaveOut,
     error::TraceError,
-    status::{Counts, ProbeStatus, State, has_require_direct},
+    status::{Counts, ProbeStatus, has_require_direct},
 };
 use super::{
     attach::{attach_kprobes, detach, prepare},
@@ -23,7 +23,7 @@ use super::{
     error::load_error,
     table::{Kernels, Need, PROBES},
 };
-use crate::privilege;
+use crate::{privilege, probe_state::ProbeState};
 
 /// The BPF object, chosen when the program was built (build.rs).
 static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("IVRS_TRACE_BPF_OBJECT_PATH"));
@@ -77,7 +77,7 @@ impl Tracer {
     pub fn attach_waiting(&mut self) -> bool {
         let mut again = false;
         for probe in &mut self.probes {
-            if probe.state != State::Waiting {
+            if probe.state != ProbeState::Waiting {
                 continue;
             }
             let Some(module) = probe.spec.home.module() else { continue };
@@ -87,16 +87,16 @@ impl Tracer {
                 Ok(links) => {
                     probe.links = links;
                     probe.attached_ns = now_ns();
-                    probe.state = State::Attached;
+                    probe.state = ProbeState::Attached;
                 }
                 Err(reason) if there != ModuleState::Absent => {
                     probe.tries += 1;
                     if there == ModuleState::Coming && probe.tries < MODULE_TRIES {
                         again = true;
                     } else if probe.spec.kernels == Kernels::Iommufd {
-                        probe.state = State::NotNeeded;
+                        probe.state = ProbeState::NotNeeded;
                     } else {
-                        probe.state = State::Missing { reason };
+                        probe.state = ProbeState::Missing { reason };
                     }
                 }
                 Err(_) => {}
@@ -108,10 +108,9 @@ impl Tracer {
 
     /// Tells the programs whether they see iommufd being asked for a device.
     fn tell_device_bind(&mut self) {
-        let sees = self
-            .probes
-            .iter()
-            .any(|probe| probe.spec.id == ProbeId::DEVICE_BIND && probe.state == State::Attached);
+        let sees = self.probes.iter().any(|probe| {
+            probe.spec.id == ProbeId::DEVICE_BIND && probe.state == ProbeState::Attached
+        });
         let map = self.ebpf.map_mut("SEES_DEVICE_BIND");
         let map = map.and_then(|map| Array::<_, u32>::try_from(map).ok());
         if let Some(mut map) = map {
@@ -127,12 +126,12 @@ impl Tracer {
             if probe.spec.home.module() != Some(name) {
                 continue;
             }
-            if probe.state == State::Attached && probe.attached_ns > time_ns {
+            if probe.state == ProbeState::Attached && probe.attached_ns > time_ns {
                 continue;
             }
             detach(&mut self.ebpf, std::mem::take(&mut probe.links));
             probe.tries = 0;
-            probe.state = State::Waiting;
+            probe.state = ProbeState::Waiting;
         }
         self.attach_waiting()
     }
@@ -155,10 +154,7 @@ impl Tracer {
     ///
     /// If it was taken before.
     pub fn take_ring(&mut self) -> Result<RingBuf<MapData>, TraceError> {
-        let map = self.ebpf.take_map("EVENTS").ok_or_else(|| TraceError::Load {
-            reason: "the object has no map EVENTS".to_owned(),
-            hint: "",
-        })?;
+        let map = self.ebpf.take_map("EVENTS").ok_or_else(|| no_map("EVENTS"))?;
         RingBuf::try_from(map).map_err(|error| load_error(&error))
     }
 
@@ -174,10 +170,7 @@ impl Tracer {
     ///
     /// If the kernel does not give the map.
     pub fn counts(&self) -> Result<Counts, TraceError> {
-        let map = self.ebpf.map("STATS").ok_or_else(|| TraceError::Load {
-            reason: "the object has no map STATS".to_owned(),
-            hint: "",
-        })?;
+        let map = self.ebpf.map("STATS").ok_or_else(|| no_map("STATS"))?;
         let map: PerCpuArray<&MapData, Stats> =
             map.try_into().map_err(|error| load_error(&error))?;
         let mut counts = Counts::new();
@@ -197,19 +190,21 @@ impl Tracer {
     /// Whether what is attached can show a claim or a region at all.
     fn sees_anything(&self) -> Result<(), TraceError> {
         let verdict = || self.probes.iter().filter(|probe| probe.spec.need == Need::Verdict);
-        if verdict().any(|probe| probe.state == State::Attached) {
+        if verdict().any(|probe| probe.state == ProbeState::Attached) {
             return Ok(());
         }
         let reasons: Vec<String> = verdict()
-            .map(|probe| match &probe.state {
-                State::Missing { reason } => format!("{}: {reason}", probe.spec.symbol),
-                State::Attached | State::Waiting | State::NotNeeded | State::LeftOut => {
-                    probe.spec.symbol.to_owned()
-                }
+            .map(|probe| match probe.state.reason() {
+                Some(reason) => format!("{}: {reason}", probe.spec.symbol),
+                None => probe.spec.symbol.to_owned(),
             })
             .collect();
         Err(TraceError::NoVerdict(reasons.join("; ")))
     }
+}
+
+fn no_map(name: &str) -> TraceError {
+    TraceError::Load { reason: format!("the object has no map {name}"), hint: "" }
 }
 
 #[derive(Clone, Copy)]
@@ -284,4 +279,18 @@ fn now_ns() -> u64 {
     let seconds = u64::try_from(now.tv_sec).unwrap_or_default();
     let rest = u64::try_from(now.tv_nsec).unwrap_or_default();
     seconds.saturating_mul(1_000_000_000).saturating_add(rest)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_object_has_every_program_of_the_table() {
+        for program in PROBES.iter().flat_map(|probe| probe.ways.iter().copied().flatten()) {
+            let name = format!("\0{}\0", program.name);
+            let mut names = OBJECT.windows(name.len());
+            assert!(names.any(|found| found == name.as_bytes()), "{}", program.name);
+        }
+    }
 }
