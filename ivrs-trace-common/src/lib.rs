@@ -43,162 +43,172 @@ macro_rules! named {
         pub struct $name(pub $int);
 
         impl $name {
+            /// Every named value.
+            pub const ALL: &[Self] = &[$(Self::$value),*];
             $($(#[$vmeta])* pub const $value: Self = Self($number);)*
         }
     };
 }
 
-named! {
-    /// What an event is.
-    Kind: u16 {
-        /// [`Region`]
-        REGION = 1,
-        /// [`RegionsEnd`]
-        REGIONS_END = 2,
-        /// [`Claim`], on entry.
-        GROUP_CLAIM_ENTER = 3,
-        /// [`Claim`], on return.
-        GROUP_CLAIM_EXIT = 4,
-        /// [`Claim`], on entry.
-        DEVICE_CLAIM_ENTER = 5,
-        /// [`Claim`], on return.
-        DEVICE_CLAIM_EXIT = 6,
-        /// [`UnityMatch`]
-        UNITY_MATCH = 7,
-        /// [`SetDomain`]
-        SET_DOMAIN = 8,
-        /// [`VfioCall`]: `vfio_group_fops_unl_ioctl`, on entry.
-        GROUP_IOCTL_ENTER = 9,
-        /// [`VfioCall`]: `vfio_group_fops_unl_ioctl`, on return.
-        GROUP_IOCTL_EXIT = 10,
-        /// [`Attach`]: `vfio_container_attach_group`, on entry.
-        CONTAINER_ATTACH_ENTER = 11,
-        /// [`Attach`]: `vfio_container_attach_group`, on return.
-        CONTAINER_ATTACH_EXIT = 12,
-        /// [`Attach`]: `vfio_iommu_type1_attach_group`, on entry.
-        TYPE1_ATTACH_ENTER = 13,
-        /// [`Attach`]: `vfio_iommu_type1_attach_group`, on return.
-        TYPE1_ATTACH_EXIT = 14,
-        /// [`Args`]
-        ARGS = 15,
-        /// [`ModuleLoad`]
-        MODULE_LOAD = 16,
-        /// [`VfioCall`]: `vfio_group_fops_open`, on entry.
-        GROUP_OPEN_ENTER = 17,
-        /// [`VfioCall`]: `vfio_group_fops_open`, on return.
-        GROUP_OPEN_EXIT = 18,
-        /// [`VfioCall`]: `vfio_fops_unl_ioctl` with `VFIO_SET_IOMMU`, on entry.
-        CONTAINER_IOCTL_ENTER = 19,
-        /// [`VfioCall`]: `vfio_fops_unl_ioctl` with `VFIO_SET_IOMMU`, on return.
-        CONTAINER_IOCTL_EXIT = 20,
-        /// [`VfioCall`]: `vfio_df_ioctl_bind_iommufd`, on entry.
-        BIND_IOMMUFD_ENTER = 21,
-        /// [`VfioCall`]: `vfio_df_ioctl_bind_iommufd`, on return.
-        BIND_IOMMUFD_EXIT = 22,
-        /// [`VfioCall`]: `vfio_df_ioctl_attach_pt`, on entry.
-        ATTACH_IOMMUFD_ENTER = 23,
-        /// [`VfioCall`]: `vfio_df_ioctl_attach_pt`, on return.
-        ATTACH_IOMMUFD_EXIT = 24,
-        /// [`DeviceCall`]: `iommufd_device_bind`, on entry.
-        DEVICE_BIND_ENTER = 25,
-        /// [`DeviceCall`]: `iommufd_device_bind`, on return.
-        DEVICE_BIND_EXIT = 26,
-        /// [`Attach`]: `iommufd_device_attach`, on entry.
-        DEVICE_ATTACH_ENTER = 27,
-        /// [`Attach`]: `iommufd_device_attach`, on return.
-        DEVICE_ATTACH_EXIT = 28,
-        /// [`Claim`]: `iommu_group_dma_owner_claimed`, on return.
-        OWNER_CLAIMED = 29,
-        /// [`Attach`]: `iommu_group_has_isolated_msi`, on return.
-        ISOLATED_MSI = 30,
-        /// [`Member`]
-        MEMBER = 31,
-        /// [`Message`]
-        MESSAGE = 32,
-        /// [`Warning`]
-        WARNING = 33,
-        /// [`DeviceCall`]: `iommu_create_device_direct_mappings`, on return.
-        DIRECT_MAPPINGS = 34,
-        /// [`DeviceCall`]: the tracepoint `iommu:add_device_to_group`.
-        GROUP_ADD = 35,
-        /// [`DeviceCall`]: the tracepoint `iommu:remove_device_from_group`.
-        GROUP_REMOVE = 36,
-        /// [`UnityMatch`] without a device: an entry of a segment's unity map.
-        UNITY_ENTRY = 37,
-        /// [`UnityEnd`]
-        UNITY_END = 38,
-        /// [`DeviceCall`]: `vfio_pci_probe`, on return.
-        DRIVER_PROBE = 39,
-        /// [`Attach`]: `vfio_df_open`, on return with an error, without that iommufd was asked. Sent
-        /// only while [`ProbeId::DEVICE_BIND`] is attached, which would have seen that.
-        DEVICE_OPEN = 40,
-        /// [`DeviceCall`]: `pci_device_probe`, on return; the driver is the one that was to take it.
-        DRIVER_BIND = 41,
-        /// [`DeviceCall`]: `pci_device_remove`, on return; the driver is the one that lets go of it.
-        DRIVER_UNBIND = 42,
-    }
+/// Calls `$with!` with every probe: the name and number of its [`ProbeId`], and the kernel function
+/// or tracepoint that it is on. The numbers have no gaps: they are the index into the map of
+/// [`ProbeStats`].
+macro_rules! for_each_probe {
+    ($with:ident) => {
+        $with! {
+            AMD_RESV_REGIONS = 0, "amd_iommu_get_resv_regions";
+            CORE_RESV_REGIONS = 1, "iommu_get_resv_regions";
+            GROUP_CLAIM = 2, "iommu_group_claim_dma_owner";
+            DEVICE_CLAIM = 3, "iommu_device_claim_dma_owner";
+            SET_DOMAIN = 4, "__iommu_device_set_domain";
+            GROUP_IOCTL = 5, "vfio_group_fops_unl_ioctl";
+            CONTAINER_ATTACH = 6, "vfio_container_attach_group";
+            TYPE1_ATTACH = 7, "vfio_iommu_type1_attach_group";
+            MODULE_LOAD = 8, "module_load";
+            DEV_WARN = 9, "_dev_warn";
+            CONSOLE = 10, "console";
+            DIRECT_MAPPINGS = 11, "iommu_create_device_direct_mappings";
+            OWNER_CLAIMED = 12, "iommu_group_dma_owner_claimed";
+            ISOLATED_MSI = 13, "iommu_group_has_isolated_msi";
+            GROUP_ADD = 14, "add_device_to_group";
+            GROUP_REMOVE = 15, "remove_device_from_group";
+            GROUP_OPEN = 16, "vfio_group_fops_open";
+            CONTAINER_IOCTL = 17, "vfio_fops_unl_ioctl";
+            BIND_IOMMUFD = 18, "vfio_df_ioctl_bind_iommufd";
+            ATTACH_IOMMUFD = 19, "vfio_df_ioctl_attach_pt";
+            DEVICE_BIND = 20, "iommufd_device_bind";
+            DEVICE_ATTACH = 21, "iommufd_device_attach";
+            DRIVER_PROBE = 22, "vfio_pci_probe";
+            DEVICE_OPEN = 23, "vfio_df_open";
+            DRIVER_BIND = 24, "pci_device_probe";
+            DRIVER_UNBIND = 25, "pci_device_remove";
+        }
+    };
 }
 
-named! {
-    /// The probe that sent an event; also the index into the map of [`ProbeStats`].
-    ProbeId: u16 {
-        /// `amd_iommu_get_resv_regions`
-        AMD_RESV_REGIONS = 0,
-        /// `iommu_get_resv_regions`
-        CORE_RESV_REGIONS = 1,
-        /// `iommu_group_claim_dma_owner`
-        GROUP_CLAIM = 2,
-        /// `iommu_device_claim_dma_owner`
-        DEVICE_CLAIM = 3,
-        /// `__iommu_device_set_domain`
-        SET_DOMAIN = 4,
-        /// `vfio_group_fops_unl_ioctl`
-        GROUP_IOCTL = 5,
-        /// `vfio_container_attach_group`
-        CONTAINER_ATTACH = 6,
-        /// `vfio_iommu_type1_attach_group`
-        TYPE1_ATTACH = 7,
-        /// The tracepoint `module:module_load`.
-        MODULE_LOAD = 8,
-        /// `_dev_warn`
-        DEV_WARN = 9,
-        /// The tracepoint `printk:console`.
-        CONSOLE = 10,
-        /// `iommu_create_device_direct_mappings`
-        DIRECT_MAPPINGS = 11,
-        /// `iommu_group_dma_owner_claimed`
-        OWNER_CLAIMED = 12,
-        /// `iommu_group_has_isolated_msi`
-        ISOLATED_MSI = 13,
-        /// The tracepoint `iommu:add_device_to_group`.
-        GROUP_ADD = 14,
-        /// The tracepoint `iommu:remove_device_from_group`.
-        GROUP_REMOVE = 15,
-        /// `vfio_group_fops_open`
-        GROUP_OPEN = 16,
-        /// `vfio_fops_unl_ioctl`
-        CONTAINER_IOCTL = 17,
-        /// `vfio_df_ioctl_bind_iommufd`
-        BIND_IOMMUFD = 18,
-        /// `vfio_df_ioctl_attach_pt`
-        ATTACH_IOMMUFD = 19,
-        /// `iommufd_device_bind`
-        DEVICE_BIND = 20,
-        /// `iommufd_device_attach`
-        DEVICE_ATTACH = 21,
-        /// `vfio_pci_probe`
-        DRIVER_PROBE = 22,
-        /// `vfio_df_open`
-        DEVICE_OPEN = 23,
-        /// `pci_device_probe`
-        DRIVER_BIND = 24,
-        /// `pci_device_remove`
-        DRIVER_UNBIND = 25,
-    }
+/// Calls `$with!` with every kind of event: the name and number of its [`Kind`], the struct that it
+/// is, and, where it tells of one function, whether on entry, on return or when a tracepoint is hit,
+/// and of which probe's.
+#[macro_export]
+macro_rules! for_each_kind {
+    ($with:ident) => {
+        $with! {
+            REGION = 1: Region;
+            REGIONS_END = 2: RegionsEnd;
+            GROUP_CLAIM_ENTER = 3: Claim Enter GROUP_CLAIM;
+            GROUP_CLAIM_EXIT = 4: Claim Exit GROUP_CLAIM;
+            DEVICE_CLAIM_ENTER = 5: Claim Enter DEVICE_CLAIM;
+            DEVICE_CLAIM_EXIT = 6: Claim Exit DEVICE_CLAIM;
+            UNITY_MATCH = 7: UnityMatch;
+            SET_DOMAIN = 8: SetDomain Exit SET_DOMAIN;
+            GROUP_IOCTL_ENTER = 9: VfioCall Enter GROUP_IOCTL;
+            GROUP_IOCTL_EXIT = 10: VfioCall Exit GROUP_IOCTL;
+            CONTAINER_ATTACH_ENTER = 11: Attach Enter CONTAINER_ATTACH;
+            CONTAINER_ATTACH_EXIT = 12: Attach Exit CONTAINER_ATTACH;
+            TYPE1_ATTACH_ENTER = 13: Attach Enter TYPE1_ATTACH;
+            TYPE1_ATTACH_EXIT = 14: Attach Exit TYPE1_ATTACH;
+            ARGS = 15: Args;
+            MODULE_LOAD = 16: ModuleLoad Hit MODULE_LOAD;
+            GROUP_OPEN_ENTER = 17: VfioCall Enter GROUP_OPEN;
+            GROUP_OPEN_EXIT = 18: VfioCall Exit GROUP_OPEN;
+            /// With `VFIO_SET_IOMMU` only.
+            CONTAINER_IOCTL_ENTER = 19: VfioCall Enter CONTAINER_IOCTL;
+            CONTAINER_IOCTL_EXIT = 20: VfioCall Exit CONTAINER_IOCTL;
+            BIND_IOMMUFD_ENTER = 21: VfioCall Enter BIND_IOMMUFD;
+            BIND_IOMMUFD_EXIT = 22: VfioCall Exit BIND_IOMMUFD;
+            ATTACH_IOMMUFD_ENTER = 23: VfioCall Enter ATTACH_IOMMUFD;
+            ATTACH_IOMMUFD_EXIT = 24: VfioCall Exit ATTACH_IOMMUFD;
+            DEVICE_BIND_ENTER = 25: DeviceCall Enter DEVICE_BIND;
+            DEVICE_BIND_EXIT = 26: DeviceCall Exit DEVICE_BIND;
+            DEVICE_ATTACH_ENTER = 27: Attach Enter DEVICE_ATTACH;
+            DEVICE_ATTACH_EXIT = 28: Attach Exit DEVICE_ATTACH;
+            OWNER_CLAIMED = 29: Claim Exit OWNER_CLAIMED;
+            ISOLATED_MSI = 30: Attach Exit ISOLATED_MSI;
+            MEMBER = 31: Member;
+            MESSAGE = 32: Message Hit CONSOLE;
+            WARNING = 33: Warning Enter DEV_WARN;
+            DIRECT_MAPPINGS = 34: DeviceCall Exit DIRECT_MAPPINGS;
+            GROUP_ADD = 35: DeviceCall Hit GROUP_ADD;
+            GROUP_REMOVE = 36: DeviceCall Hit GROUP_REMOVE;
+            /// Without a device: an entry of a segment's unity map.
+            UNITY_ENTRY = 37: UnityMatch;
+            UNITY_END = 38: UnityEnd;
+            DRIVER_PROBE = 39: DeviceCall Exit DRIVER_PROBE;
+            /// With an error, and iommufd was not asked. Sent only while [`ProbeId::DEVICE_BIND`] is
+            /// attached, which would have seen that.
+            DEVICE_OPEN = 40: Attach Exit DEVICE_OPEN;
+            /// The driver is the one that was to take the device.
+            DRIVER_BIND = 41: DeviceCall Exit DRIVER_BIND;
+            /// The driver is the one that lets go of the device.
+            DRIVER_UNBIND = 42: DeviceCall Exit DRIVER_UNBIND;
+        }
+    };
 }
 
-/// How many [`ProbeId`]s there are.
-pub const PROBES: u32 = 26;
+macro_rules! declare_probes {
+    ($($name:ident = $number:literal, $symbol:literal;)*) => {
+        named! {
+            /// The probe that sent an event.
+            ProbeId: u16 {
+                $(#[doc = concat!("`", $symbol, "`")] $name = $number,)*
+            }
+        }
+
+        impl ProbeId {
+            /// The kernel function or tracepoint that it is on; empty for a number without a name.
+            #[must_use]
+            pub const fn symbol(self) -> &'static str {
+                match self {
+                    $(Self::$name => $symbol,)*
+                    _ => "",
+                }
+            }
+        }
+
+        /// How many [`ProbeId`]s there are.
+        pub const PROBES: u32 = 0 $(+ { let ProbeId(_) = ProbeId::$name; 1 })*;
+    };
+}
+for_each_probe!(declare_probes);
+
+/// Where in a function a probe is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Moment {
+    /// On entry.
+    Enter,
+    /// On return.
+    Exit,
+    /// At a tracepoint.
+    Hit,
+}
+
+macro_rules! declare_kinds {
+    ($($(#[$meta:meta])* $name:ident = $number:literal: $event:ident $($moment:ident $probe:ident)?;)*) => {
+        named! {
+            /// What an event is.
+            Kind: u16 {
+                $(
+                    #[doc = concat!("[`", stringify!($event), "`]" $(, ": ", stringify!($moment), " of [`ProbeId::", stringify!($probe), "`]")?)]
+                    $(#[$meta])*
+                    $name = $number,
+                )*
+            }
+        }
+
+        impl Kind {
+            /// The function that it tells of, by its probe, and where in that it is sent; `None` for
+            /// a kind that tells of no single function, and for a number without a name.
+            #[must_use]
+            pub const fn place(self) -> Option<(ProbeId, Moment)> {
+                match self {
+                    $($(Self::$name => Some((ProbeId::$probe, Moment::$moment)),)?)*
+                    _ => None,
+                }
+            }
+        }
+    };
+}
+for_each_kind!(declare_kinds);
 
 /// What one probe counted on one CPU. Counters only grow.
 #[derive(

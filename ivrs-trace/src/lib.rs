@@ -29,6 +29,7 @@ pub mod pci;
 pub mod privilege;
 #[cfg(feature = "live")]
 pub mod probe;
+pub mod probe_state;
 pub mod recording;
 pub mod replay;
 pub mod report;

@@ -19,11 +19,13 @@ fn key(probe: ProbeId) -> u64 {
     bpf_get_current_pid_tgid() << 32 | u64::from(probe.0)
 }
 
-/// Keeps the arguments of the call that this thread has entered.
+/// Keeps the arguments, at most three, of the call that this thread has entered.
 #[inline(always)]
-pub(super) fn keep(probe: ProbeId, arguments: Arguments) {
+pub(super) fn keep<const N: usize>(probe: ProbeId, arguments: [u64; N]) {
+    let mut all: Arguments = [0; 3];
+    all.iter_mut().zip(arguments).for_each(|(to, from)| *to = from);
     // Where the map takes nothing, the return finds nothing, which is counted there.
-    let _: Result<(), _> = SAVED.insert(key(probe), arguments, 0);
+    let _: Result<(), _> = SAVED.insert(key(probe), all, 0);
 }
 
 /// Gives back what was kept of the call that this thread returns from.

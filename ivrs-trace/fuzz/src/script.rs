@@ -56,154 +56,138 @@ fn name<const N: usize>(text: &[u8]) -> [u8; N] {
     name
 }
 
-impl Record {
-    fn event(&self, time_ns: u64) -> Vec<u8> {
-        let Self { group, flags, index, count, .. } = *self;
-        let (header, device) = (self.header(time_ns), self.device());
-        let (group, ret) = (i32::from(group), i32::from(self.ret));
-        let (index, count) = (u32::from(index), u32::from(count));
-        let start = u64::from(u32::from_le_bytes(self.value)) << 12;
-        let length = u64::from(count) << 12;
-        match header.kind {
-            wire::Kind::REGION => {
-                let kind = wire::RegionType((flags & 7).into());
-                let prot = (flags >> 3).into();
-                wire::Region { header, device, start, length, prot, kind, index, pad: 0 }
-                    .as_bytes()
-                    .to_vec()
-            }
-            wire::Kind::REGIONS_END => {
-                wire::RegionsEnd { header, device, count, flags: flags.into() }.as_bytes().to_vec()
-            }
-            wire::Kind::GROUP_CLAIM_ENTER
-            | wire::Kind::GROUP_CLAIM_EXIT
-            | wire::Kind::DEVICE_CLAIM_ENTER
-            | wire::Kind::DEVICE_CLAIM_EXIT
-            | wire::Kind::OWNER_CLAIMED => {
-                let on_device = matches!(
-                    header.kind,
-                    wire::Kind::DEVICE_CLAIM_ENTER | wire::Kind::DEVICE_CLAIM_EXIT
-                );
-                let ptr = if on_device { device.ptr } else { 0 };
-                wire::Claim {
-                    header,
-                    device: wire::DeviceId { ptr, ..device },
-                    owner: 0xaaaa,
-                    group_owner: index.into(),
-                    owner_count: count,
-                    flags: flags.into(),
-                    ret,
-                    pad: 0,
+/// A wire event that a record stands for.
+trait Made {
+    fn made(record: &Record, header: wire::Header) -> Self;
+}
+
+macro_rules! dispatch {
+    ($($(#[$meta:meta])* $kind:ident = $number:literal: $event:ident $($moment:ident $probe:ident)?;)*) => {
+        impl Record {
+            fn event(&self, time_ns: u64) -> Vec<u8> {
+                let header = self.header(time_ns);
+                match header.kind {
+                    $(wire::Kind::$kind => wire::$event::made(self, header).as_bytes().to_vec(),)*
+                    _ => header.as_bytes().to_vec(),
                 }
-                .as_bytes()
-                .to_vec()
             }
-            wire::Kind::UNITY_MATCH | wire::Kind::UNITY_ENTRY => wire::UnityMatch {
-                header,
-                device,
-                start,
-                end: start + length,
-                ordinal: index,
-                prot: 3,
-                devid_start: if flags & 1 == 0 { 0 } else { 0x0039 },
-                devid_end: if flags & 1 == 0 { 0x0fff } else { 0x0039 },
-                segment: (flags >> 4).into(),
-                pad: 0,
-            }
-            .as_bytes()
-            .to_vec(),
-            wire::Kind::SET_DOMAIN => wire::SetDomain {
-                header,
-                device,
-                driver: name(b"vfio-pci"),
-                domain_type: self.value[0].into(),
-                flags: flags.into(),
-                ret,
-                entries: count,
-                matches: index,
-                pad: 0,
-            }
-            .as_bytes()
-            .to_vec(),
-            wire::Kind::GROUP_IOCTL_ENTER
-            | wire::Kind::GROUP_IOCTL_EXIT
-            | wire::Kind::GROUP_OPEN_ENTER
-            | wire::Kind::GROUP_OPEN_EXIT
-            | wire::Kind::CONTAINER_IOCTL_ENTER
-            | wire::Kind::CONTAINER_IOCTL_EXIT
-            | wire::Kind::BIND_IOMMUFD_ENTER
-            | wire::Kind::BIND_IOMMUFD_EXIT
-            | wire::Kind::ATTACH_IOMMUFD_ENTER
-            | wire::Kind::ATTACH_IOMMUFD_EXIT => wire::VfioCall {
-                header,
-                file: index.into(),
-                ret: ret.into(),
-                // GET_STATUS and its neighbours, and those of iommufd.
-                cmd: 0x3b64 + u32::from(flags & 0x1f),
-                pad: 0,
-                path: self.path(),
-                name: device.name,
-            }
-            .as_bytes()
-            .to_vec(),
-            wire::Kind::DEVICE_BIND_ENTER
-            | wire::Kind::DEVICE_BIND_EXIT
-            | wire::Kind::DIRECT_MAPPINGS
-            | wire::Kind::GROUP_ADD
-            | wire::Kind::GROUP_REMOVE
-            | wire::Kind::DRIVER_PROBE
-            | wire::Kind::DRIVER_BIND
-            | wire::Kind::DRIVER_UNBIND => {
-                let driver = name(b"vfio-pci");
-                wire::DeviceCall { header, device, driver, ret, flags: flags.into() }
-                    .as_bytes()
-                    .to_vec()
-            }
-            wire::Kind::MEMBER => {
-                let driver = name(if flags & 1 == 0 { b"nvme".as_slice() } else { b"" });
-                wire::Member { header, device, driver, index, flags: flags.into() }
-                    .as_bytes()
-                    .to_vec()
-            }
-            wire::Kind::MESSAGE => {
-                let text = name(LOG);
-                wire::Message { header, length: count, pad: 0, text }.as_bytes().to_vec()
-            }
-            wire::Kind::WARNING => wire::Warning {
-                header,
-                device,
-                driver: name(b"vfio-pci"),
-                entries: count,
-                matches: index,
-                flags: flags.into(),
-                pad: 0,
-            }
-            .as_bytes()
-            .to_vec(),
-            wire::Kind::UNITY_END => wire::UnityEnd {
-                header,
-                count,
-                flags: flags.into(),
-                segment: (flags >> 4).into(),
-                last_devid: 0x22ff,
-                pad: 0,
-            }
-            .as_bytes()
-            .to_vec(),
-            wire::Kind::CONTAINER_ATTACH_ENTER
-            | wire::Kind::CONTAINER_ATTACH_EXIT
-            | wire::Kind::TYPE1_ATTACH_ENTER
-            | wire::Kind::TYPE1_ATTACH_EXIT
-            | wire::Kind::DEVICE_ATTACH_ENTER
-            | wire::Kind::DEVICE_ATTACH_EXIT
-            | wire::Kind::DEVICE_OPEN
-            | wire::Kind::ISOLATED_MSI => wire::Attach { header, group, ret }.as_bytes().to_vec(),
-            wire::Kind::ARGS => self.args(header).as_bytes().to_vec(),
-            wire::Kind::MODULE_LOAD => {
-                wire::ModuleLoad { header, name: name(b"vfio_pci") }.as_bytes().to_vec()
-            }
-            _ => header.as_bytes().to_vec(),
         }
+    };
+}
+wire::for_each_kind!(dispatch);
+
+macro_rules! made {
+    ($($event:ident |$record:ident, $header:ident| { $($field:ident: $value:expr,)* })*) => {
+        $(impl Made for wire::$event {
+            fn made($record: &Record, $header: wire::Header) -> Self {
+                Self { $($field: $value,)* header: $header }
+            }
+        })*
+    };
+}
+
+made! {
+    Region |record, header| {
+        device: record.device(),
+        start: record.start(),
+        length: record.length(),
+        prot: (record.flags >> 3).into(),
+        kind: wire::RegionType((record.flags & 7).into()),
+        index: record.index.into(),
+        pad: 0,
+    }
+    RegionsEnd |record, header| {
+        device: record.device(),
+        count: record.count.into(),
+        flags: record.flags.into(),
+    }
+    Claim |record, header| {
+        device: {
+            let device = record.device();
+            let on_device = matches!(header.kind.place(), Some((wire::ProbeId::DEVICE_CLAIM, _)));
+            wire::DeviceId { ptr: if on_device { device.ptr } else { 0 }, ..device }
+        },
+        owner: 0xaaaa,
+        group_owner: record.index.into(),
+        owner_count: record.count.into(),
+        flags: record.flags.into(),
+        ret: record.ret.into(),
+        pad: 0,
+    }
+    UnityMatch |record, header| {
+        device: record.device(),
+        start: record.start(),
+        end: record.start() + record.length(),
+        ordinal: record.index.into(),
+        prot: 3,
+        devid_start: if record.flags & 1 == 0 { 0 } else { 0x0039 },
+        devid_end: if record.flags & 1 == 0 { 0x0fff } else { 0x0039 },
+        segment: (record.flags >> 4).into(),
+        pad: 0,
+    }
+    SetDomain |record, header| {
+        device: record.device(),
+        driver: name(b"vfio-pci"),
+        domain_type: record.value[0].into(),
+        flags: record.flags.into(),
+        ret: record.ret.into(),
+        entries: record.count.into(),
+        matches: record.index.into(),
+        pad: 0,
+    }
+    VfioCall |record, header| {
+        file: record.index.into(),
+        ret: record.ret.into(),
+        // GET_STATUS and its neighbours, and those of iommufd.
+        cmd: 0x3b64 + u32::from(record.flags & 0x1f),
+        pad: 0,
+        path: record.path(),
+        name: record.device().name,
+    }
+    DeviceCall |record, header| {
+        device: record.device(),
+        driver: name(b"vfio-pci"),
+        ret: record.ret.into(),
+        flags: record.flags.into(),
+    }
+    Member |record, header| {
+        device: record.device(),
+        driver: name(if record.flags & 1 == 0 { b"nvme".as_slice() } else { b"" }),
+        index: record.index.into(),
+        flags: record.flags.into(),
+    }
+    Message |record, header| { length: record.count.into(), pad: 0, text: name(LOG), }
+    Warning |record, header| {
+        device: record.device(),
+        driver: name(b"vfio-pci"),
+        entries: record.count.into(),
+        matches: record.index.into(),
+        flags: record.flags.into(),
+        pad: 0,
+    }
+    UnityEnd |record, header| {
+        count: record.count.into(),
+        flags: record.flags.into(),
+        segment: (record.flags >> 4).into(),
+        last_devid: 0x22ff,
+        pad: 0,
+    }
+    Attach |record, header| { group: record.group.into(), ret: record.ret.into(), }
+    Args |record, header| {
+        offset: u32::from(record.index) * 8,
+        total: u32::from(record.count) * 8,
+        data: record.args(),
+    }
+    ModuleLoad |_record, header| { name: name(b"vfio_pci"), }
+}
+
+impl Record {
+    fn start(&self) -> u64 {
+        u64::from(u32::from_le_bytes(self.value)) << 12
+    }
+
+    fn length(&self) -> u64 {
+        u64::from(self.count) << 12
     }
 
     fn header(&self, time_ns: u64) -> wire::Header {
@@ -241,13 +225,13 @@ impl Record {
         if self.group < 0 { name(b"noiommu-0") } else { name(&[digit]) }
     }
 
-    fn args(&self, header: wire::Header) -> wire::Args {
+    /// A piece of a command line.
+    fn args(&self) -> [u8; wire::ARGS_CHUNK] {
         let offset = usize::from(self.index) * 8;
         let mut data = name(ARGS.get(offset..).unwrap_or_default());
         if self.value != [0; 4] {
             data.iter_mut().zip(self.value).for_each(|(to, from)| *to = from);
         }
-        let (offset, total) = (u32::from(self.index) * 8, u32::from(self.count) * 8);
-        wire::Args { header, offset, total, data }
+        data
     }
 }

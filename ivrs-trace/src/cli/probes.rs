@@ -11,8 +11,9 @@ use crate::{
     privilege::Caller,
     probe::{
         table::{How, Need},
-        tracer::{ProbeStatus, State, Tracer},
+        tracer::{ProbeStatus, Tracer},
     },
+    probe_state::ProbeState as State,
     report::probes::{self, ProbeDocument, ProbeState, ProbesDocument},
 };
 
@@ -65,8 +66,8 @@ fn of_probe(probe: &ProbeStatus) -> ProbeDocument {
         State::Attached => (ProbeState::Attached, None),
         State::Waiting => (ProbeState::Waiting, None),
         State::NotNeeded => (ProbeState::NotNeeded, None),
-        State::LeftOut => (ProbeState::LeftOut, None),
-        State::Missing { reason, .. } => (ProbeState::Missing, Some(reason.clone())),
+        State::LeftOut | State::Unknown => (ProbeState::LeftOut, None),
+        State::Missing { reason } => (ProbeState::Missing, Some(reason.clone())),
     };
     let mut how: Vec<&str> = Vec::new();
     for program in probe.way {

@@ -6,14 +6,10 @@
 
 use std::{fmt, str::FromStr};
 
-use serde_json::Value;
 use thiserror::Error;
 
-use super::Event;
-use crate::{
-    command_line::{CommandLines, Vm},
-    pci::Bdf,
-};
+use super::{Body, CommandLines, Event, Value};
+use crate::{command_line::Vm, pci::Bdf};
 
 /// What can be asked for.
 const NAMES: [&str; 8] = ["device", "group", "vm", "pid", "tid", "comm", "kind", "verdict"];
@@ -162,8 +158,7 @@ impl Filter {
                 let Vm { name, id } = Vm::of(arguments);
                 [name, id].into_iter().flatten().collect()
             }
-            // By the names of the JSON lines, so that every kind of event is found, later ones too.
-            name => of(&serde_json::to_value(event).unwrap_or_default(), name),
+            name => of(event, name),
         };
         let any = found.iter().any(|found| {
             self.values.iter().any(|pattern| matches(pattern.as_bytes(), found.as_bytes()))
@@ -173,33 +168,38 @@ impl Filter {
 }
 
 /// What the event has under this name.
-fn of(event: &Value, name: &str) -> Vec<String> {
-    let text = |value: Option<&Value>| match value {
-        Some(Value::String(text)) => Some(text.clone()),
-        Some(Value::Number(number)) => Some(number.to_string()),
+fn of(event: &Event, name: &str) -> Vec<String> {
+    let body = &event.body;
+    let device = body.device();
+    let plain = |name| match body.field(name) {
+        Some(Value::Plain(plain)) => Some(plain.to_string()),
         _ => None,
     };
-    let device = event.get("device");
-    let of_device = |name| device.and_then(|device| text(device.get(name)));
-    match name {
-        "device" => [of_device("bdf"), of_device("name"), text(event.get("device_name"))]
-            .into_iter()
-            .flatten()
-            .collect(),
-        "group" => [of_device("group"), text(event.get("group"))].into_iter().flatten().collect(),
-        "verdict" => verdict(event).map(str::to_owned).into_iter().collect(),
-        name => text(event.get(name)).into_iter().collect(),
-    }
+    let found = match name {
+        "device" => [
+            device.and_then(|device| device.bdf).map(|bdf| bdf.to_string()),
+            device.map(|device| device.name.clone()),
+            plain("device_name"),
+        ],
+        "group" => {
+            [device.and_then(|device| device.group).map(|id| id.to_string()), plain("group"), None]
+        }
+        "verdict" => [verdict(body).map(str::to_owned), None, None],
+        "pid" => [Some(event.pid.to_string()), None, None],
+        "tid" => [Some(event.tid.to_string()), None, None],
+        "comm" => [Some(event.comm.clone()), None, None],
+        "kind" => [Some(body.kind().to_owned()), None, None],
+        _ => [None, None, None],
+    };
+    found.into_iter().flatten().collect()
 }
 
 /// What a call says by its return: the refusal for a 1:1 map, another failure, or none. Events that
 /// are not returns say nothing.
-fn verdict(event: &Value) -> Option<&'static str> {
-    let is = |name| event.get(name).and_then(Value::as_bool) == Some(true);
-    let ret = event.get("ret").and_then(Value::as_i64)?;
-    Some(if ret >= 0 {
+fn verdict(body: &Body) -> Option<&'static str> {
+    Some(if body.ret()? >= 0 {
         "passed"
-    } else if is("require_direct") && is("blocking") {
+    } else if body.is("require_direct") && body.is("blocking") {
         "blocked"
     } else {
         "failed"
@@ -236,7 +236,7 @@ fn matches(pattern: &[u8], text: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::{Body, Device, Phase};
+    use crate::event::{Device, Phase};
 
     fn device() -> Device {
         let bdf: Bdf = "01:00.0".parse().unwrap();

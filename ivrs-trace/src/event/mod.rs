@@ -5,15 +5,21 @@
 
 use std::fmt;
 
-use ivrs_trace_common as wire;
+use ivrs_trace_common::{self as wire, ProbeId};
 use serde::Serialize;
-use zerocopy::{FromBytes, Immutable, KnownLayout};
 
-use crate::{escape::printable_bytes, pci::Bdf};
+use crate::pci::Bdf;
+use field::Field as _;
 
+mod command_lines;
+mod decode;
+mod field;
 mod filter;
 mod text;
 
+pub use command_lines::CommandLines;
+pub use decode::DecodeError;
+pub use field::Value;
 pub use filter::{Filter, Follow, ParseFilterError};
 
 #[cfg(test)]
@@ -38,13 +44,47 @@ pub struct Event {
     pub body: Body,
 }
 
-/// What happened.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[serde(tag = "kind", rename_all = "snake_case")]
-pub enum Body {
+/// Declares [`Body`] from one list of kinds and fields, by the names that they have in JSON.
+macro_rules! bodies {
+    ($($(#[$meta:meta])* $variant:ident $kind:literal {
+        $($(#[$field_meta:meta])* $field:ident: $type:ty,)*
+    })*) => {
+        /// What happened.
+        #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+        #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+        #[serde(tag = "kind")]
+        pub enum Body {
+            $($(#[$meta])* #[serde(rename = $kind)] $variant {
+                $($(#[$field_meta])* $field: $type,)*
+            },)*
+        }
+
+        impl Body {
+            /// Its kind.
+            #[must_use]
+            pub fn kind(&self) -> &'static str {
+                match self {
+                    $(Self::$variant { .. } => $kind,)*
+                }
+            }
+
+            /// The field of this name, if the kind has it and it is known.
+            #[must_use]
+            pub fn field(&self, name: &str) -> Option<Value<'_>> {
+                match self {
+                    $(Self::$variant { $($field),* } => match name {
+                        $(stringify!($field) => $field.value(),)*
+                        _ => None,
+                    },)*
+                }
+            }
+        }
+    };
+}
+
+bodies! {
     /// The kernel listed a reserved region for a device.
-    Region {
+    Region "region" {
         /// The device.
         device: Device,
         /// Which function listed it.
@@ -59,9 +99,9 @@ pub enum Body {
         prot: u32,
         /// What the region is.
         region_type: RegionType,
-    },
+    }
     /// The list of a device's regions is complete.
-    RegionsEnd {
+    RegionsEnd "regions_end" {
         /// The device.
         device: Device,
         /// Which function listed them.
@@ -73,9 +113,9 @@ pub enum Body {
         require_direct: Option<bool>,
         /// The list could not be read to its end.
         incomplete: bool,
-    },
+    }
     /// DMA ownership of a group or of a device is claimed.
-    Claim {
+    Claim "claim" {
         /// Entry or return.
         #[serde(flatten)]
         phase: Phase,
@@ -93,10 +133,10 @@ pub enum Body {
         owner_count: u32,
         /// The group is not on its default domain.
         foreign_domain: bool,
-    },
+    }
     /// An entry of the kernel's unity map that covers the device of the `set_domain` that follows
     /// on the same thread.
-    UnityMatch {
+    UnityMatch "unity_match" {
         /// The device.
         device: Device,
         /// Position in the segment's list, from 0.
@@ -113,9 +153,9 @@ pub enum Body {
         end: u64,
         /// 1 read, 2 write.
         prot: u32,
-    },
+    }
     /// The kernel was asked to put a device on a domain.
-    SetDomain {
+    SetDomain "set_domain" {
         /// The device.
         device: Device,
         /// The driver that holds it; empty if none does.
@@ -135,9 +175,9 @@ pub enum Body {
         unity_matches: u32,
         /// The unity map could not be read to its end.
         incomplete: bool,
-    },
+    }
     /// A call of a process on a VFIO file.
-    VfioCall {
+    VfioCall "vfio_call" {
         /// Entry or return.
         #[serde(flatten)]
         phase: Phase,
@@ -156,9 +196,9 @@ pub enum Body {
         /// The device asked for, where the request names one.
         #[serde(skip_serializing_if = "Option::is_none")]
         device_name: Option<String>,
-    },
+    }
     /// A kernel function works on one device.
-    DeviceCall {
+    DeviceCall "device_call" {
         /// Entry or return.
         #[serde(flatten)]
         phase: Phase,
@@ -172,22 +212,22 @@ pub enum Body {
         /// `dev_iommu.require_direct`; absent where the kernel has no such flag.
         #[serde(skip_serializing_if = "Option::is_none")]
         require_direct: Option<bool>,
-    },
+    }
     /// VFIO did not open a device for a process, and did not ask iommufd before
     /// (`vfio_df_open`): seen on return.
-    DeviceOpen {
+    DeviceOpen "device_open" {
         /// What the function returned: an errno, negative.
         ret: i64,
-    },
+    }
     /// `iommufd_device_attach`
-    IommufdAttach {
+    IommufdAttach "iommufd_attach" {
         /// Entry or return.
         #[serde(flatten)]
         phase: Phase,
-    },
+    }
     /// Whether somebody holds a group was asked (`iommu_group_dma_owner_claimed`), which is how
     /// `VFIO_GROUP_GET_STATUS` learns whether a group is viable.
-    OwnerClaimed {
+    OwnerClaimed "owner_claimed" {
         /// The answer.
         claimed: bool,
         /// The group, if it could be read.
@@ -199,19 +239,19 @@ pub enum Body {
         owner_count: u32,
         /// The group is not on its default domain.
         foreign_domain: bool,
-    },
+    }
     /// Whether the interrupts of a group's devices are isolated was asked
     /// (`iommu_group_has_isolated_msi`).
-    IsolatedMsi {
+    IsolatedMsi "isolated_msi" {
         /// The answer.
         isolated: bool,
         /// The group, if it could be read.
         #[serde(skip_serializing_if = "Option::is_none")]
         group: Option<u32>,
-    },
+    }
     /// A device of a group that cannot be claimed; the return of the claim, or the
     /// `owner_claimed`, follows on the same thread.
-    Member {
+    Member "member" {
         /// The device.
         device: Device,
         /// The driver that holds it; empty if none does.
@@ -222,17 +262,17 @@ pub enum Body {
         index: u32,
         /// The group's list could not be read to its end.
         incomplete: bool,
-    },
+    }
     /// A line that the kernel logs.
-    KernelMessage {
+    KernelMessage "kernel_message" {
         /// The line, printable, without its end.
         text: String,
         /// The line was longer.
         cut: bool,
-    },
+    }
     /// The kernel warns that it refuses a device: inside `__iommu_device_set_domain`, before that
     /// returns.
-    Warning {
+    Warning "warning" {
         /// The device.
         device: Device,
         /// The driver that holds it; empty if none does.
@@ -244,16 +284,16 @@ pub enum Body {
         unity_matches: u32,
         /// The unity map could not be read to its end.
         incomplete: bool,
-    },
+    }
     /// A device came into a group or left it.
-    GroupChange {
+    GroupChange "group_change" {
         /// Which of both.
         change: Change,
         /// The device; its group is the one that it came into or left.
         device: Device,
-    },
+    }
     /// An entry of the kernel's unity map of a segment.
-    UnityEntry {
+    UnityEntry "unity_entry" {
         /// Position in the segment's list, from 0.
         ordinal: u32,
         /// PCI segment.
@@ -268,9 +308,9 @@ pub enum Body {
         end: u64,
         /// 1 read, 2 write.
         prot: u32,
-    },
+    }
     /// The unity map of a segment is complete.
-    UnityEnd {
+    UnityEnd "unity_end" {
         /// PCI segment.
         segment: u16,
         /// `last_bdf` of the segment, where an IVMD block for all devices ends.
@@ -279,24 +319,24 @@ pub enum Body {
         count: u32,
         /// The list could not be read to its end.
         incomplete: bool,
-    },
+    }
     /// `vfio_container_attach_group`
-    ContainerAttach {
+    ContainerAttach "container_attach" {
         /// Entry or return.
         #[serde(flatten)]
         phase: Phase,
-    },
+    }
     /// `vfio_iommu_type1_attach_group`
-    Type1Attach {
+    Type1Attach "type1_attach" {
         /// Entry or return.
         #[serde(flatten)]
         phase: Phase,
         /// The group, on entry.
         #[serde(skip_serializing_if = "Option::is_none")]
         group: Option<u32>,
-    },
+    }
     /// A piece of the command line of the process that claims.
-    Args {
+    Args "args" {
         /// Where the piece starts, bytes.
         offset: u32,
         /// Length of the whole command line, bytes.
@@ -306,19 +346,65 @@ pub enum Body {
         bytes: Vec<u8>,
         /// The piece, printable; arguments are separated by spaces.
         text: String,
-    },
+    }
     /// A kernel module was loaded.
-    ModuleLoad {
+    ModuleLoad "module_load" {
         /// Its name.
         name: String,
-    },
+    }
     /// An event of a kind that this version does not know.
-    Unknown {
+    Unknown "unknown" {
         /// The kind, a number.
         code: u16,
         /// Bytes of the event.
         length: usize,
-    },
+    }
+}
+
+impl Body {
+    /// The device that it is about.
+    #[must_use]
+    pub fn device(&self) -> Option<&Device> {
+        match self.field("device")? {
+            Value::Device(device) => Some(device),
+            _ => None,
+        }
+    }
+
+    /// The kernel function that it is a call of.
+    #[must_use]
+    pub fn function(&self) -> Option<&'static str> {
+        let probe = match self {
+            Self::VfioCall { function, .. } => return Some(function.name()),
+            Self::DeviceCall { function, .. } => return Some(function.name()),
+            Self::Claim { device: Some(_), .. } => ProbeId::DEVICE_CLAIM,
+            Self::Claim { .. } => ProbeId::GROUP_CLAIM,
+            Self::SetDomain { .. } => ProbeId::SET_DOMAIN,
+            Self::ContainerAttach { .. } => ProbeId::CONTAINER_ATTACH,
+            Self::Type1Attach { .. } => ProbeId::TYPE1_ATTACH,
+            Self::IommufdAttach { .. } => ProbeId::DEVICE_ATTACH,
+            Self::DeviceOpen { .. } => ProbeId::DEVICE_OPEN,
+            Self::OwnerClaimed { .. } => ProbeId::OWNER_CLAIMED,
+            Self::IsolatedMsi { .. } => ProbeId::ISOLATED_MSI,
+            _ => return None,
+        };
+        Some(probe.symbol())
+    }
+
+    /// What the function returned, of an event on its return.
+    #[must_use]
+    pub fn ret(&self) -> Option<i64> {
+        match self.field("ret").or_else(|| self.field("phase"))? {
+            Value::Return(ret) | Value::Phase(Phase::Exit { ret }) => Some(ret),
+            _ => None,
+        }
+    }
+
+    /// Whether it has this flag, and it is set.
+    #[must_use]
+    pub fn is(&self, flag: &str) -> bool {
+        matches!(self.field(flag), Some(Value::Flag(true)))
+    }
 }
 
 /// Entry to a function, or return from it.
@@ -335,96 +421,93 @@ pub enum Phase {
     },
 }
 
-/// A function of VFIO that a process calls on a file.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-pub enum VfioFunction {
-    /// `open` of a group.
-    #[serde(rename = "vfio_group_fops_open")]
-    GroupOpen,
-    /// An ioctl on a group.
-    #[serde(rename = "vfio_group_fops_unl_ioctl")]
-    GroupIoctl,
-    /// `VFIO_SET_IOMMU` on a container.
-    #[serde(rename = "vfio_fops_unl_ioctl")]
-    ContainerIoctl,
-    /// `VFIO_DEVICE_BIND_IOMMUFD` on a device.
-    #[serde(rename = "vfio_df_ioctl_bind_iommufd")]
-    BindIommufd,
-    /// `VFIO_DEVICE_ATTACH_IOMMUFD_PT` on a device.
-    #[serde(rename = "vfio_df_ioctl_attach_pt")]
-    AttachIommufd,
+/// Declares a type whose values have a name: the one that JSON and text give them.
+macro_rules! named {
+    ($(#[$meta:meta])* $type:ident { $($(#[$value_meta:meta])* $value:ident = $name:literal,)* }) => {
+        $(#[$meta])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+        #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+        pub enum $type {
+            $($(#[$value_meta])* #[serde(rename = $name)] $value,)*
+        }
+
+        impl $type {
+            /// Its name.
+            #[must_use]
+            pub fn name(self) -> &'static str {
+                match self {
+                    $(Self::$value => $name,)*
+                }
+            }
+
+            /// The value of this name.
+            #[must_use]
+            pub fn named(name: &str) -> Option<Self> {
+                match name {
+                    $($name => Some(Self::$value),)*
+                    _ => None,
+                }
+            }
+        }
+
+        impl fmt::Display for $type {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(self.name())
+            }
+        }
+    };
 }
 
-impl VfioFunction {
-    /// The kernel's name for it.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::GroupOpen => "vfio_group_fops_open",
-            Self::GroupIoctl => "vfio_group_fops_unl_ioctl",
-            Self::ContainerIoctl => "vfio_fops_unl_ioctl",
-            Self::BindIommufd => "vfio_df_ioctl_bind_iommufd",
-            Self::AttachIommufd => "vfio_df_ioctl_attach_pt",
-        }
+named! {
+    /// A function of VFIO that a process calls on a file.
+    VfioFunction {
+        /// `open` of a group.
+        GroupOpen = "vfio_group_fops_open",
+        /// An ioctl on a group.
+        GroupIoctl = "vfio_group_fops_unl_ioctl",
+        /// `VFIO_SET_IOMMU` on a container.
+        ContainerIoctl = "vfio_fops_unl_ioctl",
+        /// `VFIO_DEVICE_BIND_IOMMUFD` on a device.
+        BindIommufd = "vfio_df_ioctl_bind_iommufd",
+        /// `VFIO_DEVICE_ATTACH_IOMMUFD_PT` on a device.
+        AttachIommufd = "vfio_df_ioctl_attach_pt",
     }
 }
 
-/// A kernel function that works on one device.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-pub enum DeviceFunction {
-    /// `iommufd_device_bind`
-    #[serde(rename = "iommufd_device_bind")]
-    IommufdBind,
-    /// `iommu_create_device_direct_mappings`: the place where `require_direct` is set.
-    #[serde(rename = "iommu_create_device_direct_mappings")]
-    DirectMappings,
-    /// `vfio_pci_probe`: vfio-pci takes the device as its driver.
-    #[serde(rename = "vfio_pci_probe")]
-    VfioPciProbe,
-    /// `pci_device_probe`: a driver was to take the device.
-    #[serde(rename = "pci_device_probe")]
-    PciProbe,
-    /// `pci_device_remove`: a driver let go of the device.
-    #[serde(rename = "pci_device_remove")]
-    PciRemove,
-}
-
-impl DeviceFunction {
-    /// The kernel's name for it.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::IommufdBind => "iommufd_device_bind",
-            Self::DirectMappings => "iommu_create_device_direct_mappings",
-            Self::VfioPciProbe => "vfio_pci_probe",
-            Self::PciProbe => "pci_device_probe",
-            Self::PciRemove => "pci_device_remove",
-        }
+named! {
+    /// A kernel function that works on one device.
+    DeviceFunction {
+        /// `iommufd_device_bind`
+        IommufdBind = "iommufd_device_bind",
+        /// `iommu_create_device_direct_mappings`: the place where `require_direct` is set.
+        DirectMappings = "iommu_create_device_direct_mappings",
+        /// `vfio_pci_probe`: vfio-pci takes the device as its driver.
+        VfioPciProbe = "vfio_pci_probe",
+        /// `pci_device_probe`: a driver was to take the device.
+        PciProbe = "pci_device_probe",
+        /// `pci_device_remove`: a driver let go of the device.
+        PciRemove = "pci_device_remove",
     }
 }
 
-/// What happened to a group's device.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[serde(rename_all = "snake_case")]
-pub enum Change {
-    /// It came into the group.
-    Added,
-    /// It left the group.
-    Removed,
+named! {
+    /// What happened to a group's device.
+    Change {
+        /// It came into the group.
+        Added = "added",
+        /// It left the group.
+        Removed = "removed",
+    }
 }
 
-/// The function that listed reserved regions.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[serde(rename_all = "snake_case")]
-pub enum RegionSource {
-    /// `amd_iommu_get_resv_regions`
-    Amd,
-    /// `iommu_get_resv_regions`, for whatever driver.
-    Core,
+named! {
+    /// The function that listed reserved regions.
+    RegionSource {
+        /// `amd_iommu_get_resv_regions`
+        Amd = "amd",
+        /// `iommu_get_resv_regions`, for whatever driver.
+        Core = "core",
+    }
 }
 
 /// A device as the kernel names it.
@@ -477,369 +560,35 @@ impl Serialize for RegionType {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct VfioRequest(pub u32);
 
-impl VfioRequest {
-    /// `VFIO_GROUP_GET_STATUS`
-    pub const GET_STATUS: Self = Self(0x3b67);
-    /// `VFIO_GROUP_SET_CONTAINER`
-    pub const SET_CONTAINER: Self = Self(0x3b68);
-    /// `VFIO_GROUP_UNSET_CONTAINER`
-    pub const UNSET_CONTAINER: Self = Self(0x3b69);
-    /// `VFIO_GROUP_GET_DEVICE_FD`
-    pub const GET_DEVICE_FD: Self = Self(0x3b6a);
-    /// `VFIO_SET_IOMMU`
-    pub const SET_IOMMU: Self = Self(0x3b66);
-    /// `VFIO_DEVICE_BIND_IOMMUFD`
-    pub const BIND_IOMMUFD: Self = Self(0x3b76);
-    /// `VFIO_DEVICE_ATTACH_IOMMUFD_PT`
-    pub const ATTACH_IOMMUFD: Self = Self(0x3b77);
+macro_rules! requests {
+    ($($request:ident = $number:literal $name:literal;)*) => {
+        impl VfioRequest {
+            $(#[doc = concat!("`", $name, "`")] pub const $request: Self = Self($number);)*
+        }
+
+        impl fmt::Display for VfioRequest {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                match *self {
+                    $(Self::$request => f.write_str($name),)*
+                    Self(other) => write!(f, "ioctl {other:#x}"),
+                }
+            }
+        }
+    };
 }
 
-impl fmt::Display for VfioRequest {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match *self {
-            Self::GET_STATUS => f.write_str("VFIO_GROUP_GET_STATUS"),
-            Self::SET_CONTAINER => f.write_str("VFIO_GROUP_SET_CONTAINER"),
-            Self::UNSET_CONTAINER => f.write_str("VFIO_GROUP_UNSET_CONTAINER"),
-            Self::GET_DEVICE_FD => f.write_str("VFIO_GROUP_GET_DEVICE_FD"),
-            Self::SET_IOMMU => f.write_str("VFIO_SET_IOMMU"),
-            Self::BIND_IOMMUFD => f.write_str("VFIO_DEVICE_BIND_IOMMUFD"),
-            Self::ATTACH_IOMMUFD => f.write_str("VFIO_DEVICE_ATTACH_IOMMUFD_PT"),
-            Self(other) => write!(f, "ioctl {other:#x}"),
-        }
-    }
+requests! {
+    GET_STATUS = 0x3b67 "VFIO_GROUP_GET_STATUS";
+    SET_CONTAINER = 0x3b68 "VFIO_GROUP_SET_CONTAINER";
+    UNSET_CONTAINER = 0x3b69 "VFIO_GROUP_UNSET_CONTAINER";
+    GET_DEVICE_FD = 0x3b6a "VFIO_GROUP_GET_DEVICE_FD";
+    SET_IOMMU = 0x3b66 "VFIO_SET_IOMMU";
+    BIND_IOMMUFD = 0x3b76 "VFIO_DEVICE_BIND_IOMMUFD";
+    ATTACH_IOMMUFD = 0x3b77 "VFIO_DEVICE_ATTACH_IOMMUFD_PT";
 }
 
 impl Serialize for VfioRequest {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(self)
-    }
-}
-
-/// Why bytes are not an event.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum DecodeError {
-    /// Fewer bytes than the header of every event.
-    #[error("an event of {length} bytes has no header (at least {} bytes)", size_of::<wire::Header>())]
-    NoHeader {
-        /// Bytes there were.
-        length: usize,
-    },
-    /// The length does not fit the kind.
-    #[error("an event of kind {kind} has {length} bytes instead of {expected}")]
-    Length {
-        /// The kind, a number.
-        kind: u16,
-        /// Bytes there were.
-        length: usize,
-        /// Bytes that the kind has.
-        expected: usize,
-    },
-}
-
-impl Event {
-    /// Decodes one event. An event of an unknown kind is kept as [`Body::Unknown`].
-    ///
-    /// # Errors
-    ///
-    /// If there is no whole header, or the length does not fit the kind.
-    pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
-        let (header, _) = wire::Header::read_from_prefix(bytes)
-            .map_err(|_| DecodeError::NoHeader { length: bytes.len() })?;
-        Ok(Self {
-            time_ns: header.time_ns,
-            pid: header.pid,
-            tid: header.tid,
-            comm: printable_bytes(&header.comm),
-            cpu: header.cpu,
-            body: body(header, bytes)?,
-        })
-    }
-}
-
-#[expect(clippy::too_many_lines, reason = "one arm a kind, and nothing else")]
-fn body(header: wire::Header, bytes: &[u8]) -> Result<Body, DecodeError> {
-    Ok(match header.kind {
-        wire::Kind::REGION => {
-            let event: wire::Region = whole(header, bytes)?;
-            Body::Region {
-                device: Device::from_wire(&event.device),
-                source: source(header.probe),
-                index: event.index,
-                start: event.start,
-                length: event.length,
-                prot: event.prot,
-                region_type: RegionType(event.kind.0),
-            }
-        }
-        wire::Kind::REGIONS_END => {
-            let event: wire::RegionsEnd = whole(header, bytes)?;
-            Body::RegionsEnd {
-                device: Device::from_wire(&event.device),
-                source: source(header.probe),
-                count: event.count,
-                require_direct: has(event.flags, wire::REGIONS_FLAG_KNOWN)
-                    .then_some(has(event.flags, wire::REGIONS_REQUIRE_DIRECT)),
-                incomplete: has(event.flags, wire::WALK_CUT) || has(event.flags, wire::WALK_BROKEN),
-            }
-        }
-        wire::Kind::GROUP_CLAIM_ENTER | wire::Kind::DEVICE_CLAIM_ENTER => {
-            claim(&whole(header, bytes)?, false)
-        }
-        wire::Kind::GROUP_CLAIM_EXIT | wire::Kind::DEVICE_CLAIM_EXIT => {
-            claim(&whole(header, bytes)?, true)
-        }
-        wire::Kind::UNITY_MATCH => {
-            let event: wire::UnityMatch = whole(header, bytes)?;
-            Body::UnityMatch {
-                device: Device::from_wire(&event.device),
-                ordinal: event.ordinal,
-                segment: event.segment,
-                devid_start: event.devid_start,
-                devid_end: event.devid_end,
-                start: event.start,
-                end: event.end,
-                prot: event.prot,
-            }
-        }
-        wire::Kind::SET_DOMAIN => set_domain(&whole(header, bytes)?),
-        wire::Kind::GROUP_OPEN_ENTER
-        | wire::Kind::GROUP_IOCTL_ENTER
-        | wire::Kind::CONTAINER_IOCTL_ENTER
-        | wire::Kind::BIND_IOMMUFD_ENTER
-        | wire::Kind::ATTACH_IOMMUFD_ENTER => vfio_call(&whole(header, bytes)?, false),
-        wire::Kind::GROUP_OPEN_EXIT
-        | wire::Kind::GROUP_IOCTL_EXIT
-        | wire::Kind::CONTAINER_IOCTL_EXIT
-        | wire::Kind::BIND_IOMMUFD_EXIT
-        | wire::Kind::ATTACH_IOMMUFD_EXIT => vfio_call(&whole(header, bytes)?, true),
-        wire::Kind::CONTAINER_ATTACH_ENTER => {
-            let _: wire::Attach = whole(header, bytes)?;
-            Body::ContainerAttach { phase: Phase::Enter }
-        }
-        wire::Kind::CONTAINER_ATTACH_EXIT => {
-            let event: wire::Attach = whole(header, bytes)?;
-            Body::ContainerAttach { phase: Phase::Exit { ret: event.ret.into() } }
-        }
-        wire::Kind::TYPE1_ATTACH_ENTER => {
-            let event: wire::Attach = whole(header, bytes)?;
-            Body::Type1Attach { phase: Phase::Enter, group: u32::try_from(event.group).ok() }
-        }
-        wire::Kind::TYPE1_ATTACH_EXIT => {
-            let event: wire::Attach = whole(header, bytes)?;
-            Body::Type1Attach { phase: Phase::Exit { ret: event.ret.into() }, group: None }
-        }
-        wire::Kind::ARGS => args(&whole(header, bytes)?),
-        wire::Kind::MODULE_LOAD => {
-            let event: wire::ModuleLoad = whole(header, bytes)?;
-            Body::ModuleLoad { name: printable_bytes(&event.name) }
-        }
-        wire::Kind::DEVICE_BIND_ENTER => device_call(&whole(header, bytes)?, false),
-        wire::Kind::DEVICE_BIND_EXIT
-        | wire::Kind::DIRECT_MAPPINGS
-        | wire::Kind::DRIVER_PROBE
-        | wire::Kind::DRIVER_BIND
-        | wire::Kind::DRIVER_UNBIND => device_call(&whole(header, bytes)?, true),
-        wire::Kind::DEVICE_ATTACH_ENTER => {
-            let _: wire::Attach = whole(header, bytes)?;
-            Body::IommufdAttach { phase: Phase::Enter }
-        }
-        wire::Kind::DEVICE_OPEN => {
-            let event: wire::Attach = whole(header, bytes)?;
-            Body::DeviceOpen { ret: event.ret.into() }
-        }
-        wire::Kind::DEVICE_ATTACH_EXIT => {
-            let event: wire::Attach = whole(header, bytes)?;
-            Body::IommufdAttach { phase: Phase::Exit { ret: event.ret.into() } }
-        }
-        wire::Kind::OWNER_CLAIMED => {
-            let event: wire::Claim = whole(header, bytes)?;
-            Body::OwnerClaimed {
-                claimed: event.ret != 0,
-                group: u32::try_from(event.device.group).ok(),
-                group_owner: event.group_owner,
-                owner_count: event.owner_count,
-                foreign_domain: has(event.flags, wire::CLAIM_FOREIGN_DOMAIN),
-            }
-        }
-        wire::Kind::ISOLATED_MSI => {
-            let event: wire::Attach = whole(header, bytes)?;
-            Body::IsolatedMsi { isolated: event.ret != 0, group: u32::try_from(event.group).ok() }
-        }
-        wire::Kind::MEMBER => {
-            let event: wire::Member = whole(header, bytes)?;
-            Body::Member {
-                device: Device::from_wire(&event.device),
-                driver: printable_bytes(&event.driver),
-                manages_dma: has(event.flags, wire::MEMBER_MANAGES_DMA),
-                index: event.index,
-                incomplete: has(event.flags, wire::WALK_CUT) || has(event.flags, wire::WALK_BROKEN),
-            }
-        }
-        wire::Kind::MESSAGE => message(&whole(header, bytes)?),
-        wire::Kind::WARNING => {
-            let event: wire::Warning = whole(header, bytes)?;
-            Body::Warning {
-                device: Device::from_wire(&event.device),
-                driver: printable_bytes(&event.driver),
-                unity_entries: has(event.flags, wire::SET_UNITY_WALKED).then_some(event.entries),
-                unity_matches: event.matches,
-                incomplete: has(event.flags, wire::SET_UNITY_CUT)
-                    || has(event.flags, wire::SET_UNITY_BROKEN),
-            }
-        }
-        wire::Kind::GROUP_ADD => group_change(&whole(header, bytes)?, Change::Added),
-        wire::Kind::GROUP_REMOVE => group_change(&whole(header, bytes)?, Change::Removed),
-        wire::Kind::UNITY_ENTRY => {
-            let event: wire::UnityMatch = whole(header, bytes)?;
-            Body::UnityEntry {
-                ordinal: event.ordinal,
-                segment: event.segment,
-                devid_start: event.devid_start,
-                devid_end: event.devid_end,
-                start: event.start,
-                end: event.end,
-                prot: event.prot,
-            }
-        }
-        wire::Kind::UNITY_END => {
-            let event: wire::UnityEnd = whole(header, bytes)?;
-            Body::UnityEnd {
-                segment: event.segment,
-                last_devid: event.last_devid,
-                count: event.count,
-                incomplete: has(event.flags, wire::WALK_CUT) || has(event.flags, wire::WALK_BROKEN),
-            }
-        }
-        wire::Kind(code) => Body::Unknown { code, length: bytes.len() },
-    })
-}
-
-/// The bytes as the struct of their kind; the ring may pad the end to a multiple of eight.
-fn whole<T: FromBytes + KnownLayout + Immutable>(
-    header: wire::Header,
-    bytes: &[u8],
-) -> Result<T, DecodeError> {
-    T::read_from_bytes(bytes).map_err(|_| DecodeError::Length {
-        kind: header.kind.0,
-        length: bytes.len(),
-        expected: size_of::<T>(),
-    })
-}
-
-fn has(flags: u32, bit: u32) -> bool {
-    flags & bit != 0
-}
-
-fn source(probe: wire::ProbeId) -> RegionSource {
-    if probe == wire::ProbeId::AMD_RESV_REGIONS { RegionSource::Amd } else { RegionSource::Core }
-}
-
-fn claim(event: &wire::Claim, exit: bool) -> Body {
-    let device = Device::from_wire(&event.device);
-    Body::Claim {
-        phase: if exit { Phase::Exit { ret: event.ret.into() } } else { Phase::Enter },
-        group: device.group,
-        device: (event.device.ptr != 0).then_some(device),
-        owner: event.owner,
-        group_owner: event.group_owner,
-        owner_count: event.owner_count,
-        foreign_domain: has(event.flags, wire::CLAIM_FOREIGN_DOMAIN),
-    }
-}
-
-fn vfio_call(event: &wire::VfioCall, exit: bool) -> Body {
-    let function = match event.header.kind {
-        wire::Kind::GROUP_OPEN_ENTER | wire::Kind::GROUP_OPEN_EXIT => VfioFunction::GroupOpen,
-        wire::Kind::CONTAINER_IOCTL_ENTER | wire::Kind::CONTAINER_IOCTL_EXIT => {
-            VfioFunction::ContainerIoctl
-        }
-        wire::Kind::BIND_IOMMUFD_ENTER | wire::Kind::BIND_IOMMUFD_EXIT => VfioFunction::BindIommufd,
-        wire::Kind::ATTACH_IOMMUFD_ENTER | wire::Kind::ATTACH_IOMMUFD_EXIT => {
-            VfioFunction::AttachIommufd
-        }
-        _ => VfioFunction::GroupIoctl,
-    };
-    if exit {
-        return Body::VfioCall {
-            phase: Phase::Exit { ret: event.ret },
-            function,
-            request: None,
-            path: None,
-            file: 0,
-            device_name: None,
-        };
-    }
-    let some = |bytes: &[u8]| Some(printable_bytes(bytes)).filter(|text| !text.is_empty());
-    Body::VfioCall {
-        phase: Phase::Enter,
-        function,
-        request: (function != VfioFunction::GroupOpen).then_some(VfioRequest(event.cmd)),
-        path: some(&event.path),
-        file: event.file,
-        device_name: some(&event.name),
-    }
-}
-
-fn device_call(event: &wire::DeviceCall, exit: bool) -> Body {
-    Body::DeviceCall {
-        phase: if exit { Phase::Exit { ret: event.ret.into() } } else { Phase::Enter },
-        function: match event.header.kind {
-            wire::Kind::DIRECT_MAPPINGS => DeviceFunction::DirectMappings,
-            wire::Kind::DRIVER_PROBE => DeviceFunction::VfioPciProbe,
-            wire::Kind::DRIVER_BIND => DeviceFunction::PciProbe,
-            wire::Kind::DRIVER_UNBIND => DeviceFunction::PciRemove,
-            _ => DeviceFunction::IommufdBind,
-        },
-        device: (event.device.ptr != 0).then(|| Device::from_wire(&event.device)),
-        driver: printable_bytes(&event.driver),
-        require_direct: has(event.flags, wire::DEVICE_FLAG_KNOWN)
-            .then_some(has(event.flags, wire::DEVICE_REQUIRE_DIRECT)),
-    }
-}
-
-fn group_change(event: &wire::DeviceCall, change: Change) -> Body {
-    Body::GroupChange { change, device: Device::from_wire(&event.device) }
-}
-
-fn message(event: &wire::Message) -> Body {
-    let line = event.text.split(|&byte| byte == b'\n').next().unwrap_or_default();
-    Body::KernelMessage {
-        text: printable_bytes(line),
-        cut: usize::try_from(event.length).is_ok_and(|length| length > event.text.len()),
-    }
-}
-
-fn set_domain(event: &wire::SetDomain) -> Body {
-    Body::SetDomain {
-        device: Device::from_wire(&event.device),
-        driver: printable_bytes(&event.driver),
-        domain_type: event.domain_type,
-        require_direct: has(event.flags, wire::SET_REQUIRE_DIRECT),
-        blocking: has(event.flags, wire::SET_BLOCKING),
-        ret: event.ret,
-        unity_entries: has(event.flags, wire::SET_UNITY_WALKED).then_some(event.entries),
-        unity_matches: event.matches,
-        incomplete: has(event.flags, wire::SET_UNITY_CUT)
-            || has(event.flags, wire::SET_UNITY_BROKEN),
-    }
-}
-
-fn args(event: &wire::Args) -> Body {
-    let left = event.total.saturating_sub(event.offset);
-    let length = usize::try_from(left).unwrap_or(usize::MAX).min(event.data.len());
-    let bytes = event.data.get(..length).unwrap_or_default().to_vec();
-    let text: Vec<u8> = bytes.iter().map(|&b| if b == 0 { b' ' } else { b }).collect();
-    Body::Args { offset: event.offset, total: event.total, text: printable_bytes(&text), bytes }
-}
-
-impl Device {
-    fn from_wire(device: &wire::DeviceId) -> Self {
-        let name = printable_bytes(&device.name);
-        // The name says the same of every PCI function, but for segments that are none
-        // (`pci::Segment`) and for structs that could not be read whole.
-        let bdf = (device.sbdf != wire::NOT_PCI)
-            .then(|| Bdf::from_sbdf(device.sbdf))
-            .filter(|bdf| bdf.to_string() == name);
-        Self { ptr: device.ptr, name, bdf, group: u32::try_from(device.group).ok() }
     }
 }

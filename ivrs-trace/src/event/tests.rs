@@ -6,7 +6,7 @@ use zerocopy::{Immutable, IntoBytes};
 
 use super::{
     Body, Change, DecodeError, Device, DeviceFunction, Event, Phase, RegionSource, RegionType,
-    VfioFunction, VfioRequest,
+    Value, VfioFunction, VfioRequest,
 };
 use crate::report::{
     json::EventLine,
@@ -312,10 +312,46 @@ fn every_kind_says_what_it_is() {
 }
 
 #[test]
+fn every_kind_of_the_table_is_decoded() {
+    let kind = |(bytes, _): (Vec<u8>, _)| wire::Kind(u16::from_ne_bytes([bytes[16], bytes[17]]));
+    let shown: Vec<wire::Kind> = all_kinds().into_iter().map(kind).collect();
+    assert_eq!(shown, wire::Kind::ALL);
+    assert!((1..).zip(wire::Kind::ALL).all(|(number, kind)| kind.0 == number), "a gap");
+    for (bytes, text) in all_kinds() {
+        assert_ne!(Event::decode(&bytes).unwrap().body.kind(), "unknown", "{text}");
+    }
+}
+
+/// What text, filters and exports find in an event is what its JSON has, by the same names.
+#[test]
+fn every_field_is_found_as_json_has_it() {
+    for (bytes, text) in all_kinds() {
+        let body = Event::decode(&bytes).unwrap().body;
+        let json = serde_json::to_value(&body).unwrap();
+        assert_eq!(json["kind"], body.kind(), "{text}");
+        for (name, value) in json.as_object().unwrap() {
+            let found = match body.field(name) {
+                Some(Value::Device(device)) => serde_json::to_value(device).unwrap(),
+                Some(Value::Phase(phase)) => serde_json::to_value(phase).unwrap()["phase"].clone(),
+                Some(Value::Return(ret)) => ret.into(),
+                Some(Value::Flag(flag)) => flag.into(),
+                Some(Value::Plain(plain)) => {
+                    let plain = plain.to_string();
+                    let number = value.is_number().then(|| plain.parse::<u64>().unwrap().into());
+                    number.unwrap_or_else(|| plain.into())
+                }
+                None if name == "kind" => body.kind().into(),
+                None => body.ret().unwrap().into(),
+            };
+            assert_eq!(&found, value, "{name} of {text}");
+        }
+        assert_eq!(body.device().is_some(), json.get("device").is_some(), "{text}");
+    }
+}
+
+#[test]
 fn every_length_but_the_right_one_is_an_error() {
-    let all = all_kinds();
-    assert_eq!(all.len(), usize::from(wire::Kind::DRIVER_UNBIND.0));
-    for (mut bytes, text) in all {
+    for (mut bytes, text) in all_kinds() {
         let whole = bytes.len();
         bytes.extend([0; 8]);
         for length in (0..whole).chain([whole + 1, whole + 8]) {
@@ -439,7 +475,7 @@ fn a_flag_that_the_kernel_lacks_is_absent_not_false() {
 
 #[test]
 fn an_unknown_kind_is_kept() {
-    for code in [0, wire::Kind::DRIVER_UNBIND.0 + 1, u16::MAX] {
+    for code in [0, u16::try_from(wire::Kind::ALL.len()).unwrap() + 1, u16::MAX] {
         let header = header(wire::Kind(code));
         assert_eq!(decode(&header).body, Body::Unknown { code, length: 40 });
     }

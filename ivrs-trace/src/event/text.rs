@@ -18,6 +18,9 @@ impl fmt::Display for Event {
 impl fmt::Display for Body {
     #[expect(clippy::too_many_lines, reason = "one arm a kind, and nothing else")]
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let function = self.function().unwrap_or_default();
+        let incomplete = when(self.is("incomplete"), ", INCOMPLETE");
+        let direct = when(self.is("require_direct"), ", require_direct=1");
         match self {
             Self::Region { device, index, start, length, prot, region_type, .. } => {
                 let end = start.wrapping_add(*length).wrapping_sub(1);
@@ -26,141 +29,100 @@ impl fmt::Display for Body {
                     "region {device} #{index} {start:#x}-{end:#x} {region_type} prot {prot:#x}"
                 )
             }
-            Self::RegionsEnd { device, count, require_direct, incomplete, .. } => {
-                write!(f, "regions {device} {count} in all")?;
-                match require_direct {
-                    Some(true) => f.write_str(", require_direct=1")?,
-                    Some(false) => f.write_str(", require_direct=0")?,
-                    None => {}
-                }
-                if *incomplete { f.write_str(", INCOMPLETE") } else { Ok(()) }
+            Self::RegionsEnd { device, count, require_direct, .. } => {
+                let free = when(*require_direct == Some(false), ", require_direct=0");
+                write!(f, "regions {device} {count} in all{direct}{free}{incomplete}")
             }
             Self::Claim { phase, device, group, owner_count, foreign_domain, .. } => {
-                let call = if device.is_some() {
-                    "iommu_device_claim_dma_owner"
-                } else {
-                    "iommu_group_claim_dma_owner"
-                };
-                write!(f, "{call}(")?;
+                write!(f, "{function}(")?;
                 if let Some(device) = device {
                     write!(f, "{device}, ")?;
                 }
-                write!(f, "{})", GroupName(*group))?;
-                match phase {
-                    Phase::Enter => {
-                        write!(f, " owners {owner_count}")?;
-                        if *foreign_domain {
-                            f.write_str(", not on its default domain")
-                        } else {
-                            Ok(())
-                        }
-                    }
-                    Phase::Exit { ret } => write!(f, " = {}", Return(*ret)),
+                write!(f, "{}){phase}", GroupName(*group))?;
+                if *phase == Phase::Enter {
+                    let foreign = when(*foreign_domain, ", not on its default domain");
+                    write!(f, " owners {owner_count}{foreign}")?;
                 }
+                Ok(())
             }
             Self::UnityMatch {
                 device, ordinal, devid_start, devid_end, start, end, prot, ..
             } => {
+                let last = end.wrapping_sub(1);
                 write!(
                     f,
                     "unity map {device} entry {ordinal} devid {devid_start:#06x}-{devid_end:#06x} \
-                     {start:#x}-{:#x} prot {prot:#x}",
-                    end.wrapping_sub(1)
+                     {start:#x}-{last:#x} prot {prot:#x}"
                 )
             }
-            Self::SetDomain { device, domain_type, require_direct, blocking, ret, .. } => {
+            Self::UnityEntry { ordinal, segment, devid_start, devid_end, start, end, prot } => {
+                let last = end.wrapping_sub(1);
                 write!(
                     f,
-                    "__iommu_device_set_domain({device}, type {domain_type}{}) = {}{}",
-                    if *blocking { " blocking" } else { "" },
-                    Return((*ret).into()),
-                    if *require_direct { ", require_direct=1" } else { "" },
+                    "unity map of segment {segment:04x} entry {ordinal} devid \
+                     {devid_start:#06x}-{devid_end:#06x} {start:#x}-{last:#x} prot {prot:#x}"
                 )
             }
-            Self::VfioCall { phase, function, request, path, device_name, .. } => {
-                f.write_str(function.name())?;
-                if let Phase::Exit { ret } = phase {
-                    return write!(f, " = {}", Return(*ret));
-                }
-                let parts =
-                    [path.clone(), request.map(|request| request.to_string()), device_name.clone()];
-                let parts: Vec<String> = parts.into_iter().flatten().collect();
-                write!(f, "({})", parts.join(", "))
+            Self::UnityEnd { segment, last_devid, count, .. } => write!(
+                f,
+                "unity map of segment {segment:04x} {count} in all, last devid {last_devid:#06x}\
+                 {incomplete}"
+            ),
+            Self::SetDomain { device, domain_type, blocking, ret, .. } => {
+                let (blocking, ret) = (when(*blocking, " blocking"), Return((*ret).into()));
+                write!(f, "{function}({device}, type {domain_type}{blocking}) = {ret}{direct}")
             }
-            Self::DeviceCall { phase, function, device, driver, require_direct } => {
+            Self::VfioCall { phase: phase @ Phase::Exit { .. }, .. }
+            | Self::IommufdAttach { phase }
+            | Self::ContainerAttach { phase }
+            | Self::Type1Attach { phase: phase @ Phase::Exit { .. }, .. } => {
+                write!(f, "{function}{phase}")
+            }
+            Self::VfioCall { request, path, device_name, .. } => {
+                let request = request.map(|request| request.to_string());
+                let parts = [path, &request, device_name];
+                let parts: Vec<&str> = parts.into_iter().filter_map(Option::as_deref).collect();
+                write!(f, "{function}({})", parts.join(", "))
+            }
+            Self::Type1Attach { group, .. } => write!(f, "{function}({})", GroupName(*group)),
+            Self::DeviceCall { phase, function, device, driver, .. } => {
                 f.write_str(function.name())?;
                 if let Some(device) = device {
                     write!(f, "({device})")?;
                 }
-                write!(f, "{}", ReturnOf(*phase))?;
+                write!(f, "{phase}")?;
                 if matches!(function, DeviceFunction::PciProbe | DeviceFunction::PciRemove) {
                     write!(f, ", driver {driver}")?;
                 }
-                f.write_str(match require_direct {
-                    Some(true) => ", require_direct=1",
-                    Some(false) | None => "",
-                })
+                f.write_str(direct)
             }
             Self::DeviceOpen { ret } => {
-                write!(f, "vfio_df_open = {}, iommufd not asked", Return(*ret))
+                write!(f, "{function} = {}, iommufd not asked", Return(*ret))
             }
-            Self::IommufdAttach { phase } => {
-                write!(f, "iommufd_device_attach{}", ReturnOf(*phase))
+            Self::OwnerClaimed { claimed, group, owner_count, .. } => {
+                write!(f, "{function}({}) = {claimed}, owners {owner_count}", GroupName(*group))
             }
-            Self::OwnerClaimed { claimed, group, owner_count, .. } => write!(
-                f,
-                "iommu_group_dma_owner_claimed({}) = {claimed}, owners {owner_count}",
-                GroupName(*group)
-            ),
             Self::IsolatedMsi { isolated, group } => {
-                write!(f, "iommu_group_has_isolated_msi({}) = {isolated}", GroupName(*group))
+                write!(f, "{function}({}) = {isolated}", GroupName(*group))
             }
-            Self::Member { device, driver, manages_dma, incomplete, .. } => {
-                write!(f, "member {device} driver ")?;
-                f.write_str(if driver.is_empty() { "none" } else { driver })?;
-                if !driver.is_empty() && !manages_dma {
-                    f.write_str(", of the host")?;
-                }
-                if *incomplete { f.write_str(", INCOMPLETE") } else { Ok(()) }
+            Self::Member { device, driver, manages_dma, .. } => {
+                let named = if driver.is_empty() { "none" } else { driver };
+                let host = when(!driver.is_empty() && !manages_dma, ", of the host");
+                write!(f, "member {device} driver {named}{host}{incomplete}")
             }
             Self::KernelMessage { text, cut } => {
-                write!(f, "kernel log: {text}{}", if *cut { " …" } else { "" })
+                write!(f, "kernel log: {text}{}", when(*cut, " …"))
             }
             Self::Warning { device, driver, .. } => {
-                write!(f, "kernel warns that it refuses {device}")?;
-                if driver.is_empty() { Ok(()) } else { write!(f, ", driver {driver}") }
+                let before = when(!driver.is_empty(), ", driver ");
+                write!(f, "kernel warns that it refuses {device}{before}{driver}")
             }
             Self::GroupChange { change, device } => {
-                let word = match change {
-                    Change::Added => "added to",
-                    Change::Removed => "removed from",
+                let way = match change {
+                    Change::Added => "to",
+                    Change::Removed => "from",
                 };
-                write!(f, "{} {word} {}", device.name, GroupName(device.group))
-            }
-            Self::UnityEntry { ordinal, segment, devid_start, devid_end, start, end, prot } => {
-                write!(
-                    f,
-                    "unity map of segment {segment:04x} entry {ordinal} devid \
-                     {devid_start:#06x}-{devid_end:#06x} {start:#x}-{:#x} prot {prot:#x}",
-                    end.wrapping_sub(1)
-                )
-            }
-            Self::UnityEnd { segment, last_devid, count, incomplete } => {
-                write!(
-                    f,
-                    "unity map of segment {segment:04x} {count} in all, last devid {last_devid:#06x}"
-                )?;
-                if *incomplete { f.write_str(", INCOMPLETE") } else { Ok(()) }
-            }
-            Self::ContainerAttach { phase } => {
-                write!(f, "vfio_container_attach_group{}", ReturnOf(*phase))
-            }
-            Self::Type1Attach { phase, group } => {
-                f.write_str("vfio_iommu_type1_attach_group")?;
-                if *phase == Phase::Enter {
-                    write!(f, "({})", GroupName(*group))?;
-                }
-                write!(f, "{}", ReturnOf(*phase))
+                write!(f, "{} {change} {way} {}", device.name, GroupName(device.group))
             }
             Self::Args { offset, total, text, .. } => {
                 write!(f, "command line, {total} bytes, from {offset}: {}", text.trim_end())
@@ -171,6 +133,10 @@ impl fmt::Display for Body {
             }
         }
     }
+}
+
+fn when(yes: bool, text: &'static str) -> &'static str {
+    if yes { text } else { "" }
 }
 
 /// The device's name and group: `0000:01:00.0 (group 10)`.
@@ -206,13 +172,12 @@ impl fmt::Display for Return {
     }
 }
 
-struct ReturnOf(Phase);
-
-impl fmt::Display for ReturnOf {
+/// What a return adds to a call.
+impl fmt::Display for Phase {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0 {
-            Phase::Enter => Ok(()),
-            Phase::Exit { ret } => write!(f, " = {}", Return(ret)),
+        match *self {
+            Self::Enter => Ok(()),
+            Self::Exit { ret } => write!(f, " = {}", Return(ret)),
         }
     }
 }

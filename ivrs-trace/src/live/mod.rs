@@ -324,7 +324,7 @@ impl Live {
     /// what the host itself does not have.
     pub(crate) fn warn(&self) {
         let probes = self.tracer.probes().iter().zip(self.probes());
-        let told = probes.filter(|(probe, _)| !rights::explains(&probe.state));
+        let told = probes.filter(|(probe, _)| !rights::explains(probe));
         let told: Vec<ProbeFact> = told.map(|(_, fact)| fact).collect();
         for line in degradations(&told).into_iter().chain(rights::missing()) {
             output::complain(&line);
@@ -378,24 +378,15 @@ pub(crate) fn degradations(probes: &[ProbeFact]) -> Vec<String> {
 }
 
 pub(crate) fn probe_facts(tracer: &Tracer) -> Vec<ProbeFact> {
-    let fact = |probe: &tracer::ProbeStatus| {
-        let (state, reason) = match &probe.state {
-            tracer::State::Attached => ("attached", None),
-            tracer::State::Waiting => ("waiting", None),
-            tracer::State::NotNeeded => ("not_needed", None),
-            tracer::State::LeftOut => ("left_out", None),
-            tracer::State::Missing { reason, .. } => ("missing", Some(reason.clone())),
-        };
-        ProbeFact {
-            symbol: probe.spec.symbol.to_owned(),
-            module: probe.spec.home.module().map(str::to_owned),
-            explains: probe.spec.explains.to_owned(),
-            required: probe.spec.need == Need::Verdict,
-            how: probe.way.iter().map(|program| program.how.name().to_owned()).collect(),
-            fallback: probe.fallback.clone(),
-            state: state.to_owned(),
-            reason,
-        }
+    let fact = |probe: &tracer::ProbeStatus| ProbeFact {
+        symbol: probe.spec.symbol.to_owned(),
+        module: probe.spec.home.module().map(str::to_owned),
+        explains: probe.spec.explains.to_owned(),
+        required: probe.spec.need == Need::Verdict,
+        how: probe.way.iter().map(|program| program.how.name().to_owned()).collect(),
+        fallback: probe.fallback.clone(),
+        state: probe.state.name().to_owned(),
+        reason: probe.state.reason().map(str::to_owned),
     };
     tracer.probes().iter().map(fact).collect()
 }

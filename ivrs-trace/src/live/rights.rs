@@ -5,7 +5,7 @@ use rustix::thread::CapabilitySet;
 use crate::{
     output,
     privilege::{self, Caller, NEEDS, names},
-    probe::tracer::State,
+    probe::tracer::ProbeStatus,
 };
 
 /// Gives up the rights of this thread but `keep`, and with a caller also its user; says so where that
@@ -38,6 +38,6 @@ pub(crate) fn missing() -> Vec<String> {
 }
 
 /// Whether this is why a probe is missing, which [`missing`] says once for all of them.
-pub(crate) fn explains(state: &State) -> bool {
-    matches!(state, State::Missing { denied: true, .. }) && privilege::paranoid().is_some()
+pub(crate) fn explains(probe: &ProbeStatus) -> bool {
+    probe.denied && privilege::paranoid().is_some()
 }

@@ -6,7 +6,7 @@ use aya::Ebpf;
 use aya_log::EbpfLogger;
 use log::{Log, Metadata, Record};
 
-use super::tracer::{TraceError, load_error};
+use super::error::{TraceError, load_error};
 
 /// The log of the programs.
 pub(super) struct ProgramLog(EbpfLogger<StandardError>);

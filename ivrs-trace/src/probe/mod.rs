@@ -3,9 +3,12 @@
 //! The only part that knows aya. It hands out the bytes of events and says how each probe stands;
 //! what the events mean is [`crate::event`]'s and [`crate::model`]'s business.
 
+mod attach;
 pub mod btf;
+mod error;
 #[cfg(feature = "bpf-log")]
 mod log;
 pub mod ring;
+mod status;
 pub mod table;
 pub mod tracer;

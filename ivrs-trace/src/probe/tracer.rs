@@ -4,23 +4,26 @@
 //! into the kernel is held by file descriptors of this process and goes when the process goes,
 //! however it ends: nothing is pinned.
 
-use std::{collections::BTreeMap, fs, io, path::Path};
+use std::{fs, path::Path};
 
 use aya::{
     Ebpf, EbpfLoader, VerifierLogLevel,
     maps::{Array, MapData, PerCpuArray, RingBuf},
-    programs::{KProbe, Program, ProgramError, kprobe::KProbeLinkId},
-    sys::SyscallError,
 };
 use ivrs_trace_common::{ProbeId, ProbeStats, for_each_offset, offsets::ABSENT};
-use serde::Serialize;
-use thiserror::Error;
 
-use super::{
-    btf::{Btf, BtfError, KERNEL_BTF},
-    table::{Home, How, Kernels, Need, PROBES, ProbeSpec, ProgramSpec},
+pub use super::{
+    attach::LeaveOut,
+    error::TraceError,
+    status::{Counts, ProbeStatus, has_require_direct},
 };
-use crate::privilege;
+use super::{
+    attach::{Obstacle, attach_kprobes, detach, prepare},
+    btf::{Btf, BtfError, KERNEL_BTF},
+    error::load_error,
+    table::{Kernels, Need, PROBES},
+};
+use crate::{privilege, probe_state::ProbeState};
 
 /// The BPF object, chosen when the program was built (build.rs).
 static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("IVRS_TRACE_BPF_OBJECT_PATH"));
@@ -30,101 +33,6 @@ const RING_BYTES: u32 = 4 << 20;
 
 /// How often a module that is there is tried before its probes count as missing.
 const MODULE_TRIES: u32 = 40;
-
-/// Why this host cannot be traced.
-#[derive(Debug, Error)]
-pub enum TraceError {
-    /// The process lacks the privilege.
-    #[error(
-        "tracing needs root, or CAP_BPF and CAP_PERFMON: this process lacks {missing}; run it with sudo"
-    )]
-    Privilege {
-        /// The capabilities that are missing.
-        missing: String,
-    },
-    /// The kernel describes its types nowhere; why its BTF cannot be used.
-    #[error(
-        "{KERNEL_BTF} cannot be used: {0}; tracing needs a kernel built with CONFIG_DEBUG_INFO_BTF, \
-         whose struct layouts are read there"
-    )]
-    Btf(String),
-    /// The object cannot be loaded.
-    #[error("the kernel does not take the BPF object: {reason}{hint}")]
-    Load {
-        /// The kernel's answer.
-        reason: String,
-        /// What may be behind it, if that is known.
-        hint: &'static str,
-    },
-    /// A probe without which there is no verdict cannot be attached.
-    #[error("no probe that shows a rejection can be attached{hint}: {0}", hint = privilege::lockdown_hint())]
-    NoVerdict(String),
-}
-
-/// How a probe stands.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-#[serde(tag = "state", rename_all = "snake_case")]
-pub enum State {
-    /// At work.
-    Attached,
-    /// Its module is not loaded; it is attached when the module comes.
-    Waiting,
-    /// This kernel has neither the function nor what it would show.
-    NotNeeded,
-    /// It was left out because the caller said so.
-    LeftOut,
-    /// It cannot be attached.
-    Missing {
-        /// Why, one line.
-        reason: String,
-        /// The kernel did not let the process attach a kprobe (`perf_event_open`).
-        #[serde(skip)]
-        denied: bool,
-    },
-}
-
-/// Why a way to attach a probe cannot be taken.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Obstacle {
-    /// Why, one line.
-    reason: String,
-    /// As in [`State::Missing`].
-    denied: bool,
-}
-
-impl From<String> for Obstacle {
-    fn from(reason: String) -> Self {
-        Self { reason, denied: false }
-    }
-}
-
-impl From<ProgramError> for Obstacle {
-    fn from(error: ProgramError) -> Self {
-        let denied = matches!(&error, ProgramError::SyscallError(SyscallError { call, io_error })
-            if *call == "perf_event_open" && io_error.kind() == io::ErrorKind::PermissionDenied);
-        Self { reason: one_line(&error), denied }
-    }
-}
-
-/// A probe of the table as it stands on this host.
-pub struct ProbeStatus {
-    /// The row of the table.
-    pub spec: &'static ProbeSpec,
-    /// How it stands.
-    pub state: State,
-    /// The programs that are attached, or will be when the module comes.
-    pub way: &'static [ProgramSpec],
-    /// Why a better way was not taken, one line.
-    pub fallback: Option<String>,
-    /// What holds the kprobes of a module's function, and when they were attached.
-    links: Vec<(&'static str, KProbeLinkId)>,
-    attached_ns: u64,
-    /// Attempts to attach while the module was there.
-    tries: u32,
-}
-
-/// What a probe counted, over all CPUs.
-pub type Counts = BTreeMap<&'static str, ProbeStats>;
 
 /// The programs in the kernel.
 pub struct Tracer {
@@ -169,7 +77,7 @@ impl Tracer {
     pub fn attach_waiting(&mut self) -> bool {
         let mut again = false;
         for probe in &mut self.probes {
-            if probe.state != State::Waiting {
+            if probe.state != ProbeState::Waiting {
                 continue;
             }
             let Some(module) = probe.spec.home.module() else { continue };
@@ -179,16 +87,17 @@ impl Tracer {
                 Ok(links) => {
                     probe.links = links;
                     probe.attached_ns = now_ns();
-                    probe.state = State::Attached;
+                    probe.state = ProbeState::Attached;
                 }
                 Err(Obstacle { reason, denied }) if there != ModuleState::Absent => {
                     probe.tries += 1;
                     if there == ModuleState::Coming && probe.tries < MODULE_TRIES {
                         again = true;
                     } else if probe.spec.kernels == Kernels::Iommufd {
-                        probe.state = State::NotNeeded;
+                        probe.state = ProbeState::NotNeeded;
                     } else {
-                        probe.state = State::Missing { reason, denied };
+                        probe.denied = denied;
+                        probe.state = ProbeState::Missing { reason };
                     }
                 }
                 Err(_) => {}
@@ -200,10 +109,9 @@ impl Tracer {
 
     /// Tells the programs whether they see iommufd being asked for a device.
     fn tell_device_bind(&mut self) {
-        let sees = self
-            .probes
-            .iter()
-            .any(|probe| probe.spec.id == ProbeId::DEVICE_BIND && probe.state == State::Attached);
+        let sees = self.probes.iter().any(|probe| {
+            probe.spec.id == ProbeId::DEVICE_BIND && probe.state == ProbeState::Attached
+        });
         let map = self.ebpf.map_mut("SEES_DEVICE_BIND");
         let map = map.and_then(|map| Array::<_, u32>::try_from(map).ok());
         if let Some(mut map) = map {
@@ -219,12 +127,12 @@ impl Tracer {
             if probe.spec.home.module() != Some(name) {
                 continue;
             }
-            if probe.state == State::Attached && probe.attached_ns > time_ns {
+            if probe.state == ProbeState::Attached && probe.attached_ns > time_ns {
                 continue;
             }
             detach(&mut self.ebpf, std::mem::take(&mut probe.links));
             probe.tries = 0;
-            probe.state = State::Waiting;
+            probe.state = ProbeState::Waiting;
         }
         self.attach_waiting()
     }
@@ -247,10 +155,7 @@ impl Tracer {
     ///
     /// If it was taken before.
     pub fn take_ring(&mut self) -> Result<RingBuf<MapData>, TraceError> {
-        let map = self.ebpf.take_map("EVENTS").ok_or_else(|| TraceError::Load {
-            reason: "the object has no map EVENTS".to_owned(),
-            hint: "",
-        })?;
+        let map = self.ebpf.take_map("EVENTS").ok_or_else(|| no_map("EVENTS"))?;
         RingBuf::try_from(map).map_err(|error| load_error(&error))
     }
 
@@ -266,10 +171,7 @@ impl Tracer {
     ///
     /// If the kernel does not give the map.
     pub fn counts(&self) -> Result<Counts, TraceError> {
-        let map = self.ebpf.map("STATS").ok_or_else(|| TraceError::Load {
-            reason: "the object has no map STATS".to_owned(),
-            hint: "",
-        })?;
+        let map = self.ebpf.map("STATS").ok_or_else(|| no_map("STATS"))?;
         let map: PerCpuArray<&MapData, Stats> =
             map.try_into().map_err(|error| load_error(&error))?;
         let mut counts = Counts::new();
@@ -289,25 +191,21 @@ impl Tracer {
     /// Whether what is attached can show a claim or a region at all.
     fn sees_anything(&self) -> Result<(), TraceError> {
         let verdict = || self.probes.iter().filter(|probe| probe.spec.need == Need::Verdict);
-        if verdict().any(|probe| probe.state == State::Attached) {
+        if verdict().any(|probe| probe.state == ProbeState::Attached) {
             return Ok(());
         }
         let reasons: Vec<String> = verdict()
-            .map(|probe| match &probe.state {
-                State::Missing { reason, .. } => format!("{}: {reason}", probe.spec.symbol),
-                State::Attached | State::Waiting | State::NotNeeded | State::LeftOut => {
-                    probe.spec.symbol.to_owned()
-                }
+            .map(|probe| match probe.state.reason() {
+                Some(reason) => format!("{}: {reason}", probe.spec.symbol),
+                None => probe.spec.symbol.to_owned(),
             })
             .collect();
         Err(TraceError::NoVerdict(reasons.join("; ")))
     }
 }
 
-/// Whether the kernel whose BTF this is has the flag that makes it refuse.
-#[must_use]
-pub fn has_require_direct(btf: &Btf) -> bool {
-    btf.member("dev_iommu", "require_direct").is_some()
+fn no_map(name: &str) -> TraceError {
+    TraceError::Load { reason: format!("the object has no map {name}"), hint: "" }
 }
 
 #[derive(Clone, Copy)]
@@ -354,209 +252,6 @@ fn resolve(btf: &Btf) -> Vec<(&'static str, u32)> {
     offsets
 }
 
-/// What is not to be attached, to see how the tool does without.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct LeaveOut {
-    /// Functions and tracepoints, by the names of the table.
-    pub symbols: Vec<String>,
-    /// Do without BPF trampolines: kprobes instead, where a probe has them.
-    pub trampolines: bool,
-}
-
-/// Loads the programs of a probe in the first way that the kernel takes, and attaches them unless
-/// they belong to a module.
-fn prepare(
-    ebpf: &mut Ebpf,
-    spec: &'static ProbeSpec,
-    btf: &Btf,
-    types: &aya::Btf,
-    leave_out: &LeaveOut,
-) -> ProbeStatus {
-    let mut status = ProbeStatus {
-        spec,
-        state: State::LeftOut,
-        way: &[],
-        fallback: None,
-        links: Vec::new(),
-        attached_ns: 0,
-        tries: 0,
-    };
-    if leave_out.symbols.iter().any(|symbol| symbol == spec.symbol) {
-        return status;
-    }
-    if spec.kernels == Kernels::Refusing && !has_require_direct(btf) {
-        // What is there nevertheless is of use: a claim on a device, say.
-        let there = spec.home == Home::Kernel && btf.has_function(spec.symbol);
-        if !there {
-            status.state = State::NotNeeded;
-            return status;
-        }
-    }
-    let mut obstacles: Vec<Obstacle> = Vec::new();
-    for way in spec.ways {
-        match load_way(ebpf, spec, way, btf, types, leave_out) {
-            Ok(links) => {
-                status.way = way;
-                status.links = links;
-                status.fallback = obstacles.pop().map(|obstacle| obstacle.reason);
-                status.state = match spec.home {
-                    Home::Module(_) => State::Waiting,
-                    Home::Kernel => State::Attached,
-                };
-                return status;
-            }
-            Err(obstacle) if obstacles.contains(&obstacle) => {}
-            Err(obstacle) => obstacles.push(obstacle),
-        }
-    }
-    let denied = obstacles.iter().any(|obstacle| obstacle.denied);
-    let reasons: Vec<String> = obstacles.into_iter().map(|obstacle| obstacle.reason).collect();
-    status.state = State::Missing { reason: reasons.join("; "), denied };
-    status
-}
-
-/// Loads all programs of a way, and attaches them if their function is in the kernel image; or
-/// leaves none of them.
-fn load_way(
-    ebpf: &mut Ebpf,
-    spec: &ProbeSpec,
-    way: &[ProgramSpec],
-    btf: &Btf,
-    types: &aya::Btf,
-    leave_out: &LeaveOut,
-) -> Result<Vec<(&'static str, KProbeLinkId)>, Obstacle> {
-    let trampoline = way.iter().any(|program| matches!(program.how, How::Fentry | How::Fexit));
-    if trampoline && leave_out.trampolines {
-        return Err("trampolines are left out".to_owned().into());
-    }
-    if trampoline && !btf.has_function(spec.symbol) {
-        return Err(absent(spec.symbol).into());
-    }
-    let mut result = way.iter().try_for_each(|program| {
-        ebpf.program_mut(program.name)
-            .ok_or_else(|| format!("the BPF object has no program {}", program.name).into())
-            .and_then(|loaded| Ok(load_program(loaded, spec.symbol, types)?))
-    });
-    let mut links = Vec::new();
-    let kprobes = way.iter().any(|program| matches!(program.how, How::Kprobe | How::Kretprobe));
-    if result.is_ok() && kprobes && spec.home == Home::Kernel {
-        match attach_kprobes(ebpf, spec.symbol, way) {
-            Ok(attached) => links = attached,
-            Err(reason) => result = Err(reason),
-        }
-    }
-    if let Err(reason) = result {
-        for program in way {
-            if let Some(program) = ebpf.program_mut(program.name) {
-                unload(program);
-            }
-        }
-        return Err(reason);
-    }
-    Ok(links)
-}
-
-fn unload(program: &mut Program) {
-    // It fails for a program that was not loaded, which is what is wanted.
-    let _: Result<(), _> = match program {
-        Program::FEntry(program) => program.unload(),
-        Program::FExit(program) => program.unload(),
-        Program::KProbe(program) => program.unload(),
-        Program::RawTracePoint(program) => program.unload(),
-        _ => Ok(()),
-    };
-}
-
-/// Why a function cannot be watched that BTF does not describe: what the kernel's symbols say.
-fn absent(symbol: &str) -> String {
-    let symbols = fs::read_to_string("/proc/kallsyms").unwrap_or_default();
-    match symbol_of(&symbols, symbol) {
-        Some(found) if found == symbol => {
-            format!("{symbol} is in this kernel, but BTF does not describe it")
-        }
-        Some(found) => format!(
-            "this kernel has only {found}, a copy that the compiler made, whose arguments may be \
-             others"
-        ),
-        None => "this kernel has no such function, or the compiler inlined it".to_owned(),
-    }
-}
-
-/// The symbol of this name in the text of `/proc/kallsyms`, or else a copy of it, whose name the
-/// compiler made longer (`.isra.0`, `.constprop.0`); parts that were split off (`.cold`) do not
-/// count.
-fn symbol_of<'a>(symbols: &'a str, name: &str) -> Option<&'a str> {
-    let names = symbols.lines().filter_map(|line| line.split_ascii_whitespace().nth(2));
-    let mut copy = None;
-    for found in names {
-        match found.strip_prefix(name) {
-            Some("") => return Some(found),
-            Some(rest) if rest.starts_with('.') && !rest.starts_with(".cold") => {
-                copy = Some(found);
-            }
-            Some(_) | None => {}
-        }
-    }
-    copy
-}
-
-fn load_program(program: &mut Program, symbol: &str, types: &aya::Btf) -> Result<(), ProgramError> {
-    match program {
-        Program::FEntry(program) => {
-            program.load(symbol, types)?;
-            program.attach().map(drop)
-        }
-        Program::FExit(program) => {
-            program.load(symbol, types)?;
-            program.attach().map(drop)
-        }
-        Program::RawTracePoint(program) => {
-            program.load()?;
-            program.attach(symbol).map(drop)
-        }
-        Program::KProbe(program) => program.load(),
-        _ => Err(ProgramError::UnexpectedProgramType),
-    }
-}
-
-/// Attaches the kprobes of a function: all of them, or none.
-fn attach_kprobes(
-    ebpf: &mut Ebpf,
-    symbol: &str,
-    way: &[ProgramSpec],
-) -> Result<Vec<(&'static str, KProbeLinkId)>, Obstacle> {
-    let mut links = Vec::new();
-    for program in way {
-        if !matches!(program.how, How::Kprobe | How::Kretprobe) {
-            continue;
-        }
-        let result = kprobe(ebpf, program.name)
-            .ok_or_else(|| "the BPF object has no such kprobe".to_owned().into())
-            .and_then(|probe| Ok(probe.attach(symbol, 0)?));
-        match result {
-            Ok(link) => links.push((program.name, link)),
-            Err(reason) => {
-                detach(ebpf, links);
-                return Err(reason);
-            }
-        }
-    }
-    Ok(links)
-}
-
-fn detach(ebpf: &mut Ebpf, links: Vec<(&'static str, KProbeLinkId)>) {
-    for (name, link) in links {
-        if let Some(probe) = kprobe(ebpf, name) {
-            // It fails only for a link that is gone, which is what is wanted.
-            let _: Result<(), _> = probe.detach(link);
-        }
-    }
-}
-
-fn kprobe<'a>(ebpf: &'a mut Ebpf, name: &str) -> Option<&'a mut KProbe> {
-    ebpf.program_mut(name)?.try_into().ok()
-}
-
 /// How far a module is.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum ModuleState {
@@ -587,77 +282,16 @@ fn now_ns() -> u64 {
     seconds.saturating_mul(1_000_000_000).saturating_add(rest)
 }
 
-pub(super) fn load_error(error: &dyn std::error::Error) -> TraceError {
-    TraceError::Load { reason: one_line(error), hint: privilege::lockdown_hint() }
-}
-
-/// An error with its causes on one line; of a verifier log, the line that says what was refused.
-fn one_line(error: &dyn std::error::Error) -> String {
-    let mut text = String::new();
-    let mut next = Some(error);
-    while let Some(error) = next {
-        let own = error.to_string();
-        let own = own.trim();
-        let line = match own.split_once('\n') {
-            Some((first, rest)) => {
-                // The log closes with statistics.
-                let statistics = ["verification time", "stack depth", "processed "];
-                let refusal = rest.lines().rev().map(str::trim).find(|line| {
-                    !line.is_empty() && !statistics.iter().any(|start| line.starts_with(start))
-                });
-                format!("{} … {}", first.trim(), refusal.unwrap_or_default())
-            }
-            None => own.to_owned(),
-        };
-        if !text.contains(&line) {
-            if !text.is_empty() {
-                text.push_str(": ");
-            }
-            text.push_str(&line);
-        }
-        next = error.source();
-    }
-    crate::escape::printable(&text)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn what_was_denied_is_told_from_what_only_reads_like_it() {
-        let failed = |call, code| {
-            let io_error = io::Error::from_raw_os_error(code);
-            Obstacle::from(ProgramError::SyscallError(SyscallError { call, io_error }))
-        };
-        assert!(failed("perf_event_open", 13).denied);
-        // The kernel has no such function; and another call.
-        for obstacle in [
-            failed("perf_event_open", 2),
-            failed("bpf_prog_load", 13),
-            "perf_event_open of Permission denied".to_owned().into(),
-        ] {
-            assert!(!obstacle.denied, "{obstacle:?}");
-            assert!(!obstacle.reason.is_empty());
-        }
-    }
-
-    #[test]
-    fn a_symbol_is_found_by_its_name_or_a_longer_one() {
-        let symbols = "\
-            ffffffff81000000 t plain_more\n\
-            ffffffff81000001 t plain\n\
-            ffffffff81000002 t split.cold\n\
-            ffffffff81000003 t copied.isra.0\n\
-            ffffffffc0000004 t in_module\t[vfio]\n";
-        for (name, expected) in [
-            ("plain", Some("plain")),
-            ("copied", Some("copied.isra.0")),
-            ("split", None),
-            ("in_module", Some("in_module")),
-            ("nowhere", None),
-        ] {
-            assert_eq!(symbol_of(symbols, name), expected);
+    fn the_object_has_every_program_of_the_table() {
+        for program in PROBES.iter().flat_map(|probe| probe.ways.iter().copied().flatten()) {
+            let name = format!("\0{}\0", program.name);
+            let mut names = OBJECT.windows(name.len());
+            assert!(names.any(|found| found == name.as_bytes()), "{}", program.name);
         }
     }
 }

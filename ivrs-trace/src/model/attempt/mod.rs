@@ -38,9 +38,11 @@ use self::{
 };
 use super::Model;
 use crate::{
-    command_line::{CommandLines, Hostdev, Vm, is_qemu},
+    command_line::{Hostdev, Vm, is_qemu},
     errno::Errno,
-    event::{Body, Change, Device, DeviceFunction, Event, Phase, VfioFunction, VfioRequest},
+    event::{
+        Body, Change, CommandLines, Device, DeviceFunction, Event, Phase, VfioFunction, VfioRequest,
+    },
     pci::Bdf,
 };
 

@@ -7,8 +7,7 @@ use serde::Serialize;
 
 use super::{Process, holder::process_of};
 use crate::{
-    command_line::CommandLines,
-    event::{Body, DeviceFunction, Event, Phase},
+    event::{Body, CommandLines, DeviceFunction, Event, Phase},
     pci::Bdf,
 };
 

@@ -1,0 +1,69 @@
+//! Why a host cannot be traced.
+
+use thiserror::Error;
+
+use super::btf::KERNEL_BTF;
+use crate::privilege;
+
+/// Why this host cannot be traced.
+#[derive(Debug, Error)]
+pub enum TraceError {
+    /// The process lacks the privilege.
+    #[error(
+        "tracing needs root, or CAP_BPF and CAP_PERFMON: this process lacks {missing}; run it with sudo"
+    )]
+    Privilege {
+        /// The capabilities that are missing.
+        missing: String,
+    },
+    /// The kernel describes its types nowhere; why its BTF cannot be used.
+    #[error(
+        "{KERNEL_BTF} cannot be used: {0}; tracing needs a kernel built with CONFIG_DEBUG_INFO_BTF, \
+         whose struct layouts are read there"
+    )]
+    Btf(String),
+    /// The object cannot be loaded.
+    #[error("the kernel does not take the BPF object: {reason}{hint}")]
+    Load {
+        /// The kernel's answer.
+        reason: String,
+        /// What may be behind it, if that is known.
+        hint: &'static str,
+    },
+    /// A probe without which there is no verdict cannot be attached.
+    #[error("no probe that shows a rejection can be attached{hint}: {0}", hint = privilege::lockdown_hint())]
+    NoVerdict(String),
+}
+
+pub(super) fn load_error(error: &dyn std::error::Error) -> TraceError {
+    TraceError::Load { reason: one_line(error), hint: privilege::lockdown_hint() }
+}
+
+/// An error with its causes on one line; of a verifier log, the line that says what was refused.
+pub(super) fn one_line(error: &dyn std::error::Error) -> String {
+    let mut text = String::new();
+    let mut next = Some(error);
+    while let Some(error) = next {
+        let own = error.to_string();
+        let own = own.trim();
+        let line = match own.split_once('\n') {
+            Some((first, rest)) => {
+                // The log closes with statistics.
+                let statistics = ["verification time", "stack depth", "processed "];
+                let refusal = rest.lines().rev().map(str::trim).find(|line| {
+                    !line.is_empty() && !statistics.iter().any(|start| line.starts_with(start))
+                });
+                format!("{} … {}", first.trim(), refusal.unwrap_or_default())
+            }
+            None => own.to_owned(),
+        };
+        if !text.contains(&line) {
+            if !text.is_empty() {
+                text.push_str(": ");
+            }
+            text.push_str(&line);
+        }
+        next = error.source();
+    }
+    crate::escape::printable(&text)
+}

@@ -1,0 +1,40 @@
+//! How the probes stand, and what they counted.
+
+use std::collections::BTreeMap;
+
+use aya::programs::kprobe::KProbeLinkId;
+use ivrs_trace_common::ProbeStats;
+
+use super::{
+    btf::Btf,
+    table::{ProbeSpec, ProgramSpec},
+};
+use crate::probe_state::ProbeState;
+
+/// A probe of the table as it stands on this host.
+pub struct ProbeStatus {
+    /// The row of the table.
+    pub spec: &'static ProbeSpec,
+    /// How it stands.
+    pub state: ProbeState,
+    /// The programs that are attached, or will be when the module comes.
+    pub way: &'static [ProgramSpec],
+    /// The kernel did not let the process attach a kprobe (`perf_event_open`).
+    pub(crate) denied: bool,
+    /// Why a better way was not taken, one line.
+    pub fallback: Option<String>,
+    /// What holds the kprobes of a module's function, and when they were attached.
+    pub(super) links: Vec<(&'static str, KProbeLinkId)>,
+    pub(super) attached_ns: u64,
+    /// Attempts to attach while the module was there.
+    pub(super) tries: u32,
+}
+
+/// What a probe counted, over all CPUs.
+pub type Counts = BTreeMap<&'static str, ProbeStats>;
+
+/// Whether the kernel whose BTF this is has the flag that makes it refuse.
+#[must_use]
+pub fn has_require_direct(btf: &Btf) -> bool {
+    btf.member("dev_iommu", "require_direct").is_some()
+}
