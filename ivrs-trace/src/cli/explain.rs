@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 
 use super::output;
-use crate::{escape::printable, firmware::findings, report::decode};
+use crate::{codes::Code, escape::printable, report::decode};
 
 /// What the long help and the man page say after the options.
 const MORE: &str = "\
@@ -16,14 +16,14 @@ Exit status:
 Examples:
   ivrs-trace explain
       All codes
-  ivrs-trace explain IVMD-WIDE
+  ivrs-trace explain ivmd-wide
       What one of them means";
 
 /// Arguments of `explain`.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = MORE)]
 pub(super) struct Args {
-    /// The code of a finding, such as IVMD-WIDE; without one, all codes are listed
+    /// The code of a finding, such as ivmd-wide; without one, all codes are listed
     code: Option<String>,
 }
 
@@ -32,7 +32,7 @@ pub(super) fn command(args: &Args) -> anyhow::Result<ExitCode> {
     let text = match &args.code {
         None => decode::codes(output::style()),
         Some(code) => {
-            let known = findings::explain(code).with_context(|| {
+            let known = Code::named(code).with_context(|| {
                 format!(
                     "there is no finding of the code {:?}; `ivrs-trace explain` lists them",
                     printable(code)

@@ -9,6 +9,7 @@ use super::{
     output, source,
 };
 use crate::{
+    codes::Code,
     event::Event,
     host::Snapshot,
     model::{Model, Verdicts},
@@ -126,7 +127,7 @@ fn tree(path: &Path) -> anyhow::Result<Facts> {
     let (model, evidence) = source::model_of_tree(path)?;
     let mut facts = of_model(model, Origin::Tree);
     // Its words are about a kernel that runs here.
-    facts.verdicts.findings.retain(|finding| finding.code != "no-btf");
+    facts.verdicts.findings.retain(|finding| finding.code != Code::NoBtf);
     facts.verdicts.findings.push(evidence);
     for file in ["etc/hostname", "proc/sys/kernel/hostname"] {
         let mut name = String::new();

@@ -11,6 +11,7 @@ use anyhow::{Context as _, bail};
 
 use super::{live, output};
 use crate::{
+    codes::Code,
     escape::printable,
     event::Event,
     firmware::{
@@ -279,8 +280,9 @@ fn require_direct(btf: &Reading<Vec<u8>>, release: Option<&str>) -> (RequireDire
     }
 }
 
+/// It is a warning where the answer is not known, and a note where it is.
 fn evidence(severity: Severity, message: String) -> Finding {
-    Finding::new("require-direct", severity, message)
+    Finding { severity, ..Finding::new(Code::RequireDirect, message) }
 }
 
 /// `(6, 12)` of `6.12.117+deb12-amd64`.
@@ -317,7 +319,7 @@ mod tests {
         ] {
             let (answer, evidence) = require_direct(&absent, release);
             assert_eq!(answer, expected, "{release:?}");
-            assert_eq!(evidence.code, "require-direct");
+            assert_eq!(evidence.code, Code::RequireDirect);
             assert!(evidence.message.contains("no sys/kernel/btf"), "{}", evidence.message);
         }
     }

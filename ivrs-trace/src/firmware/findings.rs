@@ -1,59 +1,24 @@
 //! What is worth telling about a table, from the table alone.
 //!
-//! Each finding has a code that stays; [`explain`] tells at length what it means and what to do.
 //! Whether a device exists, which memory is reserved and what the running kernel did needs a host
-//! and is not judged here: such findings use the same [`Finding`] and add their codes to the table
-//! of [`Explanation`]s.
+//! and is not judged here.
 
 mod dmar;
-mod dmar_explanations;
-mod explanations;
-mod host_explanations;
 #[cfg(test)]
 mod tests;
 
 use std::{collections::BTreeMap, ops::RangeInclusive};
 
-use serde::Serialize;
-
 pub use self::dmar::of_dmar;
-pub use self::explanations::{Explanation, ReportedSwitch, all_codes, explain};
 use super::{
     device_entry::{Content, Entry},
     ivrs::{Ivhd, IvhdKind, Ivmd, IvmdKind, Ivrs, Truncation},
     kernel_view::{Fatal, KernelView, UnityEntry, is_effective},
 };
-use crate::pci::{Devid, Segment};
-
-/// How much a finding matters.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[serde(rename_all = "snake_case")]
-pub enum Severity {
-    /// Good to know; nothing is wrong.
-    Note,
-    /// Questionable, or more than the firmware can have meant.
-    Warning,
-    /// The kernel loses the IOMMU, or the table is damaged.
-    Error,
-}
-
-/// Anything worth telling about a table.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Finding {
-    /// A name that stays, to be given to [`explain`].
-    pub code: &'static str,
-    /// How much it matters.
-    pub severity: Severity,
-    /// Where in the table it is, in bytes from its start.
-    pub offset: Option<usize>,
-    /// Index of the IVMD block that it is about.
-    pub ivmd: Option<usize>,
-    /// What this rests on, one fact a line.
-    pub evidence: Vec<String>,
-    /// One sentence.
-    pub message: String,
-}
+use crate::{
+    codes::{Code, Finding},
+    pci::{Devid, Segment},
+};
 
 /// How many findings of one code are told one by one; of the others the number is told. Only a table
 /// made to annoy has more.
@@ -93,34 +58,21 @@ pub fn of_table(table: &Ivrs, view: &KernelView) -> Vec<Finding> {
 #[derive(Default)]
 struct Found {
     findings: Vec<Finding>,
-    counts: BTreeMap<&'static str, usize>,
+    counts: BTreeMap<Code, usize>,
 }
 
 impl Found {
-    fn add(&mut self, code: &'static str, offset: usize, message: String) -> Option<&mut Finding> {
+    fn add(&mut self, code: Code, offset: usize, message: String) -> Option<&mut Finding> {
         let count = self.counts.entry(code).or_default();
         *count += 1;
         if *count > AT_MOST {
             return None;
         }
-        self.findings.push(Finding {
-            code,
-            severity: explain(code).map_or(Severity::Warning, |known| known.severity),
-            offset: Some(offset),
-            ivmd: None,
-            evidence: Vec::new(),
-            message,
-        });
+        self.findings.push(Finding { offset: Some(offset), ..Finding::new(code, message) });
         self.findings.last_mut()
     }
 
-    fn of_ivmd(
-        &mut self,
-        code: &'static str,
-        ivmd: &Ivmd,
-        field: RangeInclusive<usize>,
-        message: String,
-    ) {
+    fn of_ivmd(&mut self, code: Code, ivmd: &Ivmd, field: RangeInclusive<usize>, message: String) {
         let (start, end) = (*field.start(), *field.end());
         if let Some(finding) = self.add(code, ivmd.offset, message) {
             finding.ivmd = Some(ivmd.index);
@@ -133,14 +85,8 @@ impl Found {
     fn finish(mut self) -> Vec<Finding> {
         for (code, count) in self.counts {
             if let Some(more) = count.checked_sub(AT_MOST).filter(|more| *more > 0) {
-                self.findings.push(Finding {
-                    code,
-                    severity: explain(code).map_or(Severity::Warning, |known| known.severity),
-                    offset: None,
-                    ivmd: None,
-                    evidence: Vec::new(),
-                    message: format!("There are {more} more of this kind."),
-                });
+                let message = format!("There are {more} more of this kind.");
+                self.findings.push(Finding::new(code, message));
             }
         }
         self.findings
@@ -206,7 +152,7 @@ fn header(found: &mut Found, table: &Ivrs) {
              initialise the AMD IOMMU.",
             table.header.checksum
         );
-        if let Some(finding) = found.add("IVRS-CHECKSUM", 9, message) {
+        if let Some(finding) = found.add(Code::IvrsChecksum, 9, message) {
             finding.evidence.push(format!("offset 0x9: {:02x}", table.header.checksum));
             finding.evidence.push(format!("all bytes add up to {sum:#04x}, not to 0"));
         }
@@ -217,7 +163,7 @@ fn header(found: &mut Found, table: &Ivrs) {
             count(table.trailing, "byte", "bytes"),
             table.header.length
         );
-        if let Some(finding) = found.add("IVRS-TRAILING", table.bytes().len(), message) {
+        if let Some(finding) = found.add(Code::IvrsTrailing, table.bytes().len(), message) {
             finding.evidence.push(format!("offset 0x4: length {:#x}", table.header.length));
         }
     }
@@ -228,10 +174,10 @@ fn fatal(found: &mut Found, view: &KernelView) {
         let (code, offset) = match *reason {
             // Told from the header and from the walk, with what is read there.
             Fatal::BadChecksum | Fatal::ZeroLengthBlock { .. } => continue,
-            Fatal::ZeroLengthEntry { offset, .. } => ("IVHD-ENTRY-LOOP", offset),
-            Fatal::NoIvhd => ("IVRS-NO-IVHD", super::ivrs::HEADER_LENGTH),
-            Fatal::UnsupportedIvhdType { .. } => ("IVRS-IVHD-TYPE", super::ivrs::HEADER_LENGTH),
-            Fatal::NoDevices { offset } => ("IVHD-NO-DEVICES", offset),
+            Fatal::ZeroLengthEntry { offset, .. } => (Code::IvhdEntryLoop, offset),
+            Fatal::NoIvhd => (Code::IvrsNoIvhd, super::ivrs::HEADER_LENGTH),
+            Fatal::UnsupportedIvhdType { .. } => (Code::IvrsIvhdType, super::ivrs::HEADER_LENGTH),
+            Fatal::NoDevices { offset } => (Code::IvhdNoDevices, offset),
         };
         found.add(code, offset, sentence(&reason.to_string()));
     }
@@ -250,7 +196,7 @@ fn blocks(found: &mut Found, table: &Ivrs) {
             || ".".to_owned(),
             |index| format!("; but for the type it is a copy of ivmd:{index}."),
         ));
-        if let Some(finding) = found.add("IVRS-BLOCK-UNKNOWN", block.offset, message) {
+        if let Some(finding) = found.add(Code::IvrsBlockUnknown, block.offset, message) {
             let start = block.bytes.get(..32).unwrap_or(&block.bytes);
             let more = if block.bytes.len() > 32 { " .." } else { "" };
             finding.evidence.push(format!("offset {:#x}: {}{more}", block.offset, hex(start)));
@@ -259,9 +205,9 @@ fn blocks(found: &mut Found, table: &Ivrs) {
     if let Some(truncation) = table.truncation {
         let (code, tail) = match truncation {
             Truncation::ZeroLength { .. } => {
-                ("IVRS-BLOCK-ZERO", "; the kernel would stay on it for ever")
+                (Code::IvrsBlockZero, "; the kernel would stay on it for ever")
             }
-            _ => ("IVRS-BLOCK-END", "; the kernel does not check and reads on behind the table"),
+            _ => (Code::IvrsBlockEnd, "; the kernel does not check and reads on behind the table"),
         };
         let message = sentence(&format!("{truncation}{tail}"));
         let offset = truncation.offset();
@@ -278,7 +224,7 @@ fn device_entries(found: &mut Found, ivhd: &Ivhd, entries: &[Entry]) {
     for entry in entries {
         let (code, message) = match &entry.content {
             Content::StartWithoutEnd(devices) => (
-                "IVHD-RANGE",
+                Code::IvhdRange,
                 format!(
                     "The range that starts at {} has no end, so the kernel hands none of it to \
                      the IOMMU.",
@@ -286,21 +232,21 @@ fn device_entries(found: &mut Found, ivhd: &Ivhd, entries: &[Entry]) {
                 ),
             ),
             Content::EndWithoutStart { last } => (
-                "IVHD-RANGE",
+                Code::IvhdRange,
                 format!(
                     "The range that ends at {last} has no start; the kernel takes the last start \
                      before it in the block, or 00:00.0."
                 ),
             ),
             Content::Range { devices, .. } if devices.first > devices.last => (
-                "IVHD-RANGE",
+                Code::IvhdRange,
                 format!(
                     "The range from {} to {} is the wrong way round and names no device.",
                     devices.first, devices.last
                 ),
             ),
             Content::Reserved => (
-                "IVHD-ENTRY-UNKNOWN",
+                Code::IvhdEntryUnknown,
                 format!(
                     "The device entry of type {:#04x} means nothing to the kernel, which steps \
                      over it.",
@@ -308,11 +254,11 @@ fn device_entries(found: &mut Found, ivhd: &Ivhd, entries: &[Entry]) {
                 ),
             ),
             Content::Cut => (
-                "IVHD-ENTRY-CUT",
+                Code::IvhdEntryCut,
                 format!("The table ends inside the device entry of type {:#04x}.", entry.kind),
             ),
             Content::Acpi(device) if ivhd.kind != IvhdKind::Type40 => (
-                "IVHD-ACPI-BLOCK",
+                Code::IvhdAcpiBlock,
                 format!(
                     "The ACPI device {} is named in a block of type {:#04x}, where the kernel \
                      drops it: only type 0x40 may name one.",
@@ -342,7 +288,7 @@ fn protection(found: &mut Found, table: &Ivrs) {
     let message = "IVinfo bit 1 is set beside exclusion ranges, which is consistent with pre-boot \
                    DMA protection; on some boards a BIOS setting for it removed the entries."
         .to_owned();
-    if let Some(finding) = found.add("IVRS-DMA-PROTECTION", 36, message) {
+    if let Some(finding) = found.add(Code::IvrsDmaProtection, 36, message) {
         finding.evidence.push(format!("offset 0x24: IVinfo {:#010x}, bit 1 set", table.ivinfo.0));
         finding.evidence.push(format!("exclusion ranges: {}", excluded.join(", ")));
     }
@@ -357,27 +303,27 @@ fn ivmd_flags(found: &mut Found, ivmd: &Ivmd, view: &KernelView) {
              ignores it.",
             flags.0
         );
-        found.of_ivmd("IVMD-IGNORED", ivmd, 1..=1, message);
+        found.of_ivmd(Code::IvmdIgnored, ivmd, 1..=1, message);
     } else if flags.exclusion() && flags.unity() {
         let message = format!(
             "{name} asks for a unity map and an exclusion at once (flags {:#04x}); the kernel \
              makes a map for reading and writing of it.",
             flags.0
         );
-        found.of_ivmd("IVMD-EXCL-UNITY", ivmd, 1..=1, message);
+        found.of_ivmd(Code::IvmdExclUnity, ivmd, 1..=1, message);
     } else if flags.exclusion() {
         let message = format!(
             "{name} asks that the IOMMU leave its memory alone (exclusion); Linux maps it 1:1 \
              instead, for reading and writing, which is what blocks VFIO."
         );
-        found.of_ivmd("IVMD-EXCLUSION", ivmd, 1..=1, message);
+        found.of_ivmd(Code::IvmdExclusion, ivmd, 1..=1, message);
     } else if view.entry_of(ivmd.index).is_some_and(UnityEntry::fails_iommu) {
         let message = format!(
             "{name} asks for a unity map without read or write (flags {:#04x}); where a device \
              matches, the map fails and the kernel gives up the IOMMU.",
             flags.0
         );
-        found.of_ivmd("IVMD-NO-ACCESS", ivmd, 1..=1, message);
+        found.of_ivmd(Code::IvmdNoAccess, ivmd, 1..=1, message);
     }
     if usize::from(ivmd.block_length) != super::ivrs::IVMD_LENGTH {
         let message = format!(
@@ -385,7 +331,7 @@ fn ivmd_flags(found: &mut Found, ivmd: &Ivmd, view: &KernelView) {
              steps on by {}.",
             ivmd.block_length, ivmd.block_length
         );
-        found.of_ivmd("IVMD-BLOCK-LENGTH", ivmd, 2..=3, message);
+        found.of_ivmd(Code::IvmdBlockLength, ivmd, 2..=3, message);
     }
 }
 
@@ -403,7 +349,7 @@ fn ivmd_memory(found: &mut Found, ivmd: &Ivmd) {
             "{name} asks for {length:#x} bytes from {start:#x}, which is more than there are \
              addresses; the kernel's sum wraps."
         );
-        found.of_ivmd("IVMD-WRAP", ivmd, 16..=31, message);
+        found.of_ivmd(Code::IvmdWrap, ivmd, 16..=31, message);
         return;
     }
     if start < PAGE {
@@ -411,7 +357,7 @@ fn ivmd_memory(found: &mut Found, ivmd: &Ivmd) {
             "{name} starts in page 0 of memory (at {start:#x}), which is rarely what a device \
              needs and often a field that was never filled in."
         );
-        found.of_ivmd("IVMD-PAGE0", ivmd, 16..=23, message);
+        found.of_ivmd(Code::IvmdPage0, ivmd, 16..=23, message);
     }
     if !start.is_multiple_of(PAGE) {
         let message = format!(
@@ -419,20 +365,20 @@ fn ivmd_memory(found: &mut Found, ivmd: &Ivmd) {
              not map what is before.",
             start.next_multiple_of(PAGE)
         );
-        found.of_ivmd("IVMD-UNALIGNED", ivmd, 16..=23, message);
+        found.of_ivmd(Code::IvmdUnaligned, ivmd, 16..=23, message);
     }
     if length == 0 {
         let message = format!(
             "{name} asks for no memory at all (length 0), yet the kernel makes a region of it \
              that blocks VFIO like any other."
         );
-        found.of_ivmd("IVMD-EMPTY", ivmd, 24..=31, message);
+        found.of_ivmd(Code::IvmdEmpty, ivmd, 24..=31, message);
     } else if !length.is_multiple_of(PAGE) {
         let message = format!(
             "{name} asks for {length:#x} bytes, not whole pages; the kernel rounds up to {:#x}.",
             length.next_multiple_of(PAGE)
         );
-        found.of_ivmd("IVMD-SUBPAGE", ivmd, 24..=31, message);
+        found.of_ivmd(Code::IvmdSubpage, ivmd, 24..=31, message);
     }
 }
 
@@ -448,14 +394,14 @@ fn ivmd_devices(found: &mut Found, ivmd: &Ivmd, view: &KernelView, served: &Serv
             "{name} is for PCI segment {}, where no IVHD in use names a device: it reaches none.",
             ivmd.segment
         );
-        return found.of_ivmd("IVMD-SEGMENT", ivmd, 8..=9, message);
+        return found.of_ivmd(Code::IvmdSegment, ivmd, 8..=9, message);
     };
     if first > last {
         let message = format!(
             "{name} is for the devices from {first} to {last}, the wrong way round: it reaches \
              none."
         );
-        return found.of_ivmd("IVMD-ORDER", ivmd, 4..=7, message);
+        return found.of_ivmd(Code::IvmdOrder, ivmd, 4..=7, message);
     }
     if first > *last_bdf {
         let message = format!(
@@ -463,25 +409,25 @@ fn ivmd_devices(found: &mut Found, ivmd: &Ivmd, view: &KernelView, served: &Serv
              ({last_bdf}): it reaches none.",
             range(first, last)
         );
-        found.of_ivmd("IVMD-BEYOND-LAST", ivmd, 4..=7, message);
+        found.of_ivmd(Code::IvmdBeyondLast, ivmd, 4..=7, message);
     } else if last > *last_bdf {
         let message = format!(
             "{name} is for {}, but the last device that an IVHD names in that segment is \
              {last_bdf}.",
             range(first, last)
         );
-        found.of_ivmd("IVMD-BEYOND-LAST", ivmd, 4..=7, message);
+        found.of_ivmd(Code::IvmdBeyondLast, ivmd, 4..=7, message);
     } else if first == last && !served.contains(ivmd.segment, first) {
         let message =
             format!("{name} is for {first}, which no IVHD in use names: it has no IOMMU.");
-        found.of_ivmd("IVMD-NO-IOMMU", ivmd, 4..=5, message);
+        found.of_ivmd(Code::IvmdNoIommu, ivmd, 4..=5, message);
     }
     if ivmd.kind == IvmdKind::All {
         let message = format!(
             "{name} is for every device of the segment ({}), and so blocks all of them.",
             range(first, last)
         );
-        found.of_ivmd("IVMD-WIDE", ivmd, 0..=0, message);
+        found.of_ivmd(Code::IvmdWide, ivmd, 0..=0, message);
     } else if first.bus() != last.bus() || (last.0 - first.0) == 0xff {
         let buses = u16::from(last.bus()) - u16::from(first.bus()) + 1;
         let message = format!(
@@ -489,7 +435,7 @@ fn ivmd_devices(found: &mut Found, ivmd: &Ivmd, view: &KernelView, served: &Serv
             count(buses.into(), "bus", "buses"),
             range(first, last),
         );
-        found.of_ivmd("IVMD-WIDE", ivmd, 4..=7, message);
+        found.of_ivmd(Code::IvmdWide, ivmd, 4..=7, message);
     }
     owners(found, ivmd, first..=last, served);
 }
@@ -519,7 +465,7 @@ fn owners(found: &mut Found, ivmd: &Ivmd, devids: RangeInclusive<Devid>, served:
         if names.len() == 1 { "device" } else { "devices" },
         names.join(", ")
     );
-    if let Some(finding) = found.add("IVMD-ACPI-OWNER", ivmd.offset, message) {
+    if let Some(finding) = found.add(Code::IvmdAcpiOwner, ivmd.offset, message) {
         finding.ivmd = Some(ivmd.index);
         finding.evidence.extend(
             entries
@@ -552,7 +498,7 @@ fn pairs(found: &mut Found, table: &Ivrs, view: &KernelView) {
                     name(ivmd),
                     earlier.index
                 );
-                found.of_ivmd("IVMD-DUPLICATE", ivmd, 0..=31, message);
+                found.of_ivmd(Code::IvmdDuplicate, ivmd, 0..=31, message);
             } else if entry.start < other.end_exclusive && other.start < entry.end_exclusive {
                 let message = format!(
                     "{} asks for memory that ivmd:{} asks for as well, from {:#x} to {:#x}, for \
@@ -562,7 +508,7 @@ fn pairs(found: &mut Found, table: &Ivrs, view: &KernelView) {
                     entry.start.max(other.start),
                     entry.end_inclusive().min(other.end_inclusive())
                 );
-                found.of_ivmd("IVMD-OVERLAP", ivmd, 16..=31, message);
+                found.of_ivmd(Code::IvmdOverlap, ivmd, 16..=31, message);
             }
         }
     }

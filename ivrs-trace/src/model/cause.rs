@@ -41,7 +41,7 @@ pub struct Cause {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub scope: Option<String>,
     /// Its offset in the table, bytes.
-    #[serde(serialize_with = "hex_offset")]
+    #[serde(serialize_with = "crate::codes::hex_offset")]
     #[cfg_attr(feature = "schema", schemars(with = "Option<crate::schema::Hex>"))]
     pub offset: Option<usize>,
     /// First address of the region.
@@ -71,17 +71,6 @@ pub struct Coverage {
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature is serde's")]
 fn hex<S: serde::Serializer>(value: &u64, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_str(&format_args!("{value:#x}"))
-}
-
-#[expect(clippy::ref_option, reason = "the signature is serde's")]
-pub(super) fn hex_offset<S: serde::Serializer>(
-    value: &Option<usize>,
-    serializer: S,
-) -> Result<S::Ok, S::Error> {
-    match value {
-        Some(value) => serializer.collect_str(&format_args!("{value:#x}")),
-        None => serializer.serialize_none(),
-    }
 }
 
 /// The causes behind a rejection: the entries of the kernel's own unity map, each brought back to

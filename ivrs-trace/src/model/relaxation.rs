@@ -4,8 +4,9 @@
 //! (`amd_iommu_get_resv_regions`, drivers/iommu/amd/iommu.c). One that reports `direct-relaxable`
 //! carries a change that was not taken. It is told from the regions, never from an option.
 
-use super::{DeviceVerdict, Finding, Model, Severity, Verdict, is_amd, member_name};
+use super::{DeviceVerdict, Finding, Model, Verdict, is_amd, member_name};
 use crate::{
+    codes::Code,
     event::RegionType,
     host::{Group, Member, RegionKind},
 };
@@ -46,7 +47,7 @@ pub(super) fn finding(model: &Model, devices: &[DeviceVerdict]) -> Option<Findin
          may still use that memory by DMA, which is unsafe and hard to debug"
     );
     evidence.truncate(AT_MOST);
-    Some(Finding { evidence, ..Finding::new("kernel-relaxes", Severity::Warning, message) })
+    Some(Finding { evidence, ..Finding::new(Code::KernelRelaxes, message) })
 }
 
 /// The relaxable regions of the members that an AMD IOMMU serves, a fact a line.

@@ -7,8 +7,9 @@
 
 use std::collections::BTreeSet;
 
-use super::{Cause, CauseKind, Finding, Listed, Listing, Model, Severity, is_intel};
+use super::{Cause, CauseKind, Finding, Listed, Listing, Model, is_intel};
 use crate::{
+    codes::Code,
     event::RegionType,
     firmware::dmar::{Dmar, DmarError, Rmrr, Scope, ScopeKind, Step},
     host::{HexBytes, PciFunction, Reading},
@@ -336,7 +337,7 @@ pub(super) fn difference(model: &Model, name: &str, bdf: Bdf) -> Option<Finding>
         format!("event {}: the kernel lists {start:#x} to {end:#x}", listing.event)
     });
     let evidence = shown.chain(matches.iter().map(|found| of_structure(found.rmrr))).collect();
-    Some(Finding { evidence, ..Finding::new("kernel-differs", Severity::Warning, message) })
+    Some(Finding { evidence, ..Finding::new(Code::KernelDiffers, message) })
 }
 
 /// The reach of every RMRR on a host with Intel's IOMMU.

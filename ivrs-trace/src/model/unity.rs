@@ -9,8 +9,9 @@ use std::collections::BTreeMap;
 
 use ivrs_trace_common::MAX_UNITY;
 
-use super::{Finding, Model, Severity, cause};
+use super::{Finding, Model, cause};
 use crate::{
+    codes::Code,
     event::{Body, Event},
     firmware::kernel_view::{self, KernelView},
     pci::{Bdf, Devid, Segment},
@@ -178,7 +179,7 @@ fn segment_findings(
             map.last_devid
         );
         let evidence = vec![format!("{walked} ends at {}", map.last_devid)];
-        let finding = Finding::new("unity-last-devid", Severity::Warning, message);
+        let finding = Finding::new(Code::UnityLastDevid, message);
         findings.push(Finding { evidence, ..finding });
     }
     for Pair { kernel, table } in aligned(&map.entries, &table) {
@@ -188,21 +189,21 @@ fn segment_findings(
         });
         let (code, message) = match (of_kernel, of_table) {
             (Some(kernel), Some(table)) => (
-                "unity-differs",
+                Code::UnityDiffers,
                 format!(
                     "the kernel's unity map differs from what the IVRS table leads to: it has \
                      {kernel}, instead of {table}"
                 ),
             ),
             (Some(kernel), None) => (
-                "unity-only-in-kernel",
+                Code::UnityOnlyInKernel,
                 format!(
                     "the kernel's unity map has an entry that the IVRS table does not lead to: \
                      {kernel}"
                 ),
             ),
             (None, Some(table)) => (
-                "unity-only-in-table",
+                Code::UnityOnlyInTable,
                 format!("the kernel's unity map lacks an entry of the IVRS table, {table}"),
             ),
             (None, None) => continue,
@@ -221,7 +222,7 @@ fn segment_findings(
         }];
         evidence.extend(block.map(cause::of_block));
         let offset = block.map(|block| block.offset);
-        let finding = Finding::new(code, Severity::Warning, message);
+        let finding = Finding::new(code, message);
         findings.push(Finding { offset, evidence, ..finding });
     }
 }

@@ -10,8 +10,9 @@ use super::{
     Cause, Coverage, Model, Owner, RequireDirect, RmrrCoverage, cause, host_findings, is_amd,
     is_intel, member_name, options, owners, relaxation, rmrr, unity,
 };
-pub use crate::firmware::findings::Severity;
+pub use crate::codes::{Finding, Severity};
 use crate::{
+    codes::Code,
     firmware::kernel_view::is_effective,
     host::{Group, Member, PciFunction, Reading, RegionKind},
     pci::Bdf,
@@ -79,32 +80,6 @@ impl EntryCoverage {
     }
 }
 
-/// Anything worth telling that is not a verdict.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-pub struct Finding {
-    /// A name that stays.
-    pub code: &'static str,
-    /// How much it matters.
-    pub severity: Severity,
-    /// One sentence.
-    pub message: String,
-    /// Where in the IVRS table it is, in bytes from its start, if it is at one place there.
-    #[serde(serialize_with = "cause::hex_offset")]
-    #[cfg_attr(feature = "schema", schemars(with = "Option<crate::schema::Hex>"))]
-    pub offset: Option<usize>,
-    /// What this rests on beside what the sentence says, one fact a line.
-    pub evidence: Vec<String>,
-}
-
-impl Finding {
-    /// A finding that is all in its sentence.
-    #[must_use]
-    pub fn new(code: &'static str, severity: Severity, message: String) -> Self {
-        Self { code, severity, message, offset: None, evidence: Vec::new() }
-    }
-}
-
 /// What is said of a group, which is handed out whole or not at all.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
@@ -168,7 +143,7 @@ pub(super) fn all(model: &Model) -> Verdicts {
             "{held} devices are in groups with direct regions; this kernel hands them out all the \
              same, but kernels from 6.6 on refuse them"
         );
-        findings.push(Finding::new("refused-from-6.6", Severity::Warning, message));
+        findings.push(Finding::new(Code::RefusedFrom66, message));
     }
     findings.extend(relaxation::finding(model, &devices));
     findings.extend(unity::findings(model));
@@ -351,8 +326,7 @@ fn hold(model: &Model, group: &Group, member: &Member, findings: &mut Vec<Findin
                 push_once(
                     findings,
                     Finding::new(
-                        "flag-cleared",
-                        Severity::Warning,
+                        Code::FlagCleared,
                         format!(
                             "{} has {direct} direct regions but require_direct is not set: \
                              something has changed this kernel",
@@ -495,7 +469,7 @@ fn difference(model: &Model, name: &str, bdf: Option<Bdf>) -> Option<Finding> {
     });
     let blocks = entries.iter().filter_map(|entry| model.ivmd(entry.ivmd_index));
     let evidence = listed.chain(blocks.map(cause::of_block)).collect();
-    Some(Finding { evidence, ..Finding::new("kernel-differs", Severity::Warning, message) })
+    Some(Finding { evidence, ..Finding::new(Code::KernelDiffers, message) })
 }
 
 fn push_once(findings: &mut Vec<Finding>, finding: Finding) {

@@ -9,7 +9,7 @@ use super::{
 use crate::{
     escape::printable,
     host::PciNames,
-    model::{Cause, DeviceVerdict, Finding, Model, RequireDirect, Severity, Verdict, Verdicts},
+    model::{Cause, DeviceVerdict, Finding, Model, RequireDirect, Verdict, Verdicts},
     pci::Bdf,
 };
 
@@ -320,15 +320,8 @@ fn elsewhere(page: &mut Page, model: &Model, verdicts: &Verdicts) {
 }
 
 fn finding_text(style: Style, finding: &Finding) -> String {
-    let severity = style.weigh(
-        finding.severity,
-        match finding.severity {
-            Severity::Note => "note",
-            Severity::Warning => "warning",
-            Severity::Error => "error",
-        },
-    );
-    let of_dmar = ["DMAR-", "RMRR-"].iter().any(|begin| finding.code.starts_with(begin));
+    let severity = style.weigh(finding.severity, finding.severity.as_str());
+    let of_dmar = ["dmar-", "rmrr-"].iter().any(|begin| finding.code.as_str().starts_with(begin));
     let table = if of_dmar { "DMAR" } else { "IVRS" };
     let at = finding.offset.map_or_else(String::new, |at| format!(" ({table} offset {at:#x})"));
     format!("{severity} [{}]: {}{at}", finding.code, finding.message)

@@ -22,6 +22,4 @@ pub use document::{
     UnknownDocument, decode,
 };
 pub use log::{DecodeLog, LoggedIvmd, LoggedRegion, decode_log, log_text};
-pub use text::{
-    Detail, block, codes, devices, entry, explanation, named_flags, severity, summary, text,
-};
+pub use text::{Detail, block, codes, devices, entry, explanation, named_flags, summary, text};

@@ -2,7 +2,7 @@
 
 use textwrap::{Options, WordSplitter};
 
-use crate::{firmware::findings::Severity, model::Verdict};
+use crate::{codes::Severity, model::Verdict};
 
 /// How text for people looks. Whoever prints knows the terminal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

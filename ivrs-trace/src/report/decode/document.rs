@@ -6,11 +6,12 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use crate::{
+    codes::{Finding, Severity},
     escape::printable_bytes,
     firmware::{
         Ivhd, Ivmd, Ivrs, KernelView, UnityEntry,
         device_entry::{Content, Devices, Entry, Settings, SpecialKind, Uid},
-        findings::{self, Finding, Severity},
+        findings,
         ivrs::{IvmdFlags, UnknownBlock},
         kernel_view::Prot,
     },
@@ -610,7 +611,14 @@ fn unknown(block: &UnknownBlock) -> UnknownDocument {
 
 pub(super) fn finding(finding: Finding) -> FindingDocument {
     let Finding { code, severity, offset, ivmd, evidence, message } = finding;
-    FindingDocument { code, severity, message, offset: offset.map(place), ivmd, evidence }
+    FindingDocument {
+        code: code.as_str(),
+        severity,
+        message,
+        offset: offset.map(place),
+        ivmd,
+        evidence,
+    }
 }
 
 pub(super) fn number(byte: u8) -> String {

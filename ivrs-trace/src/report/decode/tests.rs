@@ -5,12 +5,12 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::{
+    codes::Code,
     firmware::{
         Ivrs, KernelView,
         builder::{IvhdSpec, IvmdSpec, IvrsBuilder},
         device_entry::{AcpiUid, DeviceEntry, SpecialKind},
         dump::{self, Dump},
-        findings,
         ivrs::{IvhdKind, IvmdFlags, IvmdKind},
     },
     pci::{Devid, Segment},
@@ -208,7 +208,7 @@ fn a_terminal_gets_the_same_text_in_colours_and_as_wide_as_it_is() {
     {
         assert!(terminal.contains(painted), "{painted:?} in {terminal}");
     }
-    let known = findings::explain("IVMD-WIDE").unwrap();
+    let known = Code::IvmdWide;
     let style = Style { width: 60, colour: true };
     let file = explanation(known, Style { colour: false, ..style });
     assert_eq!(plain(&explanation(known, style)), file);
@@ -236,7 +236,7 @@ fn documents_are_as_they_were() {
 #[test]
 fn explanations_are_as_they_were() {
     assert_snapshot!("codes", codes(Style::default()));
-    let known = findings::explain("IVRS-DMA-PROTECTION").unwrap();
+    let known = Code::IvrsDmaProtection;
     assert_snapshot!("explained", explanation(known, Style::default()));
 }
 
@@ -326,7 +326,7 @@ proptest! {
         let document = document(&builder);
         parsed(&document);
         for found in &document.findings {
-            prop_assert!(findings::explain(found.code).is_some(), "{}", found.code);
+            prop_assert!(Code::named(found.code).is_some(), "{}", found.code);
         }
     }
 }

@@ -24,11 +24,12 @@ use super::{
     verdict,
 };
 use crate::{
+    codes::{Code, Finding, Severity},
     escape::{printable, printable_bytes},
     firmware::{
         Ivrs, KernelView,
         device_entry::{Content, Entry},
-        findings::{self, Finding, Severity},
+        findings,
         ivrs::{HEADER_LENGTH, Ivhd, Ivmd},
         kernel_view::is_effective,
     },
@@ -387,7 +388,8 @@ impl Firmware {
                 None => place.start == 0,
             };
             // The host says it with its devices.
-            here && one.code != "IVMD-WIDE" && !on_host.iter().any(|(_, code, _)| *code == one.code)
+            here && one.code != Code::IvmdWide
+                && !on_host.iter().any(|(_, code, _)| *code == one.code)
         });
         let of_table = of_table.map(|one| (one.severity, one.code, one.message.as_str()));
         let mut told = on_host.clone();
@@ -403,7 +405,7 @@ impl Firmware {
                 Severity::Warning => Role::Doubtful,
                 Severity::Note => Role::Text,
             };
-            let word = decode::severity(severity);
+            let word = severity.as_str();
             text.paragraph(role, "", &format!("{code} ({word})"));
             // Those of the table alone are sentences already.
             let whole = message.ends_with('.');
@@ -563,10 +565,18 @@ impl Pane for Firmware {
                     it, and `ivrs-trace check` names its RMRRs."
                 .to_owned();
         }
-        let about = ["no-iommu", "not-amd", "arm-regions", "ivrs-"];
+        let about = [
+            Code::NoIommuGroups,
+            Code::NoIommuShown,
+            Code::NotAmd,
+            Code::ArmRegions,
+            Code::IvrsAbsent,
+            Code::IvrsUnreadable,
+            Code::IvrsMalformed,
+        ];
         let findings = scene.stage.verdicts.findings.iter();
         let why: Vec<String> = findings
-            .filter(|one| about.iter().any(|code| one.code.starts_with(code)))
+            .filter(|one| about.contains(&one.code))
             .map(|one| findings::sentence(&one.message))
             .collect();
         let why = if why.is_empty() {
