@@ -383,7 +383,9 @@ mod tests {
             let name = path.file_name().unwrap().to_str().unwrap();
             if path.is_dir() && name != "tests" {
                 read(&path, into);
-            } else if name.ends_with(".rs") && !matches!(name, "codes.rs" | "tests.rs") {
+            } else if path.extension().is_some_and(|ending| ending == "rs")
+                && !matches!(name, "codes.rs" | "tests.rs")
+            {
                 let text = fs::read_to_string(&path).unwrap();
                 into.push_str(text.split("#[cfg(test)]\nmod tests {").next().unwrap());
             }

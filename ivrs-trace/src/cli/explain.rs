@@ -11,7 +11,7 @@ use crate::{codes::Code, escape::printable, report::decode};
 const MORE: &str = "\
 Exit status:
   0  the code is known
-  2  it is not, or another error
+  2  no finding has it, or another error
 
 Examples:
   ivrs-trace explain
@@ -34,7 +34,7 @@ pub(super) fn command(args: &Args) -> anyhow::Result<ExitCode> {
         Some(code) => {
             let known = Code::named(code).with_context(|| {
                 format!(
-                    "there is no finding of the code {:?}; `ivrs-trace explain` lists them",
+                    "no finding has the code {:?}; `ivrs-trace explain` lists all codes",
                     printable(code)
                 )
             })?;

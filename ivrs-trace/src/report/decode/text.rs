@@ -560,7 +560,7 @@ pub fn explanation(code: Code, style: Style) -> String {
     for (number, one) in known.switches().enumerate() {
         if number == 0 {
             page.blank();
-            let title = "What users reported to have helped (no promise for another board)";
+            let title = "Settings that users reported to help (no promise for another board)";
             page.text(0, &style.bold(title));
         }
         page.text(2, one.board);
