@@ -159,7 +159,7 @@ fn header(found: &mut Found, table: &Ivrs) {
     }
     if table.trailing > 0 {
         let message = format!(
-            "{} follow the table's end at {:#x} and were not looked at.",
+            "{} follow the table's end at {:#x}, and Linux does not read them.",
             count(table.trailing, "byte", "bytes"),
             table.header.length
         );
@@ -187,14 +187,12 @@ fn blocks(found: &mut Found, table: &Ivrs) {
     let known: BTreeMap<_, _> =
         table.ivmd.iter().rev().map(|ivmd| (ivmd.bytes.get(1..), ivmd.index)).collect();
     for block in &table.unknown {
-        let mut message = format!(
-            "The block of type {:#04x} is of no type that the kernel knows, which steps over it",
-            block.kind
-        );
+        let mut message =
+            format!("Linux does not know block type {:#04x} and steps over the block", block.kind);
         let copy = known.get(&block.bytes.get(1..));
         message.push_str(&copy.map_or_else(
             || ".".to_owned(),
-            |index| format!("; but for the type it is a copy of ivmd:{index}."),
+            |index| format!("; except for its type it is a copy of ivmd:{index}."),
         ));
         if let Some(finding) = found.add(Code::IvrsBlockUnknown, block.offset, message) {
             let start = block.bytes.get(..32).unwrap_or(&block.bytes);
@@ -205,9 +203,9 @@ fn blocks(found: &mut Found, table: &Ivrs) {
     if let Some(truncation) = table.truncation {
         let (code, tail) = match truncation {
             Truncation::ZeroLength { .. } => {
-                (Code::IvrsBlockZero, "; the kernel would stay on it for ever")
+                (Code::IvrsBlockZero, "; Linux would loop on it for ever")
             }
-            _ => (Code::IvrsBlockEnd, "; the kernel does not check and reads on behind the table"),
+            _ => (Code::IvrsBlockEnd, "; Linux does not check and reads on behind the table"),
         };
         let message = sentence(&format!("{truncation}{tail}"));
         let offset = truncation.offset();
@@ -226,30 +224,29 @@ fn device_entries(found: &mut Found, ivhd: &Ivhd, entries: &[Entry]) {
             Content::StartWithoutEnd(devices) => (
                 Code::IvhdRange,
                 format!(
-                    "The range that starts at {} has no end, so the kernel hands none of it to \
-                     the IOMMU.",
+                    "The range that starts at {} has no end, so Linux hands none of it to the \
+                     IOMMU.",
                     devices.first
                 ),
             ),
             Content::EndWithoutStart { last } => (
                 Code::IvhdRange,
                 format!(
-                    "The range that ends at {last} has no start; the kernel takes the last start \
-                     before it in the block, or 00:00.0."
+                    "The range that ends at {last} has no start; Linux takes the last start before \
+                     it in the block, or 00:00.0."
                 ),
             ),
             Content::Range { devices, .. } if devices.first > devices.last => (
                 Code::IvhdRange,
                 format!(
-                    "The range from {} to {} is the wrong way round and names no device.",
+                    "The range from {} to {} is reversed and names no device.",
                     devices.first, devices.last
                 ),
             ),
             Content::Reserved => (
                 Code::IvhdEntryUnknown,
                 format!(
-                    "The device entry of type {:#04x} means nothing to the kernel, which steps \
-                     over it.",
+                    "Linux does not know device entry type {:#04x} and steps over the entry.",
                     entry.kind
                 ),
             ),
@@ -260,8 +257,8 @@ fn device_entries(found: &mut Found, ivhd: &Ivhd, entries: &[Entry]) {
             Content::Acpi(device) if ivhd.kind != IvhdKind::Type40 => (
                 Code::IvhdAcpiBlock,
                 format!(
-                    "The ACPI device {} is named in a block of type {:#04x}, where the kernel \
-                     drops it: only type 0x40 may name one.",
+                    "Linux ignores the ACPI device {} in a block of type {:#04x}: only type 0x40 \
+                     may name one.",
                     device.hid,
                     ivhd.kind.code()
                 ),
@@ -285,8 +282,9 @@ fn protection(found: &mut Found, table: &Ivrs) {
     if !table.ivinfo.dma_remap() || excluded.is_empty() {
         return;
     }
-    let message = "IVinfo bit 1 is set beside exclusion ranges, which is consistent with pre-boot \
-                   DMA protection; on some boards a BIOS setting for it removed the entries."
+    let message = "IVinfo bit 1 is set beside exclusion ranges; this matches pre-boot DMA \
+                   protection being on, and on some boards a BIOS setting for it removed the \
+                   entries."
         .to_owned();
     if let Some(finding) = found.add(Code::IvrsDmaProtection, 36, message) {
         finding.evidence.push(format!("offset 0x24: IVinfo {:#010x}, bit 1 set", table.ivinfo.0));
@@ -299,15 +297,15 @@ fn ivmd_flags(found: &mut Found, ivmd: &Ivmd, view: &KernelView) {
     let flags = ivmd.flags;
     if !is_effective(ivmd) {
         let message = format!(
-            "{name} asks for neither a unity map nor an exclusion (flags {:#04x}), so the kernel \
+            "{name} asks for neither a unity map nor an exclusion (flags {:#04x}), so Linux \
              ignores it.",
             flags.0
         );
         found.of_ivmd(Code::IvmdIgnored, ivmd, 1..=1, message);
     } else if flags.exclusion() && flags.unity() {
         let message = format!(
-            "{name} asks for a unity map and an exclusion at once (flags {:#04x}); the kernel \
-             makes a map for reading and writing of it.",
+            "{name} asks for a unity map and an exclusion at once (flags {:#04x}); Linux makes a \
+             map for reading and writing from it.",
             flags.0
         );
         found.of_ivmd(Code::IvmdExclUnity, ivmd, 1..=1, message);
@@ -319,16 +317,15 @@ fn ivmd_flags(found: &mut Found, ivmd: &Ivmd, view: &KernelView) {
         found.of_ivmd(Code::IvmdExclusion, ivmd, 1..=1, message);
     } else if view.entry_of(ivmd.index).is_some_and(UnityEntry::fails_iommu) {
         let message = format!(
-            "{name} asks for a unity map without read or write (flags {:#04x}); where a device \
-             matches, the map fails and the kernel gives up the IOMMU.",
+            "{name} asks for a unity map without read or write (flags {:#04x}); if it matches a \
+             device, the map fails and Linux gives up the IOMMU.",
             flags.0
         );
         found.of_ivmd(Code::IvmdNoAccess, ivmd, 1..=1, message);
     }
     if usize::from(ivmd.block_length) != super::ivrs::IVMD_LENGTH {
         let message = format!(
-            "{name} says that it has {} bytes where an IVMD block has 32; the kernel reads 32 and \
-             steps on by {}.",
+            "{name} gives its length as {} bytes instead of 32; Linux reads 32 and steps on by {}.",
             ivmd.block_length, ivmd.block_length
         );
         found.of_ivmd(Code::IvmdBlockLength, ivmd, 2..=3, message);
@@ -346,36 +343,36 @@ fn ivmd_memory(found: &mut Found, ivmd: &Ivmd) {
         || length > 0 && start.checked_add(length - 1).is_none();
     if wraps {
         let message = format!(
-            "{name} asks for {length:#x} bytes from {start:#x}, which is more than there are \
-             addresses; the kernel's sum wraps."
+            "{name} asks for {length:#x} bytes from {start:#x}, past the last address; \
+             the kernel's sum wraps."
         );
         found.of_ivmd(Code::IvmdWrap, ivmd, 16..=31, message);
         return;
     }
     if start < PAGE {
         let message = format!(
-            "{name} starts in page 0 of memory (at {start:#x}), which is rarely what a device \
-             needs and often a field that was never filled in."
+            "{name} starts in page 0 of memory (at {start:#x}); few devices need that page, and \
+             the firmware often just never filled the field in."
         );
         found.of_ivmd(Code::IvmdPage0, ivmd, 16..=23, message);
     }
     if !start.is_multiple_of(PAGE) {
         let message = format!(
-            "{name} starts at {start:#x}, inside a page; the kernel rounds up to {:#x} and does \
-             not map what is before.",
+            "{name} starts at {start:#x}, inside a page; Linux rounds up to {:#x} and does not \
+             map the bytes before.",
             start.next_multiple_of(PAGE)
         );
         found.of_ivmd(Code::IvmdUnaligned, ivmd, 16..=23, message);
     }
     if length == 0 {
         let message = format!(
-            "{name} asks for no memory at all (length 0), yet the kernel makes a region of it \
-             that blocks VFIO like any other."
+            "{name} asks for no memory at all (length 0), yet Linux makes a region of it that \
+             blocks VFIO like any other."
         );
         found.of_ivmd(Code::IvmdEmpty, ivmd, 24..=31, message);
     } else if !length.is_multiple_of(PAGE) {
         let message = format!(
-            "{name} asks for {length:#x} bytes, not whole pages; the kernel rounds up to {:#x}.",
+            "{name} asks for {length:#x} bytes, not whole pages; Linux rounds up to {:#x}.",
             length.next_multiple_of(PAGE)
         );
         found.of_ivmd(Code::IvmdSubpage, ivmd, 24..=31, message);
@@ -391,47 +388,44 @@ fn ivmd_devices(found: &mut Found, ivmd: &Ivmd, view: &KernelView, served: &Serv
     let (first, last) = (entry.devid_start, entry.devid_end);
     let Some(last_bdf) = view.last_bdf.get(&ivmd.segment) else {
         let message = format!(
-            "{name} is for PCI segment {}, where no IVHD in use names a device: it reaches none.",
+            "{name} names PCI segment {}, where no IVHD in use names a device: it covers none.",
             ivmd.segment
         );
         return found.of_ivmd(Code::IvmdSegment, ivmd, 8..=9, message);
     };
     if first > last {
         let message = format!(
-            "{name} is for the devices from {first} to {last}, the wrong way round: it reaches \
-             none."
+            "{name} names the devices from {first} to {last}, a reversed range: it covers none."
         );
         return found.of_ivmd(Code::IvmdOrder, ivmd, 4..=7, message);
     }
     if first > *last_bdf {
         let message = format!(
-            "{name} is for {}, behind the last device that an IVHD names in that segment \
-             ({last_bdf}): it reaches none.",
+            "{name} names {}, behind the last device that an IVHD names in that segment \
+             ({last_bdf}): it covers none.",
             range(first, last)
         );
         found.of_ivmd(Code::IvmdBeyondLast, ivmd, 4..=7, message);
     } else if last > *last_bdf {
         let message = format!(
-            "{name} is for {}, but the last device that an IVHD names in that segment is \
-             {last_bdf}.",
+            "{name} names {}, but the last device that an IVHD names in that segment is {last_bdf}.",
             range(first, last)
         );
         found.of_ivmd(Code::IvmdBeyondLast, ivmd, 4..=7, message);
     } else if first == last && !served.contains(ivmd.segment, first) {
-        let message =
-            format!("{name} is for {first}, which no IVHD in use names: it has no IOMMU.");
+        let message = format!("{name} names {first}, which no IVHD in use names: it has no IOMMU.");
         found.of_ivmd(Code::IvmdNoIommu, ivmd, 4..=5, message);
     }
     if ivmd.kind == IvmdKind::All {
         let message = format!(
-            "{name} is for every device of the segment ({}), and so blocks all of them.",
+            "{name} covers every device of the segment ({}), and so blocks all of them.",
             range(first, last)
         );
         found.of_ivmd(Code::IvmdWide, ivmd, 0..=0, message);
     } else if first.bus() != last.bus() || (last.0 - first.0) == 0xff {
         let buses = u16::from(last.bus()) - u16::from(first.bus()) + 1;
         let message = format!(
-            "{name} is for all of {} ({}), whatever is plugged in there.",
+            "{name} covers all of {} ({}), whatever you plug in there.",
             count(buses.into(), "bus", "buses"),
             range(first, last),
         );

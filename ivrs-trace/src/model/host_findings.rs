@@ -35,14 +35,14 @@ pub(super) fn of_host(model: &Model) -> Vec<Finding> {
         push(
             Code::NoIommuGroups,
             "this host has no IOMMU groups: its IOMMU is absent or switched off (firmware set-up, \
-             or the kernel command line), so VFIO can take no device and nothing can be judged"
+             or the kernel command line), so VFIO can claim no device and there is nothing to judge"
                 .to_owned(),
         );
     } else if units.is_empty() {
         push(
             Code::NoIommuShown,
-            "/sys/class/iommu shows no IOMMU, though there are groups: entries of the IVRS cannot \
-             be named, as it does not show which devices an AMD IOMMU serves"
+            "/sys/class/iommu shows no IOMMU, though there are groups: nothing shows which devices \
+             an AMD IOMMU serves, so no verdict names an entry of the IVRS"
                 .to_owned(),
         );
     } else if host.has_unit("smmu") {
@@ -53,7 +53,7 @@ pub(super) fn of_host(model: &Model) -> Vec<Finding> {
             Code::NotAmd,
             format!(
                 "the IOMMU of this host is neither AMD's nor Intel's ({}): direct regions come from \
-                 another table than IVRS and DMAR, and no entry can be named",
+                 another table than IVRS and DMAR, so no verdict names an entry",
                 names.join(", ")
             ),
         );
@@ -64,14 +64,14 @@ pub(super) fn of_host(model: &Model) -> Vec<Finding> {
     match model.table() {
         Table::Absent if amd => push(
             Code::IvrsAbsent,
-            "there is no /sys/firmware/acpi/tables/IVRS: direct regions can be told, but not the \
-             firmware entries behind them"
+            "there is no /sys/firmware/acpi/tables/IVRS: the verdicts have direct regions, but not \
+             the firmware entries behind them"
                 .to_owned(),
         ),
         Table::Unreadable(why) => push(
             Code::IvrsUnreadable,
             format!(
-                "{}, so the firmware entries behind direct regions cannot be named; reading the IVRS \
+                "{}, so no verdict names the firmware entry behind a direct region; reading the IVRS \
                  table takes root or CAP_DAC_READ_SEARCH, so try with sudo",
                 printable(why)
             ),
@@ -89,8 +89,8 @@ pub(super) fn of_host(model: &Model) -> Vec<Finding> {
                 push(
                     Code::IvmdWithoutAccess,
                     format!(
-                        "IVMD {} of the IVRS asks for a unity map without read and write: the \
-                         kernel cannot make one, and gives up the whole IOMMU",
+                        "IVMD {} of the IVRS asks for a unity map without read and write: \
+                         Linux cannot make one, and gives up the whole IOMMU",
                         entry.ivmd_index
                     ),
                 );
@@ -164,14 +164,14 @@ fn dmar(model: &Model) -> Option<Finding> {
     let (code, message) = match model.dmar() {
         DmarTable::Absent if intel => (
             Code::DmarAbsent,
-            "there is no /sys/firmware/acpi/tables/DMAR: direct regions can be told, but not the \
-             RMRRs behind them"
+            "there is no /sys/firmware/acpi/tables/DMAR: the verdicts have direct regions, but not \
+             the RMRRs behind them"
                 .to_owned(),
         ),
         DmarTable::Unreadable(why) if intel => (
             Code::DmarUnreadable,
             format!(
-                "{}, so the RMRRs behind direct regions cannot be named; only root may read the \
+                "{}, so no verdict names the RMRR behind a direct region; only root may read the \
                  DMAR table, so try with sudo",
                 printable(why)
             ),
@@ -199,8 +199,8 @@ fn of_rmrrs(model: &Model) -> Vec<Finding> {
         .collect();
     for (rmrr, scope, bdf) in rmrr::mismatches(model).into_iter().take(AT_MOST) {
         let message = format!(
-            "RMRR {} names {bdf} as another kind of device than it is ({scope}): the kernel gives \
-             the IOMMU up for that at boot",
+            "RMRR {} names {bdf} as another kind of device than it is ({scope}): Linux gives the \
+             IOMMU up for that at boot",
             rmrr.index
         );
         findings.push(of_structure(Code::RmrrScopeMismatch, message, rmrr));
@@ -219,7 +219,7 @@ fn of_rmrrs(model: &Model) -> Vec<Finding> {
             let scopes: Vec<String> =
                 rmrr.scopes.iter().take(AT_MOST).map(ToString::to_string).collect();
             let message = format!(
-                "RMRR {} is for {}, where this host has no PCI function: it blocks nothing now",
+                "RMRR {} names {}, where this host has no PCI function: it blocks nothing now",
                 rmrr.index,
                 scopes.join(", ")
             );
@@ -237,7 +237,7 @@ fn of_rmrrs(model: &Model) -> Vec<Finding> {
             names.push(format!("and {more} more"));
         }
         let message = format!(
-            "RMRRs for USB controllers and display devices do not keep VFIO away from them: {}",
+            "RMRRs of USB controllers and display devices do not block VFIO: {}",
             names.join(", ")
         );
         findings.push(Finding::new(Code::RmrrRelaxable, message));
@@ -257,7 +257,7 @@ fn rmrr_memory(model: &Model, rmrr: &Rmrr) -> Option<Finding> {
     }
     let (told, lines) = not_reserved(model, rmrr.base, rmrr.limit)?;
     let message = format!(
-        "RMRR {} is for {:#x} to {:#x}, which {told}: memory that is not reserved may be used for \
+        "RMRR {} asks for {:#x} to {:#x}, which {told}: Linux may use unreserved memory for \
          something else",
         rmrr.index, rmrr.base, rmrr.limit
     );
@@ -363,11 +363,10 @@ fn wide(model: &Model) -> Vec<Finding> {
             return None;
         }
         let message = format!(
-            "{} for every device from {} to {last} and {} {count} of the {} behind this host's \
-             AMD IOMMU, in {} group{}, whatever they are",
-            subject(&blocks, "is", "are each"),
+            "{} every device from {} to {last}, whatever it is: {count} of the {} behind this \
+             host's AMD IOMMU, in {} group{}",
+            subject(&blocks, "covers", "each cover"),
             crate::pci::Bdf::new(segment, first),
-            if blocks.len() == 1 { "covers" } else { "cover" },
             coverage.of_devices,
             coverage.groups.len(),
             if coverage.groups.len() == 1 { "" } else { "s" },
@@ -377,7 +376,7 @@ fn wide(model: &Model) -> Vec<Finding> {
     ranges.into_iter().filter_map(told).collect()
 }
 
-/// `IVMD 0 is`, `IVMD 0, 1 and 2 are each`
+/// `IVMD 0 covers`, `IVMD 0, 1 and 2 each cover`
 fn subject(blocks: &[&Ivmd], one: &str, many: &str) -> String {
     let numbers: Vec<String> = blocks.iter().map(|block| block.index.to_string()).collect();
     match numbers.split_last() {
@@ -401,7 +400,7 @@ fn absent(model: &Model, block: &Ivmd, entry: &UnityEntry) -> Option<Finding> {
     }
     let whom = if first == last { format!("{first}") } else { format!("{first} to {last}") };
     let message = format!(
-        "IVMD {} is for {whom} of segment {}, where this host has no PCI function and the table \
+        "IVMD {} names {whom} of segment {}, where this host has no PCI function and the table \
          names no ACPI device: it blocks nothing now",
         block.index, entry.segment
     );
@@ -420,9 +419,9 @@ fn memory(model: &Model) -> Vec<Finding> {
     let told = |((start, end), blocks): (_, Vec<&Ivmd>)| {
         let (told, lines) = not_reserved(model, start, end)?;
         let message = format!(
-            "{} for {start:#x} to {end:#x}, which {told}: memory that is not reserved may be used \
-             for something else",
-            subject(&blocks, "is", "are")
+            "{} for {start:#x} to {end:#x}, which {told}: Linux may use unreserved memory for \
+             something else",
+            subject(&blocks, "asks", "ask")
         );
         let mut finding = of_blocks(Code::IvmdNotReserved, message, &blocks);
         finding.evidence.extend(lines);

@@ -15,7 +15,7 @@ pub fn of_dmar(table: &Dmar) -> Vec<Finding> {
     header(&mut found, table);
     for other in table.others.iter().filter(|other| other.name().is_none()) {
         let message = format!(
-            "The structure of type {} is of no type that the kernel knows, which steps over it.",
+            "Linux does not know structure type {} and steps over the structure.",
             other.kind
         );
         found.add(Code::DmarBlockUnknown, other.offset, message);
@@ -32,8 +32,8 @@ fn header(found: &mut Found, table: &Dmar) {
         let sum = table.bytes().iter().fold(0_u8, |sum, byte| sum.wrapping_add(*byte));
         let right = table.header.checksum.wrapping_sub(sum);
         let message = format!(
-            "The checksum is {:#04x} where {right:#04x} would be right; the kernel warns of it and \
-             uses the table all the same.",
+            "The checksum is {:#04x} where {right:#04x} would be right; Linux warns and uses the \
+             table all the same.",
             table.header.checksum
         );
         if let Some(finding) = found.add(Code::DmarChecksum, 9, message) {
@@ -43,7 +43,7 @@ fn header(found: &mut Found, table: &Dmar) {
     }
     if table.trailing > 0 {
         let message = format!(
-            "{} follow the table's end at {:#x} and were not looked at.",
+            "{} follow the table's end at {:#x}, and Linux does not read them.",
             count(table.trailing, "byte", "bytes"),
             table.header.length
         );
@@ -51,11 +51,11 @@ fn header(found: &mut Found, table: &Dmar) {
     }
     if table.width < 11 {
         let bits = u16::from(table.width) + 1;
-        let message = format!("Addresses have {bits} bits: the kernel gives the table up.");
+        let message = format!("Addresses have {bits} bits: Linux gives the table up.");
         found.add(Code::DmarWidth, 36, message);
     }
     if table.drhd.is_empty() {
-        let message = "The table has no DRHD: the kernel finds no IOMMU in it.".to_owned();
+        let message = "The table has no DRHD: Linux finds no IOMMU in it.".to_owned();
         found.add(Code::DmarNoDrhd, crate::firmware::dmar::HEADER_LENGTH, message);
     }
     if let Some(truncation) = table.truncation {
@@ -78,14 +78,14 @@ fn memory(found: &mut Found, rmrr: &Rmrr) {
     let (index, base, limit) = (rmrr.index, rmrr.base, rmrr.limit);
     if limit < base {
         let message = format!(
-            "rmrr:{index} ends at {limit:#x}, below its start {base:#x}: the kernel complains and \
-             uses it all the same."
+            "rmrr:{index} ends at {limit:#x}, below its start {base:#x}: Linux complains and uses it \
+             all the same."
         );
         of_rmrr(found, Code::RmrrEndBelowBase, rmrr, message);
     } else if base % PAGE != 0 || limit.wrapping_add(1) % PAGE != 0 || limit <= base {
         let message = format!(
-            "rmrr:{index} is {base:#x} to {limit:#x}, not whole pages: the kernel complains and \
-             uses it all the same."
+            "rmrr:{index} is {base:#x} to {limit:#x}, not whole pages: Linux complains and uses it \
+             all the same."
         );
         of_rmrr(found, Code::RmrrUnaligned, rmrr, message);
     }
@@ -106,7 +106,7 @@ fn scopes(found: &mut Found, rmrr: &Rmrr) {
         scope_fault(found, fault);
     }
     if rmrr.scopes.is_empty() && rmrr.fault.is_none() {
-        let message = format!("rmrr:{index} names no device: the kernel uses it for none.");
+        let message = format!("rmrr:{index} names no device: Linux uses it for none.");
         found.add(Code::RmrrNoScope, rmrr.offset, message);
     }
     for scope in &rmrr.scopes {
@@ -114,15 +114,15 @@ fn scopes(found: &mut Found, rmrr: &Rmrr) {
             (
                 Code::RmrrScopeType,
                 format!(
-                    "rmrr:{index} names something else than a PCI function ({scope}), which the \
-                     kernel passes over."
+                    "rmrr:{index} has a device scope that names no PCI function ({scope}); Linux \
+                     ignores it."
                 ),
             )
         } else if scope.path.is_empty() {
             (
                 Code::RmrrScopeEmpty,
                 format!(
-                    "rmrr:{index} has a device scope of {} bytes without a path: no device is it.",
+                    "rmrr:{index} has a device scope of {} bytes without a path: it names no device.",
                     scope.length
                 ),
             )
@@ -138,10 +138,8 @@ fn scopes(found: &mut Found, rmrr: &Rmrr) {
 
 fn scope_fault(found: &mut Found, fault: ScopeFault) {
     let (code, then) = match fault {
-        ScopeFault::ZeroLength { .. } => {
-            (Code::DmarScopeZero, "the kernel would stay on it for ever")
-        }
-        ScopeFault::BeyondEnd { .. } => (Code::DmarScopeEnd, "the kernel does not check"),
+        ScopeFault::ZeroLength { .. } => (Code::DmarScopeZero, "Linux would loop on it for ever"),
+        ScopeFault::BeyondEnd { .. } => (Code::DmarScopeEnd, "Linux does not check"),
     };
     found.add(code, fault.offset(), sentence(&format!("{fault}; {then}")));
 }
