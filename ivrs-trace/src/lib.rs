@@ -12,6 +12,7 @@
 
 #[cfg(feature = "live")]
 pub mod cli;
+pub mod codes;
 pub mod command_line;
 pub mod errno;
 pub mod escape;

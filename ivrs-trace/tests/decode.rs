@@ -72,7 +72,7 @@ fn errors_in_a_table_are_no_failure_and_no_table_is() {
     let wrong = table().checksum(0).build().unwrap();
     let told = run(&["decode", "-"], &wrong);
     assert_eq!(told.status.code(), Some(0));
-    assert!(text(&told.stdout).contains("IVRS-CHECKSUM"));
+    assert!(text(&told.stdout).contains("ivrs-checksum"));
 
     let cut = wrong.get(..60).unwrap();
     for (args, input) in [
@@ -105,5 +105,10 @@ fn every_code_that_is_listed_is_explained() {
         let explained = run(&["explain", code], &[]);
         assert_eq!(explained.status.code(), Some(0), "{code}");
         assert!(text(&explained.stdout).starts_with(code), "{code}");
+    }
+    // As 0.1.0 wrote it, and as a shell's variable would be.
+    for spelt in ["IVMD-WIDE", "ivmd_wide"] {
+        let explained = run(&["explain", spelt], &[]);
+        assert!(text(&explained.stdout).starts_with("ivmd-wide: "), "{spelt}");
     }
 }

@@ -1,20 +1,21 @@
 //! `cargo xtask docs`: the part of the documentation that is made from the code.
 //!
-//! That is the JSON Schemas of `docs/schema`, the man pages of `docs/man`, and in the Markdown files
-//! what the program prints of the recording in `docs`: each such example is between two comments, the
+//! That is the JSON Schemas of `docs/schema`, the man pages of `docs/man`, the codes of findings in
+//! `docs/findings.md`, and in the other Markdown files what the program prints of the recording in `docs`: each such example is between two comments, the
 //! first of which has the command, or the name of a kept screen of the dashboard. The screens of
 //! `docs/screens` come from the lab: `--screens` makes them, and the test that does so holds in every
 //! run that they still show what matters.
 
-use std::collections::BTreeMap;
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+};
 
 use anyhow::{Context as _, Result, ensure};
-use ivrs_trace::schema;
+use ivrs_trace::{codes::Code, schema};
 
-use crate::program::Program;
-use crate::{run, workspace};
+use crate::{program::Program, run, workspace};
 
 /// Folders of which every file is made.
 const FOLDERS: [&str; 2] = ["docs/schema", "docs/man"];
@@ -137,7 +138,29 @@ fn wanted(root: &Path) -> Result<Files> {
         .with_context(|| format!("cannot make {}", name.display()))?;
         wanted.insert(name, made);
     }
+    wanted.insert("docs/findings.md".into(), findings());
     Ok(wanted)
+}
+
+/// A table of the codes of findings, and the page of each one level lower.
+fn findings() -> String {
+    let row = |code: &Code| {
+        let known = code.explanation();
+        let heading = format!("{code}: {}", known.title).to_lowercase().replace(' ', "-");
+        let anchor = heading.replace(|c: char| !c.is_alphanumeric() && c != '-', "");
+        format!("| [{code}](#{anchor}) | {} | {} |", known.severity.as_str(), known.title)
+    };
+    let page = |code: &Code| format!("#{}", code.explanation().page.replace("\n## ", "\n### "));
+    let rows: Vec<String> = Code::ALL.iter().map(row).collect();
+    let pages: Vec<String> = Code::ALL.iter().map(page).collect();
+    format!(
+        "# Findings\n\nEvery finding has one of these codes. `ivrs-trace explain CODE` prints the \
+         same\ntext. `cargo xtask docs` makes this page from \
+         [ivrs-trace/src/explanations](../ivrs-trace/src/explanations).\n\n\
+         | Code | Severity | What it is |\n| --- | --- | --- |\n{}\n\n{}",
+        rows.join("\n"),
+        pages.join("\n")
+    )
 }
 
 fn schemas() -> Result<Files> {

@@ -10,10 +10,11 @@ use rustix::thread::CapabilitySet;
 
 use super::io::source;
 use crate::{
+    codes::Code,
     escape::printable,
     host::{Skipped, Snapshot},
     live::{self, Live, rights},
-    model::{Finding, Model, Severity, Verdict, Verdicts},
+    model::{Finding, Model, Verdict, Verdicts},
     output,
     pci::Bdf,
     privilege::Caller,
@@ -65,7 +66,7 @@ pub(super) fn command(args: &Args) -> anyhow::Result<ExitCode> {
     let mut verdicts = model.verdicts();
     if let Some(evidence) = evidence {
         // Its words are about a kernel that runs here.
-        verdicts.findings.retain(|finding| finding.code != "no-btf");
+        verdicts.findings.retain(|finding| finding.code != Code::NoBtf);
         verdicts.findings.push(evidence);
     }
     verdicts.findings.extend(skipped(model.host()));
@@ -130,7 +131,7 @@ pub(super) fn skipped(host: &Snapshot) -> Option<Finding> {
     let message = printable(&format!("{}: {}{more}; not judged", first.path, first.why));
     let line = |one: &Skipped| printable(&format!("{}: {}", one.path, one.why));
     let evidence = host.skipped.iter().take(TOLD).map(line).collect();
-    Some(Finding { evidence, ..Finding::new("skipped", Severity::Note, message) })
+    Some(Finding { evidence, ..Finding::new(Code::Skipped, message) })
 }
 
 fn exit_code(verdicts: &Verdicts) -> ExitCode {

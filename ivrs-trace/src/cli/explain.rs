@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 
-use crate::{escape::printable, firmware::findings, output, report::decode};
+use crate::{codes::Code, escape::printable, output, report::decode};
 
 /// What the long help and the man page say after the options.
 const MORE: &str = "\
@@ -15,14 +15,14 @@ Exit status:
 Examples:
   ivrs-trace explain
       All codes
-  ivrs-trace explain IVMD-WIDE
+  ivrs-trace explain ivmd-wide
       One code";
 
 /// Arguments of `explain`.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = MORE)]
 pub(super) struct Args {
-    /// The code of a finding, such as IVMD-WIDE; without one, explain lists all codes
+    /// The code of a finding, such as ivmd-wide; without one, explain lists all codes
     code: Option<String>,
 }
 
@@ -31,9 +31,9 @@ pub(super) fn command(args: &Args) -> anyhow::Result<ExitCode> {
     let text = match &args.code {
         None => decode::codes(output::style()),
         Some(code) => {
-            let known = findings::explain(code).with_context(|| {
+            let known = Code::named(code).with_context(|| {
                 format!(
-                    "there is no finding of the code {:?}; `ivrs-trace explain` lists them",
+                    "no finding has the code {:?}; `ivrs-trace explain` lists all codes",
                     printable(code)
                 )
             })?;

@@ -49,7 +49,8 @@ pub fn metrics(model: &Model, verdicts: &Verdicts) -> String {
     blocks(&mut page, model);
     regions(&mut page, model);
     page.head("ivrs_trace_findings", "Findings of ivrs-trace check on this host, by their codes.");
-    let mut codes: Vec<&str> = verdicts.findings.iter().map(|finding| finding.code).collect();
+    let mut codes: Vec<&str> =
+        verdicts.findings.iter().map(|finding| finding.code.as_str()).collect();
     codes.sort_unstable();
     for code in codes.iter().collect::<BTreeSet<_>>() {
         let count = codes.iter().filter(|one| *one == code).count();

@@ -1,25 +1,15 @@
 //! What is worth telling about a table, from the table alone.
 //!
-//! Each finding has a code that stays; [`explain`] tells at length what it means and what to do.
 //! Whether a device exists, which memory is reserved and what the running kernel did needs a host
-//! and is not judged here: such findings use the same [`Finding`] and add their codes to the table
-//! of [`Explanation`]s.
+//! and is not judged here.
 
 mod dmar;
-mod dmar_explanations;
-mod explanations;
-mod host_explanations;
 #[cfg(test)]
 mod tests;
 
 use std::{collections::BTreeMap, ops::RangeInclusive};
 
-use serde::Serialize;
-
-pub use self::{
-    dmar::of_dmar,
-    explanations::{Explanation, ReportedSwitch, all_codes, explain},
-};
+pub use self::dmar::of_dmar;
 use super::{
     acpi::Truncation,
     amd::{
@@ -28,37 +18,11 @@ use super::{
         kernel::{Fatal, KernelView, UnityEntry, is_effective},
     },
 };
-use crate::pci::{Devid, Segment};
-
-/// How much a finding matters.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[serde(rename_all = "snake_case")]
-pub enum Severity {
-    /// Good to know; nothing is wrong.
-    Note,
-    /// Questionable, or more than the firmware can have meant.
-    Warning,
-    /// The kernel loses the IOMMU, or the table is damaged.
-    Error,
-}
-
-/// Anything worth telling about a table.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Finding {
-    /// A name that stays, to be given to [`explain`].
-    pub code: &'static str,
-    /// How much it matters.
-    pub severity: Severity,
-    /// Where in the table it is, in bytes from its start.
-    pub offset: Option<usize>,
-    /// Index of the IVMD block that it is about.
-    pub ivmd: Option<usize>,
-    /// What this rests on, one fact a line.
-    pub evidence: Vec<String>,
-    /// One sentence.
-    pub message: String,
-}
+use crate::{
+    codes::Code,
+    firmware::{Finding, Place, TableName},
+    pci::{Devid, Segment},
+};
 
 /// How many findings of one code are told one by one; of the others the number is told. Only a table
 /// made to annoy has more.
@@ -71,7 +35,7 @@ const PAGE: u64 = 4096;
 /// blocks.
 #[must_use]
 pub fn of_table(table: &Ivrs, view: &KernelView) -> Vec<Finding> {
-    let mut found = Found::default();
+    let mut found = Found::of(TableName::Ivrs);
     let mut served = Served::default();
     header(&mut found, table);
     fatal(&mut found, view);
@@ -95,37 +59,31 @@ pub fn of_table(table: &Ivrs, view: &KernelView) -> Vec<Finding> {
 }
 
 /// Collects, and holds back what is too much of the same.
-#[derive(Default)]
 struct Found {
+    table: TableName,
     findings: Vec<Finding>,
-    counts: BTreeMap<&'static str, usize>,
+    counts: BTreeMap<Code, usize>,
 }
 
 impl Found {
-    fn add(&mut self, code: &'static str, offset: usize, message: String) -> Option<&mut Finding> {
+    fn of(table: TableName) -> Self {
+        Self { table, findings: Vec::new(), counts: BTreeMap::new() }
+    }
+
+    fn add(&mut self, code: Code, offset: usize, message: String) -> Option<&mut Finding> {
         let count = self.counts.entry(code).or_default();
         *count += 1;
         if *count > AT_MOST {
             return None;
         }
         self.findings.push(Finding {
-            code,
-            severity: explain(code).map_or(Severity::Warning, |known| known.severity),
-            offset: Some(offset),
-            ivmd: None,
-            evidence: Vec::new(),
-            message,
+            place: Some(Place { table: self.table, offset }),
+            ..Finding::new(code, message)
         });
         self.findings.last_mut()
     }
 
-    fn of_ivmd(
-        &mut self,
-        code: &'static str,
-        ivmd: &Ivmd,
-        field: RangeInclusive<usize>,
-        message: String,
-    ) {
+    fn of_ivmd(&mut self, code: Code, ivmd: &Ivmd, field: RangeInclusive<usize>, message: String) {
         let (start, end) = (*field.start(), *field.end());
         if let Some(finding) = self.add(code, ivmd.offset, message) {
             finding.ivmd = Some(ivmd.index);
@@ -138,14 +96,8 @@ impl Found {
     fn finish(mut self) -> Vec<Finding> {
         for (code, count) in self.counts {
             if let Some(more) = count.checked_sub(AT_MOST).filter(|more| *more > 0) {
-                self.findings.push(Finding {
-                    code,
-                    severity: explain(code).map_or(Severity::Warning, |known| known.severity),
-                    offset: None,
-                    ivmd: None,
-                    evidence: Vec::new(),
-                    message: format!("There are {more} more of this kind."),
-                });
+                let message = format!("There are {more} more of this kind.");
+                self.findings.push(Finding::new(code, message));
             }
         }
         self.findings
@@ -211,18 +163,18 @@ fn header(found: &mut Found, table: &Ivrs) {
              initialise the AMD IOMMU.",
             table.header.checksum
         );
-        if let Some(finding) = found.add("IVRS-CHECKSUM", 9, message) {
+        if let Some(finding) = found.add(Code::IvrsChecksum, 9, message) {
             finding.evidence.push(format!("offset 0x9: {:02x}", table.header.checksum));
             finding.evidence.push(format!("all bytes add up to {sum:#04x}, not to 0"));
         }
     }
     if table.trailing > 0 {
         let message = format!(
-            "{} follow the table's end at {:#x} and were not looked at.",
+            "{} follow the table's end at {:#x}, and Linux does not read them.",
             count(table.trailing, "byte", "bytes"),
             table.header.length
         );
-        if let Some(finding) = found.add("IVRS-TRAILING", table.bytes().len(), message) {
+        if let Some(finding) = found.add(Code::IvrsTrailing, table.bytes().len(), message) {
             finding.evidence.push(format!("offset 0x4: length {:#x}", table.header.length));
         }
     }
@@ -233,12 +185,12 @@ fn fatal(found: &mut Found, view: &KernelView) {
         let (code, offset) = match *reason {
             // Told from the header and from the walk, with what is read there.
             Fatal::BadChecksum | Fatal::ZeroLengthBlock { .. } => continue,
-            Fatal::ZeroLengthEntry { offset, .. } => ("IVHD-ENTRY-LOOP", offset),
-            Fatal::NoIvhd => ("IVRS-NO-IVHD", super::amd::ivrs::HEADER_LENGTH),
+            Fatal::ZeroLengthEntry { offset, .. } => (Code::IvhdEntryLoop, offset),
+            Fatal::NoIvhd => (Code::IvrsNoIvhd, super::amd::ivrs::HEADER_LENGTH),
             Fatal::UnsupportedIvhdType { .. } => {
-                ("IVRS-IVHD-TYPE", super::amd::ivrs::HEADER_LENGTH)
+                (Code::IvrsIvhdType, super::amd::ivrs::HEADER_LENGTH)
             }
-            Fatal::NoDevices { offset } => ("IVHD-NO-DEVICES", offset),
+            Fatal::NoDevices { offset } => (Code::IvhdNoDevices, offset),
         };
         found.add(code, offset, sentence(&reason.to_string()));
     }
@@ -248,16 +200,14 @@ fn blocks(found: &mut Found, table: &Ivrs) {
     let known: BTreeMap<_, _> =
         table.ivmd.iter().rev().map(|ivmd| (ivmd.bytes.get(1..), ivmd.index)).collect();
     for block in &table.unknown {
-        let mut message = format!(
-            "The block of type {:#04x} is of no type that the kernel knows, which steps over it",
-            block.kind
-        );
+        let mut message =
+            format!("Linux does not know block type {:#04x} and steps over the block", block.kind);
         let copy = known.get(&block.bytes.get(1..));
         message.push_str(&copy.map_or_else(
             || ".".to_owned(),
-            |index| format!("; but for the type it is a copy of ivmd:{index}."),
+            |index| format!("; except for its type it is a copy of ivmd:{index}."),
         ));
-        if let Some(finding) = found.add("IVRS-BLOCK-UNKNOWN", block.offset, message) {
+        if let Some(finding) = found.add(Code::IvrsBlockUnknown, block.offset, message) {
             let start = block.bytes.get(..32).unwrap_or(&block.bytes);
             let more = if block.bytes.len() > 32 { " .." } else { "" };
             finding.evidence.push(format!("offset {:#x}: {}{more}", block.offset, hex(start)));
@@ -266,9 +216,9 @@ fn blocks(found: &mut Found, table: &Ivrs) {
     if let Some(truncation) = table.truncation {
         let (code, tail) = match truncation {
             Truncation::ZeroLength { .. } => {
-                ("IVRS-BLOCK-ZERO", "; the kernel would stay on it for ever")
+                (Code::IvrsBlockZero, "; Linux would loop on it for ever")
             }
-            _ => ("IVRS-BLOCK-END", "; the kernel does not check and reads on behind the table"),
+            _ => (Code::IvrsBlockEnd, "; Linux does not check and reads on behind the table"),
         };
         let message = sentence(&format!("{truncation}{tail}"));
         let offset = truncation.offset();
@@ -285,44 +235,43 @@ fn device_entries(found: &mut Found, ivhd: &Ivhd, entries: &[Entry]) {
     for entry in entries {
         let (code, message) = match &entry.content {
             Content::StartWithoutEnd(devices) => (
-                "IVHD-RANGE",
+                Code::IvhdRange,
                 format!(
-                    "The range that starts at {} has no end, so the kernel hands none of it to \
-                     the IOMMU.",
+                    "The range that starts at {} has no end, so Linux hands none of it to the \
+                     IOMMU.",
                     devices.first
                 ),
             ),
             Content::EndWithoutStart { last } => (
-                "IVHD-RANGE",
+                Code::IvhdRange,
                 format!(
-                    "The range that ends at {last} has no start; the kernel takes the last start \
-                     before it in the block, or 00:00.0."
+                    "The range that ends at {last} has no start; Linux takes the last start before \
+                     it in the block, or 00:00.0."
                 ),
             ),
             Content::Range { devices, .. } if devices.first > devices.last => (
-                "IVHD-RANGE",
+                Code::IvhdRange,
                 format!(
-                    "The range from {} to {} is the wrong way round and names no device.",
+                    "The range from {} to {} is reversed and names no device.",
                     devices.first, devices.last
                 ),
             ),
             Content::Reserved => (
-                "IVHD-ENTRY-UNKNOWN",
+                Code::IvhdEntryUnknown,
                 format!(
-                    "The device entry of type {:#04x} means nothing to the kernel, which steps \
-                     over it.",
+                    "Linux does not know device entry type {:#04x} and steps over the entry.",
                     entry.kind
                 ),
             ),
             Content::Cut => (
-                "IVHD-ENTRY-CUT",
+                Code::IvhdEntryCut,
                 format!("The table ends inside the device entry of type {:#04x}.", entry.kind),
             ),
             Content::Acpi(device) if ivhd.kind != IvhdKind::Type40 => (
-                "IVHD-ACPI-BLOCK",
+                Code::IvhdAcpiBlock,
                 format!(
-                    "The ACPI device {} is named in a block of type {:#04x}, where the kernel \
-                     drops it: only type 0x40 may name one.",
+                    "Linux ignores the ACPI device {} in a block of type {:#04x}: only type 0x40 \
+                     may name one.",
                     device.hid,
                     ivhd.kind.code()
                 ),
@@ -346,10 +295,11 @@ fn protection(found: &mut Found, table: &Ivrs) {
     if !table.ivinfo.dma_remap() || excluded.is_empty() {
         return;
     }
-    let message = "IVinfo bit 1 is set beside exclusion ranges, which is consistent with pre-boot \
-                   DMA protection; on some boards a BIOS setting for it removed the entries."
+    let message = "IVinfo bit 1 is set beside exclusion ranges; this matches pre-boot DMA \
+                   protection being on, and on some boards a BIOS setting for it removed the \
+                   entries."
         .to_owned();
-    if let Some(finding) = found.add("IVRS-DMA-PROTECTION", 36, message) {
+    if let Some(finding) = found.add(Code::IvrsDmaProtection, 36, message) {
         finding.evidence.push(format!("offset 0x24: IVinfo {:#010x}, bit 1 set", table.ivinfo.0));
         finding.evidence.push(format!("exclusion ranges: {}", excluded.join(", ")));
     }
@@ -360,39 +310,38 @@ fn ivmd_flags(found: &mut Found, ivmd: &Ivmd, view: &KernelView) {
     let flags = ivmd.flags;
     if !is_effective(ivmd) {
         let message = format!(
-            "{name} asks for neither a unity map nor an exclusion (flags {:#04x}), so the kernel \
+            "{name} asks for neither a unity map nor an exclusion (flags {:#04x}), so Linux \
              ignores it.",
             flags.0
         );
-        found.of_ivmd("IVMD-IGNORED", ivmd, 1..=1, message);
+        found.of_ivmd(Code::IvmdIgnored, ivmd, 1..=1, message);
     } else if flags.exclusion() && flags.unity() {
         let message = format!(
-            "{name} asks for a unity map and an exclusion at once (flags {:#04x}); the kernel \
-             makes a map for reading and writing of it.",
+            "{name} asks for a unity map and an exclusion at once (flags {:#04x}); Linux makes a \
+             map for reading and writing from it.",
             flags.0
         );
-        found.of_ivmd("IVMD-EXCL-UNITY", ivmd, 1..=1, message);
+        found.of_ivmd(Code::IvmdExclUnity, ivmd, 1..=1, message);
     } else if flags.exclusion() {
         let message = format!(
             "{name} asks that the IOMMU leave its memory alone (exclusion); Linux maps it 1:1 \
              instead, for reading and writing, which is what blocks VFIO."
         );
-        found.of_ivmd("IVMD-EXCLUSION", ivmd, 1..=1, message);
+        found.of_ivmd(Code::IvmdExclusion, ivmd, 1..=1, message);
     } else if view.entry_of(ivmd.index).is_some_and(UnityEntry::fails_iommu) {
         let message = format!(
-            "{name} asks for a unity map without read or write (flags {:#04x}); where a device \
-             matches, the map fails and the kernel gives up the IOMMU.",
+            "{name} asks for a unity map without read or write (flags {:#04x}); if it matches a \
+             device, the map fails and Linux gives up the IOMMU.",
             flags.0
         );
-        found.of_ivmd("IVMD-NO-ACCESS", ivmd, 1..=1, message);
+        found.of_ivmd(Code::IvmdNoAccess, ivmd, 1..=1, message);
     }
     if usize::from(ivmd.block_length) != super::amd::ivrs::IVMD_LENGTH {
         let message = format!(
-            "{name} says that it has {} bytes where an IVMD block has 32; the kernel reads 32 and \
-             steps on by {}.",
+            "{name} gives its length as {} bytes instead of 32; Linux reads 32 and steps on by {}.",
             ivmd.block_length, ivmd.block_length
         );
-        found.of_ivmd("IVMD-BLOCK-LENGTH", ivmd, 2..=3, message);
+        found.of_ivmd(Code::IvmdBlockLength, ivmd, 2..=3, message);
     }
 }
 
@@ -407,39 +356,39 @@ fn ivmd_memory(found: &mut Found, ivmd: &Ivmd) {
         || length > 0 && start.checked_add(length - 1).is_none();
     if wraps {
         let message = format!(
-            "{name} asks for {length:#x} bytes from {start:#x}, which is more than there are \
-             addresses; the kernel's sum wraps."
+            "{name} asks for {length:#x} bytes from {start:#x}, past the last address; \
+             the kernel's sum wraps."
         );
-        found.of_ivmd("IVMD-WRAP", ivmd, 16..=31, message);
+        found.of_ivmd(Code::IvmdWrap, ivmd, 16..=31, message);
         return;
     }
     if start < PAGE {
         let message = format!(
-            "{name} starts in page 0 of memory (at {start:#x}), which is rarely what a device \
-             needs and often a field that was never filled in."
+            "{name} starts in page 0 of memory (at {start:#x}); few devices need that page, and \
+             the firmware often just never filled the field in."
         );
-        found.of_ivmd("IVMD-PAGE0", ivmd, 16..=23, message);
+        found.of_ivmd(Code::IvmdPage0, ivmd, 16..=23, message);
     }
     if !start.is_multiple_of(PAGE) {
         let message = format!(
-            "{name} starts at {start:#x}, inside a page; the kernel rounds up to {:#x} and does \
-             not map what is before.",
+            "{name} starts at {start:#x}, inside a page; Linux rounds up to {:#x} and does not \
+             map the bytes before.",
             start.next_multiple_of(PAGE)
         );
-        found.of_ivmd("IVMD-UNALIGNED", ivmd, 16..=23, message);
+        found.of_ivmd(Code::IvmdUnaligned, ivmd, 16..=23, message);
     }
     if length == 0 {
         let message = format!(
-            "{name} asks for no memory at all (length 0), yet the kernel makes a region of it \
-             that blocks VFIO like any other."
+            "{name} asks for no memory at all (length 0), yet Linux makes a region of it that \
+             blocks VFIO like any other."
         );
-        found.of_ivmd("IVMD-EMPTY", ivmd, 24..=31, message);
+        found.of_ivmd(Code::IvmdEmpty, ivmd, 24..=31, message);
     } else if !length.is_multiple_of(PAGE) {
         let message = format!(
-            "{name} asks for {length:#x} bytes, not whole pages; the kernel rounds up to {:#x}.",
+            "{name} asks for {length:#x} bytes, not whole pages; Linux rounds up to {:#x}.",
             length.next_multiple_of(PAGE)
         );
-        found.of_ivmd("IVMD-SUBPAGE", ivmd, 24..=31, message);
+        found.of_ivmd(Code::IvmdSubpage, ivmd, 24..=31, message);
     }
 }
 
@@ -452,51 +401,48 @@ fn ivmd_devices(found: &mut Found, ivmd: &Ivmd, view: &KernelView, served: &Serv
     let (first, last) = (entry.devid_start, entry.devid_end);
     let Some(last_bdf) = view.last_bdf.get(&ivmd.segment) else {
         let message = format!(
-            "{name} is for PCI segment {}, where no IVHD in use names a device: it reaches none.",
+            "{name} names PCI segment {}, where no IVHD in use names a device: it covers none.",
             ivmd.segment
         );
-        return found.of_ivmd("IVMD-SEGMENT", ivmd, 8..=9, message);
+        return found.of_ivmd(Code::IvmdSegment, ivmd, 8..=9, message);
     };
     if first > last {
         let message = format!(
-            "{name} is for the devices from {first} to {last}, the wrong way round: it reaches \
-             none."
+            "{name} names the devices from {first} to {last}, a reversed range: it covers none."
         );
-        return found.of_ivmd("IVMD-ORDER", ivmd, 4..=7, message);
+        return found.of_ivmd(Code::IvmdOrder, ivmd, 4..=7, message);
     }
     if first > *last_bdf {
         let message = format!(
-            "{name} is for {}, behind the last device that an IVHD names in that segment \
-             ({last_bdf}): it reaches none.",
+            "{name} names {}, behind the last device that an IVHD names in that segment \
+             ({last_bdf}): it covers none.",
             range(first, last)
         );
-        found.of_ivmd("IVMD-BEYOND-LAST", ivmd, 4..=7, message);
+        found.of_ivmd(Code::IvmdBeyondLast, ivmd, 4..=7, message);
     } else if last > *last_bdf {
         let message = format!(
-            "{name} is for {}, but the last device that an IVHD names in that segment is \
-             {last_bdf}.",
+            "{name} names {}, but the last device that an IVHD names in that segment is {last_bdf}.",
             range(first, last)
         );
-        found.of_ivmd("IVMD-BEYOND-LAST", ivmd, 4..=7, message);
+        found.of_ivmd(Code::IvmdBeyondLast, ivmd, 4..=7, message);
     } else if first == last && !served.contains(ivmd.segment, first) {
-        let message =
-            format!("{name} is for {first}, which no IVHD in use names: it has no IOMMU.");
-        found.of_ivmd("IVMD-NO-IOMMU", ivmd, 4..=5, message);
+        let message = format!("{name} names {first}, which no IVHD in use names: it has no IOMMU.");
+        found.of_ivmd(Code::IvmdNoIommu, ivmd, 4..=5, message);
     }
     if ivmd.kind == IvmdKind::All {
         let message = format!(
-            "{name} is for every device of the segment ({}), and so blocks all of them.",
+            "{name} covers every device of the segment ({}), and so blocks all of them.",
             range(first, last)
         );
-        found.of_ivmd("IVMD-WIDE", ivmd, 0..=0, message);
+        found.of_ivmd(Code::IvmdWide, ivmd, 0..=0, message);
     } else if first.bus() != last.bus() || (last.0 - first.0) == 0xff {
         let buses = u16::from(last.bus()) - u16::from(first.bus()) + 1;
         let message = format!(
-            "{name} is for all of {} ({}), whatever is plugged in there.",
+            "{name} covers all of {} ({}), whatever you plug in there.",
             count(buses.into(), "bus", "buses"),
             range(first, last),
         );
-        found.of_ivmd("IVMD-WIDE", ivmd, 4..=7, message);
+        found.of_ivmd(Code::IvmdWide, ivmd, 4..=7, message);
     }
     owners(found, ivmd, first..=last, served);
 }
@@ -526,7 +472,7 @@ fn owners(found: &mut Found, ivmd: &Ivmd, devids: RangeInclusive<Devid>, served:
         if names.len() == 1 { "device" } else { "devices" },
         names.join(", ")
     );
-    if let Some(finding) = found.add("IVMD-ACPI-OWNER", ivmd.offset, message) {
+    if let Some(finding) = found.add(Code::IvmdAcpiOwner, ivmd.offset, message) {
         finding.ivmd = Some(ivmd.index);
         finding.evidence.extend(
             entries
@@ -559,7 +505,7 @@ fn pairs(found: &mut Found, table: &Ivrs, view: &KernelView) {
                     name(ivmd),
                     earlier.index
                 );
-                found.of_ivmd("IVMD-DUPLICATE", ivmd, 0..=31, message);
+                found.of_ivmd(Code::IvmdDuplicate, ivmd, 0..=31, message);
             } else if entry.start < other.end_exclusive && other.start < entry.end_exclusive {
                 let message = format!(
                     "{} asks for memory that ivmd:{} asks for as well, from {:#x} to {:#x}, for \
@@ -569,7 +515,7 @@ fn pairs(found: &mut Found, table: &Ivrs, view: &KernelView) {
                     entry.start.max(other.start),
                     entry.end_inclusive().min(other.end_inclusive())
                 );
-                found.of_ivmd("IVMD-OVERLAP", ivmd, 16..=31, message);
+                found.of_ivmd(Code::IvmdOverlap, ivmd, 16..=31, message);
             }
         }
     }

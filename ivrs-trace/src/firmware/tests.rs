@@ -857,7 +857,7 @@ fn real_tables_decode_to_what_their_manifest_says() {
         assert!(view.initialises(), "{name}: {:?}", view.fatal);
         let errors: Vec<_> = findings::of_table(&table, &view)
             .into_iter()
-            .filter(|finding| finding.severity == findings::Severity::Error)
+            .filter(|finding| finding.severity == crate::codes::Severity::Error)
             .collect();
         assert_eq!(errors, [], "{name}");
         let used = table.ivhd.iter().filter(|ivhd| view.uses(ivhd)).count();

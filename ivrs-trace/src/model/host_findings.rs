@@ -2,7 +2,6 @@
 //!
 //! Findings that the table alone gives rise to come from [`findings::of_table`]; here those are
 //! added that need the host: which devices exist, what the memory is, what the kernel was told.
-//! Every code has its long text in [`findings::explain`].
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,9 +10,10 @@ use super::{
     reserved::{amd, intel},
 };
 use crate::{
+    codes::Code,
     escape::printable,
     firmware::{
-        Place, Rmrr, TableName,
+        Rmrr,
         amd::{
             ivrs::{Ivmd, IvmdKind},
             kernel::{UnityEntry, is_effective},
@@ -30,80 +30,73 @@ const AT_MOST: usize = 32;
 /// What there is to say of the host as a whole.
 pub(super) fn of_host(model: &Model) -> Vec<Finding> {
     let mut findings = Vec::new();
-    let mut push = |code, severity, message| findings.push(Finding::new(code, severity, message));
+    let mut push = |code, message| findings.push(Finding::new(code, message));
     let host = model.host();
     let units: BTreeSet<&str> =
         host.iommus.value().into_iter().flatten().map(String::as_str).collect();
     let no_groups = model.groups().next().is_none();
     if let Reading::Unreadable(why) = &host.groups {
-        push("groups-unreadable", Severity::Error, format!("IOMMU groups: {}", printable(why)));
+        push(Code::GroupsUnreadable, format!("IOMMU groups: {}", printable(why)));
     } else if no_groups {
         push(
-            "no-iommu-groups",
-            Severity::Error,
+            Code::NoIommuGroups,
             "this host has no IOMMU groups: its IOMMU is absent or switched off (firmware set-up, \
-             or the kernel command line), so VFIO can take no device and nothing can be judged"
+             or the kernel command line), so VFIO can claim no device and there is nothing to judge"
                 .to_owned(),
         );
     } else if units.is_empty() {
         push(
-            "no-iommu-shown",
-            Severity::Warning,
-            "/sys/class/iommu shows no IOMMU, though there are groups: entries of the IVRS cannot \
-             be named, as it does not show which devices an AMD IOMMU serves"
+            Code::NoIommuShown,
+            "/sys/class/iommu shows no IOMMU, though there are groups: nothing shows which devices \
+             an AMD IOMMU serves, so no verdict names an entry of the IVRS"
                 .to_owned(),
         );
     } else if host.has_unit("smmu") {
-        push("arm-regions", Severity::Warning, arm(model));
+        push(Code::ArmRegions, arm(model));
     } else if !host.has_unit("ivhd") && !host.has_unit("dmar") {
         let names: Vec<String> = units.iter().map(|name| printable(name)).collect();
         push(
-            "not-amd",
-            Severity::Warning,
+            Code::NotAmd,
             format!(
                 "the IOMMU of this host is neither AMD's nor Intel's ({}): direct regions come from \
-                 another table than IVRS and DMAR, and no entry can be named",
+                 another table than IVRS and DMAR, so no verdict names an entry",
                 names.join(", ")
             ),
         );
     }
     findings.extend(dmar(model));
-    let mut push = |code, severity, message| findings.push(Finding::new(code, severity, message));
+    let mut push = |code, message| findings.push(Finding::new(code, message));
     let amd = units.iter().any(|unit| unit.starts_with("ivhd"));
     match model.table() {
         Table::Absent if amd => push(
-            "ivrs-absent",
-            Severity::Warning,
-            "there is no /sys/firmware/acpi/tables/IVRS: direct regions can be told, but not the \
-             firmware entries behind them"
+            Code::IvrsAbsent,
+            "there is no /sys/firmware/acpi/tables/IVRS: the verdicts have direct regions, but not \
+             the firmware entries behind them"
                 .to_owned(),
         ),
         Table::Unreadable(why) => push(
-            "ivrs-unreadable",
-            Severity::Warning,
+            Code::IvrsUnreadable,
             format!(
-                "{}, so the firmware entries behind direct regions cannot be named; reading the IVRS \
+                "{}, so no verdict names the firmware entry behind a direct region; reading the IVRS \
                  table takes root or CAP_DAC_READ_SEARCH, so try with sudo",
                 printable(why)
             ),
         ),
         Table::Malformed(error) => push(
-            "ivrs-malformed",
-            Severity::Warning,
+            Code::IvrsMalformed,
             format!("/sys/firmware/acpi/tables/IVRS cannot be decoded: {error}"),
         ),
         Table::Read(read) => {
             // Only where the kernel gave the IOMMU up is this the likely reason.
             for fatal in read.1.fatal.iter().filter(|_| !amd) {
-                push("ivrs-refused", Severity::Warning, format!("the IVRS table: {fatal}"));
+                push(Code::IvrsRefused, format!("the IVRS table: {fatal}"));
             }
             for entry in read.1.entries.iter().filter(|entry| !amd && entry.fails_iommu()) {
                 push(
-                    "ivmd-without-access",
-                    Severity::Warning,
+                    Code::IvmdWithoutAccess,
                     format!(
-                        "IVMD {} of the IVRS asks for a unity map without read and write: the \
-                         kernel cannot make one, and gives up the whole IOMMU",
+                        "IVMD {} of the IVRS asks for a unity map without read and write: \
+                         Linux cannot make one, and gives up the whole IOMMU",
                         entry.ivmd_index
                     ),
                 );
@@ -118,11 +111,10 @@ pub(super) fn of_host(model: &Model) -> Vec<Finding> {
 /// What there is to say of the kernel.
 fn of_kernel(model: &Model, no_groups: bool) -> Vec<Finding> {
     let mut findings = Vec::new();
-    let mut push = |code, severity, message| findings.push(Finding::new(code, severity, message));
+    let mut push = |code, message| findings.push(Finding::new(code, message));
     if model.refuses() == RequireDirect::Unknown && !no_groups {
         push(
-            "no-btf",
-            Severity::Warning,
+            Code::NoBtf,
             format!(
                 "whether this kernel refuses devices with direct regions is not known: {}",
                 model.refuses_by().join("; ")
@@ -131,8 +123,7 @@ fn of_kernel(model: &Model, no_groups: bool) -> Vec<Finding> {
     }
     if let Some(option) = options::relax_unity(model.host()) {
         push(
-            "relax-unity",
-            Severity::Warning,
+            Code::RelaxUnity,
             format!(
                 "the kernel command line has {}, which no released kernel knows: one patched for \
                  it gives devices away although firmware may still use their memory, any other \
@@ -179,29 +170,30 @@ fn dmar(model: &Model) -> Option<Finding> {
     let intel = model.is_intel_host();
     let (code, message) = match model.dmar() {
         DmarTable::Absent if intel => (
-            "dmar-absent",
-            "there is no /sys/firmware/acpi/tables/DMAR: direct regions can be told, but not the \
-             RMRRs behind them"
+            Code::DmarAbsent,
+            "there is no /sys/firmware/acpi/tables/DMAR: the verdicts have direct regions, but not \
+             the RMRRs behind them"
                 .to_owned(),
         ),
         DmarTable::Unreadable(why) if intel => (
-            "dmar-unreadable",
+            Code::DmarUnreadable,
             format!(
-                "{}, so the RMRRs behind direct regions cannot be named; only root may read the \
+                "{}, so no verdict names the RMRR behind a direct region; only root may read the \
                  DMAR table, so try with sudo",
                 printable(why)
             ),
         ),
-        DmarTable::Malformed(error) => {
-            ("dmar-malformed", format!("/sys/firmware/acpi/tables/DMAR cannot be decoded: {error}"))
-        }
+        DmarTable::Malformed(error) => (
+            Code::DmarMalformed,
+            format!("/sys/firmware/acpi/tables/DMAR cannot be decoded: {error}"),
+        ),
         // Only where the kernel gave the IOMMU up is this the likely reason.
         DmarTable::Read(dmar) if !intel => {
-            ("dmar-refused", format!("the DMAR table: {}", dmar.fatal()?))
+            (Code::DmarRefused, format!("the DMAR table: {}", dmar.fatal()?))
         }
         DmarTable::Read(_) | DmarTable::Absent | DmarTable::Unreadable(_) => return None,
     };
-    Some(Finding::new(code, Severity::Warning, message))
+    Some(Finding::new(code, message))
 }
 
 /// What there is to say of the DMAR's entries on this host.
@@ -211,15 +203,14 @@ fn of_rmrrs(model: &Model) -> Vec<Finding> {
     let mut findings: Vec<Finding> = findings::of_dmar(dmar)
         .into_iter()
         .filter(|finding| finding.severity > Severity::Note)
-        .map(|finding| of_table(TableName::Dmar, finding))
         .collect();
     for (rmrr, scope, bdf) in intel::mismatches(model).into_iter().take(AT_MOST) {
         let message = format!(
-            "RMRR {} names {bdf} as another kind of device than it is ({scope}): the kernel gives \
-             the IOMMU up for that at boot",
+            "RMRR {} names {bdf} as another kind of device than it is ({scope}): Linux gives the \
+             IOMMU up for that at boot",
             rmrr.index
         );
-        findings.push(of_structure("RMRR-SCOPE-MISMATCH", Severity::Error, message, rmrr));
+        findings.push(of_structure(Code::RmrrScopeMismatch, message, rmrr));
     }
     if !intel {
         return findings;
@@ -235,11 +226,11 @@ fn of_rmrrs(model: &Model) -> Vec<Finding> {
             let scopes: Vec<String> =
                 rmrr.scopes.iter().take(AT_MOST).map(ToString::to_string).collect();
             let message = format!(
-                "RMRR {} is for {}, where this host has no PCI function: it blocks nothing now",
+                "RMRR {} names {}, where this host has no PCI function: it blocks nothing now",
                 rmrr.index,
                 scopes.join(", ")
             );
-            findings.push(of_structure("RMRR-ABSENT-DEVICE", Severity::Warning, message, rmrr));
+            findings.push(of_structure(Code::RmrrAbsentDevice, message, rmrr));
         }
         findings.extend(rmrr_memory(model, rmrr));
     }
@@ -253,17 +244,17 @@ fn of_rmrrs(model: &Model) -> Vec<Finding> {
             names.push(format!("and {more} more"));
         }
         let message = format!(
-            "RMRRs for USB controllers and display devices do not keep VFIO away from them: {}",
+            "RMRRs of USB controllers and display devices do not block VFIO: {}",
             names.join(", ")
         );
-        findings.push(Finding::new("rmrr-relaxable", Severity::Note, message));
+        findings.push(Finding::new(Code::RmrrRelaxable, message));
     }
     findings
 }
 
-fn of_structure(code: &'static str, severity: Severity, message: String, rmrr: &Rmrr) -> Finding {
+fn of_structure(code: Code, message: String, rmrr: &Rmrr) -> Finding {
     let evidence = vec![intel::of_structure(rmrr)];
-    Finding { place: Some(rmrr.place()), evidence, ..Finding::new(code, severity, message) }
+    Finding { place: Some(rmrr.place()), evidence, ..Finding::new(code, message) }
 }
 
 /// An RMRR for memory that is not kept from the operating system.
@@ -273,11 +264,11 @@ fn rmrr_memory(model: &Model, rmrr: &Rmrr) -> Option<Finding> {
     }
     let (told, lines) = not_reserved(model, rmrr.base, rmrr.limit)?;
     let message = format!(
-        "RMRR {} is for {:#x} to {:#x}, which {told}: memory that is not reserved may be used for \
+        "RMRR {} asks for {:#x} to {:#x}, which {told}: Linux may use unreserved memory for \
          something else",
         rmrr.index, rmrr.base, rmrr.limit
     );
-    let mut finding = of_structure("RMRR-NOT-RESERVED", Severity::Warning, message, rmrr);
+    let mut finding = of_structure(Code::RmrrNotReserved, message, rmrr);
     finding.evidence.extend(lines);
     Some(finding)
 }
@@ -309,16 +300,6 @@ fn not_reserved(model: &Model, start: u64, end: u64) -> Option<(String, Vec<Stri
     Some((format!("{name} {found}"), lines.collect()))
 }
 
-fn of_table(table: TableName, finding: findings::Finding) -> Finding {
-    Finding {
-        code: finding.code,
-        severity: finding.severity,
-        message: finding.message,
-        place: finding.offset.map(|offset| Place { table, offset }),
-        evidence: finding.evidence,
-    }
-}
-
 /// What there is to say of the tables' entries on this host.
 pub(super) fn of_entries(model: &Model) -> Vec<Finding> {
     let mut findings = of_rmrrs(model);
@@ -336,13 +317,12 @@ fn of_ivmds(model: &Model) -> Vec<Finding> {
         .filter(|finding| {
             // The likely reason for the entries, and what may remove them: no other note says so
             // much to the owner of a host.
-            finding.severity > Severity::Note || finding.code == "IVRS-DMA-PROTECTION"
+            finding.severity > Severity::Note || finding.code == Code::IvrsDmaProtection
         })
         // With its reach on this host it is told below.
-        .filter(|finding| finding.code != "IVMD-WIDE")
+        .filter(|finding| finding.code != Code::IvmdWide)
         // What costs the IOMMU is told of a host that has none.
         .filter(|finding| amd || finding.severity != Severity::Error)
-        .map(|finding| of_table(TableName::Ivrs, finding))
         .collect();
     if !amd || !view.initialises() {
         return findings;
@@ -363,13 +343,13 @@ fn effective(model: &Model) -> impl Iterator<Item = (&Ivmd, &UnityEntry)> {
 }
 
 /// A finding that rests on these blocks, with its place where there is one only.
-fn of_blocks(code: &'static str, message: String, blocks: &[&Ivmd]) -> Finding {
+fn of_blocks(code: Code, message: String, blocks: &[&Ivmd]) -> Finding {
     let place = match blocks {
         [block] => Some(block.place()),
         _ => None,
     };
     let evidence = blocks.iter().take(AT_MOST).map(|block| amd::of_block(block)).collect();
-    Finding { place, evidence, ..Finding::new(code, Severity::Warning, message) }
+    Finding { place, evidence, ..Finding::new(code, message) }
 }
 
 /// Entries for whole buses, those for the same devices in one.
@@ -390,21 +370,20 @@ fn wide(model: &Model) -> Vec<Finding> {
             return None;
         }
         let message = format!(
-            "{} for every device from {} to {last} and {} {count} of the {} behind this host's \
-             AMD IOMMU, in {} group{}, whatever they are",
-            subject(&blocks, "is", "are each"),
+            "{} every device from {} to {last}, whatever it is: {count} of the {} behind this \
+             host's AMD IOMMU, in {} group{}",
+            subject(&blocks, "covers", "each cover"),
             crate::pci::Bdf::new(segment, first),
-            if blocks.len() == 1 { "covers" } else { "cover" },
             coverage.of_devices,
             coverage.groups.len(),
             if coverage.groups.len() == 1 { "" } else { "s" },
         );
-        Some(of_blocks("IVMD-WIDE", message, &blocks))
+        Some(of_blocks(Code::IvmdWide, message, &blocks))
     };
     ranges.into_iter().filter_map(told).collect()
 }
 
-/// `IVMD 0 is`, `IVMD 0, 1 and 2 are each`
+/// `IVMD 0 covers`, `IVMD 0, 1 and 2 each cover`
 fn subject(blocks: &[&Ivmd], one: &str, many: &str) -> String {
     let numbers: Vec<String> = blocks.iter().map(|block| block.index.to_string()).collect();
     match numbers.split_last() {
@@ -428,11 +407,11 @@ fn absent(model: &Model, block: &Ivmd, entry: &UnityEntry) -> Option<Finding> {
     }
     let whom = if first == last { format!("{first}") } else { format!("{first} to {last}") };
     let message = format!(
-        "IVMD {} is for {whom} of segment {}, where this host has no PCI function and the table \
+        "IVMD {} names {whom} of segment {}, where this host has no PCI function and the table \
          names no ACPI device: it blocks nothing now",
         block.index, entry.segment
     );
-    Some(of_blocks("IVMD-ABSENT-DEVICE", message, &[block]))
+    Some(of_blocks(Code::IvmdAbsentDevice, message, &[block]))
 }
 
 /// Entries for memory that is not kept from the operating system. Of a map that cannot be read, and
@@ -447,11 +426,11 @@ fn memory(model: &Model) -> Vec<Finding> {
     let told = |((start, end), blocks): (_, Vec<&Ivmd>)| {
         let (told, lines) = not_reserved(model, start, end)?;
         let message = format!(
-            "{} for {start:#x} to {end:#x}, which {told}: memory that is not reserved may be used \
-             for something else",
-            subject(&blocks, "is", "are")
+            "{} for {start:#x} to {end:#x}, which {told}: Linux may use unreserved memory for \
+             something else",
+            subject(&blocks, "asks", "ask")
         );
-        let mut finding = of_blocks("IVMD-NOT-RESERVED", message, &blocks);
+        let mut finding = of_blocks(Code::IvmdNotReserved, message, &blocks);
         finding.evidence.extend(lines);
         Some(finding)
     };

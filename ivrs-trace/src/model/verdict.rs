@@ -11,12 +11,13 @@ use super::{
     member_name, options,
     reserved::{amd, amd_owners, amd_relaxation, amd_unity, intel},
 };
-pub use crate::firmware::findings::Severity;
 use crate::{
-    firmware::{Place, amd::kernel::is_effective},
+    codes::Code,
+    firmware::amd::kernel::is_effective,
     host::{Group, Member, PciFunction, Reading, RegionKind},
     pci::Bdf,
 };
+pub use crate::{codes::Severity, firmware::Finding};
 
 /// The three answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -77,32 +78,6 @@ impl EntryCoverage {
         let named = !self.owners.is_empty();
         let is_owner = |bdf: &Bdf| self.owners.iter().any(|owner| owner.bdf == *bdf);
         self.coverage.devices.iter().copied().filter(move |bdf| named && !is_owner(bdf))
-    }
-}
-
-/// Anything worth telling that is not a verdict.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-pub struct Finding {
-    /// A name that stays.
-    pub code: &'static str,
-    /// How much it matters.
-    pub severity: Severity,
-    /// One sentence.
-    pub message: String,
-    /// Where it is, in bytes from the start of its table, if it is at one place of one table.
-    #[serde(rename = "offset")]
-    #[cfg_attr(feature = "schema", schemars(with = "Option<crate::schema::Hex>"))]
-    pub place: Option<Place>,
-    /// What this rests on beside what the sentence says, one fact a line.
-    pub evidence: Vec<String>,
-}
-
-impl Finding {
-    /// A finding that is all in its sentence.
-    #[must_use]
-    pub fn new(code: &'static str, severity: Severity, message: String) -> Self {
-        Self { code, severity, message, place: None, evidence: Vec::new() }
     }
 }
 
@@ -169,7 +144,7 @@ pub(super) fn all(model: &Model) -> Verdicts {
             "{held} devices are in groups with direct regions; this kernel hands them out all the \
              same, but kernels from 6.6 on refuse them"
         );
-        findings.push(Finding::new("refused-from-6.6", Severity::Warning, message));
+        findings.push(Finding::new(Code::RefusedFrom66, message));
     }
     findings.extend(amd_relaxation::finding(model, &devices));
     findings.extend(amd_unity::findings(model));
@@ -352,8 +327,7 @@ fn hold(model: &Model, group: &Group, member: &Member, findings: &mut Vec<Findin
                 push_once(
                     findings,
                     Finding::new(
-                        "flag-cleared",
-                        Severity::Warning,
+                        Code::FlagCleared,
                         format!(
                             "{} has {direct} direct regions but require_direct is not set: \
                              something has changed this kernel",
@@ -496,7 +470,7 @@ fn difference(model: &Model, name: &str, bdf: Option<Bdf>) -> Option<Finding> {
     });
     let blocks = entries.iter().filter_map(|entry| model.ivmd(entry.ivmd_index));
     let evidence = listed.chain(blocks.map(amd::of_block)).collect();
-    Some(Finding { evidence, ..Finding::new("kernel-differs", Severity::Warning, message) })
+    Some(Finding { evidence, ..Finding::new(Code::KernelDiffers, message) })
 }
 
 fn push_once(findings: &mut Vec<Finding>, finding: Finding) {

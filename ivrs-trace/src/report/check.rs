@@ -9,7 +9,7 @@ use super::{
 use crate::{
     escape::printable,
     host::PciNames,
-    model::{Cause, DeviceVerdict, Finding, Model, RequireDirect, Severity, Verdict, Verdicts},
+    model::{Cause, DeviceVerdict, Finding, Model, RequireDirect, Verdict, Verdicts},
     pci::Bdf,
     width::{cut, pad, width},
 };
@@ -320,14 +320,7 @@ fn elsewhere(page: &mut Page, model: &Model, verdicts: &Verdicts) {
 }
 
 fn finding_text(style: Style, finding: &Finding) -> String {
-    let severity = style.weigh(
-        finding.severity,
-        match finding.severity {
-            Severity::Note => "note",
-            Severity::Warning => "warning",
-            Severity::Error => "error",
-        },
-    );
+    let severity = style.weigh(finding.severity, finding.severity.as_str());
     let at = finding.place.map_or_else(String::new, |place| format!(" ({place})"));
     format!("{severity} [{}]: {}{at}", finding.code, finding.message)
 }

@@ -16,9 +16,7 @@ pub use amd_json::{
     IvmdDocument, KernelDocument, RegionDocument, SettingsDocument, Table, UidDocument,
     UnknownDocument, decode,
 };
-pub use amd_text::{
-    Detail, block, codes, devices, entry, explanation, named_flags, severity, summary, text,
-};
+pub use amd_text::{Detail, block, codes, devices, entry, explanation, named_flags, summary, text};
 pub(super) use intel::memory_text as rmrr_memory_text;
 pub use intel::{
     DecodeDmar, DmarTable, DrhdDocument, RmrrDocument, ScopeDocument, StructureDocument,

@@ -3,7 +3,7 @@
 use textwrap::{Options, WordSplitter};
 
 use crate::{
-    firmware::findings::Severity,
+    codes::Severity,
     model::Verdict,
     width::{pad, width},
 };

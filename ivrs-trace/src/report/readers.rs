@@ -511,7 +511,8 @@ fn header_findings_reports_and_doctor_agree_on_whether_the_kernel_refuses() {
             assert!(header.contains(in_header), "{name} {flag:?}: {header}");
             assert!(line.message.contains(in_doctor), "{name} {flag:?}: {}", line.message);
             assert!(row.contains(in_mail), "{name} {flag:?}: {row}");
-            let found = verdicts.findings.iter().any(|finding| finding.code == "no-btf");
+            let found =
+                verdicts.findings.iter().any(|finding| finding.code == crate::codes::Code::NoBtf);
             assert_eq!(found, refuses == RequireDirect::Unknown, "{name} {flag:?}");
         }
     }

@@ -348,7 +348,7 @@ fn findings_of_check_have_a_place_and_evidence() {
     let am5 = model(&am5(), &[]);
     let document = parsed(&json::check(&am5, am5.verdicts()));
     let findings = document["findings"].as_array().unwrap().iter();
-    let mut places = findings.filter(|finding| finding["code"] == "IVRS-DMA-PROTECTION");
+    let mut places = findings.filter(|finding| finding["code"] == "ivrs-dma-protection");
     assert_eq!(places.next().unwrap()["offset"], "0x24");
     // A finding about one block has a place; each block is evidence with its own.
     for (blocks, place) in [(AM5.as_slice(), Value::Null), (&AM5[..1], "0x50".into())] {
@@ -356,7 +356,7 @@ fn findings_of_check_have_a_place_and_evidence() {
         let model = model_of(&host, RequireDirect::Present, &[]);
         let document = parsed(&json::check(&model, model.verdicts()));
         let findings = document["findings"].as_array().unwrap();
-        let wide = findings.iter().find(|finding| finding["code"] == "IVMD-WIDE").unwrap();
+        let wide = findings.iter().find(|finding| finding["code"] == "ivmd-wide").unwrap();
         assert_eq!(wide["offset"], place);
         let evidence = wide["evidence"].as_array().unwrap();
         assert_eq!(evidence.len(), blocks.len());

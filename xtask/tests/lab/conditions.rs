@@ -140,9 +140,9 @@ fn each_missing_thing_is_one_clear_line_and_what_can_be_said_is_said() {
         assert!(!causes.is_empty(), "{who}: {held}");
         assert!(causes.iter().all(|cause| cause["ivmd"].is_u64() == ivmd), "{who}: {held}");
         assert_eq!(device(&told, "0000:21:00.0")["verdict"], "clear", "{who}");
-        // Those of entries, in capitals, come with a table that can be read.
+        // Those of entries come with a table that can be read.
         let mut findings = findings(&told);
-        findings.retain(|code| !code.starts_with("IVMD-") && *code != "IVRS-DMA-PROTECTION");
+        findings.retain(|code| !code.starts_with("ivmd-") && *code != "ivrs-dma-protection");
         assert_eq!(findings, [finding], "{who}");
     }
     for (who, why) in [("user", "root"), ("no BTF", "BTF")] {

@@ -6,6 +6,7 @@ use std::{io::Read as _, path::Path};
 use super::source;
 use crate::{
     cli::check,
+    codes::Code,
     event::Event,
     host::Snapshot,
     live::{self, Live},
@@ -126,7 +127,7 @@ fn tree(path: &Path) -> anyhow::Result<Facts> {
     let (model, evidence) = source::model_of_tree(path)?;
     let mut facts = of_model(model, Origin::Tree);
     // Its words are about a kernel that runs here.
-    facts.verdicts.findings.retain(|finding| finding.code != "no-btf");
+    facts.verdicts.findings.retain(|finding| finding.code != Code::NoBtf);
     facts.verdicts.findings.push(evidence);
     for file in ["etc/hostname", "proc/sys/kernel/hostname"] {
         let mut name = String::new();

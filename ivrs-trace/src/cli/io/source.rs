@@ -10,6 +10,7 @@ use std::{
 use anyhow::{Context as _, bail};
 
 use crate::{
+    codes::Code,
     escape::printable,
     event::Event,
     firmware::{
@@ -268,7 +269,8 @@ fn evidence(flag: &KernelFlag, release: Option<&str>) -> Finding {
             (Severity::Warning, message)
         }
     };
-    Finding::new("require-direct", severity, message)
+    // A warning where the answer is not known, and a note where it is.
+    Finding { severity, ..Finding::new(Code::RequireDirect, message) }
 }
 
 #[cfg(test)]
@@ -297,7 +299,7 @@ mod tests {
             let flag = kernel_flag(&absent, release);
             let evidence = evidence(&flag, release);
             assert_eq!(flag.answer, expected, "{release:?}");
-            assert_eq!(evidence.code, "require-direct");
+            assert_eq!(evidence.code, Code::RequireDirect);
             assert!(evidence.message.contains("no sys/kernel/btf"), "{}", evidence.message);
         }
     }

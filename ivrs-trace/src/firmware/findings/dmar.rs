@@ -1,9 +1,13 @@
 //! What is worth telling about a DMAR table, from the table alone.
 
-use super::{Finding, Found, count, sentence};
-use crate::firmware::{
-    acpi::Truncation,
-    intel::dmar::{Dmar, Rmrr, ScopeFault, structure_name},
+use super::{Found, count, sentence};
+use crate::{
+    codes::Code,
+    firmware::{
+        Finding, TableName,
+        acpi::Truncation,
+        intel::dmar::{Dmar, Rmrr, ScopeFault, structure_name},
+    },
 };
 
 const PAGE: u64 = 4096;
@@ -11,14 +15,14 @@ const PAGE: u64 = 4096;
 /// The findings of `table`, in the order of what they are about.
 #[must_use]
 pub fn of_dmar(table: &Dmar) -> Vec<Finding> {
-    let mut found = Found::default();
+    let mut found = Found::of(TableName::Dmar);
     header(&mut found, table);
     for other in table.others.iter().filter(|other| structure_name(other.kind).is_none()) {
         let message = format!(
-            "The structure of type {} is of no type that the kernel knows, which steps over it.",
+            "Linux does not know structure type {} and steps over the structure.",
             other.kind
         );
-        found.add("DMAR-BLOCK-UNKNOWN", other.offset, message);
+        found.add(Code::DmarBlockUnknown, other.offset, message);
     }
     for rmrr in &table.rmrr {
         memory(&mut found, rmrr);
@@ -32,38 +36,38 @@ fn header(found: &mut Found, table: &Dmar) {
         let sum = table.bytes().iter().fold(0_u8, |sum, byte| sum.wrapping_add(*byte));
         let right = table.header.checksum.wrapping_sub(sum);
         let message = format!(
-            "The checksum is {:#04x} where {right:#04x} would be right; the kernel warns of it and \
-             uses the table all the same.",
+            "The checksum is {:#04x} where {right:#04x} would be right; Linux warns and uses the \
+             table all the same.",
             table.header.checksum
         );
-        if let Some(finding) = found.add("DMAR-CHECKSUM", 9, message) {
+        if let Some(finding) = found.add(Code::DmarChecksum, 9, message) {
             finding.evidence.push(format!("offset 0x9: {:02x}", table.header.checksum));
             finding.evidence.push(format!("all bytes add up to {sum:#04x}, not to 0"));
         }
     }
     if table.trailing > 0 {
         let message = format!(
-            "{} follow the table's end at {:#x} and were not looked at.",
+            "{} follow the table's end at {:#x}, and Linux does not read them.",
             count(table.trailing, "byte", "bytes"),
             table.header.length
         );
-        found.add("DMAR-TRAILING", table.bytes().len(), message);
+        found.add(Code::DmarTrailing, table.bytes().len(), message);
     }
     if table.width < 11 {
         let bits = u16::from(table.width) + 1;
-        let message = format!("Addresses have {bits} bits: the kernel gives the table up.");
-        found.add("DMAR-WIDTH", 36, message);
+        let message = format!("Addresses have {bits} bits: Linux gives the table up.");
+        found.add(Code::DmarWidth, 36, message);
     }
     if table.drhd.is_empty() {
-        let message = "The table has no DRHD: the kernel finds no IOMMU in it.".to_owned();
-        found.add("DMAR-NO-DRHD", crate::firmware::intel::dmar::HEADER_LENGTH, message);
+        let message = "The table has no DRHD: Linux finds no IOMMU in it.".to_owned();
+        found.add(Code::DmarNoDrhd, crate::firmware::intel::dmar::HEADER_LENGTH, message);
     }
     if let Some(truncation) = table.truncation {
         let code = match truncation {
-            Truncation::ZeroLength { .. } => "DMAR-BLOCK-ZERO",
+            Truncation::ZeroLength { .. } => Code::DmarBlockZero,
             Truncation::BeyondEnd { .. }
             | Truncation::FieldsBeyondEnd { .. }
-            | Truncation::HeaderCut { .. } => "DMAR-BLOCK-END",
+            | Truncation::HeaderCut { .. } => Code::DmarBlockEnd,
         };
         found.add(code, truncation.offset(), sentence(&truncation.to_string()));
     }
@@ -78,21 +82,21 @@ fn memory(found: &mut Found, rmrr: &Rmrr) {
     let (index, base, limit) = (rmrr.index, rmrr.base, rmrr.limit);
     if limit < base {
         let message = format!(
-            "rmrr:{index} ends at {limit:#x}, below its start {base:#x}: the kernel complains and \
-             uses it all the same."
+            "rmrr:{index} ends at {limit:#x}, below its start {base:#x}: Linux complains and uses it \
+             all the same."
         );
-        of_rmrr(found, "RMRR-END-BELOW-BASE", rmrr, message);
+        of_rmrr(found, Code::RmrrEndBelowBase, rmrr, message);
     } else if base % PAGE != 0 || limit.wrapping_add(1) % PAGE != 0 || limit <= base {
         let message = format!(
-            "rmrr:{index} is {base:#x} to {limit:#x}, not whole pages: the kernel complains and \
-             uses it all the same."
+            "rmrr:{index} is {base:#x} to {limit:#x}, not whole pages: Linux complains and uses it \
+             all the same."
         );
-        of_rmrr(found, "RMRR-UNALIGNED", rmrr, message);
+        of_rmrr(found, Code::RmrrUnaligned, rmrr, message);
     }
 }
 
 /// `field` are the base and the limit.
-fn of_rmrr(found: &mut Found, code: &'static str, rmrr: &Rmrr, message: String) {
+fn of_rmrr(found: &mut Found, code: Code, rmrr: &Rmrr, message: String) {
     if let Some(finding) = found.add(code, rmrr.offset, message) {
         let at = rmrr.offset.saturating_add(8);
         let bytes = rmrr.bytes.get(8..24).unwrap_or_default();
@@ -106,23 +110,23 @@ fn scopes(found: &mut Found, rmrr: &Rmrr) {
         scope_fault(found, fault);
     }
     if rmrr.scopes.is_empty() && rmrr.fault.is_none() {
-        let message = format!("rmrr:{index} names no device: the kernel uses it for none.");
-        found.add("RMRR-NO-SCOPE", rmrr.offset, message);
+        let message = format!("rmrr:{index} names no device: Linux uses it for none.");
+        found.add(Code::RmrrNoScope, rmrr.offset, message);
     }
     for scope in &rmrr.scopes {
         let (code, message) = if !scope.kind.names_a_function() {
             (
-                "RMRR-SCOPE-TYPE",
+                Code::RmrrScopeType,
                 format!(
-                    "rmrr:{index} names something else than a PCI function ({scope}), which the \
-                     kernel passes over."
+                    "rmrr:{index} has a device scope that names no PCI function ({scope}); Linux \
+                     ignores it."
                 ),
             )
         } else if scope.path.is_empty() {
             (
-                "RMRR-SCOPE-EMPTY",
+                Code::RmrrScopeEmpty,
                 format!(
-                    "rmrr:{index} has a device scope of {} bytes without a path: no device is it.",
+                    "rmrr:{index} has a device scope of {} bytes without a path: it names no device.",
                     scope.length
                 ),
             )
@@ -138,10 +142,8 @@ fn scopes(found: &mut Found, rmrr: &Rmrr) {
 
 fn scope_fault(found: &mut Found, fault: ScopeFault) {
     let (code, then) = match fault {
-        ScopeFault::ZeroLength { .. } => {
-            ("DMAR-SCOPE-ZERO", "the kernel would stay on it for ever")
-        }
-        ScopeFault::BeyondEnd { .. } => ("DMAR-SCOPE-END", "the kernel does not check"),
+        ScopeFault::ZeroLength { .. } => (Code::DmarScopeZero, "Linux would loop on it for ever"),
+        ScopeFault::BeyondEnd { .. } => (Code::DmarScopeEnd, "Linux does not check"),
     };
     found.add(code, fault.offset(), sentence(&format!("{fault}; {then}")));
 }

@@ -5,9 +5,10 @@
 //! carries a change that was not taken. It is told from the regions, never from an option.
 
 use crate::{
+    codes::Code,
     event::RegionType,
     host::{Group, Member, RegionKind},
-    model::{DeviceVerdict, Finding, Model, Severity, Verdict, is_amd, member_name},
+    model::{DeviceVerdict, Finding, Model, Verdict, is_amd, member_name},
 };
 
 /// How many devices, and how many facts, are told one by one.
@@ -46,7 +47,7 @@ pub(crate) fn finding(model: &Model, devices: &[DeviceVerdict]) -> Option<Findin
          may still use that memory by DMA, which is unsafe and hard to debug"
     );
     evidence.truncate(AT_MOST);
-    Some(Finding { evidence, ..Finding::new("kernel-relaxes", Severity::Warning, message) })
+    Some(Finding { evidence, ..Finding::new(Code::KernelRelaxes, message) })
 }
 
 /// The relaxable regions of the members that an AMD IOMMU serves, a fact a line.

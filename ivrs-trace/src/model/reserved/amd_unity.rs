@@ -11,12 +11,13 @@ use ivrs_trace_common::MAX_UNITY;
 
 use super::amd;
 use crate::{
+    codes::Code,
     event::{Body, Event},
     firmware::{
         Ivmd,
         amd::kernel::{self, KernelView},
     },
-    model::{Finding, Model, Severity},
+    model::{Finding, Model},
     pci::{Bdf, Devid, Segment},
 };
 
@@ -182,7 +183,7 @@ fn segment_findings(
             map.last_devid
         );
         let evidence = vec![format!("{walked} ends at {}", map.last_devid)];
-        let finding = Finding::new("unity-last-devid", Severity::Warning, message);
+        let finding = Finding::new(Code::UnityLastDevid, message);
         findings.push(Finding { evidence, ..finding });
     }
     for Pair { kernel, table } in aligned(&map.entries, &table) {
@@ -192,21 +193,21 @@ fn segment_findings(
         });
         let (code, message) = match (of_kernel, of_table) {
             (Some(kernel), Some(table)) => (
-                "unity-differs",
+                Code::UnityDiffers,
                 format!(
                     "the kernel's unity map differs from what the IVRS table leads to: it has \
                      {kernel}, instead of {table}"
                 ),
             ),
             (Some(kernel), None) => (
-                "unity-only-in-kernel",
+                Code::UnityOnlyInKernel,
                 format!(
                     "the kernel's unity map has an entry that the IVRS table does not lead to: \
                      {kernel}"
                 ),
             ),
             (None, Some(table)) => (
-                "unity-only-in-table",
+                Code::UnityOnlyInTable,
                 format!("the kernel's unity map lacks an entry of the IVRS table, {table}"),
             ),
             (None, None) => continue,
@@ -225,8 +226,7 @@ fn segment_findings(
         }];
         evidence.extend(block.map(amd::of_block));
         let place = block.map(Ivmd::place);
-        let finding = Finding::new(code, Severity::Warning, message);
-        findings.push(Finding { place, evidence, ..finding });
+        findings.push(Finding { place, evidence, ..Finding::new(code, message) });
     }
 }
 

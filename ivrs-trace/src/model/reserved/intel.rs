@@ -8,13 +8,14 @@
 use std::collections::BTreeSet;
 
 use crate::{
+    codes::Code,
     event::RegionType,
     firmware::{
         acpi::TableError,
         intel::dmar::{Dmar, Rmrr, Scope, ScopeKind, Step},
     },
     host::{HexBytes, PciFunction, Reading},
-    model::{Cause, CauseKind, Finding, Listed, Listing, Model, Severity, is_intel},
+    model::{Cause, CauseKind, Finding, Listed, Listing, Model, is_intel},
     pci::Bdf,
 };
 
@@ -339,7 +340,7 @@ pub(crate) fn difference(model: &Model, name: &str, bdf: Bdf) -> Option<Finding>
         format!("event {}: the kernel lists {start:#x} to {end:#x}", listing.event)
     });
     let evidence = shown.chain(matches.iter().map(|found| of_structure(found.rmrr))).collect();
-    Some(Finding { evidence, ..Finding::new("kernel-differs", Severity::Warning, message) })
+    Some(Finding { evidence, ..Finding::new(Code::KernelDiffers, message) })
 }
 
 /// The reach of every RMRR on a host with Intel's IOMMU.

@@ -6,16 +6,17 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use crate::{
+    codes::Severity,
     escape::printable_bytes,
     firmware::{
-        Ivhd, Ivmd, Ivrs, KernelView, UnityEntry,
+        Finding, Ivhd, Ivmd, Ivrs, KernelView, UnityEntry,
         acpi::OtherBlock,
         amd::{
             device_entry::{Content, Devices, Entry, Settings, SpecialKind, Uid},
             ivrs::IvmdFlags,
             kernel::Prot,
         },
-        findings::{self, Finding, Severity},
+        findings,
     },
     pci::{Devid, Segment},
     report::hex_bytes,
@@ -612,8 +613,15 @@ fn unknown(block: &OtherBlock) -> UnknownDocument {
 }
 
 pub(super) fn finding(finding: Finding) -> FindingDocument {
-    let Finding { code, severity, offset, ivmd, evidence, message } = finding;
-    FindingDocument { code, severity, message, offset: offset.map(place), ivmd, evidence }
+    let Finding { code, severity, place, ivmd, evidence, message } = finding;
+    FindingDocument {
+        code: code.as_str(),
+        severity,
+        message,
+        offset: place.map(|place| self::place(place.offset)),
+        ivmd,
+        evidence,
+    }
 }
 
 pub(super) fn number(byte: impl std::fmt::LowerHex) -> String {

@@ -4,16 +4,17 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::page::Page;
 use crate::{
+    codes::{Code, Severity},
     escape::printable_bytes,
     firmware::{
-        Ivhd, Ivmd, Ivrs, KernelView, UnityEntry,
+        Finding, Ivhd, Ivmd, Ivrs, KernelView, UnityEntry,
         acpi::{BlockHeader, OtherBlock},
         amd::{
             device_entry::{Content, Devices, Entry, Settings, SpecialKind, Uid},
             ivrs::{IvmdFlags, IvmdKind},
             kernel::Prot,
         },
-        findings::{self, Explanation, Finding, Severity},
+        findings,
     },
     pci::{Bdf, Devid, Segment},
     report::{Style, hex_bytes, size},
@@ -500,21 +501,19 @@ pub(super) fn list(page: &mut Page, found: &[Finding]) {
         return;
     }
     // By weight; then in the order in which the codes are listed.
-    let mut codes: Vec<&Explanation> = findings::all_codes()
-        .filter(|known| found.iter().any(|one| one.code == known.code))
-        .collect();
-    codes.sort_by_key(|known| std::cmp::Reverse(known.severity));
+    let codes: BTreeSet<_> =
+        found.iter().map(|one| (std::cmp::Reverse(one.severity), one.code)).collect();
     page.blank();
     let title = page.style().bold("Findings");
     page.text(0, &title);
-    for known in codes {
+    for (_, code) in codes {
         page.blank();
-        page.text(2, &finding_title(known, page.style()));
-        let mut rest: Vec<&Finding> = found.iter().filter(|one| one.code == known.code).collect();
+        page.text(2, &finding_title(code, page.style()));
+        let mut rest: Vec<&Finding> = found.iter().filter(|one| one.code == code).collect();
         while let Some(first) = rest.first().copied() {
             let (same, others): (Vec<&Finding>, _) =
                 rest.into_iter().partition(|one| predicate(one) == predicate(first));
-            let label = first.offset.map_or_else(String::new, place);
+            let label = first.place.map_or_else(String::new, |at| place(at.offset));
             page.labelled(4, &label, 4 + BLOCK, &message(first, &same));
             rest = others;
         }
@@ -545,28 +544,31 @@ fn message(first: &Finding, same: &[&Finding]) -> String {
 
 /// The long text of a code.
 #[must_use]
-pub fn explanation(known: &Explanation, style: Style) -> String {
+pub fn explanation(code: Code, style: Style) -> String {
+    let known = code.explanation();
     let mut page = Page::new(style);
-    page.text(0, &finding_title(known, style));
-    for (title, text) in [("What it means", known.meaning), ("What to do", known.advice)] {
+    page.text(0, &finding_title(code, style));
+    let sections: [(_, Vec<String>); 2] =
+        [("What it means", known.meaning().collect()), ("What to do", known.advice().collect())];
+    for (title, paragraphs) in sections {
         page.blank();
         page.text(0, &style.bold(title));
-        for (number, paragraph) in text.split("\n\n").enumerate() {
+        for (number, paragraph) in paragraphs.iter().enumerate() {
             if number > 0 {
                 page.blank();
             }
             page.text(2, paragraph);
         }
     }
-    if !known.switches.is_empty() {
-        page.blank();
-        let title = "What users reported to have helped (no promise for another board)";
-        page.text(0, &style.bold(title));
-        for one in known.switches {
-            page.text(2, one.board);
-            page.labelled(4, "setting", 12, one.setting);
-            page.labelled(4, "source", 12, one.source);
+    for (number, one) in known.switches().enumerate() {
+        if number == 0 {
+            page.blank();
+            let title = "Settings that users reported to help (no promise for another board)";
+            page.text(0, &style.bold(title));
         }
+        page.text(2, one.board);
+        page.labelled(4, "setting", 12, one.setting);
+        page.labelled(4, "source", 12, one.source);
     }
     page.finish()
 }
@@ -575,28 +577,20 @@ pub fn explanation(known: &Explanation, style: Style) -> String {
 #[must_use]
 pub fn codes(style: Style) -> String {
     let mut page = Page::new(style);
-    let width = findings::all_codes().map(|known| known.code.len()).max().unwrap_or_default();
-    for known in findings::all_codes() {
-        let label = format!("{:<width$}  {:<7}", known.code, severity(known.severity));
+    let width = Code::ALL.iter().map(|code| code.as_str().len()).max().unwrap_or_default();
+    for code in Code::ALL {
+        let known = code.explanation();
+        let label = format!("{code:<width$}  {:<7}", known.severity.as_str());
         page.labelled(0, &label, width + 11, known.title);
     }
     page.finish()
 }
 
 /// Code, title and severity.
-fn finding_title(known: &Explanation, style: Style) -> String {
-    let severity = style.weigh(known.severity, severity(known.severity));
-    format!("{}: {} ({severity})", style.bold(known.code), known.title)
-}
-
-/// How much a finding matters, in a word.
-#[must_use]
-pub fn severity(of: Severity) -> &'static str {
-    match of {
-        Severity::Note => "note",
-        Severity::Warning => "warning",
-        Severity::Error => "error",
-    }
+fn finding_title(code: Code, style: Style) -> String {
+    let known = code.explanation();
+    let severity = style.weigh(known.severity, known.severity.as_str());
+    format!("{}: {} ({severity})", style.bold(code.as_str()), known.title)
 }
 
 fn named(flags: u8, names: impl Iterator<Item = &'static str>) -> String {

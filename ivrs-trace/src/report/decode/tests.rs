@@ -5,6 +5,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::{
+    codes::Code,
     firmware::{
         Ivrs, KernelView,
         amd::{
@@ -13,7 +14,6 @@ use crate::{
             ivrs::{IvhdKind, IvmdFlags, IvmdKind},
         },
         dump::{self, Dump},
-        findings,
     },
     pci::{Devid, Segment},
     report::{
@@ -210,7 +210,7 @@ fn a_terminal_gets_the_same_text_in_colours_and_as_wide_as_it_is() {
     {
         assert!(terminal.contains(painted), "{painted:?} in {terminal}");
     }
-    let known = findings::explain("IVMD-WIDE").unwrap();
+    let known = Code::IvmdWide;
     let style = Style { width: 60, colour: true };
     let file = explanation(known, Style { colour: false, ..style });
     assert_eq!(plain(&explanation(known, style)), file);
@@ -238,7 +238,7 @@ fn documents_are_as_they_were() {
 #[test]
 fn explanations_are_as_they_were() {
     assert_snapshot!("codes", codes(Style::default()));
-    let known = findings::explain("IVRS-DMA-PROTECTION").unwrap();
+    let known = Code::IvrsDmaProtection;
     assert_snapshot!("explained", explanation(known, Style::default()));
 }
 
@@ -328,7 +328,7 @@ proptest! {
         let document = document(&builder);
         parsed(&document);
         for found in &document.findings {
-            prop_assert!(findings::explain(found.code).is_some(), "{}", found.code);
+            prop_assert!(Code::named(found.code).is_some(), "{}", found.code);
         }
     }
 }

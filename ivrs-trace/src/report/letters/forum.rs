@@ -9,7 +9,7 @@ use super::{
     markup::{Format, Letter},
 };
 use crate::{
-    firmware::findings,
+    codes::Code,
     model::{Outcome, Reason, RequireDirect, Verdict},
     pci::Bdf,
     report::attempt::reasons::why,
@@ -61,7 +61,7 @@ pub fn forum(case: &Case<'_>, format: Format) -> String {
                  virtual machine does not start, the reason is another one: `ivrs-trace run -- \
                  COMMAND` with the command that fails tells which call failed and why.",
             );
-            let relaxed = case.verdicts.findings.iter().filter(|one| one.code == "relax-unity");
+            let relaxed = case.verdicts.findings.iter().filter(|one| one.code == Code::RelaxUnity);
             letter.items(relaxed.map(|one| case.redact.text(&one.message)).collect());
         }
         Standing::NoGroups => letter.text(
@@ -263,9 +263,9 @@ fn may(letter: &mut Letter, case: &Case<'_>) {
         ivrs.ivinfo.dma_remap() && ivrs.ivmd.iter().any(|block| block.flags.exclusion())
     });
     if protection && !held.is_empty() {
-        let switches = findings::explain("IVRS-DMA-PROTECTION").map_or(&[][..], |one| one.switches);
-        let reports: Vec<String> = switches
-            .iter()
+        let reports: Vec<String> = Code::IvrsDmaProtection
+            .explanation()
+            .switches()
             .map(|one| format!("\"{}\" ({}; {})", one.setting, one.board, one.source))
             .collect();
         items.push(format!(

@@ -14,15 +14,16 @@ use ratatui::text::{Line, Span};
 
 use super::{devices::name_of, verdict};
 use crate::{
+    codes::{Code, Severity},
     escape::{printable, printable_bytes},
     firmware::{
-        Ivrs, KernelView, TableName,
+        Finding, Ivrs, KernelView, TableName,
         amd::{
             device_entry::{Content, Entry},
             ivrs::{HEADER_LENGTH, Ivhd, Ivmd},
             kernel::is_effective,
         },
-        findings::{self, Finding, Severity},
+        findings,
     },
     model::{EntryCoverage, RequireDirect, Table},
     pci::{Bdf, Segment},
@@ -382,13 +383,14 @@ impl Firmware {
             .map(|one| (one.severity, one.code, one.message.as_str()))
             .collect();
         let of_table = self.findings.iter().filter(|one| {
-            let here = match one.offset {
+            let here = match one.place.map(|place| place.offset) {
                 Some(offset) => place.contains(&offset),
                 // What is about no place is told of the header.
                 None => place.start == 0,
             };
             // The host says it with its devices.
-            here && one.code != "IVMD-WIDE" && !on_host.iter().any(|(_, code, _)| *code == one.code)
+            here && one.code != Code::IvmdWide
+                && !on_host.iter().any(|(_, code, _)| *code == one.code)
         });
         let of_table = of_table.map(|one| (one.severity, one.code, one.message.as_str()));
         let mut told = on_host.clone();
@@ -404,7 +406,7 @@ impl Firmware {
                 Severity::Warning => Role::Doubtful,
                 Severity::Note => Role::Text,
             };
-            let word = decode::severity(severity);
+            let word = severity.as_str();
             text.paragraph(role, "", &format!("{code} ({word})"));
             // Those of the table alone are sentences already.
             let whole = message.ends_with('.');
@@ -564,10 +566,18 @@ impl Pane for Firmware {
                     it, and `ivrs-trace check` names its RMRRs."
                 .to_owned();
         }
-        let about = ["no-iommu", "not-amd", "arm-regions", "ivrs-"];
+        let about = [
+            Code::NoIommuGroups,
+            Code::NoIommuShown,
+            Code::NotAmd,
+            Code::ArmRegions,
+            Code::IvrsAbsent,
+            Code::IvrsUnreadable,
+            Code::IvrsMalformed,
+        ];
         let findings = scene.stage.verdicts.findings.iter();
         let why: Vec<String> = findings
-            .filter(|one| about.iter().any(|code| one.code.starts_with(code)))
+            .filter(|one| about.contains(&one.code))
             .map(|one| findings::sentence(&one.message))
             .collect();
         let why = if why.is_empty() {

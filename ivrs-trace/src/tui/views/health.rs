@@ -4,11 +4,9 @@
 use ratatui::text::{Line, Span};
 
 use crate::{
+    codes::Severity,
     escape::printable,
-    firmware::{
-        TableName,
-        findings::{Severity, explain},
-    },
+    firmware::TableName,
     host::Reading,
     model::{Finding, RequireDirect},
     recording::{ProbeFact, ProbeLoss},
@@ -96,7 +94,7 @@ fn words(row: &Row, scene: &Scene<'_>) -> (String, Role, String, String) {
         Row::Finding(index) => match stage.verdicts.findings.get(*index) {
             Some(finding) => {
                 let (role, word) = severity(finding.severity);
-                (finding.code.to_owned(), role, word.to_owned(), finding.message.clone())
+                (finding.code.to_string(), role, word.to_owned(), finding.message.clone())
             }
             None => (String::new(), Role::Text, String::new(), String::new()),
         },
@@ -333,11 +331,9 @@ fn finding(text: &mut Text, found: &Finding) {
     for fact in &found.evidence {
         text.paragraph(Role::Dim, "  ", fact);
     }
-    if let Some(known) = explain(found.code) {
-        text.blank();
-        let style = report::Style { width: text.width(), colour: false };
-        text.report(&report::decode::explanation(known, style));
-    }
+    text.blank();
+    let style = report::Style { width: text.width(), colour: false };
+    text.report(&report::decode::explanation(found.code, style));
 }
 
 fn probe(text: &mut Text, fact: &ProbeFact, counts: Option<&ProbeLoss>) {

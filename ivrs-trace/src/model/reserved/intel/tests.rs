@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::{
+    codes::Code,
     firmware::intel::builder::{DmarBuilder, ScopeSpec},
     host::Snapshot,
     model::{
@@ -126,7 +127,7 @@ fn devices_are_judged_as_with_an_ivmd() {
     for flag in [RequireDirect::Missing, RequireDirect::Unknown] {
         let model = Model::new(host.clone(), flag);
         assert_eq!(verdict(&model, "01:00.2").0, Verdict::Blocked);
-        assert!(model.verdicts().findings.iter().all(|one| one.code != "no-btf"));
+        assert!(model.verdicts().findings.iter().all(|one| one.code != Code::NoBtf));
     }
 
     // Without the table the regions prove that the group is blocked, not by whom.
@@ -134,7 +135,7 @@ fn devices_are_judged_as_with_an_ivmd() {
     let unnamed = model(&host);
     let region = vec![(CauseKind::DirectRegion, None)];
     assert_eq!(verdict(&unnamed, "01:00.2"), (Verdict::Blocked, None, region));
-    assert!(unnamed.verdicts().findings.iter().any(|one| one.code == "dmar-unreadable"));
+    assert!(unnamed.verdicts().findings.iter().any(|one| one.code == Code::DmarUnreadable));
 }
 
 #[test]
@@ -145,16 +146,16 @@ fn rmrrs_stay_known_when_the_rights_are_gone() {
     model.rehost(Snapshot { dmar: denied, ..host });
     assert_eq!(coverage(&model).len(), 1);
     assert_eq!(model.rmrrs_of(bdf("00:03.0")).0.len(), 1);
-    assert!(model.verdicts().findings.iter().all(|one| one.code != "dmar-unreadable"));
+    assert!(model.verdicts().findings.iter().all(|one| one.code != Code::DmarUnreadable));
 }
 
 #[test]
 fn what_is_odd_on_this_host_is_told() {
     let codes = |host: &Snapshot| -> Vec<&'static str> {
-        model(host).verdicts().findings.iter().map(|finding| finding.code).collect()
+        model(host).verdicts().findings.iter().map(|finding| finding.code.as_str()).collect()
     };
-    assert_eq!(codes(&host(&[at(0x0020)])), ["RMRR-ABSENT-DEVICE"]);
-    assert_eq!(codes(&host(&[at(0x00e0)])), ["RMRR-SCOPE-MISMATCH", "RMRR-ABSENT-DEVICE"]);
+    assert_eq!(codes(&host(&[at(0x0020)])), ["rmrr-absent-device"]);
+    assert_eq!(codes(&host(&[at(0x00e0)])), ["rmrr-scope-mismatch", "rmrr-absent-device"]);
     let mut usb = host(&[at(0x0018)]);
     set_class(&mut usb, "00:03.0", 0x0c_0330);
     assert_eq!(codes(&usb), ["rmrr-relaxable"]);

@@ -141,9 +141,9 @@ fn a_block_has_its_reach_and_what_the_kernel_makes_of_it() {
         "It asks for an exclusion range",
         "covers  5 of the 6 devices",
         "the kernel's own unity map has it, as entry 0 of segment 0000",
-        "IVMD-EXCLUSION (note)",
+        "ivmd-exclusion (note)",
         "  ivmd:0 asks that",
-        "IVMD-WIDE (warning)",
+        "ivmd-wide (warning)",
         "0000:03:01.0  blocked group 11",
     ] {
         assert!(detail.contains(part), "{part} is not in\n{detail}");
@@ -212,7 +212,7 @@ fn a_table_that_the_kernel_refuses_blocks_nobody() {
     let rows = seen.rows();
     assert!(rows[0].ends_with("refused") && rows[2].ends_with("unused"), "{rows:?}");
     assert!(seen.detail(2).contains("nothing, for it gets no IOMMU from this table"));
-    assert!(seen.detail(0).contains("IVRS-CHECKSUM (error)"));
+    assert!(seen.detail(0).contains("ivrs-checksum (error)"));
 }
 
 #[test]
