@@ -6,11 +6,7 @@ use anyhow::{Result, ensure};
 use crate::{test::status, workspace};
 
 /// Runs the benchmark of the dashboard.
-///
-/// # Errors
-///
-/// Where it cannot be built or run.
-pub fn command() -> Result<()> {
+pub(crate) fn command() -> Result<()> {
     let root = workspace::root()?;
     let mut cargo = workspace::cargo(&root);
     // Without tracing, which needs a BPF object and is not measured here.

@@ -15,11 +15,7 @@ const PROFILE: &str = "lab";
 ///
 /// `ivrs-trace` gets the BPF object made from the sources as they are: it is built first where
 /// the checked-in one is not theirs.
-///
-/// # Errors
-///
-/// When the build fails; the message carries the compiler's output.
-pub fn static_binary(package: &str, bin: &str) -> Result<PathBuf> {
+pub(crate) fn static_binary(package: &str, bin: &str) -> Result<PathBuf> {
     if package == "ivrs-trace" {
         ebpf::ensure_object()?;
     }

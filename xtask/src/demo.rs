@@ -20,7 +20,7 @@ use crate::{ebpf, setup};
 
 /// Arguments of `cargo xtask demo`.
 #[derive(Debug, clap::Args)]
-pub struct Args {
+pub(crate) struct Args {
     /// Show the dashboard while it happens, on this terminal
     #[arg(long)]
     tui: bool,
@@ -79,12 +79,7 @@ exec ivrs-trace
 ";
 
 /// `cargo xtask demo`.
-///
-/// # Errors
-///
-/// When something cannot be had or built, the guest does not come to its end, or an attach does
-/// not end as it must.
-pub fn command(args: &Args) -> Result<()> {
+pub(crate) fn command(args: &Args) -> Result<()> {
     let started = Instant::now();
     ensure!(
         !args.tui || io::stdin().is_terminal() && io::stdout().is_terminal(),
@@ -116,14 +111,14 @@ pub fn command(args: &Args) -> Result<()> {
         return Ok(());
     }
     let mut timer = Some(Timer::start());
-    let end = guest.run_streaming(SCRIPT, &stop, |_, bytes| {
+    let (status, _) = guest.run_streaming(SCRIPT, &stop, |_, bytes| {
         // The first output ends the wait.
         drop(timer.take());
         let mut out = io::stdout().lock();
         out.write_all(bytes).and_then(|()| out.flush()).context("cannot write the guest's output")
     })?;
     ensure!(
-        end.status == 0,
+        status == 0,
         "the kernel of the guest was to refuse 00:03.0 and to grant 21:00.0, and did not"
     );
     println!("\nThe demonstration took {:.0} s.", started.elapsed().as_secs_f32());

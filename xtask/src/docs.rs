@@ -33,7 +33,7 @@ const CAUSE: &str = "  Cause: ";
 
 /// Arguments of `cargo xtask docs`.
 #[derive(Debug, clap::Args)]
-pub struct Args {
+pub(crate) struct Args {
     /// Write nothing; fail if what is checked in differs from what the code says
     #[arg(long)]
     check: bool,
@@ -43,11 +43,7 @@ pub struct Args {
 }
 
 /// `cargo xtask docs`.
-///
-/// # Errors
-///
-/// If something cannot be made, read or written, or, with `--check`, differs.
-pub fn command(args: &Args) -> Result<()> {
+pub(crate) fn command(args: &Args) -> Result<()> {
     if args.check {
         return check();
     }
@@ -66,11 +62,7 @@ fn screens() -> Result<()> {
 }
 
 /// Compares what is checked in with what the code says.
-///
-/// # Errors
-///
-/// If something cannot be made or read, or differs.
-pub fn check() -> Result<()> {
+pub(crate) fn check() -> Result<()> {
     let root = workspace::root()?;
     let (present, wanted) = (present(&root)?, wanted(&root)?);
     let names = present.keys().chain(wanted.keys().filter(|name| !present.contains_key(*name)));

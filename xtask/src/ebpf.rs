@@ -26,7 +26,7 @@ const TARGET: &str = setup::BPF_TARGET;
 
 /// Arguments of `cargo xtask build-ebpf`.
 #[derive(Debug, clap::Args)]
-pub struct Args {
+pub(crate) struct Args {
     /// Make the checked-in object anew
     #[arg(long, conflicts_with = "check_prebuilt")]
     update_prebuilt: bool,
@@ -39,11 +39,7 @@ pub struct Args {
 }
 
 /// `cargo xtask build-ebpf`.
-///
-/// # Errors
-///
-/// When the toolchain cannot be had, the build fails, or the check does.
-pub fn command(args: &Args) -> Result<()> {
+pub(crate) fn command(args: &Args) -> Result<()> {
     let files = Files::new()?;
     if args.log {
         return logging(files);
@@ -73,11 +69,7 @@ fn logging(mut files: Files) -> Result<()> {
 
 /// Sees to it that there is an object of the sources as they are: the checked-in one or one that
 /// was built here. Builds it where there is none.
-///
-/// # Errors
-///
-/// When the toolchain cannot be had or the build fails.
-pub fn ensure_object() -> Result<()> {
+pub(crate) fn ensure_object() -> Result<()> {
     let files = Files::new()?;
     if files.built.is_of(&files.digest) || files.prebuilt.is_of(&files.digest) {
         return Ok(());
@@ -86,11 +78,7 @@ pub fn ensure_object() -> Result<()> {
 }
 
 /// Rebuilds the object and compares it with the checked-in one (`--check-prebuilt`).
-///
-/// # Errors
-///
-/// When the toolchain cannot be had, the build fails, or the two differ.
-pub fn check_prebuilt() -> Result<()> {
+pub(crate) fn check_prebuilt() -> Result<()> {
     check(&Files::new()?)
 }
 

@@ -34,11 +34,7 @@ const BLOCKS: [&str; 4] = [
 const LIKE_A_TABLE: &str = "IVRS @ 0x0000000000000000\n    0000: 00 00";
 
 /// Lets the programs read what is for them.
-///
-/// # Errors
-///
-/// When the programs cannot be had, or do not find what was put in.
-pub fn check() -> Result<()> {
+pub(crate) fn check() -> Result<()> {
     tables()?;
     let root = workspace::root()?;
     let program = Program::new(&root)?;

@@ -46,7 +46,7 @@ const MEMORY_MB: u32 = 512;
 
 /// Arguments of `cargo xtask fuzz`.
 #[derive(Debug, clap::Args)]
-pub struct Args {
+pub(crate) struct Args {
     /// The targets: the names of the files in ivrs-trace/fuzz/targets; all of them if none is given
     targets: Vec<String>,
     /// How long each target runs, in seconds
@@ -61,11 +61,7 @@ pub struct Args {
 }
 
 /// `cargo xtask fuzz`.
-///
-/// # Errors
-///
-/// When the targets cannot be built, or one finds something.
-pub fn command(args: &Args) -> Result<()> {
+pub(crate) fn command(args: &Args) -> Result<()> {
     let fuzz = Fuzz::new()?;
     if args.write_seeds {
         return fuzz.write_seeds();
@@ -84,11 +80,7 @@ pub fn command(args: &Args) -> Result<()> {
 }
 
 /// Every target for `seconds` each.
-///
-/// # Errors
-///
-/// See [`command`].
-pub fn all(seconds: u32) -> Result<()> {
+pub(crate) fn all(seconds: u32) -> Result<()> {
     let fuzz = Fuzz::new()?;
     let targets = fuzz.chosen(&[])?;
     fuzz.build(&targets)?;

@@ -14,11 +14,7 @@ const HEARTBEAT: Duration = Duration::from_secs(15);
 const TAIL_LINES: usize = 12;
 
 /// The standard output of `command` as text.
-///
-/// # Errors
-///
-/// When it cannot be started or fails; the message carries what it wrote to standard error.
-pub fn output(command: &mut Command) -> Result<String> {
+pub(crate) fn output(command: &mut Command) -> Result<String> {
     let name = name(command);
     let output =
         command.stdin(Stdio::null()).output().with_context(|| format!("cannot run {name}"))?;
@@ -31,11 +27,7 @@ pub fn output(command: &mut Command) -> Result<String> {
 
 /// Runs `command` with its output kept back; while it runs, `what` is named every quarter of a
 /// minute on standard error.
-///
-/// # Errors
-///
-/// When it cannot be started or fails; the message carries the end of its output.
-pub fn quietly(command: &mut Command, what: &str) -> Result<()> {
+pub(crate) fn quietly(command: &mut Command, what: &str) -> Result<()> {
     let name = name(command);
     let mut log = tempfile::tempfile().context("cannot make a temporary file")?;
     let copies = (log.try_clone(), log.try_clone());

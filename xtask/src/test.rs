@@ -13,7 +13,7 @@ use crate::{docs, ebpf, exports, fuzz, setup, vm, workspace};
 
 /// Arguments of `cargo xtask test`.
 #[derive(Debug, clap::Args)]
-pub struct Args {
+pub(crate) struct Args {
     /// Also run every cell of the lab matrix, which writes docs/matrix.md, and the stress test
     #[arg(long)]
     full: bool,
@@ -32,11 +32,7 @@ const KERNELS: [&str; 5] =
 const FUZZ_SECONDS: u32 = 5;
 
 /// `cargo xtask test`.
-///
-/// # Errors
-///
-/// The first step that failed.
-pub fn command(args: &Args) -> Result<()> {
+pub(crate) fn command(args: &Args) -> Result<()> {
     let started = Instant::now();
     let root = workspace::root()?;
     step("formatting", || cargo(&root, "fmt --all --check"))?;

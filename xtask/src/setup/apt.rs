@@ -25,7 +25,7 @@ const LISTS_JUST_MADE: Duration = Duration::from_mins(10);
 
 /// The private apt. Having the cache's lock is what allows to use it.
 #[derive(Debug)]
-pub struct Apt<'a> {
+pub(crate) struct Apt<'a> {
     lock: &'a Locked<'a>,
     folder: PathBuf,
     /// The suite that it reads instead of the system's.
@@ -39,8 +39,7 @@ const DEBIAN_KEYRINGS: [&str; 2] = [
 ];
 
 /// Whether this machine has the programs that the private apt is made of.
-#[must_use]
-pub fn usable() -> bool {
+pub(crate) fn usable() -> bool {
     ["apt-get", "apt-cache", "dpkg", "dpkg-query"].iter().all(|program| {
         Command::new(program).arg("--version").output().is_ok_and(|out| out.status.success())
     })
@@ -48,22 +47,13 @@ pub fn usable() -> bool {
 
 impl<'a> Apt<'a> {
     /// Makes the private apt's folders and configuration.
-    ///
-    /// # Errors
-    ///
-    /// When this machine has no apt, or the cache folder cannot be written.
-    pub fn open(lock: &'a Locked<'a>) -> Result<Self> {
+    pub(crate) fn open(lock: &'a Locked<'a>) -> Result<Self> {
         Self::make(lock, "apt", None)
     }
 
     /// As [`Apt::open`], but reads only `suite`, from the archive that the system's own release
     /// comes from, and takes it only if signed with a key that the system trusts.
-    ///
-    /// # Errors
-    ///
-    /// Those of [`Apt::open`], and when no source of the system is known to be such an archive.
-    /// Whether the archive has the suite shows when its lists are first needed.
-    pub fn suite(lock: &'a Locked<'a>, suite: &str) -> Result<Self> {
+    pub(crate) fn suite(lock: &'a Locked<'a>, suite: &str) -> Result<Self> {
         let archive = Self::open(lock)?.archive()?;
         let keyring = DEBIAN_KEYRINGS.iter().find(|path| Path::new(path).is_file());
         // Without the file, apt looks in the system's folder of trusted keys.
@@ -133,11 +123,7 @@ impl<'a> Apt<'a> {
     }
 
     /// The newest version of `package` that the archive has; `None` when it has none.
-    ///
-    /// # Errors
-    ///
-    /// When the archive's lists cannot be had.
-    pub fn candidate(&self, package: &str) -> Result<Option<String>> {
+    pub(crate) fn candidate(&self, package: &str) -> Result<Option<String>> {
         self.lists(LISTS_BELIEVED)?;
         if let Some(version) = self.candidate_in_lists(package)? {
             return Ok(Some(version));
@@ -147,11 +133,7 @@ impl<'a> Apt<'a> {
     }
 
     /// Whether the archive still has exactly this version.
-    ///
-    /// # Errors
-    ///
-    /// When the archive's lists cannot be had.
-    pub fn has(&self, package: &str, version: &str) -> Result<bool> {
+    pub(crate) fn has(&self, package: &str, version: &str) -> Result<bool> {
         if self.candidate(package)?.is_none() {
             return Ok(false);
         }
@@ -161,11 +143,7 @@ impl<'a> Apt<'a> {
     }
 
     /// All package names that begin with `prefix`.
-    ///
-    /// # Errors
-    ///
-    /// When the archive's lists cannot be had.
-    pub fn names(&self, prefix: &str) -> Result<Vec<String>> {
+    pub(crate) fn names(&self, prefix: &str) -> Result<Vec<String>> {
         self.lists(LISTS_BELIEVED)?;
         let text = run::output(self.command("apt-cache").args(["pkgnames", prefix]))?;
         Ok(text.lines().map(str::to_owned).collect())
@@ -176,11 +154,7 @@ impl<'a> Apt<'a> {
     ///
     /// It is computed as if nothing were installed, so an installed package that conflicts with
     /// one of them does not matter.
-    ///
-    /// # Errors
-    ///
-    /// When the dependencies cannot be met from the archive.
-    pub fn closure(&self, packages: &[&str]) -> Result<Vec<String>> {
+    pub(crate) fn closure(&self, packages: &[&str]) -> Result<Vec<String>> {
         let named: BTreeSet<&str> =
             packages.iter().filter_map(|package| package.split('=').next()).collect();
         let installed = installed()?;
@@ -193,11 +167,7 @@ impl<'a> Apt<'a> {
     }
 
     /// As [`Apt::closure`], with what the system has installed too.
-    ///
-    /// # Errors
-    ///
-    /// Those of [`Apt::closure`].
-    pub fn whole_closure(&self, packages: &[&str]) -> Result<Vec<String>> {
+    pub(crate) fn whole_closure(&self, packages: &[&str]) -> Result<Vec<String>> {
         self.lists(LISTS_BELIEVED)?;
         let plan =
             run::output(self.command("apt-get").args(["--simulate", "install"]).args(packages))
@@ -213,11 +183,7 @@ impl<'a> Apt<'a> {
 
     /// Downloads `packages` (`name` or `name=version`) and unpacks them into `dest`. Dependencies
     /// are not followed; see [`Apt::closure`].
-    ///
-    /// # Errors
-    ///
-    /// When one of them cannot be downloaded or unpacked.
-    pub fn fetch_unpack(&self, packages: &[impl AsRef<str>], dest: &Path) -> Result<()> {
+    pub(crate) fn fetch_unpack(&self, packages: &[impl AsRef<str>], dest: &Path) -> Result<()> {
         let names: Vec<&str> = packages.iter().map(AsRef::as_ref).collect();
         let debs = self.lock.scratch()?;
         // Lines like "'URI' FILE SIZE HASH"
@@ -293,11 +259,7 @@ impl<'a> Apt<'a> {
 }
 
 /// Whether version `left` is newer than `right`, by Debian's rules.
-///
-/// # Errors
-///
-/// When dpkg cannot be run.
-pub fn newer(left: &str, right: &str) -> Result<bool> {
+pub(crate) fn newer(left: &str, right: &str) -> Result<bool> {
     let status = Command::new("dpkg")
         .args(["--compare-versions", left, "gt", right])
         .status()

@@ -53,7 +53,7 @@ const VARIANTS: [Variant; 2] = [
 ];
 
 /// The names that [`built`] knows.
-pub fn built_kernels() -> impl Iterator<Item = &'static str> {
+pub(crate) fn built_kernels() -> impl Iterator<Item = &'static str> {
     VARIANTS.iter().map(|variant| variant.name)
 }
 

@@ -11,11 +11,7 @@ const PACKAGE: &str = "busybox-static";
 const BINARY: &str = "bin/busybox";
 
 /// The path of a statically linked busybox.
-///
-/// # Errors
-///
-/// When it is not in the cache and the package cannot be had.
-pub fn busybox() -> Result<PathBuf> {
+pub(crate) fn busybox() -> Result<PathBuf> {
     let cache = Cache::open()?;
     // Any version does, so one that is there is never looked at again.
     if let Some(current) = cache.current(PACKAGE) {

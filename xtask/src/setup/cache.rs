@@ -20,26 +20,22 @@ const BELIEVED: Duration = Duration::from_hours(24);
 
 /// The cache folder.
 #[derive(Debug, Clone)]
-pub struct Cache {
+pub(crate) struct Cache {
     root: PathBuf,
 }
 
 /// What a name stood for when the package archive was last asked.
 #[derive(Debug, Clone)]
-pub struct Current {
+pub(crate) struct Current {
     /// The finished folder.
-    pub path: PathBuf,
+    pub(crate) path: PathBuf,
     /// Whether the archive was asked less than a day ago.
-    pub fresh: bool,
+    pub(crate) fresh: bool,
 }
 
 impl Cache {
     /// `$IVRS_TRACE_CACHE`, else `$XDG_CACHE_HOME/ivrs-trace`, else `~/.cache/ivrs-trace`.
-    ///
-    /// # Errors
-    ///
-    /// When none of them is set or the folder cannot be made.
-    pub fn open() -> Result<Self> {
+    pub(crate) fn open() -> Result<Self> {
         let root = if let Some(dir) = absolute("IVRS_TRACE_CACHE") {
             dir
         } else if let Some(dir) = absolute("XDG_CACHE_HOME") {
@@ -55,21 +51,18 @@ impl Cache {
     }
 
     /// The folder itself.
-    #[must_use]
-    pub fn root(&self) -> &Path {
+    pub(crate) fn root(&self) -> &Path {
         &self.root
     }
 
     /// The finished folder made for `key`, if there is one.
-    #[must_use]
-    pub fn get(&self, key: &str) -> Option<PathBuf> {
+    pub(crate) fn get(&self, key: &str) -> Option<PathBuf> {
         let path = self.root.join(folder_name(key));
         path.is_dir().then_some(path)
     }
 
     /// The folder that `name` was last set to by [`Locked::set_current`].
-    #[must_use]
-    pub fn current(&self, name: &str) -> Option<Current> {
+    pub(crate) fn current(&self, name: &str) -> Option<Current> {
         let link = self.root.join("current").join(name);
         let path = fs::canonicalize(&link).ok()?;
         let modified = fs::symlink_metadata(&link).and_then(|data| data.modified()).ok()?;
@@ -78,11 +71,7 @@ impl Cache {
     }
 
     /// Waits until no other set-up works on this cache, and locks it.
-    ///
-    /// # Errors
-    ///
-    /// When the lock file cannot be made or locked.
-    pub fn lock(&self) -> Result<Locked<'_>> {
+    pub(crate) fn lock(&self) -> Result<Locked<'_>> {
         let path = self.root.join("lock");
         let file = File::options()
             .create(true)
@@ -108,25 +97,20 @@ impl Cache {
 
 /// The cache folder while this process alone may add to it.
 #[derive(Debug)]
-pub struct Locked<'a> {
+pub(crate) struct Locked<'a> {
     cache: &'a Cache,
     _file: File,
 }
 
 impl Locked<'_> {
     /// The cache that is locked.
-    #[must_use]
-    pub fn cache(&self) -> &Cache {
+    pub(crate) fn cache(&self) -> &Cache {
         self.cache
     }
 
     /// The finished folder for `key`; where there is none, `make` fills an empty folder that then
     /// becomes it. `what` is told to the user.
-    ///
-    /// # Errors
-    ///
-    /// Those of `make` and of the file system; nothing is left then.
-    pub fn make(
+    pub(crate) fn make(
         &self,
         key: &str,
         what: &str,
@@ -153,11 +137,7 @@ impl Locked<'_> {
     }
 
     /// An empty folder in the cache that goes away with the value, or with the next set-up.
-    ///
-    /// # Errors
-    ///
-    /// When it cannot be made.
-    pub fn scratch(&self) -> Result<TempDir> {
+    pub(crate) fn scratch(&self) -> Result<TempDir> {
         tempfile::Builder::new()
             .prefix(PARTIAL)
             .tempdir_in(&self.cache.root)
@@ -165,11 +145,7 @@ impl Locked<'_> {
     }
 
     /// Remembers that `name` stands for the finished folder `path`, as of now.
-    ///
-    /// # Errors
-    ///
-    /// When the link cannot be written.
-    pub fn set_current(&self, name: &str, path: &Path) -> Result<()> {
+    pub(crate) fn set_current(&self, name: &str, path: &Path) -> Result<()> {
         let folder = self.cache.root.join("current");
         fs::create_dir_all(&folder)?;
         let new = folder.join(format!("{PARTIAL}{name}"));

@@ -66,38 +66,32 @@ const PARTS: [&str; 3] = ["linux-binary-", "linux-modules-", "linux-base-"];
 
 /// The names of Debian's kernels that [`kernel`] knows; it also knows
 /// [`built_kernels`](super::built_kernels).
-pub fn kernels() -> impl Iterator<Item = &'static str> {
+pub(crate) fn kernels() -> impl Iterator<Item = &'static str> {
     SOURCES.iter().map(|source| source.name)
 }
 
 /// An unpacked kernel.
 #[derive(Debug, Clone)]
-pub struct Kernel {
+pub(crate) struct Kernel {
     /// What `uname -r` says in it.
-    pub release: String,
+    pub(crate) release: String,
     /// The compressed kernel image.
-    pub vmlinuz: PathBuf,
+    pub(crate) vmlinuz: PathBuf,
     /// Its `lib/modules/RELEASE` folder, with `modules.dep` in it.
-    pub modules: PathBuf,
-    /// Its build configuration.
-    pub config: PathBuf,
+    pub(crate) modules: PathBuf,
     /// The version of the package.
-    pub version: String,
+    pub(crate) version: String,
     /// Whether VFIO refuses devices on it under QEMU unless it is told to allow interrupts that are
     /// not remapped.
-    pub needs_unsafe_interrupts: bool,
+    pub(crate) needs_unsafe_interrupts: bool,
     /// Whether it has the drivers of the machine's devices, as modules.
-    pub host_drivers: bool,
+    pub(crate) host_drivers: bool,
 }
 
 /// The newest kernel that the archive has under `name` (one of [`kernels`]), or the lab's own one
 /// of that name, which is built if it is not there: that takes minutes. The archive is asked
 /// once a day; where it cannot be reached, the kernel in the cache is used and that is said.
-///
-/// # Errors
-///
-/// For an unknown name, and when there is no such kernel in the cache and none can be had.
-pub fn kernel(name: &str) -> Result<Kernel> {
+pub(crate) fn kernel(name: &str) -> Result<Kernel> {
     if let Some(kernel) = built(name) {
         return kernel;
     }
@@ -246,7 +240,6 @@ pub(super) fn describe(folder: &Path) -> Result<Kernel> {
     };
     Ok(Kernel {
         vmlinuz: file("vmlinuz")?,
-        config: file("config")?,
         version: version.to_owned(),
         needs_unsafe_interrupts: false,
         host_drivers: true,

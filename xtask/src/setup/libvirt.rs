@@ -45,11 +45,7 @@ const LIBRARIES: [&str; 2] = ["lib/x86_64-linux-gnu", "usr/lib/x86_64-linux-gnu"
 const RECIPE: &str = "1";
 
 /// The folder with the files, laid out as in the guest.
-///
-/// # Errors
-///
-/// When it is not in the cache and the packages cannot be had.
-pub fn libvirt() -> Result<PathBuf> {
+pub(crate) fn libvirt() -> Result<PathBuf> {
     let label = format!("libvirt-{SUITE}-{RECIPE}");
     let cache = Cache::open()?;
     // Versions do not change within a release, but for mends, so those that are there stay.

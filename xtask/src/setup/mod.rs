@@ -7,10 +7,10 @@
 //! What runs in the guest is not made here, but for its own kernels, and those only when asked for
 //! by name: they take minutes. libvirt for the guest is got when first asked for, too.
 
-pub mod apt;
+pub(crate) mod apt;
 mod built;
 mod busybox;
-pub mod cache;
+pub(crate) mod cache;
 mod kernel;
 mod libvirt;
 mod qemu;
@@ -22,27 +22,17 @@ use std::time::Instant;
 
 use anyhow::Result;
 
-pub use crate::build::static_binary;
-pub use built::built_kernels;
-pub use busybox::busybox;
-pub use kernel::{Kernel, kernel, kernels};
-pub use libvirt::libvirt;
-pub use qemu::{Qemu, qemu};
+pub(crate) use busybox::busybox;
+pub(crate) use kernel::{Kernel, kernel, kernels};
+pub(crate) use libvirt::libvirt;
+pub(crate) use qemu::{Qemu, qemu};
 
-pub use toolchain::{TARGET as BPF_TARGET, Toolchain, compiler, toolchain};
-pub use tools::{ACPICA, JQ, PROMTOOL, Tools, Unpacked};
-
-/// Arguments of `cargo xtask setup`.
-#[derive(Debug, clap::Args)]
-pub struct Args {}
+pub(crate) use toolchain::{TARGET as BPF_TARGET, Toolchain, compiler, toolchain};
+pub(crate) use tools::{ACPICA, JQ, PROMTOOL, Unpacked};
 
 /// `cargo xtask setup`: gets all of it but the kernels that are built, and says what there is, one
 /// line each.
-///
-/// # Errors
-///
-/// The first thing that cannot be had.
-pub fn command(_: &Args) -> Result<()> {
+pub(crate) fn command() -> Result<()> {
     println!("cache      {}", cache::Cache::open()?.root().display());
     let started = Instant::now();
     let toolchain = toolchain()?;

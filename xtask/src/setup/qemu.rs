@@ -15,21 +15,20 @@ const PACKAGE: &str = "qemu-system-x86";
 
 /// A QEMU that can be started.
 #[derive(Debug, Clone)]
-pub struct Qemu {
+pub(crate) struct Qemu {
     /// The program.
-    pub binary: PathBuf,
+    pub(crate) binary: PathBuf,
     /// What its environment must hold besides ours.
-    pub env: Vec<(String, String)>,
+    pub(crate) env: Vec<(String, String)>,
     /// Arguments that come before all others: where its firmware images are.
-    pub args: Vec<String>,
+    pub(crate) args: Vec<String>,
     /// Its version, like `7.2.22`.
-    pub version: String,
+    pub(crate) version: String,
 }
 
 impl Qemu {
     /// A command that starts it, with [`Qemu::env`] and [`Qemu::args`] set.
-    #[must_use]
-    pub fn command(&self) -> Command {
+    pub(crate) fn command(&self) -> Command {
         let mut command = Command::new(&self.binary);
         command.envs(self.env.iter().map(|(name, value)| (name, value))).args(&self.args);
         command
@@ -53,11 +52,7 @@ impl Qemu {
 }
 
 /// A QEMU that is fit for the lab.
-///
-/// # Errors
-///
-/// When the system has none that is fit and the package cannot be had.
-pub fn qemu() -> Result<Qemu> {
+pub(crate) fn qemu() -> Result<Qemu> {
     let installed =
         Qemu { binary: PROGRAM.into(), env: Vec::new(), args: Vec::new(), version: String::new() };
     if let Ok(qemu) = installed.probe()

@@ -35,31 +35,30 @@ const PROXY_LINKER: &str = "0.10.4";
 const PROXY_LLVM_MAJOR: u32 = 22;
 
 /// The target that the BPF programs are compiled for.
-pub const TARGET: &str = "bpfel-unknown-none";
+pub(crate) const TARGET: &str = "bpfel-unknown-none";
 
 /// A compiler and a linker for BPF that belong together.
 #[derive(Debug, Clone)]
-pub struct Toolchain {
+pub(crate) struct Toolchain {
     /// The compiler. It may be a script that starts it.
-    pub rustc: PathBuf,
+    pub(crate) rustc: PathBuf,
     /// The linker.
-    pub bpf_linker: PathBuf,
+    pub(crate) bpf_linker: PathBuf,
     /// What must come first in `PATH` and `LD_LIBRARY_PATH` for the linker to find its LLVM.
-    pub env: Vec<(String, String)>,
+    pub(crate) env: Vec<(String, String)>,
     /// Whether `core` must be compiled too, as the compiler has no ready-made one for BPF.
-    pub build_std: bool,
+    pub(crate) build_std: bool,
     /// The compiler's version line.
-    pub rustc_version: String,
+    pub(crate) rustc_version: String,
     /// The linker's version line.
-    pub linker_version: String,
+    pub(crate) linker_version: String,
     /// Whether these are the exact versions with which the checked-in object was made.
-    pub pinned: bool,
+    pub(crate) pinned: bool,
 }
 
 impl Toolchain {
     /// One line for people; it changes when the compiler or the linker does.
-    #[must_use]
-    pub fn description(&self) -> String {
+    pub(crate) fn description(&self) -> String {
         format!(
             "{}, {}{}{}",
             self.rustc_version,
@@ -98,11 +97,7 @@ impl Toolchain {
 }
 
 /// A compiler and a linker for BPF, got where needed. See the module for the choice.
-///
-/// # Errors
-///
-/// When neither Debian's packages nor a rustup nightly can be had; the message says why.
-pub fn toolchain() -> Result<Toolchain> {
+pub(crate) fn toolchain() -> Result<Toolchain> {
     let rustc = env::var_os("IVRS_TRACE_BPF_RUSTC").map(PathBuf::from);
     let linker = env::var_os("IVRS_TRACE_BPF_LINKER").map(PathBuf::from);
     if let (Some(rustc), Some(linker)) = (&rustc, &linker) {
@@ -382,8 +377,7 @@ fn llvm_major(rustc: &Path) -> Result<u32> {
 }
 
 /// A command that runs a compiler, free of the toolchain that the outer rustup chose.
-#[must_use]
-pub fn compiler(rustc: &Path) -> Command {
+pub(crate) fn compiler(rustc: &Path) -> Command {
     let mut command = Command::new(rustc);
     command.env_remove("RUSTUP_TOOLCHAIN");
     command

@@ -13,7 +13,7 @@ use super::library_path;
 
 /// Programs of one package.
 #[derive(Clone, Copy, Debug)]
-pub struct Tools {
+pub(crate) struct Tools {
     package: &'static str,
     programs: &'static [&'static str],
     /// Whether the programs need what the package depends on.
@@ -23,33 +23,29 @@ pub struct Tools {
 }
 
 /// ACPI's own: `acpixtract` takes tables out of text, `iasl` decodes them.
-pub const ACPICA: Tools = Tools {
+pub(crate) const ACPICA: Tools = Tools {
     package: "acpica-tools",
     programs: &["acpixtract", "iasl"],
     depend: false,
     version: "-v",
 };
 /// `jq`, which reads JSON.
-pub const JQ: Tools =
+pub(crate) const JQ: Tools =
     Tools { package: "jq", programs: &["jq"], depend: true, version: "--version" };
 /// `promtool`, which reads what Prometheus is given.
-pub const PROMTOOL: Tools =
+pub(crate) const PROMTOOL: Tools =
     Tools { package: "prometheus", programs: &["promtool"], depend: false, version: "--version" };
 
 /// Programs that are there.
 #[derive(Clone, Debug)]
-pub struct Unpacked {
+pub(crate) struct Unpacked {
     /// Where; the system's own if there is none.
     root: Option<PathBuf>,
 }
 
 impl Tools {
     /// The system's programs, or those of the package, which is fetched where it is not in the cache.
-    ///
-    /// # Errors
-    ///
-    /// When the system does not have them and the package cannot be had.
-    pub fn get(&self) -> Result<Unpacked> {
+    pub(crate) fn get(&self) -> Result<Unpacked> {
         let here = |program| {
             let told = Command::new(program).arg(self.version).output();
             told.is_ok_and(|out| out.status.success())
@@ -104,8 +100,7 @@ impl Tools {
 
 impl Unpacked {
     /// A command that runs one of the programs.
-    #[must_use]
-    pub fn command(&self, program: &str) -> Command {
+    pub(crate) fn command(&self, program: &str) -> Command {
         let Some(root) = &self.root else { return Command::new(program) };
         let mut command = Command::new(root.join("usr/bin").join(program));
         if let Some(libraries) = library_path(root) {

@@ -15,7 +15,7 @@ use super::{DEFAULT_LIMIT, Firmware, Guest, Iommu, MAX_CPUS, Stream, Userland};
 
 /// Arguments of `cargo xtask vm`.
 #[derive(Debug, ClapArgs)]
-pub struct Args {
+pub(crate) struct Args {
     #[command(subcommand)]
     command: Command,
 }
@@ -113,8 +113,7 @@ const LOGIN: &str = "exec sh -l\n";
 
 /// `cargo xtask vm`. The exit code is that of the command or shell in the guest, or 125 after an
 /// error of the lab, which is told here.
-#[must_use]
-pub fn command(args: Args) -> ExitCode {
+pub(crate) fn command(args: Args) -> ExitCode {
     ExitCode::from(run(args).unwrap_or_else(|error| {
         eprintln!("error: {error:#}");
         LAB_FAILED
@@ -130,7 +129,7 @@ fn run(args: Args) -> Result<u8> {
     match args.command {
         Command::Run(run) => {
             let script = script(&run.command);
-            Ok(run.options.guest().run_streaming(&script, &stop, write)?.status)
+            Ok(run.options.guest().run_streaming(&script, &stop, write)?.0)
         }
         Command::Shell(options) => options.guest().on_terminal(LOGIN, &stop),
     }

@@ -5,7 +5,7 @@
 //! same on the command line. QEMU emulates the processor too (no KVM), so a boot takes some
 //! seconds, and timings inside are those of a slow machine. Nothing is kept from run to run.
 
-pub mod cli;
+pub(crate) mod cli;
 mod cpio;
 mod firmware;
 mod initrd;
@@ -41,7 +41,7 @@ use qemu::Process;
 use crate::{build, setup};
 
 /// How long a guest may take if nothing else is said.
-pub const DEFAULT_LIMIT: Duration = Duration::from_mins(2);
+pub(crate) const DEFAULT_LIMIT: Duration = Duration::from_mins(2);
 /// The most processors that a guest may have.
 const MAX_CPUS: u32 = 2;
 /// The same for the container of VFIO and for iommufd. modprobe takes it from the kernel's command
@@ -123,7 +123,7 @@ pub struct Outcome {
 
 /// Which of the script's outputs bytes belong to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Stream {
+pub(crate) enum Stream {
     /// Its standard output.
     Stdout,
     /// Its standard error.
@@ -141,27 +141,24 @@ impl Guest {
     pub fn run(&self, script: &str) -> Result<Outcome> {
         let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
         let never = AtomicBool::new(false);
-        let end = self.run_streaming(script, &never, |stream, bytes| {
+        let (status, kernel_log) = self.run_streaming(script, &never, |stream, bytes| {
             match stream {
                 Stream::Stdout => stdout.extend_from_slice(bytes),
                 Stream::Stderr => stderr.extend_from_slice(bytes),
             }
             Ok(())
         })?;
-        Ok(Outcome { stdout, stderr, status: end.status, kernel_log: end.kernel_log })
+        Ok(Outcome { stdout, stderr, status, kernel_log })
     }
 
     /// As [`run`](Self::run), but `output` gets the script's output while it comes, and setting
-    /// `stop` ends the guest with an error.
-    ///
-    /// # Errors
-    /// Those of `run` and of `output`.
-    pub fn run_streaming(
+    /// `stop` ends the guest with an error. Returns the exit status and the kernel's log.
+    pub(crate) fn run_streaming(
         &self,
         script: &str,
         stop: &AtomicBool,
         mut output: impl FnMut(Stream, &[u8]) -> Result<()>,
-    ) -> Result<End> {
+    ) -> Result<(u8, String)> {
         let folder = run_folder()?;
         let mut command = self.prepare(folder.path(), Task::Script(script))?;
         for (name, index) in [("stdout", 1), ("stderr", 2), ("control", 3)] {
@@ -184,7 +181,7 @@ impl Guest {
                 }
             }
             if let Some(status) = result {
-                return Ok(End { status, kernel_log: running.kernel_log() });
+                return Ok((status, running.kernel_log()));
             }
             running.check(Some(self.limit), stop)?;
             thread::sleep(PERIOD);
@@ -192,10 +189,7 @@ impl Guest {
     }
 
     /// Runs `script` in the guest on this program's terminal, and returns its exit status.
-    ///
-    /// # Errors
-    /// Those of [`run`](Self::run); the limit counts until the script starts.
-    pub fn on_terminal(&self, script: &str, stop: &AtomicBool) -> Result<u8> {
+    pub(crate) fn on_terminal(&self, script: &str, stop: &AtomicBool) -> Result<u8> {
         let settings = terminal::size_settings();
         let (folder, command) =
             self.prepare_terminal(script, &settings, |_| "stdio,signal=off".to_owned())?;
@@ -299,15 +293,6 @@ struct Table {
     /// Its signature.
     name: &'static str,
     bytes: Vec<u8>,
-}
-
-/// How a script in a guest ended.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct End {
-    /// Its exit status, or 128 and the signal.
-    pub status: u8,
-    /// The kernel's log from power-on to the end of the script.
-    pub kernel_log: String,
 }
 
 /// A guest at work and the folder with its files.

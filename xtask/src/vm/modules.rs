@@ -42,9 +42,6 @@ pub(crate) struct Closure {
 impl Closure {
     /// Reads `names` and everything that they depend on from the module folder of one kernel
     /// (`lib/modules/RELEASE`).
-    ///
-    /// # Errors
-    /// A module that is neither a file nor built in, or a file that cannot be read.
     pub(crate) fn read(folder: &Path, names: &[&str]) -> Result<Self> {
         let index = Index::scan(folder)?;
         let mut found: BTreeMap<String, Module> = BTreeMap::new();
