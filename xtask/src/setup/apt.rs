@@ -46,15 +46,12 @@ pub(crate) fn usable() -> bool {
 }
 
 impl<'a> Apt<'a> {
-    /// Makes the private apt's folders and configuration.
-    pub(crate) fn open(lock: &'a Locked<'a>) -> Result<Self> {
-        Self::make(lock, "apt", None)
-    }
-
-    /// As [`Apt::open`], but reads only `suite`, from the archive that the system's own release
-    /// comes from, and takes it only if signed with a key that the system trusts.
-    pub(crate) fn suite(lock: &'a Locked<'a>, suite: &str) -> Result<Self> {
-        let archive = Self::open(lock)?.archive()?;
+    /// Makes the private apt's folders and configuration. With `suite` it reads only that, from the
+    /// archive that the system's own release comes from, and takes it only if signed with a key that
+    /// the system trusts. Whether the archive has the suite shows when its lists are first needed.
+    pub(super) fn open(lock: &'a Locked<'a>, suite: Option<&str>) -> Result<Self> {
+        let Some(suite) = suite else { return Self::make(lock, "apt", None) };
+        let archive = Self::open(lock, None)?.archive()?;
         let keyring = DEBIAN_KEYRINGS.iter().find(|path| Path::new(path).is_file());
         // Without the file, apt looks in the system's folder of trusted keys.
         let signed = keyring.map(|path| format!("[signed-by={path}] ")).unwrap_or_default();
@@ -132,14 +129,21 @@ impl<'a> Apt<'a> {
         self.candidate_in_lists(package)
     }
 
-    /// Whether the archive still has exactly this version.
-    pub(crate) fn has(&self, package: &str, version: &str) -> Result<bool> {
-        if self.candidate(package)?.is_none() {
-            return Ok(false);
-        }
+    /// `pinned` where the archive still has it, else the newest version, with a warning if one is pinned.
+    pub(super) fn pinned_or_newest(&self, package: &str, pinned: Option<&str>) -> Result<String> {
+        let newest = self.candidate(package)?.with_context(|| {
+            format!("the archive has no package {package} (its release may be another one)")
+        })?;
+        let Some(pinned) = pinned else { return Ok(newest) };
         // Lines like "rustc-web | 1.96.0+dfsg1-1~deb12u2 | http..."
         let text = run::output(self.command("apt-cache").args(["madison", package]))?;
-        Ok(text.lines().any(|line| line.split('|').nth(1).map(str::trim) == Some(version)))
+        if text.lines().any(|line| line.split('|').nth(1).map(str::trim) == Some(pinned)) {
+            return Ok(pinned.to_owned());
+        }
+        eprintln!(
+            "    {package} {pinned} is not in the archive: taking {newest}, which is not pinned"
+        );
+        Ok(newest)
     }
 
     /// All package names that begin with `prefix`.
@@ -154,9 +158,9 @@ impl<'a> Apt<'a> {
     ///
     /// It is computed as if nothing were installed, so an installed package that conflicts with
     /// one of them does not matter.
-    pub(crate) fn closure(&self, packages: &[&str]) -> Result<Vec<String>> {
+    pub(crate) fn closure(&self, packages: &[impl AsRef<str>]) -> Result<Vec<String>> {
         let named: BTreeSet<&str> =
-            packages.iter().filter_map(|package| package.split('=').next()).collect();
+            packages.iter().filter_map(|package| package.as_ref().split('=').next()).collect();
         let installed = installed()?;
         let mut closure = self.whole_closure(packages)?;
         closure.retain(|package| {
@@ -167,11 +171,12 @@ impl<'a> Apt<'a> {
     }
 
     /// As [`Apt::closure`], with what the system has installed too.
-    pub(crate) fn whole_closure(&self, packages: &[&str]) -> Result<Vec<String>> {
+    pub(crate) fn whole_closure(&self, packages: &[impl AsRef<str>]) -> Result<Vec<String>> {
         self.lists(LISTS_BELIEVED)?;
+        let names: Vec<&str> = packages.iter().map(AsRef::as_ref).collect();
         let plan =
-            run::output(self.command("apt-get").args(["--simulate", "install"]).args(packages))
-                .with_context(|| format!("no set of packages gives {}", packages.join(", ")))?;
+            run::output(self.command("apt-get").args(["--simulate", "install"]).args(&names))
+                .with_context(|| format!("no set of packages gives {}", names.join(", ")))?;
         // Lines like "Inst libaio1 (0.3.113-4 Debian:12.11/oldstable [amd64])"
         let packages = plan.lines().filter_map(|line| {
             let mut words = line.strip_prefix("Inst ")?.split_whitespace();
@@ -239,6 +244,10 @@ impl<'a> Apt<'a> {
             eprintln!("    warning: using package lists that are not all new: {reason}");
         }
         fs::write(&stamp, "").with_context(|| format!("cannot write {}", stamp.display()))
+    }
+
+    pub(super) fn lock(&self) -> &'a Locked<'a> {
+        self.lock
     }
 
     fn stamp(&self) -> PathBuf {

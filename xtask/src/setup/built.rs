@@ -16,17 +16,17 @@ use std::process::{Command, Stdio};
 use std::thread;
 
 use anyhow::{Context as _, Result, ensure};
-use sha2::{Digest as _, Sha256};
 
 use super::apt::Apt;
 use super::cache::{Cache, Locked};
-use super::kernel::{self, Kernel};
+use super::items::{From, Item, KERNELS, Variant, digest};
+use super::kernel_files::dependencies;
+use super::tools::library_path;
 use crate::run;
 
 /// The package with the source. 6.12 keeps interrupt remapping on under QEMU 7.2.
 const SOURCE: &str = "linux-source-6.12";
 const CONFIGURATION: &str = include_str!("../../kernel/iommufd.config");
-const RELAX_UNITY: &str = include_str!("../../kernel/relax-unity.patch");
 /// Raised when the code below makes something else from the same parts.
 const RECIPE: &str = "1";
 
@@ -37,70 +37,22 @@ const TOOLS: [&str; 10] =
 /// And what it needs where the system has no `python3`.
 const PYTHON: &str = "python3-minimal";
 
-/// A kernel made from the source.
-#[derive(Debug)]
-struct Variant {
-    name: &'static str,
-    patch: Option<&'static str>,
-    /// What follows the configuration's own suffix of the release.
-    suffix: &'static str,
+/// All of them, in the order of building.
+fn items() -> impl Iterator<Item = (&'static Item, &'static Variant)> {
+    KERNELS.iter().filter_map(|item| match &item.from {
+        From::Source(variant) => Some((item, variant)),
+        _ => None,
+    })
 }
 
-/// In the order of building: a patch stays in the tree.
-const VARIANTS: [Variant; 2] = [
-    Variant { name: "iommufd", patch: None, suffix: "" },
-    Variant { name: "iommufd-relax", patch: Some(RELAX_UNITY), suffix: "-relax" },
-];
-
-/// The names that [`built`] knows.
-pub(crate) fn built_kernels() -> impl Iterator<Item = &'static str> {
-    VARIANTS.iter().map(|variant| variant.name)
-}
-
-/// The lab's own kernel of this name, built from the newest source that the archive has; `None`
-/// for a name that is none of [`built_kernels`]. The archive is asked once a day; where it cannot
-/// be reached, the kernel in the cache is used and that is said.
-pub(super) fn built(name: &str) -> Option<Result<Kernel>> {
-    let variant = VARIANTS.iter().find(|variant| variant.name == name)?;
-    Some(variant.get().with_context(|| format!("kernel {name}")))
-}
-
-impl Variant {
-    fn get(&self) -> Result<Kernel> {
-        let ingredients = ingredients(&compiler()?);
-        let label = format!("kernel-{}-{ingredients}", self.name);
-        let cache = Cache::open()?;
-        let fresh = || cache.current(&label).filter(|current| current.fresh);
-        if let Some(current) = fresh() {
-            return describe(&current.path);
-        }
-        let lock = cache.lock()?;
-        if let Some(current) = fresh() {
-            return describe(&current.path);
-        }
-        let folder = match newest(&lock, &ingredients).and_then(|key| {
-            let folder = lock.cache().get(&self.folder(&key));
-            folder.with_context(|| format!("the build made no {}", self.name))
-        }) {
-            Ok(folder) => folder,
-            Err(error) => {
-                let Some(current) = cache.current(&label) else { return Err(error) };
-                eprintln!("    warning: using the {} of an earlier day: {error:#}", self.name);
-                current.path
-            }
-        };
-        lock.set_current(&label, &folder)?;
-        describe(&folder)
-    }
-
-    /// The name of its folder in the cache.
-    fn folder(&self, key: &str) -> String {
-        format!("{}{}{key}", self.name, kernel::VERSION_MARK)
-    }
-}
-
-fn describe(folder: &Path) -> Result<Kernel> {
-    Ok(Kernel { host_drivers: false, ..kernel::describe(folder)? })
+/// The folder of one of them, built from the newest source that the archive has.
+pub(super) fn folder(item: &Item) -> Result<PathBuf> {
+    let ingredients = ingredients(&compiler()?);
+    Cache::open()?.kept(item, &ingredients, |lock| {
+        let key = newest(lock, &ingredients)?;
+        let folder = lock.cache().get(&item.folder(&key));
+        folder.with_context(|| format!("the build made no {}", item.name))
+    })
 }
 
 /// The version line of the C compiler.
@@ -112,23 +64,17 @@ fn compiler() -> Result<String> {
 
 /// A short name for everything that the kernels are made from besides the source.
 fn ingredients(compiler: &str) -> String {
-    let mut hash = Sha256::new();
-    for part in [RECIPE, CONFIGURATION, RELAX_UNITY, compiler] {
-        hash.update(part.len().to_le_bytes());
-        hash.update(part);
-    }
-    hash.finalize().iter().take(6).fold(String::new(), |name, byte| format!("{name}{byte:02x}"))
+    let patches = items().filter_map(|(_, variant)| variant.patch);
+    let parts = [RECIPE, CONFIGURATION].into_iter().chain(patches).chain([compiler]);
+    digest(6, parts.map(str::as_bytes))
 }
 
-/// Sees to it that the cache has all variants of the newest source, and returns what their
-/// folders' names have in common.
+/// Builds all of them from the newest source, unless the cache has them, and returns their key.
 fn newest(lock: &Locked<'_>, ingredients: &str) -> Result<String> {
-    let apt = Apt::open(lock)?;
-    let version = apt.candidate(SOURCE)?.with_context(|| {
-        format!("the archive has no package {SOURCE} (its release may be another one)")
-    })?;
+    let apt = Apt::open(lock, None)?;
+    let version = apt.pinned_or_newest(SOURCE, None)?;
     let key = format!("{version}-{ingredients}");
-    if VARIANTS.iter().all(|variant| lock.cache().get(&variant.folder(&key)).is_some()) {
+    if items().all(|(item, _)| lock.cache().get(&item.folder(&key)).is_some()) {
         return Ok(key);
     }
     let jobs = thread::available_parallelism().map_or(1, usize::from);
@@ -137,17 +83,20 @@ fn newest(lock: &Locked<'_>, ingredients: &str) -> Result<String> {
          processor(s): about 5 minutes on 2 idle ones; 3 GB of disk are used meanwhile"
     );
     let scratch = lock.scratch()?;
-    let build = Build::prepare(&apt, scratch.path(), &version, jobs)?;
-    for variant in &VARIANTS {
+    let build = Build::prepare(&apt, scratch.path(), &version)?;
+    for (item, variant) in items() {
         if let Some(patch) = variant.patch {
             build.patch(patch)?;
         }
-        let what = format!("kernel {}", variant.name);
-        lock.make(&variant.folder(&key), &what, |dest| {
-            build.make(variant)?;
+        lock.make(&item.folder(&key), &format!("kernel {}", item.name), |dest| {
+            let what = format!("building the kernel {}", item.name);
+            // Silent: an error then stands at the end of what is printed.
+            run::quietly(
+                build.variant(variant).arg(format!("-j{jobs}")).args(["-s", "bzImage", "modules"]),
+                &what,
+            )?;
             build.install(variant, dest)?;
-            let release = describe(dest)?.release;
-            kernel::dependencies(lock, &apt, dest, &release)
+            dependencies(&apt, dest)
         })?;
     }
     Ok(key)
@@ -157,11 +106,10 @@ fn newest(lock: &Locked<'_>, ingredients: &str) -> Result<String> {
 struct Build {
     tools: PathBuf,
     tree: PathBuf,
-    jobs: usize,
 }
 
 impl Build {
-    fn prepare(apt: &Apt<'_>, folder: &Path, version: &str, jobs: usize) -> Result<Self> {
+    fn prepare(apt: &Apt<'_>, folder: &Path, version: &str) -> Result<Self> {
         let tools = folder.join("tools");
         let mut packages = TOOLS.to_vec();
         if run::output(Command::new("python3").arg("--version")).is_err() {
@@ -174,7 +122,7 @@ impl Build {
         unpack(&package.join(format!("usr/src/{SOURCE}.tar.xz")), folder)?;
         fs::remove_dir_all(&package)?;
 
-        let build = Self { tools, tree: folder.join(SOURCE), jobs };
+        let build = Self { tools, tree: folder.join(SOURCE) };
         let wanted = folder.join("wanted.config");
         fs::write(&wanted, CONFIGURATION)?;
         run::quietly(
@@ -210,13 +158,19 @@ impl Build {
             .env("PATH", path_with_tools)
             .env("BISON_PKGDATADIR", usr.join("share/bison"))
             .env("M4", usr.join("bin/m4"))
-            .envs(super::library_path(&self.tools).map(|path| ("LD_LIBRARY_PATH", path)));
+            .envs(library_path(&self.tools).map(|path| ("LD_LIBRARY_PATH", path)));
         // What would change the build from outside.
         for variable in
             ["MAKEFLAGS", "MFLAGS", "ARCH", "CROSS_COMPILE", "KBUILD_OUTPUT", "LOCALVERSION"]
         {
             make.env_remove(variable);
         }
+        make
+    }
+
+    fn variant(&self, variant: &Variant) -> Command {
+        let mut make = self.command();
+        make.arg(format!("LOCALVERSION={}", variant.suffix));
         make
     }
 
@@ -229,22 +183,10 @@ impl Build {
             .context("the patch does not fit this source")
     }
 
-    fn make(&self, variant: &Variant) -> Result<()> {
-        run::quietly(
-            self.command()
-                .arg(format!("LOCALVERSION={}", variant.suffix))
-                .arg(format!("-j{}", self.jobs))
-                // Silent: an error then stands at the end of what is printed.
-                .args(["-s", "bzImage", "modules"]),
-            &format!("building the kernel {}", variant.name),
-        )
-    }
-
     /// Puts kernel, configuration and modules where Debian's packages have them.
     fn install(&self, variant: &Variant, dest: &Path) -> Result<()> {
-        let mut command = self.command();
+        let mut command = self.variant(variant);
         command
-            .arg(format!("LOCALVERSION={}", variant.suffix))
             .arg(format!("INSTALL_MOD_PATH={}", dest.display()))
             .args(["INSTALL_MOD_STRIP=1", "modules_install"]);
         run::quietly(&mut command, "installing the modules")?;

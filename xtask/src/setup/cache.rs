@@ -1,4 +1,4 @@
-//! The cache folder: finished things in folders named after what they were made from.
+//! The cache folder: finished things ([`super::items`]) in folders named after what they were made from.
 //!
 //! A thing is made in a temporary sibling folder and renamed when it is whole, so a set-up that
 //! was killed leaves nothing that looks whole. One lock keeps two set-ups from working at once.
@@ -10,8 +10,10 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, anyhow, bail};
 use tempfile::TempDir;
+
+use super::items::{Found, Item};
 
 /// Prefix of the folders in which something is being made.
 const PARTIAL: &str = ".partial-";
@@ -22,15 +24,6 @@ const BELIEVED: Duration = Duration::from_hours(24);
 #[derive(Debug, Clone)]
 pub(crate) struct Cache {
     root: PathBuf,
-}
-
-/// What a name stood for when the package archive was last asked.
-#[derive(Debug, Clone)]
-pub(crate) struct Current {
-    /// The finished folder.
-    pub(crate) path: PathBuf,
-    /// Whether the archive was asked less than a day ago.
-    pub(crate) fresh: bool,
 }
 
 impl Cache {
@@ -55,19 +48,44 @@ impl Cache {
         &self.root
     }
 
-    /// The finished folder made for `key`, if there is one.
-    pub(crate) fn get(&self, key: &str) -> Option<PathBuf> {
-        let path = self.root.join(folder_name(key));
+    /// The finished folder of this name, if there is one.
+    pub(super) fn get(&self, folder: &str) -> Option<PathBuf> {
+        let path = self.root.join(file_name(folder));
         path.is_dir().then_some(path)
     }
 
-    /// The folder that `name` was last set to by [`Locked::set_current`].
-    pub(crate) fn current(&self, name: &str) -> Option<Current> {
-        let link = self.root.join("current").join(name);
-        let path = fs::canonicalize(&link).ok()?;
-        let modified = fs::symlink_metadata(&link).and_then(|data| data.modified()).ok()?;
-        let age = SystemTime::now().duration_since(modified).unwrap_or_default();
-        Some(Current { path, fresh: age < BELIEVED })
+    /// The folder that an item's link leads to, unless the link is due to be renewed: then the one
+    /// that `newest` finds or makes. Where `newest` fails, an older folder does, with a warning.
+    ///
+    /// `part` takes the place of `{}` in the link.
+    pub(super) fn kept(
+        &self,
+        item: &Item,
+        part: &str,
+        newest: impl FnOnce(&Locked<'_>) -> Result<PathBuf>,
+    ) -> Result<PathBuf> {
+        let (link, for_good) = match item.found {
+            Found::ByKey => return newest(&self.lock()?),
+            Found::Once(link) => (link, true),
+            Found::Daily(link) => (link, false),
+        };
+        let link = self.root.join("current").join(link.replace("{}", part));
+        let good = || fs::canonicalize(&link).ok().filter(|_| for_good || age(&link) < BELIEVED);
+        if let Some(folder) = good() {
+            return Ok(folder);
+        }
+        let lock = self.lock()?;
+        // Another set-up may have got it meanwhile.
+        if let Some(folder) = good() {
+            return Ok(folder);
+        }
+        let folder = newest(&lock).or_else(|error| {
+            let folder = fs::canonicalize(&link).map_err(|_| anyhow!("{error:#}"))?;
+            eprintln!("    warning: using the {} of an earlier day: {error:#}", item.name);
+            anyhow::Ok(folder)
+        })?;
+        lock.point(&link, &folder)?;
+        Ok(folder)
     }
 
     /// Waits until no other set-up works on this cache, and locks it.
@@ -103,31 +121,30 @@ pub(crate) struct Locked<'a> {
 }
 
 impl Locked<'_> {
-    /// The cache that is locked.
-    pub(crate) fn cache(&self) -> &Cache {
+    pub(super) fn cache(&self) -> &Cache {
         self.cache
     }
 
-    /// The finished folder for `key`; where there is none, `make` fills an empty folder that then
-    /// becomes it. `what` is told to the user.
-    pub(crate) fn make(
+    /// The finished folder of this name; where there is none, `make` fills an empty folder that then
+    /// becomes it. Messages call it `what`.
+    pub(super) fn make(
         &self,
-        key: &str,
+        folder: &str,
         what: &str,
         make: impl FnOnce(&Path) -> Result<()>,
     ) -> Result<PathBuf> {
-        if let Some(path) = self.cache.get(key) {
+        if let Some(path) = self.cache.get(folder) {
             return Ok(path);
         }
         let started = Instant::now();
         eprintln!("  getting {what}");
-        let folder = self.scratch()?;
-        make(folder.path()).with_context(|| format!("cannot set up {what}"))?;
-        let path = self.cache.root.join(folder_name(key));
-        fs::rename(folder.path(), &path)
+        let scratch = self.scratch()?;
+        make(scratch.path()).with_context(|| format!("cannot set up {what}"))?;
+        let path = self.cache.root.join(file_name(folder));
+        fs::rename(scratch.path(), &path)
             .with_context(|| format!("cannot rename a folder to {}", path.display()))?;
         // The folder has its final name now: there is nothing to clean up.
-        let _ = folder.keep();
+        let _ = scratch.keep();
         eprintln!(
             "  got {what}: {} MB in {:.0} s",
             size(&path) / 1_000_000,
@@ -144,24 +161,18 @@ impl Locked<'_> {
             .with_context(|| format!("cannot make a folder in {}", self.cache.root.display()))
     }
 
-    /// Remembers that `name` stands for the finished folder `path`, as of now.
-    pub(crate) fn set_current(&self, name: &str, path: &Path) -> Result<()> {
+    /// Has `link` lead to the finished folder `path`, as of now.
+    fn point(&self, link: &Path, path: &Path) -> Result<()> {
         let folder = self.cache.root.join("current");
         fs::create_dir_all(&folder)?;
-        let new = folder.join(format!("{PARTIAL}{name}"));
-        if let Err(error) = fs::remove_file(&new)
-            && error.kind() != std::io::ErrorKind::NotFound
-        {
-            return Err(error).with_context(|| format!("cannot replace {}", new.display()));
+        let new = folder.join(PARTIAL);
+        if new.is_symlink() {
+            fs::remove_file(&new)?;
         }
         // Relative, so that the cache folder can be moved.
-        let target = match path.file_name() {
-            Some(file_name) => Path::new("..").join(file_name),
-            None => path.to_owned(),
-        };
-        symlink(target, &new).with_context(|| format!("cannot write {}", new.display()))?;
-        fs::rename(&new, folder.join(name))
-            .with_context(|| format!("cannot write {}", folder.join(name).display()))
+        symlink(Path::new("..").join(path.file_name().unwrap_or_default()), &new)
+            .and_then(|()| fs::rename(&new, link))
+            .with_context(|| format!("cannot write {}", link.display()))
     }
 
     /// Removes what a killed set-up left. Nobody else works here while the lock is held.
@@ -182,8 +193,14 @@ fn absolute(variable: &str) -> Option<PathBuf> {
     env::var_os(variable).map(PathBuf::from).filter(|path| path.is_absolute())
 }
 
+/// How long ago a link was made; long ago if that cannot be read.
+fn age(link: &Path) -> Duration {
+    let made = fs::symlink_metadata(link).and_then(|data| data.modified());
+    made.map_or(Duration::MAX, |made| SystemTime::now().duration_since(made).unwrap_or_default())
+}
+
 /// A key as a file name: an epoch's colon would end an entry of a search path.
-fn folder_name(key: &str) -> String {
+fn file_name(key: &str) -> String {
     key.replace([':', '/'], "-")
 }
 

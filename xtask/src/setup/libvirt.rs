@@ -13,20 +13,8 @@ use anyhow::{Context as _, Result};
 use object::elf::{DT_NEEDED, FileHeader64};
 use object::{Endianness, read::elf::ElfFile};
 
-use super::apt::Apt;
-use super::cache::Cache;
+use super::items::LIBVIRT;
 
-/// A release of its own, so that every host's guest says the same: libvirt 9.0 and QEMU 7.2.
-const SUITE: &str = "bookworm";
-/// The packages that have [`PROGRAMS`] and [`DATA`].
-const PACKAGES: [&str; 6] = [
-    "libvirt-daemon",
-    "libvirt-daemon-driver-qemu",
-    "libvirt-clients",
-    "qemu-system-x86",
-    "qemu-system-data",
-    "seabios",
-];
 /// What is started, the drivers that the first loads by name, and the loader of their libraries.
 const PROGRAMS: [&str; 6] = [
     "usr/sbin/libvirtd",
@@ -41,34 +29,14 @@ const DATA: [&str; 3] =
     ["usr/share/libvirt/cpu_map", "usr/share/qemu/kvmvapic.bin", "usr/share/seabios/bios-256k.bin"];
 /// Where libraries are, in the packages and in the guest.
 const LIBRARIES: [&str; 2] = ["lib/x86_64-linux-gnu", "usr/lib/x86_64-linux-gnu"];
-/// Raised when something else is made from the same packages.
-const RECIPE: &str = "1";
 
 /// The folder with the files, laid out as in the guest.
 pub(crate) fn libvirt() -> Result<PathBuf> {
-    let label = format!("libvirt-{SUITE}-{RECIPE}");
-    let cache = Cache::open()?;
-    // Versions do not change within a release, but for mends, so those that are there stay.
-    if let Some(current) = cache.current(&label) {
-        return Ok(current.path);
-    }
-    let lock = cache.lock()?;
-    if let Some(current) = cache.current(&label) {
-        return Ok(current.path);
-    }
-    let apt = Apt::suite(&lock, SUITE)?;
-    let version = |package: &str| {
-        apt.candidate(package)?.with_context(|| format!("{SUITE} has no package {package}"))
-    };
-    let (daemon, qemu) = (version("libvirt-daemon")?, version("qemu-system-x86")?);
-    let what = format!("libvirt {daemon} and QEMU {qemu} for the guest");
-    let folder = lock.make(&format!("{label}-{daemon}-{qemu}"), &what, |dest| {
-        let packages = lock.scratch()?;
-        apt.fetch_unpack(&apt.whole_closure(&PACKAGES)?, packages.path())?;
-        pick(packages.path(), dest)
-    })?;
-    lock.set_current(&label, &folder)?;
-    Ok(folder)
+    LIBVIRT.unpacked(|apt, packages, dest| {
+        let scratch = apt.lock().scratch()?;
+        apt.fetch_unpack(packages, scratch.path())?;
+        pick(scratch.path(), dest)
+    })
 }
 
 /// Copies what the guest needs from the unpacked packages in `from` into `to`.

@@ -18,20 +18,14 @@ use std::process::Command;
 use anyhow::{Context as _, Result, anyhow, bail};
 
 use super::apt::{self, Apt};
-use super::cache::{Cache, Locked};
+use super::cache::Cache;
+use super::items::{From, Item, LINKER, PROXY_LINKER, RUSTC};
 use crate::run;
 
-/// The packages of the pinned compiler, and their version.
-const RUSTC_PACKAGE: &str = "rustc-web";
-const CORE_PACKAGE: &str = "libstd-rust-web-dev-bpf";
-const PINNED_RUSTC: &str = "1.96.0+dfsg1-1~deb12u2";
-/// The pinned linker and the version of the LLVM package that it is made with.
-const PINNED_LINKER: &str = "0.13.0";
+/// The version of the LLVM package that the pinned linker is made with.
 const PINNED_LLVM: &str = "1:22.1.8-1~deb12u1";
 const PINNED_LLVM_MAJOR: u32 = 22;
-/// The last bpf-linker that uses the LLVM of the running Rust toolchain, and the newest LLVM that
-/// it knows.
-const PROXY_LINKER: &str = "0.10.4";
+/// The newest LLVM that [`PROXY_LINKER`] knows.
 const PROXY_LLVM_MAJOR: u32 = 22;
 
 /// The target that the BPF programs are compiled for.
@@ -126,75 +120,25 @@ pub(crate) fn toolchain() -> Result<Toolchain> {
 
 /// Debian's compiler and a linker made with Debian's LLVM.
 fn debian() -> Result<Toolchain> {
-    let cache = Cache::open()?;
-    let pinned = || {
-        Some((
-            cache.get(&rustc_key(PINNED_RUSTC))?,
-            cache.get(&linker_key(PINNED_LINKER, PINNED_LLVM))?,
-        ))
-    };
-    let unpinned = || {
-        let rustc = cache.current(RUSTC_PACKAGE).filter(|current| current.fresh)?;
-        let linker = cache.current("bpf-linker").filter(|current| current.fresh)?;
-        Some((rustc.path, linker.path))
-    };
-    if let Some((rustc, linker)) = pinned() {
-        return unpacked(&rustc, &linker, true);
-    }
-    if let Some((rustc, linker)) = unpinned() {
-        return unpacked(&rustc, &linker, false);
-    }
-    let lock = cache.lock()?;
-    let (rustc, rustc_pinned) = debian_rustc(&lock)?;
-    let major = llvm_major(&rustc.join(RUSTC))?;
-    let (linker, linker_pinned) = debian_linker(&lock, major)?;
-    lock.set_current(RUSTC_PACKAGE, &rustc)?;
-    lock.set_current("bpf-linker", &linker)?;
-    unpacked(&rustc, &linker, rustc_pinned && linker_pinned)
+    let rustc = RUSTC.unpacked(|apt, packages, dest| {
+        apt.fetch_unpack(packages, dest)?;
+        wrapper(dest)?;
+        run::output(compiler(&dest.join(RUSTC_SCRIPT)).arg("--version")).map(drop)
+    })?;
+    let rustc_pinned = RUSTC.pinned()?.is_some();
+    let rustc = rustc.join(RUSTC_SCRIPT);
+    let (linker, linker_pinned) = debian_linker(llvm_major(&rustc)?)?;
+    Toolchain::probe(rustc, linker.join(LINKER_PROGRAM), Vec::new(), rustc_pinned && linker_pinned)
 }
 
 /// The script that starts the unpacked compiler, below its folder.
-const RUSTC: &str = "bin/rustc-bpf";
-const LINKER: &str = "bin/bpf-linker";
-
-fn rustc_key(version: &str) -> String {
-    format!("{RUSTC_PACKAGE}-{version}")
-}
-
-fn linker_key(version: &str, llvm: &str) -> String {
-    format!("bpf-linker-{version}-llvm-{llvm}")
-}
-
-fn unpacked(rustc: &Path, linker: &Path, pinned: bool) -> Result<Toolchain> {
-    Toolchain::probe(rustc.join(RUSTC), linker.join(LINKER), Vec::new(), pinned)
-}
-
-/// The folder of Debian's compiler, and whether it is the pinned one.
-fn debian_rustc(lock: &Locked<'_>) -> Result<(PathBuf, bool)> {
-    if let Some(folder) = lock.cache().get(&rustc_key(PINNED_RUSTC)) {
-        return Ok((folder, true));
-    }
-    let apt = Apt::open(lock)?;
-    let version = pinned_or_newest(&apt, RUSTC_PACKAGE, PINNED_RUSTC)?;
-    let folder = lock.make(
-        &rustc_key(&version),
-        &format!("the BPF compiler, Debian's rustc {version}"),
-        |dest| {
-            let packages =
-                [format!("{RUSTC_PACKAGE}={version}"), format!("{CORE_PACKAGE}={version}")];
-            let [rustc, core] = &packages;
-            apt.fetch_unpack(&apt.closure(&[rustc, core])?, dest)?;
-            wrapper(dest)?;
-            run::output(compiler(&dest.join(RUSTC)).arg("--version")).map(drop)
-        },
-    )?;
-    Ok((folder, version == PINNED_RUSTC))
-}
+const RUSTC_SCRIPT: &str = "bin/rustc-bpf";
+const LINKER_PROGRAM: &str = "bin/bpf-linker";
 
 /// Writes the script that starts the compiler with the libraries beside it. It finds them from
 /// its own place, as the folder is renamed when it is whole.
 fn wrapper(root: &Path) -> Result<()> {
-    let path = root.join(RUSTC);
+    let path = root.join(RUSTC_SCRIPT);
     fs::create_dir_all(root.join("bin"))?;
     fs::write(
         &path,
@@ -204,30 +148,25 @@ fn wrapper(root: &Path) -> Result<()> {
          export LD_LIBRARY_PATH\n\
          exec \"$root/usr/bin/rustc\" \"$@\"\n",
     )
-    .with_context(|| format!("cannot write {}", path.display()))?;
-    fs::set_permissions(&path, fs::Permissions::from_mode(0o755))?;
-    Ok(())
+    .and_then(|()| fs::set_permissions(&path, fs::Permissions::from_mode(0o755)))
+    .with_context(|| format!("cannot write {}", path.display()))
 }
 
 /// The folder of a bpf-linker that has Debian's LLVM of this major version in it, and whether it
 /// is the pinned one.
-fn debian_linker(lock: &Locked<'_>, major: u32) -> Result<(PathBuf, bool)> {
-    if major == PINNED_LLVM_MAJOR
-        && let Some(folder) = lock.cache().get(&linker_key(PINNED_LINKER, PINNED_LLVM))
-    {
+fn debian_linker(major: u32) -> Result<(PathBuf, bool)> {
+    let pinned = (major == PINNED_LLVM_MAJOR).then_some(PINNED_LLVM);
+    let cache = Cache::open()?;
+    let made = || cache.get(&LINKER.folder(pinned?));
+    if let Some(folder) = made() {
         return Ok((folder, true));
     }
-    let apt = Apt::open(lock)?;
-    let package = format!("llvm-{major}-dev");
-    let llvm = if major == PINNED_LLVM_MAJOR {
-        pinned_or_newest(&apt, &package, PINNED_LLVM)?
-    } else {
-        apt.candidate(&package)?.with_context(|| format!("the archive has no {package}"))?
-    };
-    let folder = lock.make(
-        &linker_key(PINNED_LINKER, &llvm),
-        &format!("bpf-linker {PINNED_LINKER} with LLVM {llvm}"),
-        |dest| {
+    let folder = cache.kept(&LINKER, &major.to_string(), |lock| {
+        let apt = Apt::open(lock, None)?;
+        let package = format!("llvm-{major}-dev");
+        let llvm = apt.pinned_or_newest(&package, pinned)?;
+        let what = format!("{} with LLVM {llvm}", LINKER.name);
+        lock.make(&LINKER.folder(&llvm), &what, |dest| {
             // The linker takes these libraries into itself, so their files are not kept.
             let scratch = lock.scratch()?;
             let root = scratch.path();
@@ -243,7 +182,7 @@ fn debian_linker(lock: &Locked<'_>, major: u32) -> Result<(PathBuf, bool)> {
             let lib = root.join("usr/lib/x86_64-linux-gnu");
             install_linker(
                 dest,
-                PINNED_LINKER,
+                &LINKER,
                 &["--no-default-features", "--features", &format!("llvm-{major},llvm-link-static")],
                 &[
                     ("LLVM_PREFIX", root.join(format!("usr/lib/llvm-{major}"))),
@@ -252,18 +191,19 @@ fn debian_linker(lock: &Locked<'_>, major: u32) -> Result<(PathBuf, bool)> {
                     ("CXXSTDLIB_PATH", root.join("usr/lib/gcc/x86_64-linux-gnu").join(gcc)),
                 ],
             )
-        },
-    )?;
-    Ok((folder, major == PINNED_LLVM_MAJOR && llvm == PINNED_LLVM))
+        })
+    })?;
+    Ok((folder, made().is_some()))
 }
 
 /// `cargo install bpf-linker` into `dest`.
 fn install_linker(
     dest: &Path,
-    version: &str,
+    item: &Item,
     features: &[&str],
     variables: &[(&str, PathBuf)],
 ) -> Result<()> {
+    let From::Crate { version } = item.from else { bail!("{} is no crate", item.name) };
     let target_dir = dest.join("target");
     eprintln!("    compiling bpf-linker");
     run::quietly(
@@ -279,17 +219,6 @@ fn install_linker(
     )?;
     fs::remove_dir_all(&target_dir)
         .with_context(|| format!("cannot remove {}", target_dir.display()))
-}
-
-/// `pinned` where the archive still has it, else the newest version, which is said.
-fn pinned_or_newest(apt: &Apt<'_>, package: &str, pinned: &str) -> Result<String> {
-    if apt.has(package, pinned)? {
-        return Ok(pinned.to_owned());
-    }
-    let newest =
-        apt.candidate(package)?.with_context(|| format!("the archive has no package {package}"))?;
-    eprintln!("    {package} {pinned} is not in the archive: taking {newest}, which is not pinned");
-    Ok(newest)
 }
 
 /// rustup's nightly with rust-src, and a bpf-linker for its LLVM.
@@ -356,16 +285,8 @@ fn nightly_linker(rustc: &Path) -> Result<PathBuf> {
              then run this again"
         );
     }
-    let cache = Cache::open()?;
-    let key = format!("bpf-linker-{PROXY_LINKER}-rust-llvm");
-    let folder = if let Some(folder) = cache.get(&key) {
-        folder
-    } else {
-        cache.lock()?.make(&key, &format!("bpf-linker {PROXY_LINKER}"), |dest| {
-            install_linker(dest, PROXY_LINKER, &[], &[])
-        })?
-    };
-    Ok(folder.join(LINKER))
+    let folder = PROXY_LINKER.made("", |dest| install_linker(dest, &PROXY_LINKER, &[], &[]))?;
+    Ok(folder.join(LINKER_PROGRAM))
 }
 
 /// The major version of the LLVM in a compiler. A linker must not have an older one.

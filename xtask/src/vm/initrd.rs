@@ -16,7 +16,7 @@ use super::cpio::Archive;
 use super::modules::{self, Closure};
 use super::{Table, Userland, libvirt};
 use crate::run;
-use crate::setup::{self, Kernel, cache::Cache};
+use crate::setup::{self, INITRD, Kernel, digest};
 
 /// The first program in the guest.
 const INIT: &str = include_str!("init.sh");
@@ -109,14 +109,9 @@ impl Overlay<'_> {
 /// The part that is the same for every run with this kernel, made if the cache does not have it.
 fn base(kernel: &Kernel) -> Result<PathBuf> {
     let busybox = setup::busybox()?;
-    let key = format!("initrd-{}", recipe(kernel, &busybox)?);
-    let cache = Cache::open()?;
-    let folder = match cache.get(&key) {
-        Some(folder) => folder,
-        None => cache.lock()?.make(&key, "the guest's root file system", |folder| {
-            make_base(&folder.join("base.cpio"), kernel, &busybox)
-        })?,
-    };
+    let folder = INITRD.made(&recipe(kernel, &busybox)?, |folder| {
+        make_base(&folder.join("base.cpio"), kernel, &busybox)
+    })?;
     Ok(folder.join("base.cpio"))
 }
 
@@ -141,7 +136,7 @@ fn recipe(kernel: &Kernel, busybox: &Path) -> Result<String> {
         GROUP.as_bytes(),
     ];
     let names = [drivers(kernel), ON_DEMAND].into_iter().flatten().map(|name| name.as_bytes());
-    Ok(super::digest(parts.into_iter().chain(names)))
+    Ok(digest(8, parts.into_iter().chain(names)))
 }
 
 fn make_base(path: &Path, kernel: &Kernel, busybox: &Path) -> Result<()> {

@@ -16,7 +16,7 @@ use clap::ValueEnum;
 use ivrs_trace::firmware::{Dmar, Ivrs};
 
 use super::qemu::Process;
-use crate::setup::{Qemu, cache::Cache};
+use crate::setup::{MACHINE_TABLE, Qemu, digest};
 
 /// The machine's IOMMU.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
@@ -111,9 +111,8 @@ fn arguments(board: Board) -> Vec<String> {
 
 /// A QEMU command line for the machine, without memory, kernel and ports.
 pub(super) fn command(qemu: &Qemu, board: Board) -> Command {
-    let mut command = Command::new(&qemu.binary);
-    command.envs(qemu.env.iter().map(|(name, value)| (name, value)));
-    command.args(&qemu.args).args(arguments(board));
+    let mut command = qemu.command();
+    command.args(arguments(board));
     command
 }
 
@@ -127,16 +126,11 @@ pub(super) fn own_table(qemu: &Qemu, board: Board) -> Result<Vec<u8>> {
     let board = Board { cpus: 1, ..board };
     let arguments = arguments(board);
     let parts = arguments.iter().chain([&qemu.version]).map(String::as_bytes);
-    let key = format!("machine-table-{}", super::digest(parts));
-    let cache = Cache::open()?;
-    let folder = match cache.get(&key) {
-        Some(folder) => folder,
-        None => cache.lock()?.make(&key, "the machine's own IOMMU table", |folder| {
-            let table = read_own_table(qemu, board, folder)?;
-            fs::write(folder.join("table.aml"), table)
-                .with_context(|| format!("cannot write into {}", folder.display()))
-        })?,
-    };
+    let folder = MACHINE_TABLE.made(&digest(8, parts), |folder| {
+        let table = read_own_table(qemu, board, folder)?;
+        fs::write(folder.join("table.aml"), table)
+            .with_context(|| format!("cannot write into {}", folder.display()))
+    })?;
     let path = folder.join("table.aml");
     fs::read(&path).with_context(|| format!("cannot read {}", path.display()))
 }

@@ -28,7 +28,6 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail, ensure};
 use clap::ValueEnum;
 use ivrs_trace::firmware::{Dmar, Ivrs};
-use sha2::{Digest as _, Sha256};
 
 pub use firmware::Firmware;
 pub use machine::Iommu;
@@ -441,16 +440,6 @@ fn read_lossy(path: &Path) -> Result<String> {
 fn run_folder() -> Result<tempfile::TempDir> {
     let made = tempfile::Builder::new().prefix("ivrs-trace-lab-").tempdir();
     made.context("cannot make a temporary folder")
-}
-
-/// A short name for `parts`, their order and borders included.
-fn digest<'a>(parts: impl Iterator<Item = &'a [u8]>) -> String {
-    let mut hash = Sha256::new();
-    for part in parts {
-        hash.update(part.len().to_le_bytes());
-        hash.update(part);
-    }
-    hash.finalize().iter().take(8).fold(String::new(), |name, byte| format!("{name}{byte:02x}"))
 }
 
 /// Our programs for the guest by name, built once in the life of this process.
