@@ -67,24 +67,17 @@ pub(crate) fn command(args: &Args) -> Result<()> {
         return fuzz.write_seeds();
     }
     let targets = fuzz.chosen(&args.targets)?;
-    if let Some(input) = &args.input {
-        let [target] = targets.as_slice() else {
-            bail!("--input is for one target: name it");
-        };
-        let input = std::path::absolute(input)?;
-        fuzz.build(&targets)?;
-        return fuzz.once(target, &input);
-    }
-    fuzz.build(&targets)?;
-    fuzz.run(&targets, args.seconds)
+    let Some(input) = &args.input else { return fuzz.run(&targets, args.seconds) };
+    let [target] = targets.as_slice() else {
+        bail!("--input is for one target: name it");
+    };
+    fuzz.once(target, &std::path::absolute(input)?)
 }
 
 /// Every target for `seconds` each.
 pub(crate) fn all(seconds: u32) -> Result<()> {
     let fuzz = Fuzz::new()?;
-    let targets = fuzz.chosen(&[])?;
-    fuzz.build(&targets)?;
-    fuzz.run(&targets, seconds)
+    fuzz.run(&fuzz.chosen(&[])?, seconds)
 }
 
 /// Where things are.
@@ -172,13 +165,9 @@ impl Fuzz {
         Ok(())
     }
 
-    fn binary(&self, target: &str) -> PathBuf {
-        self.out.join(TARGET).join(PROFILE).join(target)
-    }
-
     /// A target with its limits.
     fn target(&self, target: &str) -> Command {
-        let mut command = Command::new(self.binary(target));
+        let mut command = Command::new(self.out.join(TARGET).join(PROFILE).join(target));
         command
             .arg(format!("-max_len={MAX_LENGTH}"))
             .arg(format!("-timeout={TIMEOUT_S}"))
@@ -189,6 +178,7 @@ impl Fuzz {
     /// One target, one input, and what it says.
     fn once(&self, target: &str, input: &Path) -> Result<()> {
         ensure!(input.is_file(), "{} is not a file", input.display());
+        self.build(&[target.to_owned()])?;
         let status = self
             .target(target)
             .arg(input)
@@ -202,6 +192,7 @@ impl Fuzz {
 
     /// Every target goes on after another has found something.
     fn run(&self, targets: &[String], seconds: u32) -> Result<()> {
+        self.build(targets)?;
         let mut failed = Vec::new();
         for target in targets {
             if let Err(error) = self.run_one(target, seconds) {
@@ -253,7 +244,7 @@ impl Fuzz {
         fs::File::open(&log)?.read_to_end(&mut text)?;
         let text = String::from_utf8_lossy(&text);
         if status.success() {
-            println!("{target}: {}", Progress::of(&text)?);
+            println!("{target}: {}", progress(&text)?);
             return Ok(());
         }
         bail!("{}", finding(target, &text, &log))
@@ -285,58 +276,30 @@ fn finding(target: &str, text: &str, log: &Path) -> String {
     }
 }
 
-/// What a run did, from libFuzzer's output.
-struct Progress<'a> {
-    runs: &'a str,
-    seconds: &'a str,
-    /// Edges that the seeds and what was kept before reached.
-    first: &'a str,
-    /// Edges reached at the end.
-    last: &'a str,
-    memory_mb: &'a str,
-}
-
-impl<'a> Progress<'a> {
-    fn of(text: &'a str) -> Result<Self> {
-        let after = |line: &'a str, word: &str| {
-            let mut words = line.split_whitespace().skip_while(move |found| *found != word);
-            words.nth(1)
-        };
-        let mut coverage = text.lines().filter_map(|line| after(line, "cov:"));
-        let done = text.lines().find(|line| line.starts_with("Done "));
-        (|| {
-            let first = coverage.next()?;
-            Some(Self {
-                runs: after(done?, "Done")?,
-                seconds: after(done?, "in")?,
-                first,
-                last: coverage.next_back().unwrap_or(first),
-                memory_mb: text.lines().find_map(|line| after(line, "stat::peak_rss_mb:"))?,
-            })
-        })()
-        .context("libFuzzer's output is not as expected: it has no coverage or no end")
-    }
-}
-
-impl std::fmt::Display for Progress<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { runs, seconds, first, last, memory_mb } = self;
-        write!(f, "{runs} runs in {seconds} s, edges {first} -> {last}, {memory_mb} MB")
-    }
+/// What a run did, from libFuzzer's output: the edges are those that the seeds and what was kept
+/// before reached, and those at the end.
+fn progress(text: &str) -> Result<String> {
+    let after = |line: &str, word: &str| {
+        let mut words = line.split_whitespace().skip_while(|found| *found != word);
+        words.nth(1).map(str::to_owned)
+    };
+    let edges: Vec<_> = text.lines().filter_map(|line| after(line, "cov:")).collect();
+    let done = text.lines().find(|line| line.starts_with("Done "));
+    let memory = text.lines().find_map(|line| after(line, "stat::peak_rss_mb:"));
+    (|| {
+        let (runs, seconds) = (after(done?, "Done")?, after(done?, "in")?);
+        let (first, last, memory) = (edges.first()?, edges.last()?, memory?);
+        Some(format!("{runs} runs in {seconds} s, edges {first} -> {last}, {memory} MB"))
+    })()
+    .context("libFuzzer's output is not as expected: it has no coverage or no end")
 }
 
 /// libFuzzer is written in C++: says so where there is no compiler, as cargo's own message is long.
 fn ensure_cxx() -> Result<()> {
     let named = std::env::var_os("CXX").filter(|name| !name.is_empty());
     let compiler = named.unwrap_or_else(|| "c++".into());
-    let found = Command::new(&compiler)
-        .arg("--version")
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .status();
     ensure!(
-        found.is_ok_and(|status| status.success()),
+        run::output(Command::new(&compiler).arg("--version")).is_ok(),
         "fuzzing needs a C++ compiler, as libFuzzer is compiled with the targets, and {} cannot be \
          run: install one (Debian and Ubuntu: `apt-get install g++`; Fedora: `dnf install \
          gcc-c++`), or name one in CXX",
@@ -358,9 +321,8 @@ mod tests {
 
     #[test]
     fn progress_is_read_from_what_libfuzzer_prints() {
-        let progress = Progress::of(DONE).unwrap().to_string();
-        assert_eq!(progress, "815871 runs in 9 s, edges 66 -> 72, 28 MB");
-        assert!(Progress::of("INFO: Loaded 1 modules\n").is_err());
+        assert_eq!(progress(DONE).unwrap(), "815871 runs in 9 s, edges 66 -> 72, 28 MB");
+        assert!(progress("INFO: Loaded 1 modules\n").is_err());
     }
 
     #[test]

@@ -25,12 +25,16 @@ const LISTS_JUST_MADE: Duration = Duration::from_mins(10);
 
 /// The private apt. Having the cache's lock is what allows to use it.
 #[derive(Debug)]
-pub(crate) struct Apt<'a> {
+pub(super) struct Apt<'a> {
     lock: &'a Locked<'a>,
     folder: PathBuf,
     /// The suite that it reads instead of the system's.
     suite: Option<String>,
 }
+
+/// Packages that hold what newer kernel packages only depend on (from 6.19 on, further split in
+/// 7.2): prefixes before the kernel's release.
+const KERNEL_PARTS: [&str; 3] = ["linux-binary-", "linux-modules-", "linux-base-"];
 
 /// Where Debian's package of its keys puts them all in one file, by release.
 const DEBIAN_KEYRINGS: [&str; 2] = [
@@ -39,7 +43,7 @@ const DEBIAN_KEYRINGS: [&str; 2] = [
 ];
 
 /// Whether this machine has the programs that the private apt is made of.
-pub(crate) fn usable() -> bool {
+pub(super) fn usable() -> bool {
     ["apt-get", "apt-cache", "dpkg", "dpkg-query"].iter().all(|program| {
         Command::new(program).arg("--version").output().is_ok_and(|out| out.status.success())
     })
@@ -120,13 +124,17 @@ impl<'a> Apt<'a> {
     }
 
     /// The newest version of `package` that the archive has; `None` when it has none.
-    pub(crate) fn candidate(&self, package: &str) -> Result<Option<String>> {
-        self.lists(LISTS_BELIEVED)?;
-        if let Some(version) = self.candidate_in_lists(package)? {
-            return Ok(Some(version));
+    fn candidate(&self, package: &str) -> Result<Option<String>> {
+        // Lists that do not know it may be older than it is.
+        for believed in [LISTS_BELIEVED, LISTS_JUST_MADE] {
+            self.lists(believed)?;
+            let text = run::output(self.command("apt-cache").args(["policy", package]))?;
+            let candidate = text.lines().find_map(|line| line.trim().strip_prefix("Candidate: "));
+            if let Some(version) = candidate.filter(|version| *version != "(none)") {
+                return Ok(Some(version.to_owned()));
+            }
         }
-        self.lists(LISTS_JUST_MADE)?;
-        self.candidate_in_lists(package)
+        Ok(None)
     }
 
     /// `pinned` where the archive still has it, else the newest version, with a warning if one is pinned.
@@ -147,10 +155,46 @@ impl<'a> Apt<'a> {
     }
 
     /// All package names that begin with `prefix`.
-    pub(crate) fn names(&self, prefix: &str) -> Result<Vec<String>> {
+    fn names(&self, prefix: &str) -> Result<Vec<String>> {
         self.lists(LISTS_BELIEVED)?;
         let text = run::output(self.command("apt-cache").args(["pkgnames", prefix]))?;
         Ok(text.lines().map(str::to_owned).collect())
+    }
+
+    /// All packages of the newest kernel `PREFIX…SUFFIX`, and its version.
+    pub(super) fn newest_kernel(
+        &self,
+        prefix: &str,
+        suffix: &str,
+    ) -> Result<(Vec<String>, String)> {
+        let mut best: Option<(String, String)> = None;
+        for package in self.names(prefix)? {
+            let middle = package.strip_prefix(prefix).and_then(|name| name.strip_suffix(suffix));
+            // Without a version, it is a package that depends on the newest.
+            let plain = middle.is_some_and(|middle| {
+                middle.starts_with(|first: char| first.is_ascii_digit())
+                    && !middle.ends_with("-cloud")
+                    && !middle.ends_with("-rt")
+            });
+            if plain
+                && let Some(version) = self.candidate(&package)?
+                && best.as_ref().map_or(Ok(true), |(_, old)| newer(&version, old))?
+            {
+                best = Some((package, version));
+            }
+        }
+        let (package, version) = best.with_context(|| {
+            format!("the archive has no package {prefix}*{suffix} (its release may be another one)")
+        })?;
+        let mut packages = vec![format!("{package}={version}")];
+        if let Some(release) = package.strip_prefix("linux-image-") {
+            for part in KERNEL_PARTS.map(|part| format!("{part}{release}")) {
+                if self.names(&part)?.contains(&part) {
+                    packages.push(format!("{part}={version}"));
+                }
+            }
+        }
+        Ok((packages, version))
     }
 
     /// `packages` (`name` or `name=version`) and what they depend on, as `name=version`, without
@@ -158,7 +202,7 @@ impl<'a> Apt<'a> {
     ///
     /// It is computed as if nothing were installed, so an installed package that conflicts with
     /// one of them does not matter.
-    pub(crate) fn closure(&self, packages: &[impl AsRef<str>]) -> Result<Vec<String>> {
+    pub(super) fn closure(&self, packages: &[impl AsRef<str>]) -> Result<Vec<String>> {
         let named: BTreeSet<&str> =
             packages.iter().filter_map(|package| package.as_ref().split('=').next()).collect();
         let installed = installed()?;
@@ -171,7 +215,7 @@ impl<'a> Apt<'a> {
     }
 
     /// As [`Apt::closure`], with what the system has installed too.
-    pub(crate) fn whole_closure(&self, packages: &[impl AsRef<str>]) -> Result<Vec<String>> {
+    pub(super) fn whole_closure(&self, packages: &[impl AsRef<str>]) -> Result<Vec<String>> {
         self.lists(LISTS_BELIEVED)?;
         let names: Vec<&str> = packages.iter().map(AsRef::as_ref).collect();
         let plan =
@@ -188,7 +232,7 @@ impl<'a> Apt<'a> {
 
     /// Downloads `packages` (`name` or `name=version`) and unpacks them into `dest`. Dependencies
     /// are not followed; see [`Apt::closure`].
-    pub(crate) fn fetch_unpack(&self, packages: &[impl AsRef<str>], dest: &Path) -> Result<()> {
+    pub(super) fn fetch_unpack(&self, packages: &[impl AsRef<str>], dest: &Path) -> Result<()> {
         let names: Vec<&str> = packages.iter().map(AsRef::as_ref).collect();
         let debs = self.lock.scratch()?;
         // Lines like "'URI' FILE SIZE HASH"
@@ -254,12 +298,6 @@ impl<'a> Apt<'a> {
         self.folder.join("lists-made")
     }
 
-    fn candidate_in_lists(&self, package: &str) -> Result<Option<String>> {
-        let text = run::output(self.command("apt-cache").args(["policy", package]))?;
-        let candidate = text.lines().find_map(|line| line.trim().strip_prefix("Candidate: "));
-        Ok(candidate.filter(|version| *version != "(none)").map(str::to_owned))
-    }
-
     fn command(&self, program: &str) -> Command {
         let mut command = Command::new(program);
         command.env("LC_ALL", "C").arg("-qq").arg("-c").arg(self.folder.join("apt.conf"));
@@ -268,7 +306,7 @@ impl<'a> Apt<'a> {
 }
 
 /// Whether version `left` is newer than `right`, by Debian's rules.
-pub(crate) fn newer(left: &str, right: &str) -> Result<bool> {
+fn newer(left: &str, right: &str) -> Result<bool> {
     let status = Command::new("dpkg")
         .args(["--compare-versions", left, "gt", right])
         .status()

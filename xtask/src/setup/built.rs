@@ -19,7 +19,7 @@ use anyhow::{Context as _, Result, ensure};
 
 use super::apt::Apt;
 use super::cache::{Cache, Locked};
-use super::items::{From, Item, KERNELS, Variant, digest};
+use super::items::{From, Item, KERNELS, digest};
 use super::kernel_files::dependencies;
 use super::tools::library_path;
 use crate::run;
@@ -37,10 +37,10 @@ const TOOLS: [&str; 10] =
 /// And what it needs where the system has no `python3`.
 const PYTHON: &str = "python3-minimal";
 
-/// All of them, in the order of building.
-fn items() -> impl Iterator<Item = (&'static Item, &'static Variant)> {
-    KERNELS.iter().filter_map(|item| match &item.from {
-        From::Source(variant) => Some((item, variant)),
+/// All of them in the order of building, with patch and suffix.
+fn items() -> impl Iterator<Item = (&'static Item, Option<&'static str>, &'static str)> {
+    KERNELS.iter().filter_map(|item| match item.from {
+        From::Source { patch, suffix } => Some((item, patch, suffix)),
         _ => None,
     })
 }
@@ -64,7 +64,7 @@ fn compiler() -> Result<String> {
 
 /// A short name for everything that the kernels are made from besides the source.
 fn ingredients(compiler: &str) -> String {
-    let patches = items().filter_map(|(_, variant)| variant.patch);
+    let patches = items().filter_map(|(_, patch, _)| patch);
     let parts = [RECIPE, CONFIGURATION].into_iter().chain(patches).chain([compiler]);
     digest(6, parts.map(str::as_bytes))
 }
@@ -74,7 +74,7 @@ fn newest(lock: &Locked<'_>, ingredients: &str) -> Result<String> {
     let apt = Apt::open(lock, None)?;
     let version = apt.pinned_or_newest(SOURCE, None)?;
     let key = format!("{version}-{ingredients}");
-    if items().all(|(item, _)| lock.cache().get(&item.folder(&key)).is_some()) {
+    if items().all(|(item, ..)| lock.cache().get(&item.folder(&key)).is_some()) {
         return Ok(key);
     }
     let jobs = thread::available_parallelism().map_or(1, usize::from);
@@ -84,18 +84,18 @@ fn newest(lock: &Locked<'_>, ingredients: &str) -> Result<String> {
     );
     let scratch = lock.scratch()?;
     let build = Build::prepare(&apt, scratch.path(), &version)?;
-    for (item, variant) in items() {
-        if let Some(patch) = variant.patch {
+    for (item, patch, suffix) in items() {
+        if let Some(patch) = patch {
             build.patch(patch)?;
         }
         lock.make(&item.folder(&key), &format!("kernel {}", item.name), |dest| {
             let what = format!("building the kernel {}", item.name);
             // Silent: an error then stands at the end of what is printed.
             run::quietly(
-                build.variant(variant).arg(format!("-j{jobs}")).args(["-s", "bzImage", "modules"]),
+                build.variant(suffix).arg(format!("-j{jobs}")).args(["-s", "bzImage", "modules"]),
                 &what,
             )?;
-            build.install(variant, dest)?;
+            build.install(suffix, dest)?;
             dependencies(&apt, dest)
         })?;
     }
@@ -168,9 +168,9 @@ impl Build {
         make
     }
 
-    fn variant(&self, variant: &Variant) -> Command {
+    fn variant(&self, suffix: &str) -> Command {
         let mut make = self.command();
-        make.arg(format!("LOCALVERSION={}", variant.suffix));
+        make.arg(format!("LOCALVERSION={suffix}"));
         make
     }
 
@@ -184,8 +184,8 @@ impl Build {
     }
 
     /// Puts kernel, configuration and modules where Debian's packages have them.
-    fn install(&self, variant: &Variant, dest: &Path) -> Result<()> {
-        let mut command = self.variant(variant);
+    fn install(&self, suffix: &str, dest: &Path) -> Result<()> {
+        let mut command = self.variant(suffix);
         command
             .arg(format!("INSTALL_MOD_PATH={}", dest.display()))
             .args(["INSTALL_MOD_STRIP=1", "modules_install"]);

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant, SystemTime};
 use anyhow::{Context as _, Result, anyhow, bail};
 use tempfile::TempDir;
 
-use super::items::{Found, Item};
+use super::items::Item;
 
 /// Prefix of the folders in which something is being made.
 const PARTIAL: &str = ".partial-";
@@ -56,21 +56,15 @@ impl Cache {
 
     /// The folder that an item's link leads to, unless the link is due to be renewed: then the one
     /// that `newest` finds or makes. Where `newest` fails, an older folder does, with a warning.
-    ///
-    /// `part` takes the place of `{}` in the link.
     pub(super) fn kept(
         &self,
         item: &Item,
         part: &str,
         newest: impl FnOnce(&Locked<'_>) -> Result<PathBuf>,
     ) -> Result<PathBuf> {
-        let (link, for_good) = match item.found {
-            Found::ByKey => return newest(&self.lock()?),
-            Found::Once(link) => (link, true),
-            Found::Daily(link) => (link, false),
-        };
-        let link = self.root.join("current").join(link.replace("{}", part));
-        let good = || fs::canonicalize(&link).ok().filter(|_| for_good || age(&link) < BELIEVED);
+        let link = self.root.join("current").join(item.link(part));
+        let good =
+            || fs::canonicalize(&link).ok().filter(|_| !item.is_daily() || age(&link) < BELIEVED);
         if let Some(folder) = good() {
             return Ok(folder);
         }

@@ -1,12 +1,13 @@
-//! Everything that the cache folder keeps, in one table: what an item is called, how it is got, what
-//! it is keyed by, and where it lies. The private apt's lists are the only other thing there
-//! ([`super::apt`]).
+//! Everything that the cache folder keeps, in one table: what an item is called, how it is got and what
+//! it is keyed by. Where it lies follows from that: in the folder `NAME-KEY` (a kernel: `NAME_KEY`), to
+//! which `current/NAME` (`current/kernel-NAME`) leads where the key is not known beforehand.
 //!
-//! A folder's name says all that it was made from, so a folder is never changed and never wrong.
+//! A folder's name says all that it was made from, so a folder is never changed and never wrong. The
+//! private apt's lists are the only other thing there ([`super::apt`]).
 
 use std::path::{Path, PathBuf};
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use sha2::{Digest as _, Sha256};
 
 use super::apt::Apt;
@@ -15,52 +16,34 @@ use super::cache::Cache;
 /// A thing that the cache keeps.
 #[derive(Debug)]
 pub(crate) struct Item {
-    /// What messages and the command line call it.
     pub(super) name: &'static str,
     pub(super) from: From,
-    /// Its folder in the cache, with `{}` for its key.
-    folder: &'static str,
-    pub(super) found: Found,
 }
 
 /// How an item is got, and what its key is.
 #[derive(Debug)]
 pub(super) enum From {
-    /// Unpacked from packages of Debian. Key: the versions of those in `keys`.
-    Packages(Packages),
-    /// Unpacked from the newest kernel package of Debian. Key: its version.
-    Image(Image),
-    /// Built from Debian's kernel source ([`super::built`]). Key: the source's version, and a digest of
-    /// the configuration, the patch and the compiler.
-    Source(Variant),
-    /// Compiled by `cargo install`. Key: the version of the LLVM package that is linked in, if any.
+    /// Unpacked from packages of Debian. Key: the versions of those in `keys`. A pinned one is taken
+    /// where the archive has it, and asked for daily where not; any version of the others does.
+    Packages {
+        /// `None` for the system's own sources.
+        suite: Option<&'static str>,
+        keys: &'static [&'static str],
+        also: &'static [&'static str],
+        needs: Needs,
+        pinned: Option<&'static str>,
+    },
+    /// Unpacked from the newest package `PREFIX…SUFFIX` of a suite, asked for daily. Key: its version.
+    Image { suite: Option<&'static str>, prefix: &'static str, suffix: &'static str },
+    /// Built from Debian's kernel source ([`super::built`]), asked for daily. Key: the source's version,
+    /// and a digest of the configuration, the patch and the compiler. `suffix` is what follows the
+    /// configuration's own suffix of the release.
+    Source { patch: Option<&'static str>, suffix: &'static str },
+    /// Compiled by `cargo install`. Key: the version of the LLVM package that is linked in, if any, which
+    /// is asked for daily where it is not the pinned one.
     Crate { version: &'static str },
-    /// Made by the lab from other items. Key: a digest of all that it is made from.
+    /// Made by the lab. Key: a digest of all that it is made from.
     Lab,
-}
-
-/// How the folder in use is found.
-#[derive(Debug)]
-pub(super) enum Found {
-    /// By its key.
-    ByKey,
-    /// By this link in the cache's `current`, for good.
-    Once(&'static str),
-    /// By this link in the cache's `current`; after a day the archive is asked for a newer version.
-    /// `{}` is what an item of another key has in common with this one.
-    Daily(&'static str),
-}
-
-/// Packages of one suite.
-#[derive(Debug)]
-pub(super) struct Packages {
-    /// `None` for the system's own sources.
-    pub(super) suite: Option<&'static str>,
-    keys: &'static [&'static str],
-    also: &'static [&'static str],
-    needs: Needs,
-    /// The version to take where the archive has it.
-    pinned: Option<&'static str>,
 }
 
 /// What of the packages' dependencies is unpacked with them.
@@ -72,176 +55,95 @@ pub(super) enum Needs {
     All,
 }
 
-/// The kernel packages `PREFIX…SUFFIX` of a suite, of which the newest is taken.
-#[derive(Debug)]
-pub(super) struct Image {
-    pub(super) suite: Option<&'static str>,
-    pub(super) prefix: &'static str,
-    pub(super) suffix: &'static str,
-}
-
-/// A kernel made from Debian's source.
-#[derive(Debug)]
-pub(super) struct Variant {
-    pub(super) patch: Option<&'static str>,
-    /// What follows the configuration's own suffix of the release.
-    pub(super) suffix: &'static str,
-}
-
-const PLAIN: Packages =
-    Packages { suite: None, keys: &[], also: &[], needs: Needs::Nothing, pinned: None };
-
 /// Compiles the BPF programs. Pinned: the checked-in object was made with it.
 pub(super) const RUSTC: Item = Item {
     name: "rustc-web",
-    from: From::Packages(Packages {
+    from: From::Packages {
+        suite: None,
         keys: &["rustc-web"],
         also: &["libstd-rust-web-dev-bpf"],
         needs: Needs::Missing,
         pinned: Some("1.96.0+dfsg1-1~deb12u2"),
-        ..PLAIN
-    }),
-    folder: "rustc-web-{}",
-    found: Found::Daily("rustc-web"),
+    },
 };
 /// Links the BPF programs, with Debian's LLVM in it.
-pub(super) const LINKER: Item = Item {
-    name: "bpf-linker",
-    from: From::Crate { version: "0.13.0" },
-    folder: "bpf-linker-0.13.0-llvm-{}",
-    found: Found::Daily("bpf-linker-llvm-{}"),
-};
+pub(super) const LINKER: Item =
+    Item { name: "bpf-linker-0.13.0-llvm", from: From::Crate { version: "0.13.0" } };
 /// The last bpf-linker that uses the LLVM of the running Rust toolchain.
-pub(super) const PROXY_LINKER: Item = Item {
-    name: "bpf-linker",
-    from: From::Crate { version: "0.10.4" },
-    folder: "bpf-linker-0.10.4-rust-llvm",
-    found: Found::ByKey,
-};
-pub(super) const QEMU: Item = Item {
-    name: "QEMU",
-    from: From::Packages(Packages { keys: &["qemu-system-x86"], needs: Needs::Missing, ..PLAIN }),
-    folder: "qemu-system-x86-{}",
-    found: Found::Once("qemu-system-x86"),
-};
-/// The shell and the small tools of the guest.
-pub(super) const BUSYBOX: Item = Item {
-    name: "busybox",
-    from: From::Packages(Packages { keys: &["busybox-static"], ..PLAIN }),
-    folder: "busybox-static-{}",
-    found: Found::Once("busybox-static"),
-};
-/// libvirt and QEMU for the guest, from one release: every host's guest says the same.
+pub(super) const PROXY_LINKER: Item =
+    Item { name: "bpf-linker-0.10.4-rust-llvm", from: From::Crate { version: "0.10.4" } };
+pub(super) const QEMU: Item = package("qemu-system-x86", &["qemu-system-x86"], Needs::Missing);
+pub(super) const BUSYBOX: Item = package("busybox-static", &["busybox-static"], Needs::Nothing);
+pub(super) const ACPICA: Item = package("acpica-tools", &["acpica-tools"], Needs::Nothing);
+pub(super) const JQ: Item = package("jq", &["jq"], Needs::Missing);
+pub(super) const PROMETHEUS: Item = package("prometheus", &["prometheus"], Needs::Nothing);
+/// libvirt and QEMU for the guest, from one release: every host's guest says the same. The number is
+/// raised when something else is taken from the same packages.
 pub(super) const LIBVIRT: Item = Item {
-    name: "libvirt and QEMU for the guest,",
-    from: From::Packages(Packages {
+    name: "libvirt-bookworm-1",
+    from: From::Packages {
         suite: Some("bookworm"),
         keys: &["libvirt-daemon", "qemu-system-x86"],
         also: &["libvirt-daemon-driver-qemu", "libvirt-clients", "qemu-system-data", "seabios"],
         needs: Needs::All,
-        ..PLAIN
-    }),
-    // The number is raised when something else is taken from the same packages.
-    folder: "libvirt-bookworm-1-{}",
-    found: Found::Once("libvirt-bookworm-1"),
-};
-pub(super) const ACPICA: Item = Item {
-    name: "acpica-tools",
-    from: From::Packages(Packages { keys: &["acpica-tools"], ..PLAIN }),
-    folder: "acpica-tools-{}",
-    found: Found::Once("acpica-tools"),
-};
-pub(super) const JQ: Item = Item {
-    name: "jq",
-    from: From::Packages(Packages { keys: &["jq"], needs: Needs::Missing, ..PLAIN }),
-    folder: "jq-{}",
-    found: Found::Once("jq"),
-};
-pub(super) const PROMETHEUS: Item = Item {
-    name: "prometheus",
-    from: From::Packages(Packages { keys: &["prometheus"], ..PLAIN }),
-    folder: "prometheus-{}",
-    found: Found::Once("prometheus"),
+        pinned: None,
+    },
 };
 /// The kernels that the lab boots. Those from source are built in this order in one tree, in which a
 /// patch stays.
 pub(super) static KERNELS: [Item; 6] = [
-    Item {
-        name: "debian-6.12",
-        from: From::Image(Image {
-            suite: None,
-            prefix: "linux-image-6.12.",
-            // In bookworm the signed package only depends on the one with the image.
-            suffix: "-amd64-unsigned",
-        }),
-        folder: "debian-6.12_{}",
-        found: Found::Daily("kernel-debian-6.12"),
-    },
-    Item {
-        name: "debian-6.1",
-        from: From::Image(Image {
-            suite: None,
-            prefix: "linux-image-6.1.",
-            suffix: "-amd64-unsigned",
-        }),
-        folder: "debian-6.1_{}",
-        found: Found::Daily("kernel-debian-6.1"),
-    },
-    Item {
-        name: "debian-6.18",
-        from: From::Image(Image {
-            suite: Some("trixie-backports"),
-            prefix: "linux-image-6.18.",
-            suffix: "-amd64",
-        }),
-        folder: "debian-6.18_{}",
-        found: Found::Daily("kernel-debian-6.18"),
-    },
-    Item {
-        name: "debian-newest",
-        from: From::Image(Image {
-            suite: Some("trixie-backports"),
-            prefix: "linux-image-",
-            suffix: "-amd64",
-        }),
-        folder: "debian-newest_{}",
-        found: Found::Daily("kernel-debian-newest"),
-    },
-    Item {
-        name: "iommufd",
-        from: From::Source(Variant { patch: None, suffix: "" }),
-        folder: "iommufd_{}",
-        found: Found::Daily("kernel-iommufd-{}"),
-    },
+    // In bookworm the signed package only depends on the one with the image.
+    image("debian-6.12", None, "linux-image-6.12.", "-amd64-unsigned"),
+    image("debian-6.1", None, "linux-image-6.1.", "-amd64-unsigned"),
+    image("debian-6.18", Some("trixie-backports"), "linux-image-6.18.", "-amd64"),
+    image("debian-newest", Some("trixie-backports"), "linux-image-", "-amd64"),
+    Item { name: "iommufd", from: From::Source { patch: None, suffix: "" } },
     Item {
         name: "iommufd-relax",
-        from: From::Source(Variant {
+        from: From::Source {
             patch: Some(include_str!("../../kernel/relax-unity.patch")),
             suffix: "-relax",
-        }),
-        folder: "iommufd-relax_{}",
-        found: Found::Daily("kernel-iommufd-relax-{}"),
+        },
     },
 ];
 /// The IVRS or DMAR that QEMU makes for the lab's machine.
-pub(crate) const MACHINE_TABLE: Item = Item {
-    name: "the machine's own IOMMU table",
-    from: From::Lab,
-    folder: "machine-table-{}",
-    found: Found::ByKey,
-};
+pub(crate) const MACHINE_TABLE: Item = Item { name: "machine-table", from: From::Lab };
 /// What is the same in every guest with one kernel.
-pub(crate) const INITRD: Item = Item {
-    name: "the guest's root file system",
-    from: From::Lab,
-    folder: "initrd-{}",
-    found: Found::ByKey,
-};
+pub(crate) const INITRD: Item = Item { name: "initrd", from: From::Lab };
+
+const fn package(name: &'static str, keys: &'static [&'static str], needs: Needs) -> Item {
+    Item { name, from: From::Packages { suite: None, keys, also: &[], needs, pinned: None } }
+}
+
+const fn image(
+    name: &'static str,
+    suite: Option<&'static str>,
+    prefix: &'static str,
+    suffix: &'static str,
+) -> Item {
+    Item { name, from: From::Image { suite, prefix, suffix } }
+}
 
 impl Item {
+    fn is_kernel(&self) -> bool {
+        matches!(self.from, From::Image { .. } | From::Source { .. })
+    }
+
     /// Its folder's name for `key`.
     pub(super) fn folder(&self, key: &str) -> String {
-        self.folder.replace("{}", key)
+        let mark = if self.is_kernel() { "_" } else { "-" };
+        format!("{}{}{key}", self.name, if key.is_empty() { "" } else { mark })
+    }
+
+    /// The name of the link to the folder in use. `part` is what of the key is known, if anything is.
+    pub(super) fn link(&self, part: &str) -> String {
+        let kernel = if self.is_kernel() { "kernel-" } else { "" };
+        format!("{kernel}{}{}{part}", self.name, if part.is_empty() { "" } else { "-" })
+    }
+
+    /// Whether the folder in use is good for a day only, not for ever.
+    pub(super) fn is_daily(&self) -> bool {
+        !matches!(self.from, From::Packages { pinned: None, .. })
     }
 
     /// Its folder, which `make` fills where the cache has none for `key`.
@@ -259,14 +161,12 @@ impl Item {
 
     /// The folder of its pinned version, if the cache has it.
     pub(super) fn pinned(&self) -> Result<Option<PathBuf>> {
-        let From::Packages(Packages { pinned: Some(version), .. }) = self.from else {
-            return Ok(None);
-        };
+        let From::Packages { pinned: Some(version), .. } = self.from else { return Ok(None) };
         Ok(Cache::open()?.get(&self.folder(version)))
     }
 
-    /// Its folder, which `fill` fills from packages (`name=version`) where the cache has none, or none
-    /// of today.
+    /// Its folder, which `fill` fills from packages (`name=version`) where the cache has none that is
+    /// good.
     pub(super) fn unpacked(
         &self,
         fill: impl FnOnce(&Apt<'_>, &[String], &Path) -> Result<()>,
@@ -275,34 +175,32 @@ impl Item {
             return Ok(folder);
         }
         Cache::open()?.kept(self, "", |lock| {
-            let suite = match &self.from {
-                From::Packages(Packages { suite, .. }) | From::Image(Image { suite, .. }) => *suite,
+            let suite = match self.from {
+                From::Packages { suite, .. } | From::Image { suite, .. } => suite,
                 _ => None,
             };
             let apt = Apt::open(lock, suite)?;
-            let (packages, version) = match &self.from {
-                From::Packages(packages) => packages.newest(&apt)?,
-                From::Image(image) => image.newest(&apt)?,
-                _ => (Vec::new(), String::new()),
-            };
+            let (packages, version) = self.newest(&apt)?;
             let what = format!("{} {version}", self.name);
             lock.make(&self.folder(&version), &what, |dest| fill(&apt, &packages, dest))
         })
     }
-}
 
-impl Packages {
     /// All packages to unpack, and the key.
     fn newest(&self, apt: &Apt<'_>) -> Result<(Vec<String>, String)> {
-        let mut named = Vec::new();
-        let mut versions = Vec::new();
-        for name in self.keys.iter().chain(self.also) {
-            let version = apt.pinned_or_newest(name, self.pinned)?;
+        let (keys, also, needs, pinned) = match self.from {
+            From::Packages { keys, also, needs, pinned, .. } => (keys, also, needs, pinned),
+            From::Image { prefix, suffix, .. } => return apt.newest_kernel(prefix, suffix),
+            _ => bail!("{} is not in packages", self.name),
+        };
+        let (mut named, mut versions) = (Vec::new(), Vec::new());
+        for name in keys.iter().chain(also) {
+            let version = apt.pinned_or_newest(name, pinned)?;
             named.push(format!("{name}={version}"));
             versions.push(version);
         }
-        versions.truncate(self.keys.len());
-        let packages = match self.needs {
+        versions.truncate(keys.len());
+        let packages = match needs {
             Needs::Nothing => named,
             Needs::Missing => apt.closure(&named)?,
             Needs::All => apt.whole_closure(&named)?,
