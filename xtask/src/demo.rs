@@ -6,14 +6,11 @@
 //! tried again and again.
 
 use std::io::{self, IsTerminal as _, Write as _};
-use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
 use crate::vm::{self, Guest};
 use crate::{ebpf, setup};
@@ -85,11 +82,7 @@ pub(crate) fn command(args: &Args) -> Result<()> {
         !args.tui || io::stdin().is_terminal() && io::stdout().is_terminal(),
         "the dashboard needs a terminal for standard input and output; without --tui none is needed"
     );
-    // The guest is ended and its files are removed before this program goes.
-    let stop = Arc::new(AtomicBool::new(false));
-    for signal in [SIGHUP, SIGINT, SIGTERM] {
-        signal_hook::flag::register(signal, Arc::clone(&stop)).context("cannot handle a signal")?;
-    }
+    let stop = vm::stopped_by_signals()?;
     let guest = Guest { firmware: "am5-desktop".parse()?, ..Guest::default() };
 
     println!("[1/3] Getting what is missing of QEMU, a kernel and busybox");

@@ -7,14 +7,13 @@
 //! run that they still show what matters.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, ensure};
 use ivrs_trace::schema;
 
 use crate::program::Program;
-use crate::{run, workspace};
+use crate::{files, run, workspace};
 
 /// Folders of which every file is made.
 const FOLDERS: [&str; 2] = ["docs/schema", "docs/man"];
@@ -82,17 +81,12 @@ fn write() -> Result<()> {
     let root = workspace::root()?;
     let (present, wanted) = (present(&root)?, wanted(&root)?);
     for name in present.keys().filter(|name| !wanted.contains_key(*name)) {
-        fs::remove_file(root.join(name))
-            .with_context(|| format!("cannot remove {}", name.display()))?;
-    }
-    for folder in FOLDERS {
-        fs::create_dir_all(root.join(folder)).with_context(|| format!("cannot create {folder}"))?;
+        files::remove(&root.join(name))?;
     }
     for (name, text) in &wanted {
         // What is as it was keeps its time.
         if present.get(name) != Some(text) {
-            fs::write(root.join(name), text)
-                .with_context(|| format!("cannot write {}", name.display()))?;
+            files::write(root.join(name), text)?;
         }
     }
     Ok(())
@@ -121,8 +115,7 @@ fn wanted(root: &Path) -> Result<Files> {
     for (name, text) in markdown(root)? {
         let made = with_examples(&text, |source| {
             if source.starts_with(SCREENS) {
-                return fs::read_to_string(root.join(source))
-                    .with_context(|| format!("cannot read {source}"));
+                return files::text(root.join(source));
             }
             program.says(source)
         })
@@ -151,24 +144,19 @@ fn man_pages(program: &Program<'_>) -> Result<Files> {
 fn markdown(root: &Path) -> Result<Files> {
     let mut files =
         read(root, "docs", |path| path.extension().is_some_and(|ending| ending == "md"))?;
-    let text = fs::read_to_string(root.join(README)).context("cannot read README.md")?;
-    files.insert(README.into(), text);
+    files.insert(README.into(), files::text(root.join(README))?);
     Ok(files)
 }
 
 /// The files of a folder that fit.
 fn read(root: &Path, folder: &str, fits: impl Fn(&Path) -> bool) -> Result<Files> {
-    let cannot = || format!("cannot read {folder}");
-    let mut files = Files::new();
-    for entry in fs::read_dir(root.join(folder)).with_context(cannot)? {
-        let path = Path::new(folder).join(entry.with_context(cannot)?.file_name());
+    let mut found = Files::new();
+    for path in files::list(&root.join(folder))? {
         if fits(&path) {
-            let text = fs::read_to_string(root.join(&path))
-                .with_context(|| format!("cannot read {}", path.display()))?;
-            files.insert(path, text);
+            found.insert(path.strip_prefix(root)?.to_owned(), files::text(&path)?);
         }
     }
-    Ok(files)
+    Ok(found)
 }
 
 /// The text of a Markdown file with its examples made anew.

@@ -4,17 +4,14 @@
 //! from its seeds and from what earlier runs kept in the target folder. What a target cannot stand is
 //! kept in a file, and the message says how to run just that.
 
-use std::fs;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
-use std::io::Read as _;
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
 
-use crate::{ebpf, run, workspace};
+use crate::{ebpf, files, run, workspace};
 
 const PACKAGE: &str = "ivrs-trace-fuzz";
 const TARGET: &str = "x86_64-unknown-linux-gnu";
@@ -99,14 +96,10 @@ impl Fuzz {
     /// The targets that were named, or all of them.
     fn chosen(&self, named: &[String]) -> Result<Vec<String>> {
         let dir = self.dir.join("targets");
-        let mut all = Vec::new();
-        for entry in fs::read_dir(&dir).with_context(|| format!("cannot read {}", dir.display()))? {
-            let path = entry?.path();
-            if path.extension().is_some_and(|extension| extension == "rs") {
-                all.extend(path.file_stem().map(|stem| stem.to_string_lossy().into_owned()));
-            }
-        }
-        all.sort();
+        let mut paths = files::list(&dir)?;
+        paths.retain(|path| path.extension().is_some_and(|extension| extension == "rs"));
+        let stems = paths.iter().filter_map(|path| path.file_stem());
+        let all: Vec<String> = stems.map(|stem| stem.to_string_lossy().into_owned()).collect();
         for name in named {
             ensure!(all.contains(name), "there is no target {name}: there are {}", all.join(", "));
         }
@@ -142,11 +135,7 @@ impl Fuzz {
         script.hash(&mut hasher);
         let path = self.out.join(format!("rustc-{:016x}", hasher.finish()));
         if !path.is_file() {
-            fs::create_dir_all(&self.out)
-                .with_context(|| format!("cannot make {}", self.out.display()))?;
-            fs::write(&path, script)
-                .and_then(|()| fs::set_permissions(&path, fs::Permissions::from_mode(0o755)))
-                .with_context(|| format!("cannot write {}", path.display()))?;
+            files::write_script(&path, &script)?;
         }
         Ok(path)
     }
@@ -209,12 +198,10 @@ impl Fuzz {
         let seeds = self.dir.join("seeds").join(target);
         ensure!(seeds.is_dir(), "it has no seeds: {} is not there", seeds.display());
         for dir in [&corpus, &found] {
-            fs::create_dir_all(dir).with_context(|| format!("cannot make {}", dir.display()))?;
+            files::make_folder(dir)?;
         }
         let prefix = found.join(format!("{target}-"));
         let log = self.out.join(format!("{target}.log"));
-        let file =
-            fs::File::create(&log).with_context(|| format!("cannot write {}", log.display()))?;
         let started = Instant::now();
         let mut child = self
             .target(target)
@@ -224,7 +211,7 @@ impl Fuzz {
             .args([&corpus, &seeds])
             .stdin(Stdio::null())
             .stdout(Stdio::null())
-            .stderr(file)
+            .stderr(files::create(&log)?)
             .spawn()
             .with_context(|| format!("cannot run {target}"))?;
         // libFuzzer ends by itself; a target that hangs in a system call would not.
@@ -240,9 +227,7 @@ impl Fuzz {
             }
             std::thread::sleep(Duration::from_millis(20));
         };
-        let mut text = Vec::new();
-        fs::File::open(&log)?.read_to_end(&mut text)?;
-        let text = String::from_utf8_lossy(&text);
+        let text = files::lossy(&log)?;
         if status.success() {
             println!("{target}: {}", progress(&text)?);
             return Ok(());

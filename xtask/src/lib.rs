@@ -8,6 +8,7 @@ mod demo;
 mod docs;
 mod ebpf;
 mod exports;
+mod files;
 mod fuzz;
 mod program;
 mod run;

@@ -16,7 +16,7 @@ use std::time::{Duration, SystemTime};
 use anyhow::{Context as _, Result, bail};
 
 use super::cache::Locked;
-use crate::run;
+use crate::{files, run};
 
 /// Older lists are renewed before the archive's newest version of something is asked for.
 const LISTS_BELIEVED: Duration = Duration::from_hours(24);
@@ -69,10 +69,9 @@ impl<'a> Apt<'a> {
         }
         let folder = lock.cache().root().join(name);
         for sub in ["state/lists/partial", "cache/archives/partial", "log"] {
-            fs::create_dir_all(folder.join(sub))
-                .with_context(|| format!("cannot make {}", folder.join(sub).display()))?;
+            files::make_folder(folder.join(sub))?;
         }
-        fs::write(folder.join("status"), "")?;
+        files::write(folder.join("status"), "")?;
         // The system's hooks act on the system's folders; they are not for this apt.
         let mut configuration = format!(
             "#clear APT::Update::Pre-Invoke;\n\
@@ -95,15 +94,14 @@ impl<'a> Apt<'a> {
         );
         if let Some((_, source)) = only {
             let list = folder.join("sources.list");
-            fs::write(&list, source).with_context(|| format!("cannot write {}", list.display()))?;
+            files::write(&list, source)?;
             let _ = write!(
                 configuration,
                 "Dir::Etc::sourcelist \"{}\";\nDir::Etc::sourceparts \"/dev/null\";\n",
                 list.display()
             );
         }
-        fs::write(folder.join("apt.conf"), configuration)
-            .with_context(|| format!("cannot write {}/apt.conf", folder.display()))?;
+        files::write(folder.join("apt.conf"), configuration)?;
         Ok(Self { lock, folder, suite: only.map(|(suite, _)| suite.to_owned()) })
     }
 
@@ -252,9 +250,8 @@ impl<'a> Apt<'a> {
             let _ = fs::remove_file(self.stamp());
         }
         downloaded.context("the download failed (a second try fetches the package lists anew)")?;
-        fs::create_dir_all(dest)?;
-        for entry in fs::read_dir(debs.path())? {
-            let deb = entry?.path();
+        files::make_folder(dest)?;
+        for deb in files::list(debs.path())? {
             run::quietly(Command::new("dpkg").arg("-x").arg(&deb).arg(dest), "unpacking")?;
         }
         Ok(())
@@ -287,7 +284,7 @@ impl<'a> Apt<'a> {
             }
             eprintln!("    warning: using package lists that are not all new: {reason}");
         }
-        fs::write(&stamp, "").with_context(|| format!("cannot write {}", stamp.display()))
+        files::write(&stamp, "")
     }
 
     pub(super) fn lock(&self) -> &'a Locked<'a> {

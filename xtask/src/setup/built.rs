@@ -22,7 +22,7 @@ use super::cache::{Cache, Locked};
 use super::items::{From, Item, KERNELS, digest};
 use super::kernel_files::dependencies;
 use super::tools::library_path;
-use crate::run;
+use crate::{files, run};
 
 /// The package with the source. 6.12 keeps interrupt remapping on under QEMU 7.2.
 const SOURCE: &str = "linux-source-6.12";
@@ -120,18 +120,16 @@ impl Build {
         apt.fetch_unpack(&[format!("{SOURCE}={version}")], &package)?;
         eprintln!("    unpacking the source");
         unpack(&package.join(format!("usr/src/{SOURCE}.tar.xz")), folder)?;
-        fs::remove_dir_all(&package)?;
+        files::remove_folder(&package)?;
 
         let build = Self { tools, tree: folder.join(SOURCE) };
         let wanted = folder.join("wanted.config");
-        fs::write(&wanted, CONFIGURATION)?;
+        files::write(&wanted, CONFIGURATION)?;
         run::quietly(
             build.command().arg("allnoconfig").env("KCONFIG_ALLCONFIG", &wanted),
             "configuring the kernel",
         )?;
-        let got = build.tree.join(".config");
-        let got =
-            fs::read_to_string(&got).with_context(|| format!("cannot read {}", got.display()))?;
+        let got = files::text(build.tree.join(".config"))?;
         let missed = not_taken(CONFIGURATION, &got);
         ensure!(missed.is_empty(), "this source does not take {}", missed.join(", "));
         Ok(build)
@@ -176,7 +174,7 @@ impl Build {
 
     fn patch(&self, patch: &str) -> Result<()> {
         let file = self.tools.join("applied.patch");
-        fs::write(&file, patch).with_context(|| format!("cannot write {}", file.display()))?;
+        files::write(&file, patch)?;
         let mut command = Command::new(self.tools.join("usr/bin/patch"));
         command.args(["-p1", "--batch", "--forward", "-d"]).arg(&self.tree).arg("-i").arg(&file);
         run::quietly(&mut command, "patching the kernel")
@@ -196,7 +194,7 @@ impl Build {
         // It leads to the tree, which goes.
         let _ = fs::remove_file(dest.join("lib/modules").join(release).join("build"));
         let boot = dest.join("boot");
-        fs::create_dir_all(&boot)?;
+        files::make_folder(&boot)?;
         for (from, to) in [("arch/x86/boot/bzImage", "vmlinuz"), (".config", "config")] {
             let to = boot.join(format!("{to}-{release}"));
             fs::copy(self.tree.join(from), &to)

@@ -14,6 +14,7 @@ use anyhow::{Context as _, Result, anyhow, bail};
 use tempfile::TempDir;
 
 use super::items::Item;
+use crate::files;
 
 /// Prefix of the folders in which something is being made.
 const PARTIAL: &str = ".partial-";
@@ -38,8 +39,7 @@ impl Cache {
         } else {
             bail!("no cache folder: set IVRS_TRACE_CACHE to an absolute path (HOME is not set)")
         };
-        fs::create_dir_all(&root)
-            .with_context(|| format!("cannot make the cache folder {}", root.display()))?;
+        files::make_folder(&root)?;
         Ok(Self { root })
     }
 
@@ -158,7 +158,7 @@ impl Locked<'_> {
     /// Has `link` lead to the finished folder `path`, as of now.
     fn point(&self, link: &Path, path: &Path) -> Result<()> {
         let folder = self.cache.root.join("current");
-        fs::create_dir_all(&folder)?;
+        files::make_folder(&folder)?;
         let new = folder.join(PARTIAL);
         if new.is_symlink() {
             fs::remove_file(&new)?;
@@ -171,11 +171,10 @@ impl Locked<'_> {
 
     /// Removes what a killed set-up left. Nobody else works here while the lock is held.
     fn remove_leftovers(&self) -> Result<()> {
-        for entry in fs::read_dir(&self.cache.root)? {
-            let entry = entry?;
-            if entry.file_name().to_string_lossy().starts_with(PARTIAL) {
-                fs::remove_dir_all(entry.path())
-                    .with_context(|| format!("cannot remove {}", entry.path().display()))?;
+        for path in files::list(&self.cache.root)? {
+            let name = path.file_name().unwrap_or_default();
+            if name.to_string_lossy().starts_with(PARTIAL) {
+                files::remove_folder(&path)?;
             }
         }
         Ok(())

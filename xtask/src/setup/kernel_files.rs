@@ -1,7 +1,6 @@
 //! What there is in the folder of a kernel, and what must be added to it.
 
 use std::env;
-use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -10,7 +9,7 @@ use anyhow::{Context as _, Result};
 
 use super::apt::Apt;
 use super::tools::Unpacked;
-use crate::run;
+use crate::{files, run};
 
 /// An unpacked kernel.
 #[derive(Debug, Clone)]
@@ -33,13 +32,10 @@ pub(crate) struct Kernel {
 impl Kernel {
     /// The kernel in `folder`, whose name ends with `_` and its version.
     pub(super) fn of(folder: &Path) -> Result<Self> {
-        let modules = folder.join("lib/modules");
-        let release = fs::read_dir(&modules)
-            .with_context(|| format!("cannot read {}", modules.display()))?
-            .find_map(|entry| entry.ok()?.file_name().into_string().ok())
-            .with_context(|| format!("{} is empty", modules.display()))?;
+        let modules = files::list(&folder.join("lib/modules"))?.into_iter().next();
+        let modules = modules.with_context(|| format!("{} has no modules", folder.display()))?;
+        let release = modules.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let name = folder.file_name().unwrap_or_default().to_string_lossy();
-        let modules = modules.join(&release);
         // Newer packages keep everything of a kernel in its module folder.
         let vmlinuz = [folder.join(format!("boot/vmlinuz-{release}")), modules.join("vmlinuz")]
             .into_iter()
@@ -70,7 +66,7 @@ pub(super) fn dependencies(apt: &Apt<'_>, dest: &Path) -> Result<()> {
             apt.fetch_unpack(&apt.closure(&["kmod"])?, scratch.path())?;
             // kmod is one program that acts by the name it is called by.
             let link = scratch.path().join("usr/bin/depmod");
-            fs::create_dir_all(scratch.path().join("usr/bin"))?;
+            files::make_folder(scratch.path().join("usr/bin"))?;
             let kmod = ["bin/kmod", "usr/bin/kmod"].map(|name| scratch.path().join(name));
             let kmod = kmod.iter().find(|path| path.is_file());
             symlink(kmod.context("the package kmod has no bin/kmod")?, &link)?;

@@ -14,6 +14,7 @@ use object::elf::{DT_NEEDED, FileHeader64};
 use object::{Endianness, read::elf::ElfFile};
 
 use super::items::LIBVIRT;
+use crate::files;
 
 /// What is started, the drivers that the first loads by name, and the loader of their libraries.
 const PROGRAMS: [&str; 6] = [
@@ -45,7 +46,7 @@ fn pick(from: &Path, to: &Path) -> Result<()> {
     let mut queue: Vec<String> = seen.iter().cloned().collect();
     while let Some(path) = queue.pop() {
         copy(from, to, &path)?;
-        let content = fs::read(from.join(&path)).with_context(|| format!("cannot read {path}"))?;
+        let content = files::read(from.join(&path))?;
         for library in libraries(&content).with_context(|| format!("cannot read {path}"))? {
             let found = LIBRARIES.iter().map(|folder| format!("{folder}/{library}"));
             let found = found.into_iter().find(|path| from.join(path).is_file());
@@ -75,16 +76,13 @@ fn libraries(content: &[u8]) -> Result<Vec<String>> {
 fn copy(from: &Path, to: &Path, path: &str) -> Result<()> {
     let (source, dest) = (from.join(path), to.join(path));
     if source.is_dir() {
-        let entries = fs::read_dir(&source);
-        for entry in entries.with_context(|| format!("cannot read {}", source.display()))? {
-            let name = entry?.file_name();
-            copy(from, to, &format!("{path}/{}", name.to_string_lossy()))?;
+        for entry in files::list(&source)? {
+            let name = entry.file_name().unwrap_or_default().to_string_lossy();
+            copy(from, to, &format!("{path}/{name}"))?;
         }
         return Ok(());
     }
-    if let Some(parent) = dest.parent() {
-        fs::create_dir_all(parent).with_context(|| format!("cannot make {}", parent.display()))?;
-    }
+    dest.parent().map_or(Ok(()), files::make_folder)?;
     let copied = fs::copy(&source, &dest);
     copied.map(drop).with_context(|| format!("cannot copy {path} of the packages"))
 }

@@ -10,8 +10,7 @@
 //! The linker is bpf-linker, installed from the crate registry into the cache.
 
 use std::env;
-use std::fs;
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -20,7 +19,7 @@ use anyhow::{Context as _, Result, anyhow, bail};
 use super::apt::{self, Apt};
 use super::cache::Cache;
 use super::items::{From, Item, LINKER, PROXY_LINKER, RUSTC};
-use crate::run;
+use crate::{files, run, workspace};
 
 /// The version of the LLVM package that the pinned linker is made with.
 const PINNED_LLVM: &str = "1:22.1.8-1~deb12u1";
@@ -138,18 +137,14 @@ const LINKER_PROGRAM: &str = "bin/bpf-linker";
 /// Writes the script that starts the compiler with the libraries beside it. It finds them from
 /// its own place, as the folder is renamed when it is whole.
 fn wrapper(root: &Path) -> Result<()> {
-    let path = root.join(RUSTC_SCRIPT);
-    fs::create_dir_all(root.join("bin"))?;
-    fs::write(
-        &path,
+    files::write_script(
+        &root.join(RUSTC_SCRIPT),
         "#!/bin/sh\n\
          root=$(dirname \"$(dirname \"$(readlink -f \"$0\")\")\")\n\
          LD_LIBRARY_PATH=\"$root/usr/lib/x86_64-linux-gnu${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}\"\n\
          export LD_LIBRARY_PATH\n\
          exec \"$root/usr/bin/rustc\" \"$@\"\n",
     )
-    .and_then(|()| fs::set_permissions(&path, fs::Permissions::from_mode(0o755)))
-    .with_context(|| format!("cannot write {}", path.display()))
 }
 
 /// The folder of a bpf-linker that has Debian's LLVM of this major version in it, and whether it
@@ -207,7 +202,7 @@ fn install_linker(
     let target_dir = dest.join("target");
     eprintln!("    compiling bpf-linker");
     run::quietly(
-        crate::workspace::cargo(dest)
+        workspace::cargo(dest)
             .args(["install", "bpf-linker", "--locked", "--version", version, "--root"])
             .arg(dest)
             .args(features)
@@ -217,8 +212,7 @@ fn install_linker(
             .envs(variables.iter().map(|(name, value)| (name, value))),
         "compiling bpf-linker",
     )?;
-    fs::remove_dir_all(&target_dir)
-        .with_context(|| format!("cannot remove {}", target_dir.display()))
+    files::remove_folder(&target_dir)
 }
 
 /// rustup's nightly with rust-src, and a bpf-linker for its LLVM.
@@ -305,9 +299,9 @@ pub(crate) fn compiler(rustc: &Path) -> Command {
 }
 
 fn has_core(lib: &Path) -> bool {
-    fs::read_dir(lib).is_ok_and(|entries| {
-        entries.flatten().any(|entry| entry.file_name().to_string_lossy().starts_with("libcore-"))
-    })
+    let core =
+        |path: &Path| path.file_name().is_some_and(|name| name.as_bytes().starts_with(b"libcore-"));
+    files::list(lib).is_ok_and(|paths| paths.iter().any(|path| core(path)))
 }
 
 /// The last line of an error's text: what a program said in the end.

@@ -1,14 +1,13 @@
 //! Programs that run here: the system's own, or those of Debian's packages where it has none that
 //! will do.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context as _, Result};
 
 use super::items::{self, Item};
-use crate::run;
+use crate::{files, run};
 
 /// Programs of one package.
 #[derive(Debug)]
@@ -48,10 +47,9 @@ impl Tools {
         let folder = self.item.unpacked(|apt, packages, dest| {
             apt.fetch_unpack(packages, dest)?;
             // The other programs of the package may be large.
-            for entry in fs::read_dir(dest.join("usr/bin"))? {
-                let path = entry?.path();
+            for path in files::list(&dest.join("usr/bin"))? {
                 if !self.programs.iter().any(|program| path.ends_with(program)) {
-                    fs::remove_file(path)?;
+                    files::remove(&path)?;
                 }
             }
             works(&Unpacked::at(dest))

@@ -2,16 +2,16 @@
 
 use std::io::{self, Write as _};
 use std::process::ExitCode;
-use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use clap::builder::BoolishValueParser;
 use clap::{Args as ClapArgs, Subcommand};
 use ivrs_trace::firmware::builder::IvmdSpec;
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
-use super::{DEFAULT_LIMIT, Firmware, Guest, Iommu, MAX_CPUS, Stream, Userland};
+use super::{
+    DEFAULT_LIMIT, Firmware, Guest, Iommu, MAX_CPUS, Stream, Userland, stopped_by_signals,
+};
 
 /// Arguments of `cargo xtask vm`.
 #[derive(Debug, ClapArgs)]
@@ -64,7 +64,7 @@ struct Options {
     no_interrupt_remapping: bool,
     /// Tell VFIO and iommufd whether to allow interrupts that are not remapped: by default only on
     /// kernels that find no interrupt remapping in the emulated machine
-    #[arg(long, value_name = "YES|NO", value_parser = yes_or_no)]
+    #[arg(long, value_name = "YES|NO", value_parser = BoolishValueParser::new())]
     unsafe_interrupts: Option<bool>,
     /// The guest's processors; two take turns on one thread of the host
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=i64::from(MAX_CPUS)))]
@@ -97,14 +97,6 @@ impl Options {
     }
 }
 
-fn yes_or_no(text: &str) -> Result<bool, &'static str> {
-    match text {
-        "yes" => Ok(true),
-        "no" => Ok(false),
-        _ => Err("it is yes or no"),
-    }
-}
-
 /// The exit status where it is the lab that failed and not the command in the guest.
 const LAB_FAILED: u8 = 125;
 
@@ -121,11 +113,7 @@ pub(crate) fn command(args: Args) -> ExitCode {
 }
 
 fn run(args: Args) -> Result<u8> {
-    // The guest is ended and its files are removed before this program goes.
-    let stop = Arc::new(AtomicBool::new(false));
-    for signal in [SIGHUP, SIGINT, SIGTERM] {
-        signal_hook::flag::register(signal, Arc::clone(&stop)).context("cannot handle a signal")?;
-    }
+    let stop = stopped_by_signals()?;
     match args.command {
         Command::Run(run) => {
             let script = script(&run.command);

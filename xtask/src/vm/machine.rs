@@ -7,15 +7,16 @@
 
 use std::fs;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use clap::ValueEnum;
 use ivrs_trace::firmware::{Dmar, Ivrs};
 
 use super::qemu::Process;
+use crate::files;
 use crate::setup::{MACHINE_TABLE, Qemu, digest};
 
 /// The machine's IOMMU.
@@ -83,7 +84,12 @@ impl Board {
 }
 
 impl Iommu {
-    /// What the guest's kernel must be told to use it.
+    /// The signature of the table that describes it.
+    pub(super) fn table(self) -> &'static str {
+        if self == Self::Intel { "DMAR" } else { "IVRS" }
+    }
+
+    /// The argument with which the guest's kernel uses it.
     pub(super) fn kernel_argument(self) -> Option<&'static str> {
         match self {
             // The kernel logs every block of the IVRS.
@@ -112,7 +118,7 @@ fn arguments(board: Board) -> Vec<String> {
 /// A QEMU command line for the machine, without memory, kernel and ports.
 pub(super) fn command(qemu: &Qemu, board: Board) -> Command {
     let mut command = qemu.command();
-    command.args(arguments(board));
+    command.args(arguments(board)).stdin(Stdio::null()).stdout(Stdio::null());
     command
 }
 
@@ -128,11 +134,9 @@ pub(super) fn own_table(qemu: &Qemu, board: Board) -> Result<Vec<u8>> {
     let parts = arguments.iter().chain([&qemu.version]).map(String::as_bytes);
     let folder = MACHINE_TABLE.made(&digest(8, parts), |folder| {
         let table = read_own_table(qemu, board, folder)?;
-        fs::write(folder.join("table.aml"), table)
-            .with_context(|| format!("cannot write into {}", folder.display()))
+        files::write(folder.join("table.aml"), table)
     })?;
-    let path = folder.join("table.aml");
-    fs::read(&path).with_context(|| format!("cannot read {}", path.display()))
+    files::read(folder.join("table.aml"))
 }
 
 /// Starts the machine with its memory in a file of `folder` and reads the table from there once
@@ -164,7 +168,7 @@ fn read_own_table(qemu: &Qemu, board: Board, folder: &Path) -> Result<Vec<u8>> {
         thread::sleep(Duration::from_millis(100));
     };
     drop(process);
-    fs::remove_file(&memory).with_context(|| format!("cannot remove {}", memory.display()))?;
+    files::remove(&memory)?;
     Ok(table)
 }
 
@@ -172,8 +176,7 @@ fn read_own_table(qemu: &Qemu, board: Board, folder: &Path) -> Result<Vec<u8>> {
 ///
 /// The firmware finishes the checksum last, so a table that it is still writing is not taken.
 fn find_table(memory: &[u8], iommu: Iommu) -> Option<Vec<u8>> {
-    let signature = if iommu == Iommu::Intel { b"DMAR" } else { b"IVRS" };
-    memchr::memmem::find_iter(memory, signature).find_map(|at| {
+    memchr::memmem::find_iter(memory, iommu.table()).find_map(|at| {
         let rest = memory.get(at..)?;
         let length = u32::from_le_bytes(*rest.get(4..)?.first_chunk()?);
         let table = rest.get(..usize::try_from(length).ok()?)?;

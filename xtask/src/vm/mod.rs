@@ -19,25 +19,27 @@ mod terminal;
 use std::fs::{self, File};
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 use clap::ValueEnum;
 use ivrs_trace::firmware::{Dmar, Ivrs};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use tempfile::TempDir;
 
 pub use firmware::Firmware;
 pub use machine::Iommu;
 pub use session::Session;
 
-use initrd::{Overlay, Task};
+use initrd::Overlay;
 use machine::Board;
 use qemu::Process;
 
-use crate::{build, setup};
+use crate::{build, files, setup};
 
 /// How long a guest may take if nothing else is said.
 pub(crate) const DEFAULT_LIMIT: Duration = Duration::from_mins(2);
@@ -158,23 +160,22 @@ impl Guest {
         stop: &AtomicBool,
         mut output: impl FnMut(Stream, &[u8]) -> Result<()>,
     ) -> Result<(u8, String)> {
-        let folder = run_folder()?;
-        let mut command = self.prepare(folder.path(), Task::Script(script))?;
-        for (name, index) in [("stdout", 1), ("stderr", 2), ("control", 3)] {
-            port(&mut command, index, &file_chardev(&folder.path().join(name)));
-        }
-        let process = Process::start(command, &folder.path().join("qemu.log"))?;
-        let mut running = Running { folder, process, started: Instant::now() };
-        let outputs = [("stdout", Stream::Stdout), ("stderr", Stream::Stderr)];
-        let mut outputs: Vec<_> = outputs
-            .iter()
-            .map(|(name, stream)| (Tail::of(running.folder.path().join(name)), *stream))
-            .collect();
+        let mut running =
+            Running::start(self.prepare(script, None, |folder| file(folder, "stdout"))?)?;
+        // QEMU writes into the files that are there.
+        let open = |name: &str| {
+            let path = running.folder.path().join(name);
+            let opened =
+                File::options().read(true).write(true).create(true).truncate(false).open(&path);
+            opened.with_context(|| format!("cannot read {}", path.display()))
+        };
+        let mut outputs = [(open("stdout")?, Stream::Stdout), (open("stderr")?, Stream::Stderr)];
         loop {
             // The result is read before the outputs: what precedes it has been sent by then.
             let result = running.result()?;
-            for (tail, stream) in &mut outputs {
-                let bytes = tail.read()?;
+            for (file, stream) in &mut outputs {
+                let mut bytes = Vec::new();
+                file.read_to_end(&mut bytes).context("cannot read the guest's output")?;
                 if !bytes.is_empty() {
                     output(*stream, &bytes)?;
                 }
@@ -187,14 +188,15 @@ impl Guest {
         }
     }
 
-    /// Runs `script` in the guest on this program's terminal, and returns its exit status.
+    /// Runs `script` in the guest on this program's terminal, and returns its exit status. The limit
+    /// counts until the script starts.
     pub(crate) fn on_terminal(&self, script: &str, stop: &AtomicBool) -> Result<u8> {
         let settings = terminal::size_settings();
-        let (folder, command) =
-            self.prepare_terminal(script, &settings, |_| "stdio,signal=off".to_owned())?;
+        let (folder, mut command) =
+            self.prepare(script, Some(&settings), |_| "stdio,signal=off".to_owned())?;
+        command.stdin(Stdio::inherit()).stdout(Stdio::inherit());
         let _restored_at_end = terminal::Saved::now();
-        let process = Process::start_on_terminal(command, &folder.path().join("qemu.log"))?;
-        let mut running = Running { folder, process, started: Instant::now() };
+        let mut running = Running::start((folder, command))?;
         loop {
             if let Some(status) = running.result()? {
                 return Ok(status);
@@ -205,41 +207,31 @@ impl Guest {
         }
     }
 
-    /// As [`prepare`](Self::prepare), for a script on a terminal, with all ports: `chardev` says
-    /// where the terminal is, given the folder.
-    fn prepare_terminal(
+    /// Makes a folder with everything that QEMU needs to run `script`, and QEMU's command line.
+    ///
+    /// `terminal` are `stty` settings if the script is to have a terminal; `output` says where its
+    /// port, or that of the script's standard output, leads, given the folder.
+    fn prepare(
         &self,
         script: &str,
-        settings: &str,
-        chardev: impl FnOnce(&Path) -> String,
-    ) -> Result<(tempfile::TempDir, Command)> {
-        let folder = run_folder()?;
-        let mut command = self.prepare(folder.path(), Task::Terminal { script, settings })?;
-        port(&mut command, 1, &chardev(folder.path()));
-        for (name, index) in [("stderr", 2), ("control", 3)] {
-            port(&mut command, index, &file_chardev(&folder.path().join(name)));
-        }
-        Ok((folder, command))
-    }
-
-    /// Makes everything that QEMU needs in `folder` and returns its command line but for the
-    /// ports of the task.
-    fn prepare(&self, folder: &Path, task: Task<'_>) -> Result<Command> {
+        terminal: Option<&str>,
+        output: impl FnOnce(&Path) -> String,
+    ) -> Result<(TempDir, Command)> {
         ensure!(
             (1..=MAX_CPUS).contains(&self.cpus),
             "a guest has 1 or {MAX_CPUS} processors, not {}",
             self.cpus
         );
+        let temporary = tempfile::Builder::new().prefix("ivrs-trace-lab-").tempdir();
+        let temporary = temporary.context("cannot make a temporary folder")?;
+        let folder = temporary.path();
         let kernel = setup::kernel(&self.kernel)?;
         let qemu = setup::qemu()?;
-        let board = Board {
-            iommu: self.iommu,
-            interrupt_remapping: self.interrupt_remapping,
-            cpus: self.cpus,
-        };
+        let Self { iommu, interrupt_remapping, cpus, userland, .. } = *self;
+        let board = Board { iommu, interrupt_remapping, cpus };
         let table = self.table(&qemu, board)?;
         let overlay =
-            Overlay { programs: programs()?, table: table.as_ref(), userland: self.userland, task };
+            Overlay { programs: programs()?, table: table.as_ref(), userland, script, terminal };
         let initrd = folder.join("initrd");
         initrd::write(&initrd, &kernel, &overlay)?;
 
@@ -247,7 +239,7 @@ impl Guest {
         // A panic and an oops end the machine, so that they are told from a hang. The kernel's check
         // of its timer counts the host's time, and fails where the host is busy.
         let mut line = vec!["console=ttyS0 panic=-1 oops=panic no_timer_check"];
-        line.extend(self.iommu.kernel_argument());
+        line.extend(iommu.kernel_argument());
         if self.allow_unsafe_interrupts.unwrap_or(kernel.needs_unsafe_interrupts) {
             line.push(ALLOW_UNSAFE_INTERRUPTS);
         }
@@ -255,8 +247,21 @@ impl Guest {
         let line = line.join(" ");
         command.args(["-m", &format!("{}M", self.memory), "-append", &line, "-kernel"]);
         command.arg(&kernel.vmlinuz).arg("-initrd").arg(&initrd);
-        port(&mut command, 0, &file_chardev(&folder.join("console")));
-        Ok(command)
+        // Each port has an interrupt of its own: two ports that share one, as COM1 and COM3 do by
+        // default, lose interrupts on this edge-triggered bus.
+        let chardevs = [
+            (4, file(folder, "console")),
+            (3, output(folder)),
+            (5, file(folder, "stderr")),
+            (7, file(folder, "control")),
+        ];
+        for (index, (irq, chardev)) in chardevs.iter().enumerate() {
+            let (backend, options) = chardev.split_once(',').unwrap_or((chardev, ""));
+            command.args(["-chardev", &format!("{backend},id=port{index},{options}")]);
+            let device = format!("isa-serial,index={index},irq={irq},chardev=port{index}");
+            command.args(["-device", &device]);
+        }
+        Ok((temporary, command))
     }
 
     /// The table to put in, if any.
@@ -280,8 +285,7 @@ impl Guest {
             if let Some(note) = made.note {
                 eprintln!("note: firmware: {note}");
             }
-            let name = if self.iommu == Iommu::Intel { "DMAR" } else { "IVRS" };
-            Table { name, bytes: made.table }
+            Table { name: self.iommu.table(), bytes: made.table }
         }))
     }
 }
@@ -298,30 +302,30 @@ struct Table {
 struct Running {
     // The process is dropped first: it writes into the folder.
     process: Process,
-    folder: tempfile::TempDir,
+    folder: TempDir,
     started: Instant,
 }
 
 impl Running {
+    fn start((folder, command): (TempDir, Command)) -> Result<Self> {
+        let process = Process::start(command, &folder.path().join("qemu.log"))?;
+        Ok(Self { process, folder, started: Instant::now() })
+    }
+
     fn control(&self) -> Result<String> {
-        read_lossy(&self.folder.path().join("control"))
+        files::lossy(&self.folder.path().join("control"))
     }
 
     fn kernel_log(&self) -> String {
-        read_lossy(&self.folder.path().join("console")).unwrap_or_default()
+        files::lossy(&self.folder.path().join("console")).unwrap_or_default()
     }
 
-    /// The exit status, once the guest has told it.
+    /// The exit status, once the guest has written it.
     fn result(&mut self) -> Result<Option<u8>> {
-        match parse_control(&self.control()?) {
-            Control::Pending => Ok(None),
-            Control::Exit(status) => Ok(Some(status)),
-            Control::WrongFirmware => Err(self.failure(
-                "the guest's kernel did not take the table that was put in; nothing was run",
-            )),
-            Control::NotStarted => {
-                Err(self.failure("libvirt did not start in the guest; nothing was run"))
-            }
+        match said(&self.control()?) {
+            Some(Ok(status)) => Ok(Some(status)),
+            Some(Err(failure)) => Err(self.failure(failure)),
+            None => Ok(None),
         }
     }
 
@@ -331,8 +335,8 @@ impl Running {
             bail!("interrupted");
         }
         if let Some(status) = self.process.ended()? {
-            // It may have told its result between the last look and its end.
-            if parse_control(&self.control()?) != Control::Pending {
+            // It may have written its result between the last look and its end.
+            if said(&self.control()?).is_some() {
                 return Ok(());
             }
             let log = self.kernel_log();
@@ -371,75 +375,28 @@ impl Running {
     }
 }
 
-/// What the guest has said on its control port.
-#[derive(Debug, PartialEq, Eq)]
-enum Control {
-    Pending,
-    WrongFirmware,
-    NotStarted,
-    Exit(u8),
-}
-
-fn parse_control(text: &str) -> Control {
+/// The result that the guest has written to its control port: the command's exit status, or why the
+/// command did not run.
+fn said(text: &str) -> Option<Result<u8, &'static str>> {
     // A line counts when it is whole.
-    let whole = text.rsplit_once('\n').map_or("", |(whole, _)| whole);
-    for line in whole.lines() {
-        if line == "wrong-firmware" {
-            return Control::WrongFirmware;
+    let (whole, _) = text.rsplit_once('\n')?;
+    whole.lines().find_map(|line| match line {
+        "wrong-firmware" => {
+            Some(Err("the guest's kernel did not take the table that was put in; nothing was run"))
         }
-        if line == "not-started" {
-            return Control::NotStarted;
-        }
-        if let Some(status) = line.strip_prefix("exit ")
-            && let Ok(status) = status.parse()
-        {
-            return Control::Exit(status);
-        }
-    }
-    Control::Pending
+        "not-started" => Some(Err("libvirt did not start in the guest; nothing was run")),
+        _ => line.strip_prefix("exit ")?.parse().ok().map(Ok),
+    })
 }
 
-/// A file that another process appends to.
-#[derive(Debug)]
-struct Tail {
-    path: PathBuf,
-    file: Option<File>,
-}
-
-impl Tail {
-    fn of(path: PathBuf) -> Self {
-        Self { path, file: None }
+/// A flag that SIGHUP, SIGINT and SIGTERM set, so that a guest is ended and its files are removed
+/// before this program goes.
+pub(crate) fn stopped_by_signals() -> Result<Arc<AtomicBool>> {
+    let stop = Arc::new(AtomicBool::new(false));
+    for signal in [SIGHUP, SIGINT, SIGTERM] {
+        signal_hook::flag::register(signal, Arc::clone(&stop)).context("cannot handle a signal")?;
     }
-
-    /// What has come since the last time. A file that does not exist yet is empty.
-    fn read(&mut self) -> Result<Vec<u8>> {
-        let mut bytes = Vec::new();
-        if self.file.is_none() && self.path.exists() {
-            self.file = Some(
-                File::open(&self.path)
-                    .with_context(|| format!("cannot read {}", self.path.display()))?,
-            );
-        }
-        if let Some(file) = &mut self.file {
-            file.read_to_end(&mut bytes)
-                .with_context(|| format!("cannot read {}", self.path.display()))?;
-        }
-        Ok(bytes)
-    }
-}
-
-/// The whole file as text; one that does not exist is empty.
-fn read_lossy(path: &Path) -> Result<String> {
-    match fs::read(path) {
-        Ok(bytes) => Ok(String::from_utf8_lossy(&bytes).into_owned()),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(String::new()),
-        Err(error) => Err(error).with_context(|| format!("cannot read {}", path.display())),
-    }
-}
-
-fn run_folder() -> Result<tempfile::TempDir> {
-    let made = tempfile::Builder::new().prefix("ivrs-trace-lab-").tempdir();
-    made.context("cannot make a temporary folder")
+    Ok(stop)
 }
 
 /// Our programs for the guest by name, built once in the life of this process.
@@ -450,32 +407,19 @@ pub fn programs() -> Result<Vec<(&'static str, PathBuf)>> {
     static BUILT: Mutex<Vec<(&str, PathBuf)>> = Mutex::new(Vec::new());
     let mut built = BUILT.lock().unwrap_or_else(PoisonError::into_inner);
     if built.is_empty() {
-        let guest = build::static_binary("lab-guest", "vfio-attach")?;
-        let caps = build::static_binary("lab-guest", "with-caps")?;
-        let tracer = build::static_binary("ivrs-trace", "ivrs-trace")?;
-        *built = vec![("vfio-attach", guest), ("with-caps", caps), ("ivrs-trace", tracer)];
+        let build = |package, name| anyhow::Ok((name, build::static_binary(package, name)?));
+        *built = vec![
+            build("lab-guest", "vfio-attach")?,
+            build("lab-guest", "with-caps")?,
+            build("ivrs-trace", "ivrs-trace")?,
+        ];
     }
     Ok(built.clone())
 }
 
-/// Connects the guest's serial port `ttyS{index}`.
-///
-/// Each port has an interrupt of its own: two ports that share one, as COM1 and COM3 do by
-/// default, lose interrupts on this edge-triggered bus.
-fn port(command: &mut Command, index: u8, chardev: &str) {
-    let irq = match index {
-        0 => 4,
-        1 => 3,
-        2 => 5,
-        _ => 7,
-    };
-    let (backend, options) = chardev.split_once(',').unwrap_or((chardev, ""));
-    command.args(["-chardev", &format!("{backend},id=port{index},{options}")]);
-    command.args(["-device", &format!("isa-serial,index={index},irq={irq},chardev=port{index}")]);
-}
-
-fn file_chardev(path: &Path) -> String {
-    format!("file,path={}", escaped(path))
+/// A file of the folder as one end of a serial port.
+fn file(folder: &Path, name: &str) -> String {
+    format!("file,path={}", escaped(&folder.join(name)))
 }
 
 /// A path in QEMU's options, which double a comma that is part of a value.
@@ -490,29 +434,17 @@ mod tests {
     #[test]
     fn the_control_port_counts_by_whole_lines() {
         for (text, expected) in [
-            ("", Control::Pending),
-            ("ready\n", Control::Pending),
-            ("exit 1", Control::Pending),
-            ("exit 12\n", Control::Exit(12)),
-            ("ready\nexit 0\n", Control::Exit(0)),
-            ("exit 999\n", Control::Pending),
-            ("wrong-firmware\n", Control::WrongFirmware),
-            ("not-started\n", Control::NotStarted),
+            ("", None),
+            ("ready\n", None),
+            ("exit 1", None),
+            ("exit 12\n", Some(12)),
+            ("ready\nexit 0\n", Some(0)),
+            ("exit 999\n", None),
         ] {
-            assert_eq!(parse_control(text), expected, "{text:?}");
+            assert_eq!(said(text), expected.map(Ok), "{text:?}");
         }
-    }
-
-    #[test]
-    fn a_tail_gives_what_is_new_and_waits_for_the_file() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("out");
-        let mut tail = Tail::of(path.clone());
-        assert_eq!(tail.read().unwrap(), b"");
-        fs::write(&path, b"one").unwrap();
-        assert_eq!(tail.read().unwrap(), b"one");
-        fs::write(&path, b"one and two").unwrap();
-        assert_eq!(tail.read().unwrap(), b" and two");
-        assert_eq!(tail.read().unwrap(), b"");
+        for (text, expected) in [("wrong-firmware\n", "table"), ("not-started\n", "libvirt")] {
+            assert!(said(text).unwrap().unwrap_err().contains(expected), "{text:?}");
+        }
     }
 }

@@ -5,11 +5,10 @@ use std::io::{ErrorKind, Read as _, Write as _};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::sync::atomic::AtomicBool;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
-use super::qemu::Process;
 use super::{Guest, PERIOD, Running, escaped};
 
 /// Bytes that are read at once.
@@ -31,15 +30,14 @@ impl Guest {
     /// When something that the lab needs cannot be had or built, and when QEMU does not start.
     pub fn session(&self, script: &str, lines: u16, columns: u16) -> Result<Session> {
         let settings = format!("rows {lines} cols {columns}");
-        let (folder, command) = self.prepare_terminal(script, &settings, |folder| {
+        let prepared = self.prepare(script, Some(&settings), |folder| {
             format!("socket,path={}", escaped(&folder.join("terminal")))
         })?;
         // QEMU connects to it when it starts, so that no byte is lost.
-        let listener = UnixListener::bind(folder.path().join("terminal"))
+        let listener = UnixListener::bind(prepared.0.path().join("terminal"))
             .context("cannot make the guest's terminal")?;
         listener.set_nonblocking(true).context("cannot make the guest's terminal")?;
-        let process = Process::start(command, &folder.path().join("qemu.log"))?;
-        let mut running = Running { folder, process, started: Instant::now() };
+        let mut running = Running::start(prepared)?;
         let never = AtomicBool::new(false);
         let terminal = loop {
             match listener.accept() {
