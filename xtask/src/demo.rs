@@ -15,7 +15,6 @@ use anyhow::{Context as _, Result, ensure};
 use crate::vm::{self, Guest};
 use crate::{ebpf, setup};
 
-/// Arguments of `cargo xtask demo`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Show the dashboard while it happens, on this terminal
@@ -75,7 +74,6 @@ read -r _ || exit
 exec ivrs-trace
 ";
 
-/// `cargo xtask demo`.
 pub(crate) fn command(args: &Args) -> Result<()> {
     let started = Instant::now();
     ensure!(

@@ -25,12 +25,10 @@ const BEGIN: &str = "<!-- made by cargo xtask docs: ";
 const SCREENS: &str = "docs/screens/";
 /// Tells the lab's test of the dashboard to write its screens.
 const WRITE_SCREENS: &str = "IVRS_TRACE_WRITE_SCREENS";
-/// How an example ends.
 const END: &str = "<!-- end of what is made -->";
 /// How a paragraph begins that tells of one IVMD block of several.
 const CAUSE: &str = "  Cause: ";
 
-/// Arguments of `cargo xtask docs`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Write nothing; fail if what is checked in differs from what the code says
@@ -41,7 +39,6 @@ pub(crate) struct Args {
     screens: bool,
 }
 
-/// `cargo xtask docs`.
 pub(crate) fn command(args: &Args) -> Result<()> {
     if args.check {
         return check();
@@ -52,7 +49,6 @@ pub(crate) fn command(args: &Args) -> Result<()> {
     write()
 }
 
-/// Has the test of the dashboard write its screens.
 fn screens() -> Result<()> {
     let mut cargo = workspace::cargo(&workspace::root()?);
     cargo.args(["test", "--locked", "--package", "xtask", "--test", "lab", "--", "--ignored"]);
@@ -95,7 +91,6 @@ fn write() -> Result<()> {
 /// Files by their path below the root of the workspace.
 type Files = BTreeMap<PathBuf, String>;
 
-/// The files as they are.
 fn present(root: &Path) -> Result<Files> {
     let mut present = markdown(root)?;
     for folder in FOLDERS {
@@ -107,7 +102,6 @@ fn present(root: &Path) -> Result<Files> {
     Ok(present)
 }
 
-/// The files as they should be.
 fn wanted(root: &Path) -> Result<Files> {
     let program = Program::new(root)?;
     let mut wanted = schemas()?;
@@ -140,7 +134,6 @@ fn man_pages(program: &Program<'_>) -> Result<Files> {
     Ok(pages.into_iter().map(|(name, page)| (Path::new("docs/man").join(name), page)).collect())
 }
 
-/// The Markdown files.
 fn markdown(root: &Path) -> Result<Files> {
     let mut files =
         read(root, "docs", |path| path.extension().is_some_and(|ending| ending == "md"))?;

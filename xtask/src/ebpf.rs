@@ -24,7 +24,6 @@ const NAME: &str = "ivrs-trace-bpf";
 const PROFILE: &str = "ebpf";
 const TARGET: &str = setup::BPF_TARGET;
 
-/// Arguments of `cargo xtask build-ebpf`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Make the checked-in object anew

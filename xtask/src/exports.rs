@@ -42,7 +42,6 @@ pub(crate) fn check() -> Result<()> {
     lines(&program)
 }
 
-/// Every report that holds a table.
 fn tables() -> Result<()> {
     let tools = ACPICA.get()?;
     let table = table()?;

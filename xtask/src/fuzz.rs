@@ -41,7 +41,6 @@ const TIMEOUT_S: u32 = 10;
 /// what an input may use of that.
 const MEMORY_MB: u32 = 512;
 
-/// Arguments of `cargo xtask fuzz`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// The targets: the names of the files in ivrs-trace/fuzz/targets; all of them if none is given
@@ -57,7 +56,6 @@ pub(crate) struct Args {
     write_seeds: bool,
 }
 
-/// `cargo xtask fuzz`.
 pub(crate) fn command(args: &Args) -> Result<()> {
     let fuzz = Fuzz::new()?;
     if args.write_seeds {
@@ -77,7 +75,6 @@ pub(crate) fn all(seconds: u32) -> Result<()> {
     fuzz.run(&fuzz.chosen(&[])?, seconds)
 }
 
-/// Where things are.
 struct Fuzz {
     root: PathBuf,
     /// `ivrs-trace/fuzz`
@@ -154,7 +151,6 @@ impl Fuzz {
         Ok(())
     }
 
-    /// A target with its limits.
     fn target(&self, target: &str) -> Command {
         let mut command = Command::new(self.out.join(TARGET).join(PROFILE).join(target));
         command

@@ -10,7 +10,6 @@ use anyhow::{Context as _, Result, bail};
 
 /// A step that takes longer says so this often.
 const HEARTBEAT: Duration = Duration::from_secs(15);
-/// How many of the last lines of a failed program's output its error repeats.
 const TAIL_LINES: usize = 12;
 
 /// The standard output of `command` as text.
@@ -65,7 +64,6 @@ fn name(command: &Command) -> String {
     command.get_program().to_string_lossy().into_owned()
 }
 
-/// The last lines of a program's output.
 fn tail(text: &str) -> String {
     let lines: Vec<&str> = text.lines().filter(|line| !line.trim().is_empty()).collect();
     let skip = lines.len().saturating_sub(TAIL_LINES);

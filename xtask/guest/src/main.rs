@@ -87,7 +87,6 @@ fn run(request: &Request) -> Result<(), Failure> {
     last_refusal.map_or(Ok(()), |line| Err(Failure::Refused(line)))
 }
 
-/// Binds what is asked for to vfio-pci.
 fn bind(request: &Request, functions: &[Function]) -> Result<(), String> {
     if request.bind == Bind::Nothing {
         return Ok(());

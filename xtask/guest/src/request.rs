@@ -32,7 +32,6 @@ CALL = -1 ERRNO. Exit status: 0 all taken, 1 refused, 2 could not try.
 Owned by another user: two processes on two functions of one group, the first with
 '--path cdev --hold 10', the second with '--path cdev --no-bind' a moment later.";
 
-/// How devices are taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Path {
     Legacy,
@@ -41,7 +40,6 @@ pub(crate) enum Path {
     Cdev,
 }
 
-/// What is bound to vfio-pci.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Bind {
     Groups,
@@ -49,14 +47,12 @@ pub(crate) enum Bind {
     Nothing,
 }
 
-/// All of it.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Request {
     pub(crate) addresses: Vec<Address>,
     pub(crate) path: Path,
     pub(crate) noiommu: bool,
     pub(crate) bind: Bind,
-    /// Where to map a page.
     pub(crate) conflict: Option<u64>,
     pub(crate) vanish: bool,
     pub(crate) hold: Duration,
@@ -67,7 +63,6 @@ pub(crate) struct Request {
 const INTERRUPTS: u64 = 0xfee0_0000;
 
 impl Request {
-    /// Reads the command line.
     pub(crate) fn parse(arguments: &[String]) -> Result<Self, String> {
         let mut request = Self {
             addresses: Vec::new(),

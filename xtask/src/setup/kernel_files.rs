@@ -58,21 +58,21 @@ pub(super) fn dependencies(apt: &Apt<'_>, dest: &Path) -> Result<()> {
     // An ordinary user's PATH lacks the folders of the administrator's programs.
     let dirs = env::split_paths(&path).chain(["/usr/sbin".into(), "/sbin".into()]);
     let scratch = apt.lock().scratch()?;
-    let mut depmod = match dirs.map(|dir| dir.join("depmod")).find(|path| path.is_file()) {
-        Some(found) => Command::new(found),
-        None => {
-            // Programs that run here come from the system's own release.
-            let apt = Apt::open(apt.lock(), None)?;
-            apt.fetch_unpack(&apt.closure(&["kmod"])?, scratch.path())?;
-            // kmod is one program that acts by the name it is called by.
-            let link = scratch.path().join("usr/bin/depmod");
-            files::make_folder(scratch.path().join("usr/bin"))?;
-            let kmod = ["bin/kmod", "usr/bin/kmod"].map(|name| scratch.path().join(name));
-            let kmod = kmod.iter().find(|path| path.is_file());
-            symlink(kmod.context("the package kmod has no bin/kmod")?, &link)?;
-            Unpacked::at(scratch.path()).command("depmod")
-        }
-    };
+    let mut depmod;
+    if let Some(found) = dirs.map(|dir| dir.join("depmod")).find(|path| path.is_file()) {
+        depmod = Command::new(found);
+    } else {
+        // Programs that run here come from the system's own release.
+        let apt = Apt::open(apt.lock(), None)?;
+        apt.fetch_unpack(&apt.closure(&["kmod"])?, scratch.path())?;
+        // kmod is one program that acts by the name it is called by.
+        let link = scratch.path().join("usr/bin/depmod");
+        files::make_folder(scratch.path().join("usr/bin"))?;
+        let kmod = ["bin/kmod", "usr/bin/kmod"].map(|name| scratch.path().join(name));
+        let kmod = kmod.iter().find(|path| path.is_file());
+        symlink(kmod.context("the package kmod has no bin/kmod")?, link)?;
+        depmod = Unpacked::at(scratch.path()).command("depmod");
+    }
     let release = Kernel::of(dest)?.release;
     run::quietly(depmod.arg("-b").arg(dest).arg(release), "listing module dependencies")
 }

@@ -28,7 +28,6 @@ const PROGRAMS: [&str; 6] = [
 /// Files and folders that they read.
 const DATA: [&str; 3] =
     ["usr/share/libvirt/cpu_map", "usr/share/qemu/kvmvapic.bin", "usr/share/seabios/bios-256k.bin"];
-/// Where libraries are, in the packages and in the guest.
 const LIBRARIES: [&str; 2] = ["lib/x86_64-linux-gnu", "usr/lib/x86_64-linux-gnu"];
 
 /// The folder with the files, laid out as in the guest.

@@ -33,7 +33,6 @@ pub(crate) struct Archive<W> {
 }
 
 impl<W: Write> Archive<W> {
-    /// Starts an archive.
     pub(crate) fn new(out: W) -> Self {
         Self { out, written: 0, inode: 0, folders: BTreeSet::new() }
     }
@@ -149,7 +148,6 @@ impl<W: Write> Archive<W> {
 mod tests {
     use super::*;
 
-    /// The members of an archive: path, mode, content.
     fn members(mut bytes: &[u8]) -> Vec<(String, u32, Vec<u8>)> {
         let mut found = Vec::new();
         loop {

@@ -17,7 +17,6 @@ use super::{Table, Userland, libvirt};
 use crate::setup::{self, INITRD, Kernel, digest};
 use crate::{files, run};
 
-/// The first program in the guest.
 const INIT: &str = include_str!("init.sh");
 /// Drivers of the machine's devices, loaded when the guest starts, as on a real host, where the
 /// kernel has them.

@@ -18,6 +18,7 @@ mod terminal;
 
 use std::fs::{self, File};
 use std::io::Read as _;
+use std::num::{NonZeroU64, ParseIntError};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -26,7 +27,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
-use clap::ValueEnum;
+use clap::builder::BoolishValueParser;
+use clap::{ArgAction, ValueEnum, value_parser};
 use ivrs_trace::firmware::{Dmar, Ivrs};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use tempfile::TempDir;
@@ -41,8 +43,6 @@ use qemu::Process;
 
 use crate::{build, files, setup};
 
-/// How long a guest may take if nothing else is said.
-pub(crate) const DEFAULT_LIMIT: Duration = Duration::from_mins(2);
 /// The most processors that a guest may have.
 const MAX_CPUS: u32 = 2;
 /// The same for the container of VFIO and for iommufd. modprobe takes it from the kernel's command
@@ -65,31 +65,45 @@ pub enum Userland {
 }
 
 /// A guest to be booted.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, clap::Args)]
 pub struct Guest {
-    /// Name of the kernel, like `debian-6.12`.
+    /// The guest's kernel: debian-6.12, debian-6.1, debian-6.18, debian-newest, iommufd or
+    /// iommufd-relax (the last two are built, which takes minutes the first time)
+    #[arg(long, value_name = "NAME", default_value = "debian-6.12")]
     pub kernel: String,
-    /// Its firmware's IVRS or DMAR.
+    /// The guest's IVRS: none (QEMU's own), am5-desktop, single, all, or a file with one; with
+    /// --iommu intel its DMAR: none, rmrr-single or rmrr
+    #[arg(long, value_name = "NAME|FILE", default_value = "none")]
     pub firmware: Firmware,
-    /// What runs in it.
+    /// What runs in the guest
+    #[arg(long = "guest", value_enum, default_value_t)]
     pub userland: Userland,
-    /// Its IOMMU.
+    /// The guest's IOMMU
+    #[arg(long, value_enum, default_value_t)]
     pub iommu: Iommu,
-    /// Whether its IOMMU remaps interrupts. Without that VFIO takes no device, unless it is told to
-    /// allow it.
+    /// Give the guest an IOMMU that does not remap interrupts
+    #[arg(long = "no-interrupt-remapping", action = ArgAction::SetFalse)]
     pub interrupt_remapping: bool,
-    /// Whether VFIO and iommufd are told to allow interrupts that are not remapped. `None` is yes on
-    /// kernels that find no interrupt remapping in the emulated machine, and no on all others.
+    /// Whether VFIO and iommufd allow interrupts that are not remapped [default: only on kernels that
+    /// find no interrupt remapping in the emulated machine]
+    #[arg(long = "unsafe-interrupts", value_name = "YES|NO", hide_possible_values = true, value_parser = BoolishValueParser::new())]
     pub allow_unsafe_interrupts: Option<bool>,
-    /// How many processors it has, 1 or 2. Two take turns on one thread of the host: their order
-    /// varies, but nothing gets faster.
+    /// The guest's processors, 1 or 2; two take turns on one thread of the host
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = value_parser!(u32).range(1..=i64::from(MAX_CPUS)))]
     pub cpus: u32,
-    /// Its memory in MiB.
+    /// The guest's memory in MiB
+    #[arg(long, value_name = "MIB", default_value_t = 2048, value_parser = value_parser!(u32).range(512..=65536))]
     pub memory: u32,
-    /// More arguments for its kernel.
+    /// More arguments for the guest's kernel
+    #[arg(long, value_name = "ARGS", default_value = "", allow_hyphen_values = true)]
     pub append: String,
-    /// How long it may take from power-on to the script's end.
+    /// How long the guest may take, in seconds (for a shell: until it starts)
+    #[arg(long = "timeout", value_name = "SECS", default_value = "120", value_parser = seconds)]
     pub limit: Duration,
+}
+
+fn seconds(text: &str) -> Result<Duration, ParseIntError> {
+    Ok(Duration::from_secs(text.parse::<NonZeroU64>()?.get()))
 }
 
 impl Default for Guest {
@@ -104,7 +118,7 @@ impl Default for Guest {
             cpus: 1,
             memory: 2048,
             append: String::new(),
-            limit: DEFAULT_LIMIT,
+            limit: Duration::from_mins(2),
         }
     }
 }
@@ -407,11 +421,11 @@ pub fn programs() -> Result<Vec<(&'static str, PathBuf)>> {
     static BUILT: Mutex<Vec<(&str, PathBuf)>> = Mutex::new(Vec::new());
     let mut built = BUILT.lock().unwrap_or_else(PoisonError::into_inner);
     if built.is_empty() {
-        let build = |package, name| anyhow::Ok((name, build::static_binary(package, name)?));
+        let program = |package, name| anyhow::Ok((name, build::static_binary(package, name)?));
         *built = vec![
-            build("lab-guest", "vfio-attach")?,
-            build("lab-guest", "with-caps")?,
-            build("ivrs-trace", "ivrs-trace")?,
+            program("lab-guest", "vfio-attach")?,
+            program("lab-guest", "with-caps")?,
+            program("ivrs-trace", "ivrs-trace")?,
         ];
     }
     Ok(built.clone())

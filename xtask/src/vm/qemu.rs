@@ -39,7 +39,6 @@ impl Process {
         Ok(Self { child, log: log.to_owned() })
     }
 
-    /// How it ended, if it has.
     pub(super) fn ended(&mut self) -> Result<Option<ExitStatus>> {
         self.child.try_wait().context("cannot wait for QEMU")
     }

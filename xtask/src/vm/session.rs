@@ -11,7 +11,6 @@ use anyhow::{Context, Result, bail};
 
 use super::{Guest, PERIOD, Running, escaped};
 
-/// Bytes that are read at once.
 const CHUNK: usize = 64 * 1024;
 
 /// A guest with a script on its terminal. Dropping it ends the guest.
