@@ -13,8 +13,8 @@ const PROFILE: &str = "lab";
 /// Builds the binary `bin` of `package` (with its default features) as one static file and
 /// returns its path. Cargo decides whether there is anything to do.
 ///
-/// `ivrs-trace` gets the BPF object made from the sources as they are: it is built first where
-/// the checked-in one is not theirs.
+/// `ivrs-trace` gets the BPF object of the present sources, which is built first where the checked-in
+/// one is not theirs.
 pub(crate) fn static_binary(package: &str, bin: &str) -> Result<PathBuf> {
     if package == "ivrs-trace" {
         ebpf::ensure_object()?;

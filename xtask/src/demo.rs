@@ -6,8 +6,8 @@
 //! tried again and again.
 
 use std::io::{self, IsTerminal as _, Write as _};
-use std::sync::mpsc::{self, RecvTimeoutError};
-use std::thread;
+use std::sync::mpsc::{self, RecvTimeoutError, Sender};
+use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
@@ -101,10 +101,14 @@ pub(crate) fn command(args: &Args) -> Result<()> {
         ensure!(status == 0, "the dashboard ended with {status}");
         return Ok(());
     }
-    let mut timer = Some(Timer::start());
+    let mut timer = Some(timer());
     let (status, _) = guest.run_streaming(SCRIPT, &stop, |_, bytes| {
         // The first output ends the wait.
-        drop(timer.take());
+        if let Some((stop, thread)) = timer.take() {
+            drop(stop);
+            // It cannot fail, and nothing would follow from it.
+            let _ = thread.join();
+        }
         let mut out = io::stdout().lock();
         out.write_all(bytes).and_then(|()| out.flush()).context("cannot write the guest's output")
     })?;
@@ -116,42 +120,24 @@ pub(crate) fn command(args: &Args) -> Result<()> {
     Ok(())
 }
 
-/// Shows the seconds that pass, on a terminal in place, until it is dropped.
-struct Timer {
-    stop: Option<mpsc::Sender<()>>,
-    thread: Option<thread::JoinHandle<()>>,
-}
-
-impl Timer {
-    fn start() -> Self {
-        let (stop, stopped) = mpsc::channel();
-        let in_place = io::stderr().is_terminal();
-        let period = Duration::from_secs(if in_place { 1 } else { 5 });
-        let thread = thread::spawn(move || {
-            let started = Instant::now();
-            while stopped.recv_timeout(period) == Err(RecvTimeoutError::Timeout) {
-                let seconds = started.elapsed().as_secs();
-                if in_place {
-                    eprint!("\r    {seconds} s");
-                } else {
-                    eprintln!("    {seconds} s");
-                }
-            }
+/// Shows the seconds that pass, on a terminal in place, until the sender is dropped.
+fn timer() -> (Sender<()>, JoinHandle<()>) {
+    let (stop, stopped) = mpsc::channel();
+    let in_place = io::stderr().is_terminal();
+    let period = Duration::from_secs(if in_place { 1 } else { 5 });
+    let thread = thread::spawn(move || {
+        let started = Instant::now();
+        while stopped.recv_timeout(period) == Err(RecvTimeoutError::Timeout) {
+            let seconds = started.elapsed().as_secs();
             if in_place {
-                eprintln!();
+                eprint!("\r    {seconds} s");
+            } else {
+                eprintln!("    {seconds} s");
             }
-        });
-        Self { stop: Some(stop), thread: Some(thread) }
-    }
-}
-
-impl Drop for Timer {
-    fn drop(&mut self) {
-        // The thread sees that the sender is gone.
-        drop(self.stop.take());
-        if let Some(thread) = self.thread.take() {
-            // It cannot fail, and there is nothing to be done if it did.
-            let _ = thread.join();
         }
-    }
+        if in_place {
+            eprintln!();
+        }
+    });
+    (stop, thread)
 }

@@ -21,20 +21,20 @@ const FOLDERS: [&str; 2] = ["docs/schema", "docs/man"];
 const README: &str = "README.md";
 /// How an example begins, up to the command.
 const BEGIN: &str = "<!-- made by cargo xtask docs: ";
-/// Where the screens of the dashboard are: one of them in place of a command is shown as it is.
+/// Where the screens of the dashboard are: one of them in place of a command is shown unchanged.
 const SCREENS: &str = "docs/screens/";
 /// Tells the lab's test of the dashboard to write its screens.
 const WRITE_SCREENS: &str = "IVRS_TRACE_WRITE_SCREENS";
 const END: &str = "<!-- end of what is made -->";
-/// How a paragraph begins that tells of one IVMD block of several.
+/// How the paragraph of one IVMD block begins.
 const CAUSE: &str = "  Cause: ";
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Write nothing; fail if what is checked in differs from what the code says
+    /// Write nothing; fail if a checked-in file differs from what the code says
     #[arg(long)]
     check: bool,
-    /// First run the dashboard in the lab and keep its screens, which takes a minute
+    /// First renew the screens of the dashboard in the lab, which takes a minute
     #[arg(long, conflicts_with = "check")]
     screens: bool,
 }
@@ -178,16 +178,16 @@ fn with_examples(text: &str, says: impl Fn(&str) -> Result<String>) -> Result<St
 /// first.
 fn first_cause_only(text: &str) -> String {
     let mut kept = Vec::new();
-    let (mut told, mut others) = (false, Vec::new());
+    let (mut shown, mut others) = (false, Vec::new());
     for paragraph in text.split("\n\n") {
         match paragraph.strip_prefix(CAUSE) {
-            Some(cause) if told => others.extend(cause.split(" of ").next()),
+            Some(cause) if shown => others.extend(cause.split(" of ").next()),
             cause => {
                 if !others.is_empty() {
                     kept.push(format!("  [{} in the same way]", others.join(", ")));
                     others.clear();
                 }
-                told = cause.is_some();
+                shown = cause.is_some();
                 kept.push(paragraph.to_owned());
             }
         }

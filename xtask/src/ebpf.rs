@@ -26,13 +26,13 @@ const TARGET: &str = setup::BPF_TARGET;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Make the checked-in object anew
+    /// Renew the checked-in object
     #[arg(long, conflicts_with = "check_prebuilt")]
     update_prebuilt: bool,
-    /// Fail unless the checked-in object is what the sources give
+    /// Fail if the checked-in object is not what the sources give
     #[arg(long)]
     check_prebuilt: bool,
-    /// Make another object, whose programs log their own diagnostics through aya-log
+    /// Build another object, whose programs log diagnostics through aya-log
     #[arg(long, conflicts_with_all = ["update_prebuilt", "check_prebuilt"])]
     log: bool,
 }
@@ -224,7 +224,7 @@ impl Object {
             // aya-ebpf needs inline assembly for BPF, which no stable compiler offers.
             .env("RUSTC_BOOTSTRAP", "1")
             .env("CARGO_ENCODED_RUSTFLAGS", flags.join("\x1f"))
-            .envs(toolchain.env.iter().map(|(name, value)| (name, value)));
+            .envs(toolchain.env.clone());
         if toolchain.build_std {
             cargo.arg("-Zbuild-std=core");
         }

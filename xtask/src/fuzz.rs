@@ -1,8 +1,8 @@
 //! `cargo xtask fuzz`: the fuzz targets of `ivrs-trace/fuzz`, on the stable compiler.
 //!
 //! libFuzzer is compiled by its crate; rustc puts in the coverage that guides it. Each target starts
-//! from its seeds and from what earlier runs kept in the target folder. What a target cannot stand is
-//! kept in a file, and the message says how to run just that.
+//! from its seeds and from what earlier runs kept in the target folder. An input that makes
+//! a target fail is kept in a file, and the message says how to run just that.
 
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::path::{Path, PathBuf};
@@ -17,7 +17,7 @@ const PACKAGE: &str = "ivrs-trace-fuzz";
 const TARGET: &str = "x86_64-unknown-linux-gnu";
 /// The profile of the root `Cargo.toml` that keeps the compiler's checks.
 const PROFILE: &str = "fuzz";
-/// What the compiler is told of the workspace's crates: edges, and what is compared with what. It is
+/// The compiler's arguments for the workspace's crates: count edges, record comparisons. They are
 /// what `cargo fuzz` asks of a nightly compiler as well, but for the address sanitizer, of which code
 /// without `unsafe` has no need. libFuzzer learns the values of a comparison of 32 or 64 bits only, as
 /// C has no narrower ones; so those of 16 bits, of which a table is full, go the way of 32 bits. They
@@ -45,13 +45,13 @@ const MEMORY_MB: u32 = 512;
 pub(crate) struct Args {
     /// The targets: the names of the files in ivrs-trace/fuzz/targets; all of them if none is given
     targets: Vec<String>,
-    /// How long each target runs, in seconds
+    /// Seconds that each target runs
     #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u32).range(1..))]
     seconds: u32,
-    /// Run a target once, on this input, with its output shown
+    /// Run a target once on this input and show its output
     #[arg(long, value_name = "FILE", conflicts_with = "seconds")]
     input: Option<PathBuf>,
-    /// Make the seeds anew that are checked in
+    /// Renew the checked-in seeds
     #[arg(long, conflicts_with_all = ["targets", "seconds", "input"])]
     write_seeds: bool,
 }
@@ -119,7 +119,7 @@ impl Fuzz {
     }
 
     /// A program that cargo runs in place of the compiler for the workspace's own crates, so that
-    /// only they tell libFuzzer what they do: with all the libraries below them a target is three
+    /// only they report to libFuzzer: with all the libraries below them a target is three
     /// times as slow, and what it compares is lost in what they compare.
     fn wrapper(&self) -> Result<PathBuf> {
         // Build scripts are built for the host, with no target named. They must do without.
@@ -170,8 +170,8 @@ impl Fuzz {
             .env("RUST_BACKTRACE", "1")
             .status()
             .with_context(|| format!("cannot run {target}"))?;
-        ensure!(status.success(), "{target} does not stand {} ({status})", input.display());
-        println!("{target} stands {}", input.display());
+        ensure!(status.success(), "{target} fails on {} ({status})", input.display());
+        println!("{target} passes {}", input.display());
         Ok(())
     }
 

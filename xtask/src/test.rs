@@ -20,8 +20,8 @@ pub(crate) struct Args {
     full: bool,
 }
 
-/// Where real machines' tables lie if somebody has put them beside the checkout. The tests that
-/// read them say so when they are not there.
+/// Folders beside the checkout with real machines' tables, which not everyone has. The tests that
+/// read them print that they are missing.
 const TABLES: [(&str, &str); 2] =
     [("IVRS_TABLES_DIR", "../shared/ivrs-tables"), ("DMAR_TABLES_DIR", "../shared/dmar-tables")];
 
@@ -29,7 +29,7 @@ const TABLES: [(&str, &str); 2] =
 const KERNELS: [&str; 5] =
     ["debian-6.12", "debian-6.1", "debian-newest", "iommufd", "iommufd-relax"];
 
-/// How long each fuzz target runs: long enough to see that it stands its seeds and what is near them.
+/// How long each fuzz target runs: long enough for its seeds and what is near them.
 const FUZZ_SECONDS: u32 = 5;
 
 pub(crate) fn command(args: &Args) -> Result<()> {

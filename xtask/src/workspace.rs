@@ -9,11 +9,11 @@ use anyhow::{Context as _, Result, bail};
 /// The root of the workspace: the folder that holds the top `Cargo.toml`.
 ///
 /// It is found at run time (a path compiled in would go stale when a checkout is moved): from the
-/// manifest folder that cargo tells, else upwards from the current folder.
+/// manifest folder that cargo sets, else upwards from the current folder.
 pub(crate) fn root() -> Result<PathBuf> {
     let start = match env::var_os("CARGO_MANIFEST_DIR") {
         Some(dir) => PathBuf::from(dir),
-        None => env::current_dir().context("cannot tell the current folder")?,
+        None => env::current_dir().context("cannot find the current folder")?,
     };
     for dir in start.ancestors() {
         if dir.join("ivrs-trace-ebpf").is_dir() && dir.join("Cargo.lock").is_file() {

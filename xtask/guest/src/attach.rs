@@ -1,4 +1,4 @@
-//! Taking devices and letting go of them, by each of the ways that the kernel has.
+//! Attaching and releasing devices, in each of the kernel's ways.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -12,7 +12,7 @@ use crate::pci::Function;
 use crate::request::{Path, Request};
 use crate::{iommufd, vfio};
 
-/// Why the devices were not taken.
+/// Why the devices were not attached.
 #[derive(Debug)]
 pub(crate) enum Failure {
     /// The kernel refused a call, or a group was not viable; the text is that call's line.
@@ -74,7 +74,7 @@ impl Log {
     }
 }
 
-/// Takes the functions and lets go of them. Each comes with the name of its group.
+/// Attaches the functions and releases them. Each comes with the name of its group.
 pub(crate) fn once(
     request: &Request,
     functions: &[(Function, String)],

@@ -1,8 +1,8 @@
-//! `vfio-attach`: takes PCI devices for user space as QEMU does, and shows what each call
+//! `vfio-attach`: attaches PCI devices to user space as QEMU does, and prints what each call
 //! returned.
 //!
-//! It binds the devices' groups to vfio-pci, asks for the devices by one of the kernel's ways, and
-//! lets go of them at its end (they stay bound). It resets nothing, and maps memory only to make
+//! It binds the devices' groups to vfio-pci, attaches the devices in one of the kernel's ways, and
+//! releases them at its end (they stay bound). It resets nothing, and maps memory only to make
 //! the kernel refuse a device for it.
 
 mod attach;

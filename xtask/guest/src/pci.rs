@@ -69,7 +69,7 @@ impl Function {
     pub(crate) fn group_of_iommu(&self) -> Result<String, String> {
         self.link("iommu_group")?.ok_or_else(|| {
             let name = self.name();
-            format!("{name} is in no IOMMU group: this kernel uses no IOMMU for it")
+            format!("{name} has no IOMMU group: this kernel uses no IOMMU for it")
         })
     }
 
@@ -84,14 +84,14 @@ impl Function {
         Ok(format!("/dev/vfio/devices/{}", device.file_name().to_string_lossy()))
     }
 
-    /// Takes it off its bus, as if it were pulled out.
+    /// Removes it from its bus, as if it were pulled out.
     pub(crate) fn remove(&self) -> Result<(), String> {
         write(&self.folder.join("remove"), "1")
     }
 
     /// Whether its configuration header is a PCI bridge's (type 1). vfio-pci takes none of those.
     pub(crate) fn is_bridge(&self) -> Result<bool, String> {
-        /// The header type in configuration space; bit 7 tells multi-function devices.
+        /// The header type in configuration space; bit 7 marks multi-function devices.
         const HEADER_TYPE: usize = 0x0e;
         let path = self.folder.join("config");
         let mut header = [0_u8; HEADER_TYPE + 1];
@@ -101,7 +101,7 @@ impl Function {
         Ok(header.last().is_some_and(|kind| kind & 0x7f == 1))
     }
 
-    /// Takes it from its driver and gives it to vfio-pci, as libvirt does.
+    /// Unbinds it from its driver and binds it to vfio-pci, as libvirt does.
     pub(crate) fn bind(&self) -> Result<(), String> {
         if self.link("driver")?.as_deref() == Some("vfio-pci") {
             return Ok(());
@@ -114,7 +114,7 @@ impl Function {
         match self.link("driver")?.as_deref() {
             Some("vfio-pci") => Ok(()),
             driver => Err(format!(
-                "{} was not taken by vfio-pci (its driver is {}): the kernel log may say why",
+                "{} did not bind to vfio-pci (its driver is {}): the kernel log may say why",
                 self.name(),
                 driver.unwrap_or("none"),
             )),
@@ -132,7 +132,7 @@ impl Function {
     }
 }
 
-/// Gives every function of a group to vfio-pci, except bridges.
+/// Binds every function of a group to vfio-pci, except bridges.
 pub(crate) fn bind_group(group: &str) -> Result<(), String> {
     let folder = Path::new(GROUPS).join(group).join("devices");
     let mut members: Vec<PathBuf> = fs::read_dir(&folder)

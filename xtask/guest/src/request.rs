@@ -8,17 +8,17 @@ use crate::pci::Address;
 pub(crate) const USAGE: &str = "\
 usage: vfio-attach BDF... [OPTION]...
 
-Binds all functions of each device's group to vfio-pci, takes the devices as a virtual machine
-monitor does, and lets go of them (they stay bound). Prints one line a call: CALL = RESULT, or
-CALL = -1 ERRNO. Exit status: 0 all taken, 1 refused, 2 could not try.
+Binds all functions of each device's group to vfio-pci, attaches the devices as a virtual machine
+monitor does, and releases them (they stay bound). Prints one line a call: CALL = RESULT, or
+CALL = -1 ERRNO. Exit status: 0 all attached, 1 refused, 2 could not try.
 
-  --path PATH        how to take them:
-      legacy           group files in a container of VFIO (the default); a group that is not viable
-                       is asked for all the same, for the kernel's own answer
+  --path PATH        how to attach them:
+      legacy           group files in a container of VFIO (the default); goes on when a group is not
+                       viable, for the kernel's own answer
       status           as legacy, but gives up when a group is not viable, as QEMU does
       compat           group files with /dev/iommu in the container's place
       cdev             device files and /dev/iommu
-  --noiommu          take devices without IOMMU (needs enable_unsafe_noiommu_mode; path legacy)
+  --noiommu          attach devices without IOMMU (needs enable_unsafe_noiommu_mode; path legacy)
   --no-bind          bind nothing
   --bind-only-these  bind the devices, not the rest of their groups
   --conflict[=IOVA]  map a page at IOVA (0xfee00000, where interrupts go, if not given) before a
@@ -26,8 +26,8 @@ CALL = -1 ERRNO. Exit status: 0 all taken, 1 refused, 2 could not try.
                      after the first one
   --vanish           remove the first device from its bus when its group is open and was asked
                      for its status (group paths; 'echo 1 > /sys/bus/pci/rescan' brings it back)
-  --hold SECONDS     keep what was taken for so long
-  --repeat N         take and let go N times, and print only how often each result came
+  --hold SECONDS     keep the devices for so long
+  --repeat N         attach and release N times, and print only how often each result came
 
 Owned by another user: two processes on two functions of one group, the first with
 '--path cdev --hold 10', the second with '--path cdev --no-bind' a moment later.";
@@ -103,7 +103,7 @@ impl Request {
                 "--bind-only-these" => request.bind = Bind::These,
                 "--vanish" => request.vanish = true,
                 _ if argument.starts_with('-') => {
-                    return Err(format!("unknown option {argument} (--help tells the known ones)"));
+                    return Err(format!("unknown option {argument} (--help lists the known ones)"));
                 }
                 _ => request.addresses.push(argument.parse()?),
             }

@@ -23,7 +23,7 @@ const LISTS_BELIEVED: Duration = Duration::from_hours(24);
 /// A package that lists younger than this do not know is not asked for again.
 const LISTS_JUST_MADE: Duration = Duration::from_mins(10);
 
-/// The private apt. Having the cache's lock is what allows to use it.
+/// The private apt. Only the holder of the cache's lock uses it.
 #[derive(Debug)]
 pub(super) struct Apt<'a> {
     lock: &'a Locked<'a>,
@@ -258,7 +258,7 @@ impl<'a> Apt<'a> {
     }
 
     /// Sees to it that there are lists, and none older than `believed`. Where the archive cannot
-    /// be reached, older lists do, and it is said.
+    /// be reached, older lists do, with a warning.
     fn lists(&self, believed: Duration) -> Result<()> {
         let stamp = self.stamp();
         let age = fs::metadata(&stamp)

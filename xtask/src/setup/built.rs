@@ -1,5 +1,5 @@
 //! The lab's own kernels, for what no kernel of Debian has: iommufd with VFIO's device nodes
-//! (`iommufd`), and the same with an out-of-tree patch that relaxes the firmware's wish
+//! (`iommufd`), and the same with an out-of-tree patch that relaxes what the firmware asks for
 //! (`iommufd-relax`).
 //!
 //! Both come from Debian's kernel source and a small configuration of ours (`xtask/kernel`). One
@@ -58,7 +58,7 @@ pub(super) fn folder(item: &Item) -> Result<PathBuf> {
 /// The version line of the C compiler.
 fn compiler() -> Result<String> {
     let text = run::output(Command::new("gcc").arg("--version"))
-        .context("a C compiler is needed to build it: install the packages gcc and libc6-dev")?;
+        .context("no C compiler here: install the packages gcc and libc6-dev")?;
     Ok(text.lines().next().unwrap_or_default().to_owned())
 }
 
@@ -90,7 +90,7 @@ fn newest(lock: &Locked<'_>, ingredients: &str) -> Result<String> {
         }
         lock.make(&item.folder(&key), &format!("kernel {}", item.name), |dest| {
             let what = format!("building the kernel {}", item.name);
-            // Silent: an error then stands at the end of what is printed.
+            // Silent: an error is then the last thing that is printed.
             run::quietly(
                 build.variant(suffix).arg(format!("-j{jobs}")).args(["-s", "bzImage", "modules"]),
                 &what,
@@ -216,7 +216,7 @@ fn unpack(archive: &Path, dest: &Path) -> Result<()> {
     let mut input = tar.stdin.take().context("tar has no standard input")?;
     let copied =
         io::copy(&mut liblzma::read::XzDecoder::new(file), &mut input).and_then(|_| input.flush());
-    // A broken pipe is tar's failure, which tar has told on standard error.
+    // A broken pipe is tar's failure, which tar has printed.
     if let Err(error) = copied
         && error.kind() != io::ErrorKind::BrokenPipe
     {

@@ -6,11 +6,12 @@
 
 use std::env;
 use std::fs::{self, File, TryLockError};
+use std::io;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
-use anyhow::{Context as _, Result, anyhow, bail};
+use anyhow::{Context as _, Result, anyhow};
 use tempfile::TempDir;
 
 use super::items::Item;
@@ -30,20 +31,16 @@ pub(crate) struct Cache {
 impl Cache {
     /// `$IVRS_TRACE_CACHE`, else `$XDG_CACHE_HOME/ivrs-trace`, else `~/.cache/ivrs-trace`.
     pub(crate) fn open() -> Result<Self> {
-        let root = if let Some(dir) = absolute("IVRS_TRACE_CACHE") {
-            dir
-        } else if let Some(dir) = absolute("XDG_CACHE_HOME") {
-            dir.join("ivrs-trace")
-        } else if let Some(home) = absolute("HOME") {
-            home.join(".cache/ivrs-trace")
-        } else {
-            bail!("no cache folder: set IVRS_TRACE_CACHE to an absolute path (HOME is not set)")
-        };
+        let root = absolute("IVRS_TRACE_CACHE")
+            .or_else(|| Some(absolute("XDG_CACHE_HOME")?.join("ivrs-trace")))
+            .or_else(|| Some(absolute("HOME")?.join(".cache/ivrs-trace")))
+            .context(
+                "no cache folder: set IVRS_TRACE_CACHE to an absolute path (HOME is not set)",
+            )?;
         files::make_folder(&root)?;
         Ok(Self { root })
     }
 
-    /// The folder itself.
     pub(crate) fn root(&self) -> &Path {
         &self.root
     }
@@ -85,22 +82,15 @@ impl Cache {
     /// Waits until no other set-up works on this cache, and locks it.
     pub(crate) fn lock(&self) -> Result<Locked<'_>> {
         let path = self.root.join("lock");
-        let file = File::options()
-            .create(true)
-            .truncate(false)
-            .write(true)
-            .open(&path)
-            .with_context(|| format!("cannot open {}", path.display()))?;
-        match file.try_lock() {
-            Ok(()) => {}
+        let file = files::create(&path)?;
+        let locked = match file.try_lock() {
             Err(TryLockError::WouldBlock) => {
                 eprintln!("    waiting for another set-up to finish");
-                file.lock().with_context(|| format!("cannot lock {}", path.display()))?;
+                file.lock()
             }
-            Err(TryLockError::Error(error)) => {
-                return Err(error).with_context(|| format!("cannot lock {}", path.display()));
-            }
-        }
+            tried => tried.map_err(io::Error::from),
+        };
+        locked.with_context(|| format!("cannot lock {}", path.display()))?;
         let locked = Locked { cache: self, _file: file };
         locked.remove_leftovers()?;
         Ok(locked)

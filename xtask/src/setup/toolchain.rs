@@ -10,7 +10,6 @@
 //! The linker is bpf-linker, installed from the crate registry into the cache.
 
 use std::env;
-use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -33,17 +32,14 @@ pub(crate) const TARGET: &str = "bpfel-unknown-none";
 /// A compiler and a linker for BPF that belong together.
 #[derive(Debug, Clone)]
 pub(crate) struct Toolchain {
-    /// The compiler. It may be a script that starts it.
+    /// It may be a script that starts the compiler.
     pub(crate) rustc: PathBuf,
-    /// The linker.
     pub(crate) bpf_linker: PathBuf,
-    /// What must come first in `PATH` and `LD_LIBRARY_PATH` for the linker to find its LLVM.
-    pub(crate) env: Vec<(String, String)>,
+    /// The variable by which the linker finds its LLVM.
+    pub(crate) env: Option<(&'static str, PathBuf)>,
     /// Whether `core` must be compiled too, as the compiler has no ready-made one for BPF.
     pub(crate) build_std: bool,
-    /// The compiler's version line.
     pub(crate) rustc_version: String,
-    /// The linker's version line.
     pub(crate) linker_version: String,
     /// Whether these are the exact versions with which the checked-in object was made.
     pub(crate) pinned: bool,
@@ -64,13 +60,15 @@ impl Toolchain {
     fn probe(
         rustc: PathBuf,
         bpf_linker: PathBuf,
-        env: Vec<(String, String)>,
+        env: Option<(&'static str, PathBuf)>,
         pinned: bool,
     ) -> Result<Self> {
         let rustc_version = run::output(compiler(&rustc).arg("--version"))?.trim().to_owned();
         let sysroot = run::output(compiler(&rustc).args(["--print", "sysroot"]))?;
         let lib = Path::new(sysroot.trim()).join("lib/rustlib");
-        let build_std = !has_core(&lib.join(TARGET).join("lib"));
+        let core = |path: &PathBuf| path.display().to_string().contains("/libcore-");
+        let build_std =
+            !files::list(&lib.join(TARGET).join("lib")).is_ok_and(|paths| paths.iter().any(core));
         if build_std && !lib.join("src/rust/library/core").is_dir() {
             bail!(
                 "{rustc_version} ({}) has neither a ready-made core for {TARGET} nor the \
@@ -78,13 +76,9 @@ impl Toolchain {
                 rustc.display()
             );
         }
-        let linker_version = run::output(
-            Command::new(&bpf_linker)
-                .envs(env.iter().map(|(name, value)| (name, value)))
-                .arg("--version"),
-        )?
-        .trim()
-        .to_owned();
+        let mut linker = Command::new(&bpf_linker);
+        let linker_version = run::output(linker.envs(env.clone()).arg("--version"))?;
+        let linker_version = linker_version.trim().to_owned();
         Ok(Self { rustc, bpf_linker, env, build_std, rustc_version, linker_version, pinned })
     }
 }
@@ -94,7 +88,7 @@ pub(crate) fn toolchain() -> Result<Toolchain> {
     let rustc = env::var_os("IVRS_TRACE_BPF_RUSTC").map(PathBuf::from);
     let linker = env::var_os("IVRS_TRACE_BPF_LINKER").map(PathBuf::from);
     if let (Some(rustc), Some(linker)) = (&rustc, &linker) {
-        return Toolchain::probe(rustc.clone(), linker.clone(), Vec::new(), false);
+        return Toolchain::probe(rustc.clone(), linker.clone(), None, false);
     }
     let found = if apt::usable() {
         debian().or_else(|debian| {
@@ -127,7 +121,7 @@ fn debian() -> Result<Toolchain> {
     let rustc_pinned = RUSTC.pinned()?.is_some();
     let rustc = rustc.join(RUSTC_SCRIPT);
     let (linker, linker_pinned) = debian_linker(llvm_major(&rustc)?)?;
-    Toolchain::probe(rustc, linker.join(LINKER_PROGRAM), Vec::new(), rustc_pinned && linker_pinned)
+    Toolchain::probe(rustc, linker.join(LINKER_PROGRAM), None, rustc_pinned && linker_pinned)
 }
 
 /// The script that starts the unpacked compiler, below its folder.
@@ -217,53 +211,48 @@ fn install_linker(
 
 /// rustup's nightly with rust-src, and a bpf-linker for its LLVM.
 fn rustup() -> Result<Toolchain> {
-    if run::output(Command::new("rustup").arg("--version")).is_err() {
+    if run::output(&mut rustup_command("--version")).is_err() {
         bail!("there is no rustup here");
     }
-    let which =
-        || run::output(Command::new("rustup").args(["which", "rustc", "--toolchain", NIGHTLY]));
+    let which = || run::output(&mut rustup_command("which rustc --toolchain nightly"));
     let has_source = |rustc: &str| {
-        Path::new(rustc.trim())
-            .ancestors()
-            .nth(2)
-            .is_some_and(|root| root.join("lib/rustlib/src/rust/library/core").is_dir())
+        let root = Path::new(rustc.trim()).ancestors().nth(2);
+        root.is_some_and(|root| root.join("lib/rustlib/src/rust/library/core").is_dir())
     };
     let rustc = match which() {
         Ok(rustc) if has_source(&rustc) => rustc,
         // A nightly that is there is the user's: it gets the component and is not renewed.
         Ok(rustc) => {
-            eprintln!("  adding the component rust-src to rustup's {NIGHTLY}");
-            rustup_gets(&["component", "add", "rust-src", "--toolchain", NIGHTLY])?;
+            eprintln!("  adding the component rust-src to rustup's nightly");
+            rustup_gets("component add rust-src --toolchain nightly")?;
             rustc
         }
         Err(_) => {
-            eprintln!("  getting rustup's {NIGHTLY} with rust-src");
-            rustup_gets(&[
-                "toolchain",
-                "install",
-                NIGHTLY,
-                "--profile",
-                "minimal",
-                "--component",
-                "rust-src",
-            ])?;
+            eprintln!("  getting rustup's nightly with rust-src");
+            rustup_gets("toolchain install nightly --profile minimal --component rust-src")?;
             which()?
         }
     };
     let rustc = PathBuf::from(rustc.trim());
     let root = rustc.ancestors().nth(2).context("rustup names a compiler without a folder")?;
     // An LLVM of the toolchain is what bpf-linker's proxy looks for.
-    let env = vec![("LD_LIBRARY_PATH".to_owned(), root.join("lib").display().to_string())];
+    let env = Some(("LD_LIBRARY_PATH", root.join("lib")));
     let linker = nightly_linker(&rustc)?;
     Toolchain::probe(rustc, linker, env, false)
 }
 
-const NIGHTLY: &str = "nightly";
+fn rustup_command(arguments: &str) -> Command {
+    let mut rustup = Command::new("rustup");
+    rustup.args(arguments.split(' '));
+    rustup
+}
 
-/// Runs rustup to download something; its error is one line.
-fn rustup_gets(args: &[&str]) -> Result<()> {
-    run::quietly(Command::new("rustup").args(args), "rustup").map_err(|error| {
-        anyhow!("rustup cannot get {NIGHTLY} with rust-src: {}", last_line(&error))
+/// Runs rustup to download something; its error is the last line of what rustup prints.
+fn rustup_gets(arguments: &str) -> Result<()> {
+    run::quietly(&mut rustup_command(arguments), "rustup").map_err(|error| {
+        let text = format!("{error:#}");
+        let last = text.lines().last().unwrap_or_default();
+        anyhow!("rustup cannot get nightly with rust-src: {last}")
     })
 }
 
@@ -296,16 +285,4 @@ pub(crate) fn compiler(rustc: &Path) -> Command {
     let mut command = Command::new(rustc);
     command.env_remove("RUSTUP_TOOLCHAIN");
     command
-}
-
-fn has_core(lib: &Path) -> bool {
-    let core =
-        |path: &Path| path.file_name().is_some_and(|name| name.as_bytes().starts_with(b"libcore-"));
-    files::list(lib).is_ok_and(|paths| paths.iter().any(|path| core(path)))
-}
-
-/// The last line of an error's text: what a program said in the end.
-fn last_line(error: &anyhow::Error) -> String {
-    let text = format!("{error:#}");
-    text.lines().last().unwrap_or_default().to_owned()
 }

@@ -57,7 +57,7 @@ const LAB_FAILED: u8 = 125;
 const LOGIN: &str = "exec sh -l\n";
 
 /// `cargo xtask vm`. The exit code is that of the command or shell in the guest, or 125 after an
-/// error of the lab, which is told here.
+/// error of the lab, which this prints.
 pub(crate) fn command(args: Args) -> ExitCode {
     ExitCode::from(run(args).unwrap_or_else(|error| {
         eprintln!("error: {error:#}");

@@ -42,12 +42,12 @@ impl Default for Source {
     }
 }
 
-/// A table to be put in, and what the user should know about it.
+/// A table to put in, and what the user should know about it.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Override {
     /// The whole table, fit for the kernel's override.
     pub(super) table: Vec<u8>,
-    /// In what it differs from what was asked for.
+    /// How it differs from the table that was asked for.
     pub(super) note: Option<String>,
 }
 
@@ -162,7 +162,7 @@ impl Firmware {
         Ok(Some(Override { table: made.build()?, note: None }))
     }
 
-    /// The table of a file, as it is or with the machine's own IVHD.
+    /// The table of a file, unchanged or with the machine's own IVHD.
     fn fit_file(&self, own: &Ivrs, bytes: &[u8]) -> Result<Override> {
         let given = Ivrs::parse(bytes).context("it is not an IVRS table")?;
         let fits = own.ivhd.iter().any(|own| {
@@ -173,7 +173,7 @@ impl Firmware {
         if fits {
             ensure!(
                 self.added.is_empty(),
-                "it is this machine's own table and goes in as it is: no block can be added to it"
+                "this is the machine's own table, which goes in unchanged: no block can be added to it"
             );
             let mut table = given.bytes().to_vec();
             take_identity(&mut table, own)?;

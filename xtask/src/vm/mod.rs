@@ -1,7 +1,7 @@
 //! The VM lab: a Linux guest with an emulated AMD IOMMU and a firmware of our choosing, in which
 //! the kernel really refuses VFIO.
 //!
-//! [`Guest::run`] boots it, runs a shell script in it and returns what came of it; [`cli`] is the
+//! [`Guest::run`] boots it, runs a shell script in it and returns its output; [`cli`] is the
 //! same on the command line. QEMU emulates the processor too (no KVM), so a boot takes some
 //! seconds, and timings inside are those of a slow machine. Nothing is kept from run to run.
 
@@ -123,7 +123,7 @@ impl Default for Guest {
     }
 }
 
-/// What came of a script in a guest.
+/// What a script in a guest wrote, and how it ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Outcome {
     /// What it wrote to its standard output.
@@ -147,11 +147,11 @@ pub(crate) enum Stream {
 
 impl Guest {
     /// Boots the guest, runs `script` in it with `sh` as root, and ends it. `ivrs-trace` and
-    /// `vfio-attach` are on the guest's PATH, built from the sources as they are now.
+    /// `vfio-attach` are on the guest's PATH, built from the present sources.
     ///
     /// # Errors
-    /// When something that the lab needs cannot be had or built, and when the guest did not come
-    /// to the end of the script: it hung, panicked, could not boot or saw another firmware. The
+    /// When something that the lab needs cannot be fetched or built, and when the guest did not reach
+    /// the end of the script: it hung, panicked, could not boot or saw another firmware. The
     /// message carries the last lines of the kernel's log and where the whole log is.
     pub fn run(&self, script: &str) -> Result<Outcome> {
         let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
@@ -250,7 +250,7 @@ impl Guest {
         initrd::write(&initrd, &kernel, &overlay)?;
 
         let mut command = machine::command(&qemu, board);
-        // A panic and an oops end the machine, so that they are told from a hang. The kernel's check
+        // A panic and an oops end the machine, so that neither looks like a hang. The kernel's check
         // of its timer counts the host's time, and fails where the host is busy.
         let mut line = vec!["console=ttyS0 panic=-1 oops=panic no_timer_check"];
         line.extend(iommu.kernel_argument());

@@ -26,7 +26,7 @@ impl Guest {
     /// limit counts to the end of the session.
     ///
     /// # Errors
-    /// When something that the lab needs cannot be had or built, and when QEMU does not start.
+    /// When something that the lab needs cannot be fetched or built, and when QEMU does not start.
     pub fn session(&self, script: &str, lines: u16, columns: u16) -> Result<Session> {
         let settings = format!("rows {lines} cols {columns}");
         let prepared = self.prepare(script, Some(&settings), |folder| {
