@@ -46,7 +46,14 @@ pub(crate) fn command(args: &Args) -> Result<()> {
     if args.screens {
         screens()?;
     }
-    write()
+    let root = workspace::root()?;
+    for (name, text) in stale(&root)? {
+        match text {
+            Some(text) => files::write(root.join(name), text)?,
+            None => files::remove(&root.join(name))?,
+        }
+    }
+    Ok(())
 }
 
 fn screens() -> Result<()> {
@@ -56,36 +63,26 @@ fn screens() -> Result<()> {
     run::quietly(&mut cargo, "running the dashboard in the lab")
 }
 
-/// Compares what is checked in with what the code says.
+/// Fails if a checked-in file differs from what the code says.
 pub(crate) fn check() -> Result<()> {
-    let root = workspace::root()?;
-    let (present, wanted) = (present(&root)?, wanted(&root)?);
-    let names = present.keys().chain(wanted.keys().filter(|name| !present.contains_key(*name)));
-    let stale: Vec<_> = names
-        .filter(|name| present.get(*name) != wanted.get(*name))
-        .map(|name| name.display().to_string())
-        .collect();
+    let stale = stale(&workspace::root()?)?;
+    let names: Vec<_> = stale.iter().map(|(name, _)| name.display().to_string()).collect();
     ensure!(
-        stale.is_empty(),
-        "not as the code says: {}; run cargo xtask docs and commit the result",
-        stale.join(", ")
+        names.is_empty(),
+        "these differ from what the code says: {}; run cargo xtask docs and commit the result",
+        names.join(", ")
     );
     Ok(())
 }
 
-fn write() -> Result<()> {
-    let root = workspace::root()?;
-    let (present, wanted) = (present(&root)?, wanted(&root)?);
-    for name in present.keys().filter(|name| !wanted.contains_key(*name)) {
-        files::remove(&root.join(name))?;
-    }
-    for (name, text) in &wanted {
-        // What is as it was keeps its time.
-        if present.get(name) != Some(text) {
-            files::write(root.join(name), text)?;
-        }
-    }
-    Ok(())
+/// The files that differ from what the code says, with the text that they should have, if any.
+fn stale(root: &Path) -> Result<Vec<(PathBuf, Option<String>)>> {
+    let (present, wanted) = (present(root)?, wanted(root)?);
+    let gone = present.keys().filter(|name| !wanted.contains_key(*name));
+    let mut stale: Vec<_> = gone.map(|name| (name.clone(), None)).collect();
+    let changed = wanted.into_iter().filter(|(name, text)| present.get(name) != Some(text));
+    stale.extend(changed.map(|(name, text)| (name, Some(text))));
+    Ok(stale)
 }
 
 /// Files by their path below the root of the workspace.

@@ -164,13 +164,8 @@ impl Fuzz {
     fn once(&self, target: &str, input: &Path) -> Result<()> {
         ensure!(input.is_file(), "{} is not a file", input.display());
         self.build(&[target.to_owned()])?;
-        let status = self
-            .target(target)
-            .arg(input)
-            .env("RUST_BACKTRACE", "1")
-            .status()
-            .with_context(|| format!("cannot run {target}"))?;
-        ensure!(status.success(), "{target} fails on {} ({status})", input.display());
+        run::shown(self.target(target).arg(input).env("RUST_BACKTRACE", "1"))
+            .with_context(|| format!("{target} fails on {}", input.display()))?;
         println!("{target} passes {}", input.display());
         Ok(())
     }

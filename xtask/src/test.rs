@@ -6,12 +6,11 @@
 
 use std::fmt;
 use std::path::Path;
-use std::process::{Command, ExitStatus};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result};
 
-use crate::{docs, ebpf, exports, fuzz, setup, vm, workspace};
+use crate::{docs, ebpf, exports, fuzz, run, setup, vm, workspace};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -34,12 +33,12 @@ const FUZZ_SECONDS: u32 = 5;
 
 pub(crate) fn command(args: &Args) -> Result<()> {
     let mut steps = Steps::default();
-    let result = run(args, &mut steps);
+    let result = all(args, &mut steps);
     println!("\n{steps}");
     result
 }
 
-fn run(args: &Args, steps: &mut Steps) -> Result<()> {
+fn all(args: &Args, steps: &mut Steps) -> Result<()> {
     let root = workspace::root()?;
     steps.time("formatting", || cargo(&root, "fmt --all --check"))?;
     steps.time("clippy", || cargo(&root, "clippy --all-targets --locked -- -D warnings"))?;
@@ -117,13 +116,7 @@ fn cargo(root: &Path, arguments: &str) -> Result<()> {
             cargo.env(variable, tables);
         }
     }
-    let status = status(&mut cargo)?;
-    ensure!(status.success(), "cargo {arguments}: {status}");
-    Ok(())
-}
-
-pub(crate) fn status(command: &mut Command) -> Result<ExitStatus> {
-    command.status().with_context(|| format!("cannot run {}", command.get_program().display()))
+    run::shown(&mut cargo).with_context(|| format!("cargo {arguments}"))
 }
 
 #[cfg(test)]

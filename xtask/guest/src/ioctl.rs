@@ -65,21 +65,17 @@ pub(crate) fn size_of<T>() -> u32 {
 
 /// A page of memory that a device may be let into. It starts where a page starts.
 #[repr(C, align(4096))]
-pub(crate) struct Page([u8; Page::SIZE]);
+pub(crate) struct Page([u8; 4096]);
 
 impl Page {
-    const SIZE: usize = 4096;
+    pub(crate) const SIZE: u64 = 4096;
 
     pub(crate) fn new() -> Box<Self> {
-        Box::new(Self([0; Self::SIZE]))
+        Box::new(Self([0; 4096]))
     }
 
     pub(crate) fn address(&self) -> u64 {
         u64::try_from(ptr::from_ref(&self.0).addr()).unwrap_or_default()
-    }
-
-    pub(crate) fn size() -> u64 {
-        u64::try_from(Self::SIZE).unwrap_or_default()
     }
 }
 

@@ -58,7 +58,7 @@ pub(crate) fn map(
         ioas_id: address_space,
         reserved: 0,
         user_va: page.address(),
-        length: Page::size(),
+        length: Page::SIZE,
         iova,
     };
     // SAFETY: the kernel reads and writes `size` bytes of the struct.

@@ -55,13 +55,8 @@ fn run(request: &Request) -> Result<(), Failure> {
         })
         .collect::<Result<_, String>>()?;
     bind(request, &functions)?;
-    let functions: Vec<(Function, String)> = functions
-        .into_iter()
-        .map(|function| {
-            let group = function.group_of_iommu()?;
-            Ok((function, group))
-        })
-        .collect::<Result<_, String>>()?;
+    let groups = functions.iter().map(Function::group_of_iommu).collect::<Result<Vec<_>, _>>()?;
+    let functions: Vec<_> = functions.into_iter().zip(groups).collect();
 
     let times = request.repeat.get();
     if times == 1 {

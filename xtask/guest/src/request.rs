@@ -1,6 +1,7 @@
 //! What the command line asks for.
 
 use std::num::NonZeroU32;
+use std::str::FromStr;
 use std::time::Duration;
 
 use crate::pci::Address;
@@ -84,18 +85,9 @@ impl Request {
             match name {
                 "--path" => request.path = path(value())?,
                 "--hold" => {
-                    let seconds = value();
-                    let number = seconds.parse().map_err(|_| {
-                        format!("--hold takes a number of seconds, and {seconds:?} is none")
-                    })?;
-                    request.hold = Duration::from_secs(number);
+                    request.hold = Duration::from_secs(number(value(), "--hold", "seconds")?);
                 }
-                "--repeat" => {
-                    let times = value();
-                    request.repeat = times.parse().map_err(|_| {
-                        format!("--repeat takes a number from 1 on, and {times:?} is none")
-                    })?;
-                }
+                "--repeat" => request.repeat = number(value(), "--repeat", "times, 1 or more")?,
                 "--conflict" => request.conflict = Some(given.map_or(Ok(INTERRUPTS), iova)?),
                 _ if given.is_some() => return Err(format!("unknown option {argument}")),
                 "--noiommu" => request.noiommu = true,
@@ -121,6 +113,10 @@ impl Request {
         }
         Ok(request)
     }
+}
+
+fn number<T: FromStr>(text: &str, option: &str, of: &str) -> Result<T, String> {
+    text.parse().map_err(|_| format!("{option} takes a number of {of}, not {text:?}"))
 }
 
 fn path(text: &str) -> Result<Path, String> {

@@ -103,7 +103,7 @@ pub(crate) fn map_dma(container: &File, page: &Page, iova: u64) -> Result<i32, E
         flags: READ_WRITE,
         vaddr: page.address(),
         iova,
-        size: Page::size(),
+        size: Page::SIZE,
     };
     // SAFETY: the kernel reads `argsz` bytes of the struct. Devices may write into the page from then
     // on; its content is never read.

@@ -11,11 +11,11 @@ use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 
-use super::cache::Locked;
+use super::cache::{Locked, age};
 use crate::{files, run};
 
 /// Older lists are renewed before the archive's newest version of something is asked for.
@@ -28,8 +28,6 @@ const LISTS_JUST_MADE: Duration = Duration::from_mins(10);
 pub(super) struct Apt<'a> {
     lock: &'a Locked<'a>,
     folder: PathBuf,
-    /// The suite that it reads instead of the system's.
-    suite: Option<String>,
 }
 
 /// Packages that hold what newer kernel packages only depend on (from 6.19 on, further split in
@@ -60,10 +58,10 @@ impl<'a> Apt<'a> {
         // Without the file, apt looks in the system's folder of trusted keys.
         let signed = keyring.map(|path| format!("[signed-by={path}] ")).unwrap_or_default();
         let source = format!("deb {signed}{archive} {suite} main\n");
-        Self::make(lock, &format!("apt-{suite}"), Some((suite, &source)))
+        Self::make(lock, &format!("apt-{suite}"), Some(&source))
     }
 
-    fn make(lock: &'a Locked<'a>, name: &str, only: Option<(&str, &str)>) -> Result<Self> {
+    fn make(lock: &'a Locked<'a>, name: &str, only: Option<&str>) -> Result<Self> {
         if !usable() {
             bail!("apt-get, apt-cache and dpkg are needed (Debian or a system made from it)");
         }
@@ -92,7 +90,7 @@ impl<'a> Apt<'a> {
              Acquire::https::Timeout \"30\";\n",
             folder.display()
         );
-        if let Some((_, source)) = only {
+        if let Some(source) = only {
             let list = folder.join("sources.list");
             files::write(&list, source)?;
             let _ = write!(
@@ -102,7 +100,7 @@ impl<'a> Apt<'a> {
             );
         }
         files::write(folder.join("apt.conf"), configuration)?;
-        Ok(Self { lock, folder, suite: only.map(|(suite, _)| suite.to_owned()) })
+        Ok(Self { lock, folder })
     }
 
     /// The address of the archive that the system's release comes from.
@@ -261,11 +259,7 @@ impl<'a> Apt<'a> {
     /// be reached, older lists do, with a warning.
     fn lists(&self, believed: Duration) -> Result<()> {
         let stamp = self.stamp();
-        let age = fs::metadata(&stamp)
-            .and_then(|data| data.modified())
-            .ok()
-            .map(|time| SystemTime::now().duration_since(time).unwrap_or_default());
-        if age.is_some_and(|age| age < believed) {
+        if age(&stamp) < believed {
             return Ok(());
         }
         eprintln!("    fetching the package lists");
@@ -277,10 +271,7 @@ impl<'a> Apt<'a> {
             let reason = reason.unwrap_or(&text);
             // One of several sources may have failed: what the lists know decides, further on.
             if run::output(self.command("apt-cache").arg("pkgnames"))?.is_empty() {
-                match &self.suite {
-                    Some(suite) => bail!("the package archive gives no lists of {suite}: {reason}"),
-                    None => bail!("the package archive cannot be reached: {reason}"),
-                }
+                bail!("no package lists in {}: {reason}", self.folder.display());
             }
             eprintln!("    warning: using package lists that are not all new: {reason}");
         }

@@ -176,8 +176,8 @@ fn absolute(variable: &str) -> Option<PathBuf> {
     env::var_os(variable).map(PathBuf::from).filter(|path| path.is_absolute())
 }
 
-/// How long ago a link was made; long ago if that cannot be read.
-fn age(link: &Path) -> Duration {
+/// How long ago a file or link was written; for ever if that cannot be read.
+pub(super) fn age(link: &Path) -> Duration {
     let made = fs::symlink_metadata(link).and_then(|data| data.modified());
     made.map_or(Duration::MAX, |made| SystemTime::now().duration_since(made).unwrap_or_default())
 }

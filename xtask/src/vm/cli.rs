@@ -20,18 +20,15 @@ enum Command {
     /// Boot the lab's guest, run a command in it, and return its output and exit status
     ///
     /// The exit status is the command's, or 125 where the lab itself failed.
-    Run(Run),
+    Run {
+        #[command(flatten)]
+        options: Options,
+        /// The command and its arguments
+        #[arg(last = true, required = true, value_name = "CMD")]
+        command: Vec<String>,
+    },
     /// Boot the lab's guest and give a shell in it on this terminal
     Shell(Options),
-}
-
-#[derive(Debug, ClapArgs)]
-struct Run {
-    #[command(flatten)]
-    options: Options,
-    /// The command and its arguments
-    #[arg(last = true, required = true, value_name = "CMD")]
-    command: Vec<String>,
 }
 
 #[derive(Debug, ClapArgs)]
@@ -68,9 +65,8 @@ pub(crate) fn command(args: Args) -> ExitCode {
 fn run(args: Args) -> Result<u8> {
     let stop = stopped_by_signals()?;
     match args.command {
-        Command::Run(run) => {
-            let script = script(&run.command);
-            Ok(run.options.guest().run_streaming(&script, &stop, write)?.0)
+        Command::Run { options, command } => {
+            Ok(options.guest().run_streaming(&script(&command), &stop, write)?.0)
         }
         Command::Shell(options) => options.guest().on_terminal(LOGIN, &stop),
     }

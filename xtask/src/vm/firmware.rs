@@ -116,11 +116,8 @@ impl Firmware {
         self.source == Source::default() && self.added.is_empty()
     }
 
-    /// The table to put in, or none where the machine's `own` is asked for.
-    pub(super) fn table(&self, own: &Ivrs) -> Result<Option<Override>> {
-        if self.is_own() {
-            return Ok(None);
-        }
+    /// The table to put in place of the machine's `own`.
+    pub(super) fn table(&self, own: &Ivrs) -> Result<Override> {
         let (blocks, remapped) = match &self.source {
             Source::Ivmd(blocks, remapped) => (blocks, *remapped),
             Source::Rmrr(_) => {
@@ -135,20 +132,16 @@ impl Firmware {
                     )
                 })?;
                 let made = self.fit_file(own, &bytes);
-                return made.with_context(|| format!("firmware {}", path.display())).map(Some);
+                return made.with_context(|| format!("firmware {}", path.display()));
             }
         };
         let base = like(own).ivinfo(ivinfo(own, remapped)).ivhd_blocks_of(own);
         let builder = blocks.iter().chain(&self.added).copied().fold(base, IvrsBuilder::ivmd);
-        Ok(Some(Override { table: builder.build()?, note: None }))
+        Ok(Override { table: builder.build()?, note: None })
     }
 
-    /// The DMAR to put in, or none where the machine's `own` is asked for. Its IOMMU is the machine's
-    /// own, with RMRRs behind it.
-    pub(super) fn dmar(&self, own: &Dmar) -> Result<Option<Override>> {
-        if self.is_own() {
-            return Ok(None);
-        }
+    /// The DMAR to put in place of the machine's `own`: its IOMMU, with RMRRs behind it.
+    pub(super) fn dmar(&self, own: &Dmar) -> Result<Override> {
         let Source::Rmrr(rmrrs) = &self.source else {
             bail!(
                 "a guest with Intel's IOMMU has a DMAR: choose the firmware none, rmrr-single or rmrr"
@@ -159,7 +152,7 @@ impl Firmware {
         let made = rmrrs.iter().cloned().fold(base, |table, (page, scope)| {
             table.rmrr(Segment(0), page, page + 0xfff, &[scope])
         });
-        Ok(Some(Override { table: made.build()?, note: None }))
+        Ok(Override { table: made.build()?, note: None })
     }
 
     /// The table of a file, unchanged or with the machine's own IVHD.
@@ -246,7 +239,7 @@ mod tests {
     }
 
     fn made(firmware: &Firmware) -> (Ivrs, Option<String>) {
-        let made = firmware.table(&own()).unwrap().unwrap();
+        let made = firmware.table(&own()).unwrap();
         (Ivrs::parse(&made.table).unwrap(), made.note)
     }
 
@@ -284,7 +277,7 @@ mod tests {
         let dmar = DmarBuilder::new().drhd(1, Segment(0), 0xfed9_0000, &[]).build().unwrap();
         let dmar = Dmar::parse(&dmar).unwrap();
         for (name, count) in [("rmrr-single", 1), ("rmrr", 4)] {
-            let made = named(name).dmar(&dmar).unwrap().unwrap();
+            let made = named(name).dmar(&dmar).unwrap();
             let table = Dmar::parse(&made.table).unwrap();
             assert!(table.header.checksum_ok);
             assert_eq!(table.header.oem_table_id, dmar.header.oem_table_id);
@@ -293,12 +286,12 @@ mod tests {
             assert!(named(name).table(&own()).is_err(), "{name}");
         }
         assert!(named("single").dmar(&dmar).is_err());
-        assert_eq!(named("none").dmar(&dmar).unwrap(), None);
     }
 
     #[test]
     fn none_is_the_machines_own() {
-        assert_eq!(named("none").table(&own()).unwrap(), None);
+        assert!(named("none").is_own());
+        assert!(!named("all").is_own());
     }
 
     #[test]

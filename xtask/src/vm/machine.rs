@@ -71,18 +71,6 @@ pub(super) struct Board {
     pub(super) cpus: u32,
 }
 
-impl Board {
-    fn iommu_device(self) -> Option<String> {
-        let model = match self.iommu {
-            Iommu::Amd => "amd-iommu",
-            Iommu::Intel => "intel-iommu",
-            Iommu::None => return None,
-        };
-        let remapping = if self.interrupt_remapping { "on" } else { "off" };
-        Some(format!("{model},intremap={remapping},device-iotlb=on"))
-    }
-}
-
 impl Iommu {
     /// The signature of the table that describes it.
     pub(super) fn table(self) -> &'static str {
@@ -107,9 +95,16 @@ fn arguments(board: Board) -> Vec<String> {
                  -blockdev null-co,node-name=disk,size=67108864,read-zeroes=on";
     let mut arguments: Vec<String> = fixed.split_whitespace().map(str::to_owned).collect();
     arguments.extend(["-smp".to_owned(), board.cpus.to_string()]);
+    let model = match board.iommu {
+        Iommu::Amd => Some("amd-iommu"),
+        Iommu::Intel => Some("intel-iommu"),
+        Iommu::None => None,
+    };
+    let remapping = if board.interrupt_remapping { "on" } else { "off" };
+    let iommu = model.map(|model| format!("{model},intremap={remapping},device-iotlb=on"));
     // The IOMMU comes first: devices look it up when they are made.
     let devices = DEVICES.iter().map(|device| (*device).to_owned());
-    for device in board.iommu_device().into_iter().chain(devices) {
+    for device in iommu.into_iter().chain(devices) {
         arguments.extend(["-device".to_owned(), device]);
     }
     arguments

@@ -51,6 +51,8 @@ const ALLOW_UNSAFE_INTERRUPTS: &str =
     "vfio_iommu_type1.allow_unsafe_interrupts=1 iommufd.allow_unsafe_interrupts=1";
 /// How often a running guest is looked at.
 const PERIOD: Duration = Duration::from_millis(10);
+/// For guests that no signal ends.
+static NEVER: AtomicBool = AtomicBool::new(false);
 /// How many lines of the kernel log an error repeats.
 const TAIL: usize = 12;
 
@@ -155,8 +157,7 @@ impl Guest {
     /// message carries the last lines of the kernel's log and where the whole log is.
     pub fn run(&self, script: &str) -> Result<Outcome> {
         let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
-        let never = AtomicBool::new(false);
-        let (status, kernel_log) = self.run_streaming(script, &never, |stream, bytes| {
+        let (status, kernel_log) = self.run_streaming(script, &NEVER, |stream, bytes| {
             match stream {
                 Stream::Stdout => stdout.extend_from_slice(bytes),
                 Stream::Stderr => stderr.extend_from_slice(bytes),
@@ -295,12 +296,10 @@ impl Guest {
             let own = Ivrs::parse(&own).context("the machine's own table is not an IVRS")?;
             self.firmware.table(&own)?
         };
-        Ok(made.map(|made| {
-            if let Some(note) = made.note {
-                eprintln!("note: firmware: {note}");
-            }
-            Table { name: self.iommu.table(), bytes: made.table }
-        }))
+        if let Some(note) = made.note {
+            eprintln!("note: firmware: {note}");
+        }
+        Ok(Some(Table { name: self.iommu.table(), bytes: made.table }))
     }
 }
 

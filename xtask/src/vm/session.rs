@@ -3,13 +3,12 @@
 
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::os::unix::net::{UnixListener, UnixStream};
-use std::sync::atomic::AtomicBool;
 use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
-use super::{Guest, PERIOD, Running, escaped};
+use super::{Guest, NEVER, PERIOD, Running, escaped};
 
 const CHUNK: usize = 64 * 1024;
 
@@ -18,7 +17,6 @@ pub struct Session {
     terminal: UnixStream,
     running: Running,
     limit: Duration,
-    never: AtomicBool,
 }
 
 impl Guest {
@@ -37,12 +35,11 @@ impl Guest {
             .context("cannot make the guest's terminal")?;
         listener.set_nonblocking(true).context("cannot make the guest's terminal")?;
         let mut running = Running::start(prepared)?;
-        let never = AtomicBool::new(false);
         let terminal = loop {
             match listener.accept() {
                 Ok((terminal, _)) => break terminal,
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                    running.check(Some(self.limit), &never)?;
+                    running.check(Some(self.limit), &NEVER)?;
                     thread::sleep(PERIOD);
                 }
                 Err(error) => return Err(error).context("cannot reach the guest's terminal"),
@@ -50,7 +47,7 @@ impl Guest {
         };
         terminal.set_nonblocking(false).context("cannot use the guest's terminal")?;
         terminal.set_read_timeout(Some(PERIOD)).context("cannot use the guest's terminal")?;
-        Ok(Session { terminal, running, limit: self.limit, never })
+        Ok(Session { terminal, running, limit: self.limit })
     }
 }
 
@@ -82,7 +79,7 @@ impl Session {
             Err(error) => bail!("cannot read the guest's terminal: {error}"),
         }
         if bytes.is_empty() {
-            self.running.check(Some(self.limit), &self.never)?;
+            self.running.check(Some(self.limit), &NEVER)?;
         }
         Ok(bytes)
     }
