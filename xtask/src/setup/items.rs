@@ -69,9 +69,14 @@ pub(super) const RUSTC: Item = Item {
 /// Links the BPF programs, with Debian's LLVM in it.
 pub(super) const LINKER: Item =
     Item { name: "bpf-linker-0.13.0-llvm", from: From::Crate { version: "0.13.0" } };
+/// The version of the LLVM package that the pinned linker is made with.
+pub(super) const PINNED_LLVM: &str = "1:22.1.8-1~deb12u1";
+pub(super) const PINNED_LLVM_MAJOR: u32 = 22;
 /// The last bpf-linker that uses the LLVM of the running Rust toolchain.
 pub(super) const PROXY_LINKER: Item =
     Item { name: "bpf-linker-0.10.4-rust-llvm", from: From::Crate { version: "0.10.4" } };
+/// The newest LLVM that it knows.
+pub(super) const PROXY_LLVM_MAJOR: u32 = 22;
 pub(super) const QEMU: Item = package("qemu-system-x86", &["qemu-system-x86"], Needs::Missing);
 pub(super) const BUSYBOX: Item = package("busybox-static", &["busybox-static"], Needs::Nothing);
 pub(super) const ACPICA: Item = package("acpica-tools", &["acpica-tools"], Needs::Nothing);

@@ -17,14 +17,10 @@ use anyhow::{Context as _, Result, anyhow, bail};
 
 use super::apt::{self, Apt};
 use super::cache::Cache;
-use super::items::{From, Item, LINKER, PROXY_LINKER, RUSTC};
+use super::items::{
+    From, Item, LINKER, PINNED_LLVM, PINNED_LLVM_MAJOR, PROXY_LINKER, PROXY_LLVM_MAJOR, RUSTC,
+};
 use crate::{files, run, workspace};
-
-/// The version of the LLVM package that the pinned linker is made with.
-const PINNED_LLVM: &str = "1:22.1.8-1~deb12u1";
-const PINNED_LLVM_MAJOR: u32 = 22;
-/// The newest LLVM that [`PROXY_LINKER`] knows.
-const PROXY_LLVM_MAJOR: u32 = 22;
 
 /// The target that the BPF programs are compiled for.
 pub(crate) const TARGET: &str = "bpfel-unknown-none";
