@@ -19,7 +19,7 @@ use anyhow::{Context as _, Result, ensure};
 
 use super::apt::Apt;
 use super::cache::{Cache, Locked};
-use super::items::{From, Item, KERNELS, digest};
+use super::items::{Item, KERNELS, Origin, digest};
 use super::kernel_files::dependencies;
 use super::tools::library_path;
 use crate::{files, run};
@@ -40,7 +40,7 @@ const PYTHON: &str = "python3-minimal";
 /// All of them in the order of building, with patch and suffix.
 fn items() -> impl Iterator<Item = (&'static Item, Option<&'static str>, &'static str)> {
     KERNELS.iter().filter_map(|item| match item.from {
-        From::Source { patch, suffix } => Some((item, patch, suffix)),
+        Origin::Source { patch, suffix } => Some((item, patch, suffix)),
         _ => None,
     })
 }

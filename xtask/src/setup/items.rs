@@ -17,12 +17,12 @@ use super::cache::Cache;
 #[derive(Debug)]
 pub(crate) struct Item {
     pub(super) name: &'static str,
-    pub(super) from: From,
+    pub(super) from: Origin,
 }
 
 /// How an item is got, and what its key is.
 #[derive(Debug)]
-pub(super) enum From {
+pub(super) enum Origin {
     /// Unpacked from packages of Debian. Key: the versions of those in `keys`. A pinned one is taken
     /// where the archive has it, and asked for daily where not; any version of the others does.
     Packages {
@@ -58,7 +58,7 @@ pub(super) enum Needs {
 /// Compiles the BPF programs. Pinned: the checked-in object was made with it.
 pub(super) const RUSTC: Item = Item {
     name: "rustc-web",
-    from: From::Packages {
+    from: Origin::Packages {
         suite: None,
         keys: &["rustc-web"],
         also: &["libstd-rust-web-dev-bpf"],
@@ -68,13 +68,13 @@ pub(super) const RUSTC: Item = Item {
 };
 /// Links the BPF programs, with Debian's LLVM in it.
 pub(super) const LINKER: Item =
-    Item { name: "bpf-linker-0.13.0-llvm", from: From::Crate { version: "0.13.0" } };
+    Item { name: "bpf-linker-0.13.0-llvm", from: Origin::Crate { version: "0.13.0" } };
 /// The version of the LLVM package that the pinned linker is made with.
 pub(super) const PINNED_LLVM: &str = "1:22.1.8-1~deb12u1";
 pub(super) const PINNED_LLVM_MAJOR: u32 = 22;
 /// The last bpf-linker that uses the LLVM of the running Rust toolchain.
 pub(super) const PROXY_LINKER: Item =
-    Item { name: "bpf-linker-0.10.4-rust-llvm", from: From::Crate { version: "0.10.4" } };
+    Item { name: "bpf-linker-0.10.4-rust-llvm", from: Origin::Crate { version: "0.10.4" } };
 /// The newest LLVM that it knows.
 pub(super) const PROXY_LLVM_MAJOR: u32 = 22;
 pub(super) const QEMU: Item = package("qemu-system-x86", &["qemu-system-x86"], Needs::Missing);
@@ -86,7 +86,7 @@ pub(super) const PROMETHEUS: Item = package("prometheus", &["prometheus"], Needs
 /// raised when something else is taken from the same packages.
 pub(super) const LIBVIRT: Item = Item {
     name: "libvirt-bookworm-1",
-    from: From::Packages {
+    from: Origin::Packages {
         suite: Some("bookworm"),
         keys: &["libvirt-daemon", "qemu-system-x86"],
         also: &["libvirt-daemon-driver-qemu", "libvirt-clients", "qemu-system-data", "seabios"],
@@ -102,22 +102,22 @@ pub(super) static KERNELS: [Item; 6] = [
     image("debian-6.1", None, "linux-image-6.1.", "-amd64-unsigned"),
     image("debian-6.18", Some("trixie-backports"), "linux-image-6.18.", "-amd64"),
     image("debian-newest", Some("trixie-backports"), "linux-image-", "-amd64"),
-    Item { name: "iommufd", from: From::Source { patch: None, suffix: "" } },
+    Item { name: "iommufd", from: Origin::Source { patch: None, suffix: "" } },
     Item {
         name: "iommufd-relax",
-        from: From::Source {
+        from: Origin::Source {
             patch: Some(include_str!("../../kernel/relax-unity.patch")),
             suffix: "-relax",
         },
     },
 ];
 /// The IVRS or DMAR that QEMU makes for the lab's machine.
-pub(crate) const MACHINE_TABLE: Item = Item { name: "machine-table", from: From::Lab };
+pub(crate) const MACHINE_TABLE: Item = Item { name: "machine-table", from: Origin::Lab };
 /// What is the same in every guest with one kernel.
-pub(crate) const INITRD: Item = Item { name: "initrd", from: From::Lab };
+pub(crate) const INITRD: Item = Item { name: "initrd", from: Origin::Lab };
 
 const fn package(name: &'static str, keys: &'static [&'static str], needs: Needs) -> Item {
-    Item { name, from: From::Packages { suite: None, keys, also: &[], needs, pinned: None } }
+    Item { name, from: Origin::Packages { suite: None, keys, also: &[], needs, pinned: None } }
 }
 
 const fn image(
@@ -126,12 +126,12 @@ const fn image(
     prefix: &'static str,
     suffix: &'static str,
 ) -> Item {
-    Item { name, from: From::Image { suite, prefix, suffix } }
+    Item { name, from: Origin::Image { suite, prefix, suffix } }
 }
 
 impl Item {
     fn is_kernel(&self) -> bool {
-        matches!(self.from, From::Image { .. } | From::Source { .. })
+        matches!(self.from, Origin::Image { .. } | Origin::Source { .. })
     }
 
     /// Its folder's name for `key`.
@@ -148,7 +148,7 @@ impl Item {
 
     /// Whether the folder in use is good for a day only, not for ever.
     pub(super) fn is_daily(&self) -> bool {
-        !matches!(self.from, From::Packages { pinned: None, .. })
+        !matches!(self.from, Origin::Packages { pinned: None, .. })
     }
 
     /// Its folder, which `make` fills where the cache has none for `key`.
@@ -166,7 +166,7 @@ impl Item {
 
     /// The folder of its pinned version, if the cache has it.
     pub(super) fn pinned(&self) -> Result<Option<PathBuf>> {
-        let From::Packages { pinned: Some(version), .. } = self.from else { return Ok(None) };
+        let Origin::Packages { pinned: Some(version), .. } = self.from else { return Ok(None) };
         Ok(Cache::open()?.get(&self.folder(version)))
     }
 
@@ -181,7 +181,7 @@ impl Item {
         }
         Cache::open()?.kept(self, "", |lock| {
             let suite = match self.from {
-                From::Packages { suite, .. } | From::Image { suite, .. } => suite,
+                Origin::Packages { suite, .. } | Origin::Image { suite, .. } => suite,
                 _ => None,
             };
             let apt = Apt::open(lock, suite)?;
@@ -194,8 +194,8 @@ impl Item {
     /// All packages to unpack, and the key.
     fn newest(&self, apt: &Apt<'_>) -> Result<(Vec<String>, String)> {
         let (keys, also, needs, pinned) = match self.from {
-            From::Packages { keys, also, needs, pinned, .. } => (keys, also, needs, pinned),
-            From::Image { prefix, suffix, .. } => return apt.newest_kernel(prefix, suffix),
+            Origin::Packages { keys, also, needs, pinned, .. } => (keys, also, needs, pinned),
+            Origin::Image { prefix, suffix, .. } => return apt.newest_kernel(prefix, suffix),
             _ => bail!("{} is not in packages", self.name),
         };
         let (mut named, mut versions) = (Vec::new(), Vec::new());

@@ -5,7 +5,7 @@ use std::os::unix::fs::symlink;
 use anyhow::{Context as _, Result, bail};
 
 use super::built;
-use super::items::{From, KERNELS};
+use super::items::{KERNELS, Origin};
 use super::kernel_files::{Kernel, dependencies};
 
 /// The kernel of which VFIO takes no device under QEMU without [`Kernel::needs_unsafe_interrupts`].
@@ -16,7 +16,7 @@ const WITHOUT_REMAPPING: &str = "debian-newest";
 
 /// The names of Debian's kernels that [`kernel`] knows.
 pub(crate) fn kernels() -> impl Iterator<Item = &'static str> {
-    KERNELS.iter().filter(|item| matches!(item.from, From::Image { .. })).map(|item| item.name)
+    KERNELS.iter().filter(|item| matches!(item.from, Origin::Image { .. })).map(|item| item.name)
 }
 
 /// The newest kernel of the archive under a name of [`KERNELS`]; one of the lab's own is built where
@@ -26,7 +26,7 @@ pub(crate) fn kernel(name: &str) -> Result<Kernel> {
         let known: Vec<&str> = KERNELS.iter().map(|item| item.name).collect();
         bail!("there is no kernel {name}: the lab knows {}", known.join(", "));
     };
-    let host_drivers = matches!(item.from, From::Image { .. });
+    let host_drivers = matches!(item.from, Origin::Image { .. });
     let folder = if host_drivers {
         item.unpacked(|apt, packages, dest| {
             apt.fetch_unpack(packages, dest)?;

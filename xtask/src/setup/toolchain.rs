@@ -18,7 +18,7 @@ use anyhow::{Context as _, Result, anyhow, bail};
 use super::apt::{self, Apt};
 use super::cache::Cache;
 use super::items::{
-    From, Item, LINKER, PINNED_LLVM, PINNED_LLVM_MAJOR, PROXY_LINKER, PROXY_LLVM_MAJOR, RUSTC,
+    Item, LINKER, Origin, PINNED_LLVM, PINNED_LLVM_MAJOR, PROXY_LINKER, PROXY_LLVM_MAJOR, RUSTC,
 };
 use crate::{files, run, workspace};
 
@@ -188,7 +188,7 @@ fn install_linker(
     features: &[&str],
     variables: &[(&str, PathBuf)],
 ) -> Result<()> {
-    let From::Crate { version } = item.from else { bail!("{} is no crate", item.name) };
+    let Origin::Crate { version } = item.from else { bail!("{} is no crate", item.name) };
     let target_dir = dest.join("target");
     eprintln!("    compiling bpf-linker");
     run::quietly(
