@@ -40,6 +40,7 @@ pub(crate) fn cut(text: &str, columns: usize) -> String {
 }
 
 /// The end of a text, after a mark where the beginning does not fit.
+#[cfg(feature = "live")]
 pub(crate) fn last(text: &str, columns: usize) -> String {
     if width(text) <= columns {
         return text.to_owned();

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 
 use crate::{ebpf, run, workspace};
 
@@ -13,13 +13,9 @@ const PROFILE: &str = "lab";
 /// Builds the binary `bin` of `package` (with its default features) as one static file and
 /// returns its path. Cargo decides whether there is anything to do.
 ///
-/// `ivrs-trace` gets the BPF object made from the sources as they are: it is built first where
-/// the checked-in one is not theirs.
-///
-/// # Errors
-///
-/// When the build fails; the message carries the compiler's output.
-pub fn static_binary(package: &str, bin: &str) -> Result<PathBuf> {
+/// `ivrs-trace` gets the BPF object of the present sources, which is built first where the checked-in
+/// one is not theirs.
+pub(crate) fn static_binary(package: &str, bin: &str) -> Result<PathBuf> {
     if package == "ivrs-trace" {
         ebpf::ensure_object()?;
     }
@@ -34,9 +30,5 @@ pub fn static_binary(package: &str, bin: &str) -> Result<PathBuf> {
             .env("CARGO_ENCODED_RUSTFLAGS", "-Ctarget-feature=+crt-static"),
         &format!("building a static {bin}"),
     )?;
-    let binary = target_dir.join(TARGET).join(PROFILE).join(bin);
-    if !binary.is_file() {
-        bail!("cargo built {package}, but {} is not there", binary.display());
-    }
-    Ok(binary)
+    Ok(target_dir.join(TARGET).join(PROFILE).join(bin))
 }

@@ -6,21 +6,17 @@
 //! tried again and again.
 
 use std::io::{self, IsTerminal as _, Write as _};
-use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
-use std::sync::mpsc::{self, RecvTimeoutError};
-use std::thread;
+use std::sync::mpsc::{self, RecvTimeoutError, Sender};
+use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
 use crate::vm::{self, Guest};
 use crate::{ebpf, setup};
 
-/// Arguments of `cargo xtask demo`.
 #[derive(Debug, clap::Args)]
-pub struct Args {
+pub(crate) struct Args {
     /// Show the dashboard while it happens, on this terminal
     #[arg(long)]
     tui: bool,
@@ -78,23 +74,13 @@ read -r _ || exit
 exec ivrs-trace
 ";
 
-/// `cargo xtask demo`.
-///
-/// # Errors
-///
-/// When something cannot be had or built, the guest does not come to its end, or an attach does
-/// not end as it must.
-pub fn command(args: &Args) -> Result<()> {
+pub(crate) fn command(args: &Args) -> Result<()> {
     let started = Instant::now();
     ensure!(
         !args.tui || io::stdin().is_terminal() && io::stdout().is_terminal(),
         "the dashboard needs a terminal for standard input and output; without --tui none is needed"
     );
-    // The guest is ended and its files are removed before this program goes.
-    let stop = Arc::new(AtomicBool::new(false));
-    for signal in [SIGHUP, SIGINT, SIGTERM] {
-        signal_hook::flag::register(signal, Arc::clone(&stop)).context("cannot handle a signal")?;
-    }
+    let stop = vm::stopped_by_signals()?;
     let guest = Guest { firmware: "am5-desktop".parse()?, ..Guest::default() };
 
     println!("[1/3] Getting what is missing of QEMU, a kernel and busybox");
@@ -115,57 +101,43 @@ pub fn command(args: &Args) -> Result<()> {
         ensure!(status == 0, "the dashboard ended with {status}");
         return Ok(());
     }
-    let mut timer = Some(Timer::start());
-    let end = guest.run_streaming(SCRIPT, &stop, |_, bytes| {
+    let mut timer = Some(timer());
+    let (status, _) = guest.run_streaming(SCRIPT, &stop, |_, bytes| {
         // The first output ends the wait.
-        drop(timer.take());
+        if let Some((stop, thread)) = timer.take() {
+            drop(stop);
+            // It cannot fail, and nothing would follow from it.
+            let _ = thread.join();
+        }
         let mut out = io::stdout().lock();
         out.write_all(bytes).and_then(|()| out.flush()).context("cannot write the guest's output")
     })?;
     ensure!(
-        end.status == 0,
+        status == 0,
         "the kernel of the guest was to refuse 00:03.0 and to grant 21:00.0, and did not"
     );
     println!("\nThe demonstration took {:.0} s.", started.elapsed().as_secs_f32());
     Ok(())
 }
 
-/// Shows the seconds that pass, on a terminal in place, until it is dropped.
-struct Timer {
-    stop: Option<mpsc::Sender<()>>,
-    thread: Option<thread::JoinHandle<()>>,
-}
-
-impl Timer {
-    fn start() -> Self {
-        let (stop, stopped) = mpsc::channel();
-        let in_place = io::stderr().is_terminal();
-        let period = Duration::from_secs(if in_place { 1 } else { 5 });
-        let thread = thread::spawn(move || {
-            let started = Instant::now();
-            while stopped.recv_timeout(period) == Err(RecvTimeoutError::Timeout) {
-                let seconds = started.elapsed().as_secs();
-                if in_place {
-                    eprint!("\r    {seconds} s");
-                } else {
-                    eprintln!("    {seconds} s");
-                }
-            }
+/// Shows the seconds that pass, on a terminal in place, until the sender is dropped.
+fn timer() -> (Sender<()>, JoinHandle<()>) {
+    let (stop, stopped) = mpsc::channel();
+    let in_place = io::stderr().is_terminal();
+    let period = Duration::from_secs(if in_place { 1 } else { 5 });
+    let thread = thread::spawn(move || {
+        let started = Instant::now();
+        while stopped.recv_timeout(period) == Err(RecvTimeoutError::Timeout) {
+            let seconds = started.elapsed().as_secs();
             if in_place {
-                eprintln!();
+                eprint!("\r    {seconds} s");
+            } else {
+                eprintln!("    {seconds} s");
             }
-        });
-        Self { stop: Some(stop), thread: Some(thread) }
-    }
-}
-
-impl Drop for Timer {
-    fn drop(&mut self) {
-        // The thread sees that the sender is gone.
-        drop(self.stop.take());
-        if let Some(thread) = self.thread.take() {
-            // It cannot fail, and there is nothing to be done if it did.
-            let _ = thread.join();
         }
-    }
+        if in_place {
+            eprintln!();
+        }
+    });
+    (stop, thread)
 }

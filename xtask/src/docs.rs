@@ -1,21 +1,19 @@
 //! `cargo xtask docs`: the part of the documentation that is made from the code.
 //!
 //! That is the JSON Schemas of `docs/schema`, the man pages of `docs/man`, the codes of findings in
-//! `docs/findings.md`, and in the other Markdown files what the program prints of the recording in `docs`: each such example is between two comments, the
-//! first of which has the command, or the name of a kept screen of the dashboard. The screens of
-//! `docs/screens` come from the lab: `--screens` makes them, and the test that does so holds in every
-//! run that they still show what matters.
+//! `docs/findings.md`, and in the other Markdown files what the program prints of the recording in
+//! `docs`: each such example is between two comments, the first of which has the command, or the name
+//! of a kept screen of the dashboard. The screens of `docs/screens` come from the lab: `--screens`
+//! makes them, and the test that does so holds in every run that they still show what matters.
 
-use std::{
-    collections::BTreeMap,
-    fs,
-    path::{Path, PathBuf},
-};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, ensure};
 use ivrs_trace::{codes::Code, schema};
 
-use crate::{program::Program, run, workspace};
+use crate::program::Program;
+use crate::{files, run, workspace};
 
 /// Folders of which every file is made.
 const FOLDERS: [&str; 2] = ["docs/schema", "docs/man"];
@@ -23,42 +21,41 @@ const FOLDERS: [&str; 2] = ["docs/schema", "docs/man"];
 const README: &str = "README.md";
 /// How an example begins, up to the command.
 const BEGIN: &str = "<!-- made by cargo xtask docs: ";
-/// Where the screens of the dashboard are: one of them in place of a command is shown as it is.
+/// Where the screens of the dashboard are: one of them in place of a command is shown unchanged.
 const SCREENS: &str = "docs/screens/";
 /// Tells the lab's test of the dashboard to write its screens.
 const WRITE_SCREENS: &str = "IVRS_TRACE_WRITE_SCREENS";
-/// How an example ends.
 const END: &str = "<!-- end of what is made -->";
-/// How a paragraph begins that tells of one IVMD block of several.
+/// How the paragraph of one IVMD block begins.
 const CAUSE: &str = "  Cause: ";
 
-/// Arguments of `cargo xtask docs`.
 #[derive(Debug, clap::Args)]
-pub struct Args {
-    /// Write nothing; fail if what is checked in differs from what the code says
+pub(crate) struct Args {
+    /// Write nothing; fail if a checked-in file differs from what the code says
     #[arg(long)]
     check: bool,
-    /// First run the dashboard in the lab and keep its screens, which takes a minute
+    /// First renew the screens of the dashboard in the lab, which takes a minute
     #[arg(long, conflicts_with = "check")]
     screens: bool,
 }
 
-/// `cargo xtask docs`.
-///
-/// # Errors
-///
-/// If something cannot be made, read or written, or, with `--check`, differs.
-pub fn command(args: &Args) -> Result<()> {
+pub(crate) fn command(args: &Args) -> Result<()> {
     if args.check {
         return check();
     }
     if args.screens {
         screens()?;
     }
-    write()
+    let root = workspace::root()?;
+    for (name, text) in stale(&root)? {
+        match text {
+            Some(text) => files::write(root.join(name), text)?,
+            None => files::remove(&root.join(name))?,
+        }
+    }
+    Ok(())
 }
 
-/// Has the test of the dashboard write its screens.
 fn screens() -> Result<()> {
     let mut cargo = workspace::cargo(&workspace::root()?);
     cargo.args(["test", "--locked", "--package", "xtask", "--test", "lab", "--", "--ignored"]);
@@ -66,51 +63,31 @@ fn screens() -> Result<()> {
     run::quietly(&mut cargo, "running the dashboard in the lab")
 }
 
-/// Compares what is checked in with what the code says.
-///
-/// # Errors
-///
-/// If something cannot be made or read, or differs.
-pub fn check() -> Result<()> {
-    let root = workspace::root()?;
-    let (present, wanted) = (present(&root)?, wanted(&root)?);
-    let names = present.keys().chain(wanted.keys().filter(|name| !present.contains_key(*name)));
-    let stale: Vec<_> = names
-        .filter(|name| present.get(*name) != wanted.get(*name))
-        .map(|name| name.display().to_string())
-        .collect();
+/// Fails if a checked-in file differs from what the code says.
+pub(crate) fn check() -> Result<()> {
+    let stale = stale(&workspace::root()?)?;
+    let names: Vec<_> = stale.iter().map(|(name, _)| name.display().to_string()).collect();
     ensure!(
-        stale.is_empty(),
-        "not as the code says: {}; run cargo xtask docs and commit the result",
-        stale.join(", ")
+        names.is_empty(),
+        "these differ from what the code says: {}; run cargo xtask docs and commit the result",
+        names.join(", ")
     );
     Ok(())
 }
 
-fn write() -> Result<()> {
-    let root = workspace::root()?;
-    let (present, wanted) = (present(&root)?, wanted(&root)?);
-    for name in present.keys().filter(|name| !wanted.contains_key(*name)) {
-        fs::remove_file(root.join(name))
-            .with_context(|| format!("cannot remove {}", name.display()))?;
-    }
-    for folder in FOLDERS {
-        fs::create_dir_all(root.join(folder)).with_context(|| format!("cannot create {folder}"))?;
-    }
-    for (name, text) in &wanted {
-        // What is as it was keeps its time.
-        if present.get(name) != Some(text) {
-            fs::write(root.join(name), text)
-                .with_context(|| format!("cannot write {}", name.display()))?;
-        }
-    }
-    Ok(())
+/// The files that differ from what the code says, with the text that they should have, if any.
+fn stale(root: &Path) -> Result<Vec<(PathBuf, Option<String>)>> {
+    let (present, wanted) = (present(root)?, wanted(root)?);
+    let gone = present.keys().filter(|name| !wanted.contains_key(*name));
+    let mut stale: Vec<_> = gone.map(|name| (name.clone(), None)).collect();
+    let changed = wanted.into_iter().filter(|(name, text)| present.get(name) != Some(text));
+    stale.extend(changed.map(|(name, text)| (name, Some(text))));
+    Ok(stale)
 }
 
 /// Files by their path below the root of the workspace.
 type Files = BTreeMap<PathBuf, String>;
 
-/// The files as they are.
 fn present(root: &Path) -> Result<Files> {
     let mut present = markdown(root)?;
     for folder in FOLDERS {
@@ -122,7 +99,6 @@ fn present(root: &Path) -> Result<Files> {
     Ok(present)
 }
 
-/// The files as they should be.
 fn wanted(root: &Path) -> Result<Files> {
     let program = Program::new(root)?;
     let mut wanted = schemas()?;
@@ -130,8 +106,7 @@ fn wanted(root: &Path) -> Result<Files> {
     for (name, text) in markdown(root)? {
         let made = with_examples(&text, |source| {
             if source.starts_with(SCREENS) {
-                return fs::read_to_string(root.join(source))
-                    .with_context(|| format!("cannot read {source}"));
+                return files::text(root.join(source));
             }
             program.says(source)
         })
@@ -178,28 +153,22 @@ fn man_pages(program: &Program<'_>) -> Result<Files> {
     Ok(pages.into_iter().map(|(name, page)| (Path::new("docs/man").join(name), page)).collect())
 }
 
-/// The Markdown files.
 fn markdown(root: &Path) -> Result<Files> {
     let mut files =
         read(root, "docs", |path| path.extension().is_some_and(|ending| ending == "md"))?;
-    let text = fs::read_to_string(root.join(README)).context("cannot read README.md")?;
-    files.insert(README.into(), text);
+    files.insert(README.into(), files::text(root.join(README))?);
     Ok(files)
 }
 
 /// The files of a folder that fit.
 fn read(root: &Path, folder: &str, fits: impl Fn(&Path) -> bool) -> Result<Files> {
-    let cannot = || format!("cannot read {folder}");
-    let mut files = Files::new();
-    for entry in fs::read_dir(root.join(folder)).with_context(cannot)? {
-        let path = Path::new(folder).join(entry.with_context(cannot)?.file_name());
+    let mut found = Files::new();
+    for path in files::list(&root.join(folder))? {
         if fits(&path) {
-            let text = fs::read_to_string(root.join(&path))
-                .with_context(|| format!("cannot read {}", path.display()))?;
-            files.insert(path, text);
+            found.insert(path.strip_prefix(root)?.to_owned(), files::text(&path)?);
         }
     }
-    Ok(files)
+    Ok(found)
 }
 
 /// The text of a Markdown file with its examples made anew.
@@ -228,16 +197,16 @@ fn with_examples(text: &str, says: impl Fn(&str) -> Result<String>) -> Result<St
 /// first.
 fn first_cause_only(text: &str) -> String {
     let mut kept = Vec::new();
-    let (mut told, mut others) = (false, Vec::new());
+    let (mut shown, mut others) = (false, Vec::new());
     for paragraph in text.split("\n\n") {
         match paragraph.strip_prefix(CAUSE) {
-            Some(cause) if told => others.extend(cause.split(" of ").next()),
+            Some(cause) if shown => others.extend(cause.split(" of ").next()),
             cause => {
                 if !others.is_empty() {
                     kept.push(format!("  [{} in the same way]", others.join(", ")));
                     others.clear();
                 }
-                told = cause.is_some();
+                shown = cause.is_some();
                 kept.push(paragraph.to_owned());
             }
         }

@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::env;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Instant;
 
 use anyhow::{Context as _, Result, ensure};
@@ -13,7 +13,7 @@ use object::read::elf::ElfFile64;
 use object::{Endianness, Object as _, ObjectSection as _, ObjectSymbol as _, RelocationTarget};
 
 use crate::setup::{self, Toolchain};
-use crate::{run, workspace};
+use crate::{files, run, workspace};
 
 #[path = "../../ivrs-trace/build/digest.rs"]
 mod digest;
@@ -24,98 +24,68 @@ const NAME: &str = "ivrs-trace-bpf";
 const PROFILE: &str = "ebpf";
 const TARGET: &str = setup::BPF_TARGET;
 
-/// Arguments of `cargo xtask build-ebpf`.
 #[derive(Debug, clap::Args)]
-pub struct Args {
-    /// Make the checked-in object anew
+pub(crate) struct Args {
+    /// Renew the checked-in object
     #[arg(long, conflicts_with = "check_prebuilt")]
     update_prebuilt: bool,
-    /// Fail unless the checked-in object is what the sources give
+    /// Fail if the checked-in object is not what the sources give
     #[arg(long)]
     check_prebuilt: bool,
-    /// Make another object, whose programs log their own diagnostics through aya-log
+    /// Build another object, whose programs log diagnostics through aya-log
     #[arg(long, conflicts_with_all = ["update_prebuilt", "check_prebuilt"])]
     log: bool,
 }
 
-/// `cargo xtask build-ebpf`.
-///
-/// # Errors
-///
-/// When the toolchain cannot be had, the build fails, or the check does.
-pub fn command(args: &Args) -> Result<()> {
-    let files = Files::new()?;
-    if args.log {
-        return logging(files);
-    }
+pub(crate) fn command(args: &Args) -> Result<()> {
+    let mut object = Object::new()?;
     if args.update_prebuilt {
-        update(&files)
+        object.update()
     } else if args.check_prebuilt {
-        check(&files)
-    } else if files.built.is_of(&files.digest) {
-        println!("{} is up to date", files.built.object.display());
+        object.check()
+    } else if args.log {
+        object.built = Record(object.target_dir.join("ebpf-log"));
+        object.build(&setup::toolchain()?, &["log"])?;
+        let path = object.built.file("o");
+        println!(
+            "use it with: IVRS_TRACE_BPF_OBJECT={} cargo build --features bpf-log",
+            path.display()
+        );
+        Ok(())
+    } else if object.built.is_of(&object.digest) {
+        println!("{} is up to date", object.built.file("o").display());
         Ok(())
     } else {
-        build(&files, &setup::toolchain()?)
+        object.build(&setup::toolchain()?, &[])
     }
 }
 
-/// Builds the object whose programs log (`--log`).
-fn logging(mut files: Files) -> Result<()> {
-    files.built = Record::new(&files.target_dir.join("ebpf-log"));
-    build_with(&files, &setup::toolchain()?, &["log"])?;
-    println!(
-        "use it with: IVRS_TRACE_BPF_OBJECT={} cargo build --features bpf-log",
-        files.built.object.display()
-    );
-    Ok(())
-}
-
-/// Sees to it that there is an object of the sources as they are: the checked-in one or one that
-/// was built here. Builds it where there is none.
-///
-/// # Errors
-///
-/// When the toolchain cannot be had or the build fails.
-pub fn ensure_object() -> Result<()> {
-    let files = Files::new()?;
-    if files.built.is_of(&files.digest) || files.prebuilt.is_of(&files.digest) {
+/// Builds the object unless there is one of these sources: the checked-in one or one that was built
+/// here.
+pub(crate) fn ensure_object() -> Result<()> {
+    let object = Object::new()?;
+    if object.built.is_of(&object.digest) || object.prebuilt.is_of(&object.digest) {
         return Ok(());
     }
-    build(&files, &setup::toolchain()?)
+    object.build(&setup::toolchain()?, &[])
 }
 
 /// Rebuilds the object and compares it with the checked-in one (`--check-prebuilt`).
-///
-/// # Errors
-///
-/// When the toolchain cannot be had, the build fails, or the two differ.
-pub fn check_prebuilt() -> Result<()> {
-    check(&Files::new()?)
+pub(crate) fn check_prebuilt() -> Result<()> {
+    Object::new()?.check()
 }
 
-/// An object and what is recorded beside it.
-struct Record {
-    object: PathBuf,
-    /// The digest of the sources that it was made from.
-    sources: PathBuf,
-    /// What it was made with, for people.
-    provenance: PathBuf,
-}
+/// The folder of an object, the digest of its sources and, for people, what it was made with.
+struct Record(PathBuf);
 
 impl Record {
-    fn new(dir: &Path) -> Self {
-        let path = dir.join(NAME);
-        Self {
-            object: path.with_extension("o"),
-            sources: path.with_extension("sources"),
-            provenance: path.with_extension("provenance"),
-        }
+    fn file(&self, extension: &str) -> PathBuf {
+        self.0.join(NAME).with_extension(extension)
     }
 
     fn is_of(&self, digest: &str) -> bool {
-        self.object.is_file()
-            && fs::read_to_string(&self.sources).is_ok_and(|text| text.trim() == digest)
+        self.file("o").is_file()
+            && files::text(self.file("sources")).is_ok_and(|text| text.trim() == digest)
     }
 
     /// Writes all three. The digest comes last and an old one goes first: an object beside its
@@ -127,25 +97,17 @@ impl Record {
             toolchain.linker_version,
             if toolchain.build_std { "compiled from source" } else { "ready-made" },
         );
-        if self.sources.exists() {
-            fs::remove_file(&self.sources)?;
+        if self.file("sources").exists() {
+            files::remove(&self.file("sources"))?;
         }
-        for (path, content) in [
-            (&self.object, object),
-            (&self.provenance, provenance.as_bytes()),
-            (&self.sources, format!("{digest}\n").as_bytes()),
-        ] {
-            if let Some(dir) = path.parent() {
-                fs::create_dir_all(dir)?;
-            }
-            fs::write(path, content).with_context(|| format!("cannot write {}", path.display()))?;
-        }
-        Ok(())
+        files::write(self.file("o"), object)?;
+        files::write(self.file("provenance"), provenance)?;
+        files::write(self.file("sources"), format!("{digest}\n"))
     }
 }
 
-/// Where things are, and the digest of the sources as they are.
-struct Files {
+/// The object that is built here and the checked-in one, and the digest of the sources.
+struct Object {
     root: PathBuf,
     target_dir: PathBuf,
     built: Record,
@@ -153,140 +115,136 @@ struct Files {
     digest: String,
 }
 
-impl Files {
+impl Object {
     fn new() -> Result<Self> {
-        let root = workspace::root()?;
-        let target_dir = workspace::target_dir()?;
+        let (root, target_dir) = (workspace::root()?, workspace::target_dir()?);
         let digest = digest::sources(&root)
             .context("cannot read the sources of the BPF programs")?
             .with_context(|| format!("{} lacks the BPF programs", root.display()))?;
+        let built = Record(target_dir.join("ebpf"));
         Ok(Self {
-            built: Record::new(&target_dir.join("ebpf")),
-            prebuilt: Record::new(&root.join("ivrs-trace/prebuilt")),
+            built,
+            prebuilt: Record(root.join("ivrs-trace/prebuilt")),
             root,
             target_dir,
             digest,
         })
     }
-}
 
-fn update(files: &Files) -> Result<()> {
-    let toolchain = setup::toolchain()?;
-    ensure!(
-        toolchain.pinned,
-        "the checked-in object is made with the pinned compiler and linker only, and this is {}",
-        toolchain.description()
-    );
-    build(files, &toolchain)?;
-    let object = fs::read(&files.built.object)?;
-    files.prebuilt.write(&object, &files.digest, &toolchain)?;
-    println!("wrote {}", files.prebuilt.object.display());
-    Ok(())
-}
-
-fn check(files: &Files) -> Result<()> {
-    ensure!(
-        files.prebuilt.is_of(&files.digest),
-        "the checked-in BPF object was not made from these sources: run `cargo xtask build-ebpf \
-         --update-prebuilt` and commit ivrs-trace/prebuilt"
-    );
-    let toolchain = setup::toolchain()?;
-    build(files, &toolchain)?;
-    let (ours, theirs) = (fs::read(&files.built.object)?, fs::read(&files.prebuilt.object)?);
-    if ours == theirs {
-        println!("the checked-in object and the rebuilt one are the same, byte for byte");
-        return Ok(());
-    }
-    ensure!(
-        !toolchain.pinned,
-        "the checked-in object is not what the pinned compiler and linker make of its sources \
-         ({} and {} bytes): run `cargo xtask build-ebpf --update-prebuilt`",
-        theirs.len(),
-        ours.len()
-    );
-    let (ours, theirs) = (contents(&ours)?, contents(&theirs)?);
-    for name in ours.keys().chain(theirs.keys()) {
+    fn update(&self) -> Result<()> {
+        let toolchain = setup::toolchain()?;
         ensure!(
-            ours.get(name) == theirs.get(name),
-            "section {name} of the checked-in object differs from what {} makes of the sources",
+            toolchain.pinned,
+            "only the pinned compiler and linker make the checked-in object, and this is {}",
             toolchain.description()
         );
+        self.build(&toolchain, &[])?;
+        let object = files::read(self.built.file("o"))?;
+        self.prebuilt.write(&object, &self.digest, &toolchain)?;
+        println!("wrote {}", self.prebuilt.file("o").display());
+        Ok(())
     }
-    println!(
-        "the checked-in object and the rebuilt one have the same code, data and relocations; \
-         type and line information was not compared, as it differs between compilers ({})",
-        toolchain.description()
-    );
-    Ok(())
-}
 
-/// Compiles and links the programs, and writes the object without DWARF.
-fn build(files: &Files, toolchain: &Toolchain) -> Result<()> {
-    build_with(files, toolchain, &[])
-}
+    fn check(&self) -> Result<()> {
+        ensure!(
+            self.prebuilt.is_of(&self.digest),
+            "the checked-in BPF object was not made from these sources: run `cargo xtask build-ebpf \
+             --update-prebuilt` and commit ivrs-trace/prebuilt"
+        );
+        let toolchain = setup::toolchain()?;
+        self.build(&toolchain, &[])?;
+        let (ours, theirs) =
+            (files::read(self.built.file("o"))?, files::read(self.prebuilt.file("o"))?);
+        if ours == theirs {
+            println!("the checked-in object and the rebuilt one are the same, byte for byte");
+            return Ok(());
+        }
+        ensure!(
+            !toolchain.pinned,
+            "the checked-in object is not what the pinned compiler and linker make of its sources \
+             ({} and {} bytes): run `cargo xtask build-ebpf --update-prebuilt`",
+            theirs.len(),
+            ours.len()
+        );
+        let (ours, theirs) = (contents(&ours)?, contents(&theirs)?);
+        for name in ours.keys().chain(theirs.keys()) {
+            ensure!(
+                ours.get(name) == theirs.get(name),
+                "section {name} of the checked-in object differs from what {} makes of the sources",
+                toolchain.description()
+            );
+        }
+        println!(
+            "the checked-in object and the rebuilt one have the same code, data and relocations; \
+             type and line information was not compared, as it differs between compilers ({})",
+            toolchain.description()
+        );
+        Ok(())
+    }
 
-/// The same, with features of the crate.
-fn build_with(files: &Files, toolchain: &Toolchain, features: &[&str]) -> Result<()> {
-    let started = Instant::now();
-    let Files { root, target_dir, .. } = files;
-    let build_dir = target_dir.join("ebpf-build");
-    let sysroot = run::output(setup::compiler(&toolchain.rustc).args(["--print", "sysroot"]))?;
-    let mut flags = vec![
-        "--cfg=bpf_target_arch=\"x86_64\"".to_owned(),
-        "-Cdebuginfo=2".to_owned(),
-        "-Clink-arg=--btf".to_owned(),
-        format!("-Clinker={}", toolchain.bpf_linker.display()),
-    ];
-    // No path of this machine gets into the object. The last match counts: the more special
-    // folders come after those that they can be in.
-    let cargo_home = cargo_home()?;
-    let mut paths = vec![
-        (root.clone(), "."),
-        (cargo_home.clone(), "/cargo"),
-        (PathBuf::from(sysroot.trim()), "/rust"),
-        (build_dir.clone(), "/target"),
-    ];
-    // The folders in here are named after the registry, which a mirror changes. They are there
-    // once the crates are.
-    run::quietly(workspace::cargo(root).args(["fetch", "--locked"]), "fetching crates")?;
-    if let Ok(registries) = fs::read_dir(cargo_home.join("registry/src")) {
-        paths.extend(registries.flatten().map(|entry| (entry.path(), "/crates")));
+    /// Compiles and links the programs with features of their crate, and writes the object without
+    /// DWARF.
+    fn build(&self, toolchain: &Toolchain, features: &[&str]) -> Result<()> {
+        let started = Instant::now();
+        let Self { root, target_dir, .. } = self;
+        let build_dir = target_dir.join("ebpf-build");
+        let sysroot = run::output(setup::compiler(&toolchain.rustc).args(["--print", "sysroot"]))?;
+        let mut flags = vec![
+            "--cfg=bpf_target_arch=\"x86_64\"".to_owned(),
+            "-Cdebuginfo=2".to_owned(),
+            "-Clink-arg=--btf".to_owned(),
+            format!("-Clinker={}", toolchain.bpf_linker.display()),
+        ];
+        // No path of this machine gets into the object. The last match counts: the more special
+        // folders come after those that they can be in.
+        let cargo_home = cargo_home()?;
+        let mut paths = vec![
+            (root.clone(), "."),
+            (cargo_home.clone(), "/cargo"),
+            (PathBuf::from(sysroot.trim()), "/rust"),
+            (build_dir.clone(), "/target"),
+        ];
+        // The folders in here are named after the registry, which a mirror changes. They are there
+        // once the crates are.
+        run::quietly(workspace::cargo(root).args(["fetch", "--locked"]), "fetching crates")?;
+        if let Ok(registries) = fs::read_dir(cargo_home.join("registry/src")) {
+            paths.extend(registries.flatten().map(|entry| (entry.path(), "/crates")));
+        }
+        for (path, name) in paths {
+            flags.push(format!("--remap-path-prefix={}={name}", path.display()));
+        }
+        let mut cargo = workspace::cargo(root);
+        cargo
+            .args(["build", "--locked", "--package", PACKAGE, "--bin", NAME])
+            .args(["--profile", PROFILE, "--target", TARGET, "--target-dir"])
+            .arg(&build_dir)
+            .args(features.iter().flat_map(|feature| ["--features", feature]))
+            .env_remove("RUSTUP_TOOLCHAIN")
+            .env("RUSTC", &toolchain.rustc)
+            // aya-ebpf needs inline assembly for BPF, which no stable compiler offers.
+            .env("RUSTC_BOOTSTRAP", "1")
+            .env("CARGO_ENCODED_RUSTFLAGS", flags.join("\x1f"))
+            .envs(toolchain.env.clone());
+        if toolchain.build_std {
+            cargo.arg("-Zbuild-std=core");
+        }
+        run::quietly(&mut cargo, "building the BPF object")?;
+        let linked = files::read(build_dir.join(TARGET).join(PROFILE).join(NAME))?;
+        let object = strip_dwarf(&linked).context("cannot remove DWARF from the BPF object")?;
+        ensure!(
+            contents(&object)?.contains_key("license"),
+            "the object that was built has no BPF programs in it"
+        );
+        self.built.write(&object, &self.digest, toolchain)?;
+        println!(
+            "built {} ({} bytes, {:.1} s) with {}",
+            self.built.file("o").display(),
+            object.len(),
+            started.elapsed().as_secs_f32(),
+            toolchain.description()
+        );
+        Ok(())
     }
-    for (path, name) in paths {
-        flags.push(format!("--remap-path-prefix={}={name}", path.display()));
-    }
-    let mut cargo = workspace::cargo(root);
-    cargo
-        .args(["build", "--locked", "--package", PACKAGE, "--bin", NAME])
-        .args(["--profile", PROFILE, "--target", TARGET, "--target-dir"])
-        .arg(&build_dir)
-        .args(features.iter().flat_map(|feature| ["--features", feature]))
-        .env_remove("RUSTUP_TOOLCHAIN")
-        .env("RUSTC", &toolchain.rustc)
-        // aya-ebpf needs inline assembly for BPF, which no stable compiler offers.
-        .env("RUSTC_BOOTSTRAP", "1")
-        .env("CARGO_ENCODED_RUSTFLAGS", flags.join("\x1f"))
-        .envs(toolchain.env.iter().map(|(name, value)| (name, value)));
-    if toolchain.build_std {
-        cargo.arg("-Zbuild-std=core");
-    }
-    run::quietly(&mut cargo, "building the BPF object")?;
-    let linked = build_dir.join(TARGET).join(PROFILE).join(NAME);
-    let linked = fs::read(&linked).with_context(|| format!("cannot read {}", linked.display()))?;
-    let object = strip_dwarf(&linked).context("cannot remove DWARF from the BPF object")?;
-    ensure!(
-        contents(&object)?.contains_key("license"),
-        "the object that was built has no BPF programs in it"
-    );
-    files.built.write(&object, &files.digest, toolchain)?;
-    println!(
-        "built {} ({} bytes, {:.1} s) with {}",
-        files.built.object.display(),
-        object.len(),
-        started.elapsed().as_secs_f32(),
-        toolchain.description()
-    );
-    Ok(())
 }
 
 fn cargo_home() -> Result<PathBuf> {

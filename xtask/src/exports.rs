@@ -35,7 +35,7 @@ use crate::{
     workspace,
 };
 
-/// Blocks of every type, one that Linux does not heed among them.
+/// Blocks of every type, one that Linux ignores among them.
 const BLOCKS: [&str; 4] = [
     "type=0x22,flags=0x08,devid=0x0000,aux=0x0fff,start=0x7a2d9000,length=0x1000",
     "type=0x21,flags=0x07,devid=0x0100,aux=0,start=0x9a000000,length=0x26000",
@@ -47,11 +47,7 @@ const BLOCKS: [&str; 4] = [
 const LIKE_A_TABLE: &str = "IVRS @ 0x0000000000000000\n    0000: 00 00";
 
 /// Lets the programs read what is for them.
-///
-/// # Errors
-///
-/// When the programs cannot be had, or do not find what was put in.
-pub fn check() -> Result<()> {
+pub(crate) fn check() -> Result<()> {
     tables()?;
     let root = workspace::root()?;
     let program = Program::new(&root)?;
@@ -59,7 +55,6 @@ pub fn check() -> Result<()> {
     lines(&program)
 }
 
-/// Every report that holds a table.
 fn tables() -> Result<()> {
     let tools = ACPICA.get()?;
     let table = table()?;
@@ -99,13 +94,16 @@ fn metrics(program: &Program<'_>) -> Result<()> {
     let text = program.says("ivrs-trace export --to prometheus --from docs/refused.ivt")?;
     metrics.write_all(text.as_bytes()).and_then(|()| metrics.rewind())?;
     let mut promtool = PROMTOOL.get()?.command("promtool");
-    let told = promtool
+    let output = promtool
         .args(["check", "metrics"])
         .stdin(metrics)
         .output()
         .context("cannot run promtool")?;
-    let words = String::from_utf8_lossy(&told.stderr);
-    ensure!(told.status.success() && words.trim().is_empty(), "promtool says of metrics: {words}");
+    let words = String::from_utf8_lossy(&output.stderr);
+    ensure!(
+        output.status.success() && words.trim().is_empty(),
+        "promtool says of metrics: {words}"
+    );
     println!("promtool reads the metrics");
     Ok(())
 }

@@ -1,26 +1,23 @@
 //! `cargo xtask fuzz`: the fuzz targets of `ivrs-trace/fuzz`, on the stable compiler.
 //!
 //! libFuzzer is compiled by its crate; rustc puts in the coverage that guides it. Each target starts
-//! from its seeds and from what earlier runs kept in the target folder. What a target cannot stand is
-//! kept in a file, and the message says how to run just that.
+//! from its seeds and from what earlier runs kept in the target folder. An input that makes
+//! a target fail is kept in a file, and the message says how to run just that.
 
-use std::fs;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
-use std::io::Read as _;
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
 
-use crate::{ebpf, run, workspace};
+use crate::{ebpf, files, run, workspace};
 
 const PACKAGE: &str = "ivrs-trace-fuzz";
 const TARGET: &str = "x86_64-unknown-linux-gnu";
 /// The profile of the root `Cargo.toml` that keeps the compiler's checks.
 const PROFILE: &str = "fuzz";
-/// What the compiler is told of the workspace's crates: edges, and what is compared with what. It is
+/// The compiler's arguments for the workspace's crates: count edges, record comparisons. They are
 /// what `cargo fuzz` asks of a nightly compiler as well, but for the address sanitizer, of which code
 /// without `unsafe` has no need. libFuzzer learns the values of a comparison of 32 or 64 bits only, as
 /// C has no narrower ones; so those of 16 bits, of which a table is full, go the way of 32 bits. They
@@ -44,58 +41,40 @@ const TIMEOUT_S: u32 = 10;
 /// what an input may use of that.
 const MEMORY_MB: u32 = 512;
 
-/// Arguments of `cargo xtask fuzz`.
 #[derive(Debug, clap::Args)]
-pub struct Args {
+pub(crate) struct Args {
     /// The targets: the names of the files in ivrs-trace/fuzz/targets; all of them if none is given
     targets: Vec<String>,
-    /// How long each target runs, in seconds
+    /// Seconds that each target runs
     #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u32).range(1..))]
     seconds: u32,
-    /// Run a target once, on this input, with its output shown
+    /// Run a target once on this input and show its output
     #[arg(long, value_name = "FILE", conflicts_with = "seconds")]
     input: Option<PathBuf>,
-    /// Make the seeds anew that are checked in
+    /// Renew the checked-in seeds
     #[arg(long, conflicts_with_all = ["targets", "seconds", "input"])]
     write_seeds: bool,
 }
 
-/// `cargo xtask fuzz`.
-///
-/// # Errors
-///
-/// When the targets cannot be built, or one finds something.
-pub fn command(args: &Args) -> Result<()> {
+pub(crate) fn command(args: &Args) -> Result<()> {
     let fuzz = Fuzz::new()?;
     if args.write_seeds {
         return fuzz.write_seeds();
     }
     let targets = fuzz.chosen(&args.targets)?;
-    if let Some(input) = &args.input {
-        let [target] = targets.as_slice() else {
-            bail!("--input is for one target: name it");
-        };
-        let input = std::path::absolute(input)?;
-        fuzz.build(&targets)?;
-        return fuzz.once(target, &input);
-    }
-    fuzz.build(&targets)?;
-    fuzz.run(&targets, args.seconds)
+    let Some(input) = &args.input else { return fuzz.run(&targets, args.seconds) };
+    let [target] = targets.as_slice() else {
+        bail!("--input is for one target: name it");
+    };
+    fuzz.once(target, &std::path::absolute(input)?)
 }
 
 /// Every target for `seconds` each.
-///
-/// # Errors
-///
-/// See [`command`].
-pub fn all(seconds: u32) -> Result<()> {
+pub(crate) fn all(seconds: u32) -> Result<()> {
     let fuzz = Fuzz::new()?;
-    let targets = fuzz.chosen(&[])?;
-    fuzz.build(&targets)?;
-    fuzz.run(&targets, seconds)
+    fuzz.run(&fuzz.chosen(&[])?, seconds)
 }
 
-/// Where things are.
 struct Fuzz {
     root: PathBuf,
     /// `ivrs-trace/fuzz`
@@ -114,14 +93,10 @@ impl Fuzz {
     /// The targets that were named, or all of them.
     fn chosen(&self, named: &[String]) -> Result<Vec<String>> {
         let dir = self.dir.join("targets");
-        let mut all = Vec::new();
-        for entry in fs::read_dir(&dir).with_context(|| format!("cannot read {}", dir.display()))? {
-            let path = entry?.path();
-            if path.extension().is_some_and(|extension| extension == "rs") {
-                all.extend(path.file_stem().map(|stem| stem.to_string_lossy().into_owned()));
-            }
-        }
-        all.sort();
+        let mut paths = files::list(&dir)?;
+        paths.retain(|path| path.extension().is_some_and(|extension| extension == "rs"));
+        let stems = paths.iter().filter_map(|path| path.file_stem());
+        let all: Vec<String> = stems.map(|stem| stem.to_string_lossy().into_owned()).collect();
         for name in named {
             ensure!(all.contains(name), "there is no target {name}: there are {}", all.join(", "));
         }
@@ -144,7 +119,7 @@ impl Fuzz {
     }
 
     /// A program that cargo runs in place of the compiler for the workspace's own crates, so that
-    /// only they tell libFuzzer what they do: with all the libraries below them a target is three
+    /// only they report to libFuzzer: with all the libraries below them a target is three
     /// times as slow, and what it compares is lost in what they compare.
     fn wrapper(&self) -> Result<PathBuf> {
         // Build scripts are built for the host, with no target named. They must do without.
@@ -157,11 +132,7 @@ impl Fuzz {
         script.hash(&mut hasher);
         let path = self.out.join(format!("rustc-{:016x}", hasher.finish()));
         if !path.is_file() {
-            fs::create_dir_all(&self.out)
-                .with_context(|| format!("cannot make {}", self.out.display()))?;
-            fs::write(&path, script)
-                .and_then(|()| fs::set_permissions(&path, fs::Permissions::from_mode(0o755)))
-                .with_context(|| format!("cannot write {}", path.display()))?;
+            files::write_script(&path, &script)?;
         }
         Ok(path)
     }
@@ -180,13 +151,8 @@ impl Fuzz {
         Ok(())
     }
 
-    fn binary(&self, target: &str) -> PathBuf {
-        self.out.join(TARGET).join(PROFILE).join(target)
-    }
-
-    /// A target with its limits.
     fn target(&self, target: &str) -> Command {
-        let mut command = Command::new(self.binary(target));
+        let mut command = Command::new(self.out.join(TARGET).join(PROFILE).join(target));
         command
             .arg(format!("-max_len={MAX_LENGTH}"))
             .arg(format!("-timeout={TIMEOUT_S}"))
@@ -197,19 +163,16 @@ impl Fuzz {
     /// One target, one input, and what it says.
     fn once(&self, target: &str, input: &Path) -> Result<()> {
         ensure!(input.is_file(), "{} is not a file", input.display());
-        let status = self
-            .target(target)
-            .arg(input)
-            .env("RUST_BACKTRACE", "1")
-            .status()
-            .with_context(|| format!("cannot run {target}"))?;
-        ensure!(status.success(), "{target} does not stand {} ({status})", input.display());
-        println!("{target} stands {}", input.display());
+        self.build(&[target.to_owned()])?;
+        run::shown(self.target(target).arg(input).env("RUST_BACKTRACE", "1"))
+            .with_context(|| format!("{target} fails on {}", input.display()))?;
+        println!("{target} passes {}", input.display());
         Ok(())
     }
 
     /// Every target goes on after another has found something.
     fn run(&self, targets: &[String], seconds: u32) -> Result<()> {
+        self.build(targets)?;
         let mut failed = Vec::new();
         for target in targets {
             if let Err(error) = self.run_one(target, seconds) {
@@ -226,12 +189,10 @@ impl Fuzz {
         let seeds = self.dir.join("seeds").join(target);
         ensure!(seeds.is_dir(), "it has no seeds: {} is not there", seeds.display());
         for dir in [&corpus, &found] {
-            fs::create_dir_all(dir).with_context(|| format!("cannot make {}", dir.display()))?;
+            files::make_folder(dir)?;
         }
         let prefix = found.join(format!("{target}-"));
         let log = self.out.join(format!("{target}.log"));
-        let file =
-            fs::File::create(&log).with_context(|| format!("cannot write {}", log.display()))?;
         let started = Instant::now();
         let mut child = self
             .target(target)
@@ -241,7 +202,7 @@ impl Fuzz {
             .args([&corpus, &seeds])
             .stdin(Stdio::null())
             .stdout(Stdio::null())
-            .stderr(file)
+            .stderr(files::create(&log)?)
             .spawn()
             .with_context(|| format!("cannot run {target}"))?;
         // libFuzzer ends by itself; a target that hangs in a system call would not.
@@ -257,11 +218,9 @@ impl Fuzz {
             }
             std::thread::sleep(Duration::from_millis(20));
         };
-        let mut text = Vec::new();
-        fs::File::open(&log)?.read_to_end(&mut text)?;
-        let text = String::from_utf8_lossy(&text);
+        let text = files::lossy(&log)?;
         if status.success() {
-            println!("{target}: {}", Progress::of(&text)?);
+            println!("{target}: {}", progress(&text)?);
             return Ok(());
         }
         bail!("{}", finding(target, &text, &log))
@@ -293,58 +252,30 @@ fn finding(target: &str, text: &str, log: &Path) -> String {
     }
 }
 
-/// What a run did, from libFuzzer's output.
-struct Progress<'a> {
-    runs: &'a str,
-    seconds: &'a str,
-    /// Edges that the seeds and what was kept before reached.
-    first: &'a str,
-    /// Edges reached at the end.
-    last: &'a str,
-    memory_mb: &'a str,
-}
-
-impl<'a> Progress<'a> {
-    fn of(text: &'a str) -> Result<Self> {
-        let after = |line: &'a str, word: &str| {
-            let mut words = line.split_whitespace().skip_while(move |found| *found != word);
-            words.nth(1)
-        };
-        let mut coverage = text.lines().filter_map(|line| after(line, "cov:"));
-        let done = text.lines().find(|line| line.starts_with("Done "));
-        (|| {
-            let first = coverage.next()?;
-            Some(Self {
-                runs: after(done?, "Done")?,
-                seconds: after(done?, "in")?,
-                first,
-                last: coverage.next_back().unwrap_or(first),
-                memory_mb: text.lines().find_map(|line| after(line, "stat::peak_rss_mb:"))?,
-            })
-        })()
-        .context("libFuzzer's output is not as expected: it has no coverage or no end")
-    }
-}
-
-impl std::fmt::Display for Progress<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { runs, seconds, first, last, memory_mb } = self;
-        write!(f, "{runs} runs in {seconds} s, edges {first} -> {last}, {memory_mb} MB")
-    }
+/// What a run did, from libFuzzer's output: the edges are those that the seeds and what was kept
+/// before reached, and those at the end.
+fn progress(text: &str) -> Result<String> {
+    let after = |line: &str, word: &str| {
+        let mut words = line.split_whitespace().skip_while(|found| *found != word);
+        words.nth(1).map(str::to_owned)
+    };
+    let edges: Vec<_> = text.lines().filter_map(|line| after(line, "cov:")).collect();
+    let done = text.lines().find(|line| line.starts_with("Done "));
+    let memory = text.lines().find_map(|line| after(line, "stat::peak_rss_mb:"));
+    (|| {
+        let (runs, seconds) = (after(done?, "Done")?, after(done?, "in")?);
+        let (first, last, memory) = (edges.first()?, edges.last()?, memory?);
+        Some(format!("{runs} runs in {seconds} s, edges {first} -> {last}, {memory} MB"))
+    })()
+    .context("libFuzzer's output is not as expected: it has no coverage or no end")
 }
 
 /// libFuzzer is written in C++: says so where there is no compiler, as cargo's own message is long.
 fn ensure_cxx() -> Result<()> {
     let named = std::env::var_os("CXX").filter(|name| !name.is_empty());
     let compiler = named.unwrap_or_else(|| "c++".into());
-    let found = Command::new(&compiler)
-        .arg("--version")
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .status();
     ensure!(
-        found.is_ok_and(|status| status.success()),
+        run::output(Command::new(&compiler).arg("--version")).is_ok(),
         "fuzzing needs a C++ compiler, as libFuzzer is compiled with the targets, and {} cannot be \
          run: install one (Debian and Ubuntu: `apt-get install g++`; Fedora: `dnf install \
          gcc-c++`), or name one in CXX",
@@ -366,9 +297,8 @@ mod tests {
 
     #[test]
     fn progress_is_read_from_what_libfuzzer_prints() {
-        let progress = Progress::of(DONE).unwrap().to_string();
-        assert_eq!(progress, "815871 runs in 9 s, edges 66 -> 72, 28 MB");
-        assert!(Progress::of("INFO: Loaded 1 modules\n").is_err());
+        assert_eq!(progress(DONE).unwrap(), "815871 runs in 9 s, edges 66 -> 72, 28 MB");
+        assert!(progress("INFO: Loaded 1 modules\n").is_err());
     }
 
     #[test]

@@ -8,7 +8,6 @@ use anyhow::{Context as _, Result, bail};
 
 use crate::{ebpf, run, workspace};
 
-/// Its name, with which a command line of it begins.
 const NAME: &str = "ivrs-trace";
 /// The example of its package that writes the man pages.
 const MAN_PAGES: &str = "man-pages";
@@ -38,7 +37,6 @@ impl<'a> Program<'a> {
             .with_context(|| format!("{command} failed"))
     }
 
-    /// Writes its man pages into a folder.
     pub(crate) fn man_pages(&self, folder: &Path) -> Result<()> {
         run::output(self.cargo(&["--example", MAN_PAGES]).arg(folder)).map(drop)
     }

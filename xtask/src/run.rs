@@ -6,19 +6,14 @@ use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, bail, ensure};
 
 /// A step that takes longer says so this often.
 const HEARTBEAT: Duration = Duration::from_secs(15);
-/// How many of the last lines of a failed program's output its error repeats.
 const TAIL_LINES: usize = 12;
 
 /// The standard output of `command` as text.
-///
-/// # Errors
-///
-/// When it cannot be started or fails; the message carries what it wrote to standard error.
-pub fn output(command: &mut Command) -> Result<String> {
+pub(crate) fn output(command: &mut Command) -> Result<String> {
     let name = name(command);
     let output =
         command.stdin(Stdio::null()).output().with_context(|| format!("cannot run {name}"))?;
@@ -29,13 +24,17 @@ pub fn output(command: &mut Command) -> Result<String> {
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
+/// Runs `command` with its output where ours goes.
+pub(crate) fn shown(command: &mut Command) -> Result<()> {
+    let name = name(command);
+    let status = command.status().with_context(|| format!("cannot run {name}"))?;
+    ensure!(status.success(), "{name} failed ({status})");
+    Ok(())
+}
+
 /// Runs `command` with its output kept back; while it runs, `what` is named every quarter of a
 /// minute on standard error.
-///
-/// # Errors
-///
-/// When it cannot be started or fails; the message carries the end of its output.
-pub fn quietly(command: &mut Command, what: &str) -> Result<()> {
+pub(crate) fn quietly(command: &mut Command, what: &str) -> Result<()> {
     let name = name(command);
     let mut log = tempfile::tempfile().context("cannot make a temporary file")?;
     let copies = (log.try_clone(), log.try_clone());
@@ -73,7 +72,6 @@ fn name(command: &Command) -> String {
     command.get_program().to_string_lossy().into_owned()
 }
 
-/// The last lines of a program's output.
 fn tail(text: &str) -> String {
     let lines: Vec<&str> = text.lines().filter(|line| !line.trim().is_empty()).collect();
     let skip = lines.len().saturating_sub(TAIL_LINES);

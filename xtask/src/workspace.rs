@@ -9,15 +9,11 @@ use anyhow::{Context as _, Result, bail};
 /// The root of the workspace: the folder that holds the top `Cargo.toml`.
 ///
 /// It is found at run time (a path compiled in would go stale when a checkout is moved): from the
-/// manifest folder that cargo tells, else upwards from the current folder.
-///
-/// # Errors
-///
-/// When neither leads to a workspace.
-pub fn root() -> Result<PathBuf> {
+/// manifest folder that cargo sets, else upwards from the current folder.
+pub(crate) fn root() -> Result<PathBuf> {
     let start = match env::var_os("CARGO_MANIFEST_DIR") {
         Some(dir) => PathBuf::from(dir),
-        None => env::current_dir().context("cannot tell the current folder")?,
+        None => env::current_dir().context("cannot find the current folder")?,
     };
     for dir in start.ancestors() {
         if dir.join("ivrs-trace-ebpf").is_dir() && dir.join("Cargo.lock").is_file() {
@@ -28,11 +24,7 @@ pub fn root() -> Result<PathBuf> {
 }
 
 /// The folder that cargo builds into: `CARGO_TARGET_DIR`, else `target` in the workspace.
-///
-/// # Errors
-///
-/// See [`root`].
-pub fn target_dir() -> Result<PathBuf> {
+pub(crate) fn target_dir() -> Result<PathBuf> {
     let root = root()?;
     Ok(match env::var_os("CARGO_TARGET_DIR") {
         Some(dir) if !dir.is_empty() => root.join(dir),
@@ -42,8 +34,7 @@ pub fn target_dir() -> Result<PathBuf> {
 
 /// A command that runs cargo in `root`, free of what the outer cargo put into the environment
 /// for its own compiler.
-#[must_use]
-pub fn cargo(root: &Path) -> Command {
+pub(crate) fn cargo(root: &Path) -> Command {
     let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command.current_dir(root);
     for name in [

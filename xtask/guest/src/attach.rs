@@ -1,8 +1,8 @@
-//! Taking devices and letting go of them, by each of the ways that the kernel has.
+//! Attaching and releasing devices, in each of the kernel's ways.
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::thread;
 
 use rustix::io::Errno;
@@ -10,10 +10,9 @@ use rustix::io::Errno;
 use crate::ioctl::{Page, errno_name};
 use crate::pci::Function;
 use crate::request::{Path, Request};
-use crate::vfio::Backend;
 use crate::{iommufd, vfio};
 
-/// Why the devices were not taken.
+/// Why the devices were not attached.
 #[derive(Debug)]
 pub(crate) enum Failure {
     /// The kernel refused a call, or a group was not viable; the text is that call's line.
@@ -75,7 +74,7 @@ impl Log {
     }
 }
 
-/// Takes the functions and lets go of them. Each comes with the name of its group.
+/// Attaches the functions and releases them. Each comes with the name of its group.
 pub(crate) fn once(
     request: &Request,
     functions: &[(Function, String)],
@@ -98,7 +97,6 @@ fn by_group(
     page: &Page,
     log: Log,
 ) -> Result<(), Failure> {
-    let backend = if request.noiommu { Backend::NoIommu } else { Backend::Type1v2 };
     let container = log.open(container)?;
     log.call("VFIO_GET_API_VERSION", vfio::api_version(&container))?;
     // Two devices of one group share its file: a group can be opened once only.
@@ -106,14 +104,14 @@ fn by_group(
     let mut devices: Vec<OwnedFd> = Vec::new();
     for (function, name) in functions {
         if !groups.contains_key(name.as_str()) {
-            let group = log.open(&vfio::group_path(name, backend))?;
+            let group = log.open(&vfio::group_path(name, request.noiommu))?;
             status(request, &group, log)?;
             if request.vanish && groups.is_empty() {
                 function.remove()?;
             }
             log.call("VFIO_GROUP_SET_CONTAINER", vfio::set_container(&group, &container))?;
             if groups.is_empty() {
-                log.call("VFIO_SET_IOMMU", vfio::set_iommu(&container, backend))?;
+                log.call("VFIO_SET_IOMMU", vfio::set_iommu(&container, request.noiommu))?;
                 // VFIO's own container maps nothing before it has a group.
                 if let Some(iova) = request.conflict {
                     log.call("VFIO_IOMMU_MAP_DMA", vfio::map_dma(&container, page, iova))?;
@@ -123,7 +121,10 @@ fn by_group(
         }
         let Some(group) = groups.get(name.as_str()) else { continue };
         let device = vfio::device(group, &function.name());
-        log.call("VFIO_GROUP_GET_DEVICE_FD", device.as_ref().map(vfio::number).map_err(|e| *e))?;
+        log.call(
+            "VFIO_GROUP_GET_DEVICE_FD",
+            device.as_ref().map(AsRawFd::as_raw_fd).map_err(|e| *e),
+        )?;
         devices.extend(device);
     }
     thread::sleep(request.hold);
@@ -134,10 +135,10 @@ fn by_group(
 /// next call is made all the same, because its errno is the kernel's own answer.
 fn status(request: &Request, group: &File, log: Log) -> Result<(), Failure> {
     const CALL: &str = "VFIO_GROUP_GET_STATUS";
-    let status = vfio::group_status(group).map_err(|errno| log.refused(CALL, errno))?;
-    let line = format!("{CALL} = 0 {}", if status.viable() { "viable" } else { "not viable" });
+    let viable = vfio::is_viable(group).map_err(|errno| log.refused(CALL, errno))?;
+    let line = format!("{CALL} = 0 {}", if viable { "viable" } else { "not viable" });
     log.show(&line);
-    let give_up = request.path == Path::Status && !status.viable();
+    let give_up = request.path == Path::Status && !viable;
     if give_up { Err(Failure::Refused(line)) } else { Ok(()) }
 }
 

@@ -1,47 +1,46 @@
 //! The one way in which this program calls the kernel on a file, and the names of what it answers.
 
 use std::ffi::{c_int, c_void};
+use std::fs::File;
 use std::ptr;
 
 use rustix::io::Errno;
-use rustix::ioctl::{Ioctl, IoctlOutput, Opcode, opcode};
+use rustix::ioctl::{Ioctl, IoctlOutput, Opcode, ioctl, opcode};
 
-/// `VFIO_TYPE` and `IOMMUFD_TYPE` are the same, and the calls are `_IO(';', number)`: their codes
-/// say nothing about the size of the argument.
-pub(crate) const fn code(number: u8) -> Opcode {
-    opcode::none(b';', number)
+/// Makes the call `_IO(';', number)` on a file and returns the plain result. `VFIO_TYPE` and
+/// `IOMMUFD_TYPE` are the same, and their codes say nothing about the size of the argument.
+///
+/// # Safety
+///
+/// The call must take a number, or nothing.
+pub(crate) unsafe fn call(file: &File, number: u8, argument: usize) -> rustix::io::Result<c_int> {
+    let argument = ptr::without_provenance_mut(argument);
+    // SAFETY: as the caller promises.
+    unsafe { ioctl(file, Call { code: opcode::none(b';', number), argument }) }
 }
 
-/// One call: its code and its argument as the kernel takes it. Its result is the plain number.
-pub(crate) struct Call {
+/// The same with an argument that points to a value.
+///
+/// # Safety
+///
+/// The kernel must read and write no more than the value.
+pub(crate) unsafe fn call_with<T: ?Sized>(
+    file: &File,
+    number: u8,
+    value: &mut T,
+) -> rustix::io::Result<c_int> {
+    let argument = ptr::from_mut(value).cast();
+    // SAFETY: as the caller promises; the value outlives the call.
+    unsafe { ioctl(file, Call { code: opcode::none(b';', number), argument }) }
+}
+
+struct Call {
     code: Opcode,
     argument: *mut c_void,
 }
 
-impl Call {
-    /// A call without argument.
-    pub(crate) fn bare(code: Opcode) -> Self {
-        Self { code, argument: ptr::null_mut() }
-    }
-
-    /// A call whose argument is a number.
-    pub(crate) fn number(code: Opcode, number: usize) -> Self {
-        Self { code, argument: ptr::without_provenance_mut(number) }
-    }
-
-    /// A call whose argument points to bytes.
-    pub(crate) fn bytes(code: Opcode, bytes: &mut [u8]) -> Self {
-        Self { code, argument: bytes.as_mut_ptr().cast() }
-    }
-
-    /// A call whose argument points to a value.
-    pub(crate) fn value<T>(code: Opcode, value: &mut T) -> Self {
-        Self { code, argument: ptr::from_mut(value).cast() }
-    }
-}
-
-// SAFETY: the result is the ioctl's own return value; code and argument are passed on as they
-// are, and every caller says why they fit together.
+// SAFETY: the result is the ioctl's own return value; code and argument are passed on unchanged, and
+// every caller says why they fit together.
 unsafe impl Ioctl for Call {
     type Output = c_int;
     const IS_MUTATING: bool = true;
@@ -66,28 +65,21 @@ pub(crate) fn size_of<T>() -> u32 {
 
 /// A page of memory that a device may be let into. It starts where a page starts.
 #[repr(C, align(4096))]
-pub(crate) struct Page([u8; Page::SIZE]);
+pub(crate) struct Page([u8; 4096]);
 
 impl Page {
-    /// Its size in bytes.
-    pub(crate) const SIZE: usize = 4096;
+    pub(crate) const SIZE: u64 = 4096;
 
     pub(crate) fn new() -> Box<Self> {
-        Box::new(Self([0; Self::SIZE]))
+        Box::new(Self([0; 4096]))
     }
 
-    /// Where it lies in this process.
     pub(crate) fn address(&self) -> u64 {
         u64::try_from(ptr::from_ref(&self.0).addr()).unwrap_or_default()
     }
-
-    /// [`Page::SIZE`] as the kernel takes it.
-    pub(crate) fn size() -> u64 {
-        u64::try_from(Self::SIZE).unwrap_or_default()
-    }
 }
 
-/// The name of an errno that these calls return; any other is told by its number.
+/// The name of an errno that these calls return; the number of any other.
 pub(crate) fn errno_name(errno: Errno) -> String {
     let name = match errno {
         Errno::PERM => "EPERM",

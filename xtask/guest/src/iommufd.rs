@@ -3,15 +3,14 @@
 use std::fs::File;
 
 use rustix::io::Errno;
-use rustix::ioctl::{self, Opcode};
 
-use crate::ioctl::{Call, Page, code, size_of};
+use crate::ioctl::{Page, call_with, size_of};
 
 /// The node. Every opening of it is an iommufd of its own.
 pub(crate) const NODE: &str = "/dev/iommu";
 
-const IOAS_ALLOC: Opcode = code(0x81);
-const IOAS_MAP: Opcode = code(0x85);
+const IOAS_ALLOC: u8 = 0x81;
+const IOAS_MAP: u8 = 0x85;
 
 /// `struct iommu_ioas_alloc`.
 #[repr(C)]
@@ -39,8 +38,8 @@ const FIXED_READ_WRITE: u32 = 0b111;
 /// `IOMMU_IOAS_ALLOC`: makes an address space and returns its number.
 pub(crate) fn allocate(iommufd: &File) -> Result<u32, Errno> {
     let mut made = IoasAlloc { size: size_of::<IoasAlloc>(), flags: 0, out_ioas_id: 0 };
-    // SAFETY: the kernel reads and writes `size` bytes of the struct, which outlives the call.
-    unsafe { ioctl::ioctl(iommufd, Call::value(IOAS_ALLOC, &mut made)) }?;
+    // SAFETY: the kernel reads and writes `size` bytes of the struct.
+    unsafe { call_with(iommufd, IOAS_ALLOC, &mut made) }?;
     Ok(made.out_ioas_id)
 }
 
@@ -59,10 +58,10 @@ pub(crate) fn map(
         ioas_id: address_space,
         reserved: 0,
         user_va: page.address(),
-        length: Page::size(),
+        length: Page::SIZE,
         iova,
     };
-    // SAFETY: the kernel reads and writes `size` bytes of the struct, which outlives the call.
+    // SAFETY: the kernel reads and writes `size` bytes of the struct.
     // Devices may write into the page from then on; its content is never read.
-    unsafe { ioctl::ioctl(iommufd, Call::value(IOAS_MAP, &mut map)) }
+    unsafe { call_with(iommufd, IOAS_MAP, &mut map) }
 }

@@ -1,8 +1,8 @@
-//! `vfio-attach`: takes PCI devices for user space as QEMU does, and shows what each call
+//! `vfio-attach`: attaches PCI devices to user space as QEMU does, and prints what each call
 //! returned.
 //!
-//! It binds the devices' groups to vfio-pci, asks for the devices by one of the kernel's ways, and
-//! lets go of them at its end (they stay bound). It resets nothing, and maps memory only to make
+//! It binds the devices' groups to vfio-pci, attaches the devices in one of the kernel's ways, and
+//! releases them at its end (they stay bound). It resets nothing, and maps memory only to make
 //! the kernel refuse a device for it.
 
 mod attach;
@@ -55,13 +55,8 @@ fn run(request: &Request) -> Result<(), Failure> {
         })
         .collect::<Result<_, String>>()?;
     bind(request, &functions)?;
-    let functions: Vec<(Function, String)> = functions
-        .into_iter()
-        .map(|function| {
-            let group = function.group_of_iommu()?;
-            Ok((function, group))
-        })
-        .collect::<Result<_, String>>()?;
+    let groups = functions.iter().map(Function::group_of_iommu).collect::<Result<Vec<_>, _>>()?;
+    let functions: Vec<_> = functions.into_iter().zip(groups).collect();
 
     let times = request.repeat.get();
     if times == 1 {
@@ -87,7 +82,6 @@ fn run(request: &Request) -> Result<(), Failure> {
     last_refusal.map_or(Ok(()), |line| Err(Failure::Refused(line)))
 }
 
-/// Binds what is asked for to vfio-pci.
 fn bind(request: &Request, functions: &[Function]) -> Result<(), String> {
     if request.bind == Bind::Nothing {
         return Ok(());

@@ -11,25 +11,20 @@ pub(crate) const VFIO_PCI: &str = "/sys/bus/pci/drivers/vfio-pci";
 const DEVICES: &str = "/sys/bus/pci/devices";
 const GROUPS: &str = "/sys/kernel/iommu_groups";
 
-/// The address of a function, written `DDDD:BB:DD.F`, or without the domain where that is 0.
+/// The address of a function, written `DDDD:BB:DD.F`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Address {
-    domain: u32,
-    bus: u8,
-    device: u8,
-    function: u8,
-}
+pub(crate) struct Address(String);
 
 impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { domain, bus, device, function } = self;
-        write!(f, "{domain:04x}:{bus:02x}:{device:02x}.{function}")
+        f.write_str(&self.0)
     }
 }
 
 impl FromStr for Address {
     type Err = String;
 
+    /// The domain may be left out where it is 0.
     fn from_str(text: &str) -> Result<Self, String> {
         let parts = || {
             let (front, function) = text.rsplit_once('.')?;
@@ -41,13 +36,10 @@ impl FromStr for Address {
                     && digits.bytes().all(|byte| byte.is_ascii_hexdigit());
                 hex.then(|| u32::from_str_radix(digits, 16).ok()).flatten()
             };
-            let address = Self {
-                domain: number(domain, 8)?,
-                bus: number(bus, 2)?.try_into().ok()?,
-                device: number(device, 2)?.try_into().ok()?,
-                function: number(function, 1)?.try_into().ok()?,
-            };
-            (address.device < 32 && address.function < 8).then_some(address)
+            let (domain, bus) = (number(domain, 8)?, number(bus, 2)?);
+            let (device, function) = (number(device, 2)?, number(function, 1)?);
+            (device < 32 && function < 8)
+                .then(|| Self(format!("{domain:04x}:{bus:02x}:{device:02x}.{function}")))
         };
         parts().ok_or_else(|| format!("{text:?} is not a PCI address like 0000:00:03.0 or 00:03.0"))
     }
@@ -60,9 +52,8 @@ pub(crate) struct Function {
 }
 
 impl Function {
-    /// The function at `address`.
     pub(crate) fn find(address: &Address) -> Result<Self, String> {
-        let folder = Path::new(DEVICES).join(address.to_string());
+        let folder = Path::new(DEVICES).join(&address.0);
         if folder.exists() {
             Ok(Self { folder })
         } else {
@@ -70,7 +61,6 @@ impl Function {
         }
     }
 
-    /// Its address as sysfs and VFIO write it.
     pub(crate) fn name(&self) -> String {
         file_name(&self.folder)
     }
@@ -79,7 +69,7 @@ impl Function {
     pub(crate) fn group_of_iommu(&self) -> Result<String, String> {
         self.link("iommu_group")?.ok_or_else(|| {
             let name = self.name();
-            format!("{name} is in no IOMMU group: this kernel uses no IOMMU for it")
+            format!("{name} has no IOMMU group: this kernel uses no IOMMU for it")
         })
     }
 
@@ -94,40 +84,37 @@ impl Function {
         Ok(format!("/dev/vfio/devices/{}", device.file_name().to_string_lossy()))
     }
 
-    /// Takes it off its bus, as if it were pulled out.
+    /// Removes it from its bus, as if it were pulled out.
     pub(crate) fn remove(&self) -> Result<(), String> {
         write(&self.folder.join("remove"), "1")
     }
 
-    fn driver(&self) -> Result<Option<String>, String> {
-        self.link("driver")
-    }
-
     /// Whether its configuration header is a PCI bridge's (type 1). vfio-pci takes none of those.
     pub(crate) fn is_bridge(&self) -> Result<bool, String> {
-        /// The header type in configuration space; bit 7 tells multi-function devices.
+        /// The header type in configuration space; bit 7 marks multi-function devices.
         const HEADER_TYPE: usize = 0x0e;
         let path = self.folder.join("config");
         let mut header = [0_u8; HEADER_TYPE + 1];
-        let mut file = fs::File::open(&path).map_err(|e| format!("{}: {e}", path.display()))?;
-        file.read_exact(&mut header).map_err(|e| format!("{}: {e}", path.display()))?;
+        fs::File::open(&path)
+            .and_then(|mut file| file.read_exact(&mut header))
+            .map_err(|error| format!("{}: {error}", path.display()))?;
         Ok(header.last().is_some_and(|kind| kind & 0x7f == 1))
     }
 
-    /// Takes it from its driver and gives it to vfio-pci, as libvirt does.
+    /// Unbinds it from its driver and binds it to vfio-pci, as libvirt does.
     pub(crate) fn bind(&self) -> Result<(), String> {
-        if self.driver()?.as_deref() == Some("vfio-pci") {
+        if self.link("driver")?.as_deref() == Some("vfio-pci") {
             return Ok(());
         }
         write(&self.folder.join("driver_override"), "vfio-pci\n")?;
-        if self.driver()?.is_some() {
+        if self.link("driver")?.is_some() {
             write(&self.folder.join("driver/unbind"), &self.name())?;
         }
         write(Path::new("/sys/bus/pci/drivers_probe"), &self.name())?;
-        match self.driver()?.as_deref() {
+        match self.link("driver")?.as_deref() {
             Some("vfio-pci") => Ok(()),
             driver => Err(format!(
-                "{} was not taken by vfio-pci (its driver is {}): the kernel log may say why",
+                "{} did not bind to vfio-pci (its driver is {}): the kernel log may say why",
                 self.name(),
                 driver.unwrap_or("none"),
             )),
@@ -145,7 +132,7 @@ impl Function {
     }
 }
 
-/// Gives every function of a group to vfio-pci, except bridges.
+/// Binds every function of a group to vfio-pci, except bridges.
 pub(crate) fn bind_group(group: &str) -> Result<(), String> {
     let folder = Path::new(GROUPS).join(group).join("devices");
     let mut members: Vec<PathBuf> = fs::read_dir(&folder)

@@ -1,6 +1,7 @@
 //! What the command line asks for.
 
 use std::num::NonZeroU32;
+use std::str::FromStr;
 use std::time::Duration;
 
 use crate::pci::Address;
@@ -8,17 +9,17 @@ use crate::pci::Address;
 pub(crate) const USAGE: &str = "\
 usage: vfio-attach BDF... [OPTION]...
 
-Binds all functions of each device's group to vfio-pci, takes the devices as a virtual machine
-monitor does, and lets go of them (they stay bound). Prints one line a call: CALL = RESULT, or
-CALL = -1 ERRNO. Exit status: 0 all taken, 1 refused, 2 could not try.
+Binds all functions of each device's group to vfio-pci, attaches the devices as a virtual machine
+monitor does, and releases them (they stay bound). Prints one line a call: CALL = RESULT, or
+CALL = -1 ERRNO. Exit status: 0 all attached, 1 refused, 2 could not try.
 
-  --path PATH        how to take them:
-      legacy           group files in a container of VFIO (the default); a group that is not viable
-                       is asked for all the same, for the kernel's own answer
+  --path PATH        how to attach them:
+      legacy           group files in a container of VFIO (the default); goes on when a group is not
+                       viable, for the kernel's own answer
       status           as legacy, but gives up when a group is not viable, as QEMU does
       compat           group files with /dev/iommu in the container's place
       cdev             device files and /dev/iommu
-  --noiommu          take devices without IOMMU (needs enable_unsafe_noiommu_mode; path legacy)
+  --noiommu          attach devices without IOMMU (needs enable_unsafe_noiommu_mode; path legacy)
   --no-bind          bind nothing
   --bind-only-these  bind the devices, not the rest of their groups
   --conflict[=IOVA]  map a page at IOVA (0xfee00000, where interrupts go, if not given) before a
@@ -26,13 +27,12 @@ CALL = -1 ERRNO. Exit status: 0 all taken, 1 refused, 2 could not try.
                      after the first one
   --vanish           remove the first device from its bus when its group is open and was asked
                      for its status (group paths; 'echo 1 > /sys/bus/pci/rescan' brings it back)
-  --hold SECONDS     keep what was taken for so long
-  --repeat N         take and let go N times, and print only how often each result came
+  --hold SECONDS     keep the devices for so long
+  --repeat N         attach and release N times, and print only how often each result came
 
 Owned by another user: two processes on two functions of one group, the first with
 '--path cdev --hold 10', the second with '--path cdev --no-bind' a moment later.";
 
-/// How devices are taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Path {
     Legacy,
@@ -41,7 +41,6 @@ pub(crate) enum Path {
     Cdev,
 }
 
-/// What is bound to vfio-pci.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Bind {
     Groups,
@@ -49,14 +48,12 @@ pub(crate) enum Bind {
     Nothing,
 }
 
-/// All of it.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Request {
     pub(crate) addresses: Vec<Address>,
     pub(crate) path: Path,
     pub(crate) noiommu: bool,
     pub(crate) bind: Bind,
-    /// Where to map a page.
     pub(crate) conflict: Option<u64>,
     pub(crate) vanish: bool,
     pub(crate) hold: Duration,
@@ -67,7 +64,6 @@ pub(crate) struct Request {
 const INTERRUPTS: u64 = 0xfee0_0000;
 
 impl Request {
-    /// Reads the command line.
     pub(crate) fn parse(arguments: &[String]) -> Result<Self, String> {
         let mut request = Self {
             addresses: Vec::new(),
@@ -89,18 +85,9 @@ impl Request {
             match name {
                 "--path" => request.path = path(value())?,
                 "--hold" => {
-                    let seconds = value();
-                    let number = seconds.parse().map_err(|_| {
-                        format!("--hold takes a number of seconds, and {seconds:?} is none")
-                    })?;
-                    request.hold = Duration::from_secs(number);
+                    request.hold = Duration::from_secs(number(value(), "--hold", "seconds")?);
                 }
-                "--repeat" => {
-                    let times = value();
-                    request.repeat = times.parse().map_err(|_| {
-                        format!("--repeat takes a number from 1 on, and {times:?} is none")
-                    })?;
-                }
+                "--repeat" => request.repeat = number(value(), "--repeat", "times, 1 or more")?,
                 "--conflict" => request.conflict = Some(given.map_or(Ok(INTERRUPTS), iova)?),
                 _ if given.is_some() => return Err(format!("unknown option {argument}")),
                 "--noiommu" => request.noiommu = true,
@@ -108,7 +95,7 @@ impl Request {
                 "--bind-only-these" => request.bind = Bind::These,
                 "--vanish" => request.vanish = true,
                 _ if argument.starts_with('-') => {
-                    return Err(format!("unknown option {argument} (--help tells the known ones)"));
+                    return Err(format!("unknown option {argument} (--help lists the known ones)"));
                 }
                 _ => request.addresses.push(argument.parse()?),
             }
@@ -126,6 +113,10 @@ impl Request {
         }
         Ok(request)
     }
+}
+
+fn number<T: FromStr>(text: &str, option: &str, of: &str) -> Result<T, String> {
+    text.parse().map_err(|_| format!("{option} takes a number of {of}, not {text:?}"))
 }
 
 fn path(text: &str) -> Result<Path, String> {

@@ -11,26 +11,28 @@ use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 
-use super::cache::Locked;
-use crate::run;
+use super::cache::{Locked, age};
+use crate::{files, run};
 
 /// Older lists are renewed before the archive's newest version of something is asked for.
 const LISTS_BELIEVED: Duration = Duration::from_hours(24);
 /// A package that lists younger than this do not know is not asked for again.
 const LISTS_JUST_MADE: Duration = Duration::from_mins(10);
 
-/// The private apt. Having the cache's lock is what allows to use it.
+/// The private apt. Only the holder of the cache's lock uses it.
 #[derive(Debug)]
-pub struct Apt<'a> {
+pub(super) struct Apt<'a> {
     lock: &'a Locked<'a>,
     folder: PathBuf,
-    /// The suite that it reads instead of the system's.
-    suite: Option<String>,
 }
+
+/// Packages that hold what newer kernel packages only depend on (from 6.19 on, further split in
+/// 7.2): prefixes before the kernel's release.
+const KERNEL_PARTS: [&str; 3] = ["linux-binary-", "linux-modules-", "linux-base-"];
 
 /// Where Debian's package of its keys puts them all in one file, by release.
 const DEBIAN_KEYRINGS: [&str; 2] = [
@@ -39,49 +41,35 @@ const DEBIAN_KEYRINGS: [&str; 2] = [
 ];
 
 /// Whether this machine has the programs that the private apt is made of.
-#[must_use]
-pub fn usable() -> bool {
+pub(super) fn usable() -> bool {
     ["apt-get", "apt-cache", "dpkg", "dpkg-query"].iter().all(|program| {
         Command::new(program).arg("--version").output().is_ok_and(|out| out.status.success())
     })
 }
 
 impl<'a> Apt<'a> {
-    /// Makes the private apt's folders and configuration.
-    ///
-    /// # Errors
-    ///
-    /// When this machine has no apt, or the cache folder cannot be written.
-    pub fn open(lock: &'a Locked<'a>) -> Result<Self> {
-        Self::make(lock, "apt", None)
-    }
-
-    /// As [`Apt::open`], but reads only `suite`, from the archive that the system's own release
-    /// comes from, and takes it only if signed with a key that the system trusts.
-    ///
-    /// # Errors
-    ///
-    /// Those of [`Apt::open`], and when no source of the system is known to be such an archive.
-    /// Whether the archive has the suite shows when its lists are first needed.
-    pub fn suite(lock: &'a Locked<'a>, suite: &str) -> Result<Self> {
-        let archive = Self::open(lock)?.archive()?;
+    /// Makes the private apt's folders and configuration. With `suite` it reads only that, from the
+    /// archive that the system's own release comes from, and takes it only if signed with a key that
+    /// the system trusts. Whether the archive has the suite shows when its lists are first needed.
+    pub(super) fn open(lock: &'a Locked<'a>, suite: Option<&str>) -> Result<Self> {
+        let Some(suite) = suite else { return Self::make(lock, "apt", None) };
+        let archive = Self::open(lock, None)?.archive()?;
         let keyring = DEBIAN_KEYRINGS.iter().find(|path| Path::new(path).is_file());
         // Without the file, apt looks in the system's folder of trusted keys.
         let signed = keyring.map(|path| format!("[signed-by={path}] ")).unwrap_or_default();
         let source = format!("deb {signed}{archive} {suite} main\n");
-        Self::make(lock, &format!("apt-{suite}"), Some((suite, &source)))
+        Self::make(lock, &format!("apt-{suite}"), Some(&source))
     }
 
-    fn make(lock: &'a Locked<'a>, name: &str, only: Option<(&str, &str)>) -> Result<Self> {
+    fn make(lock: &'a Locked<'a>, name: &str, only: Option<&str>) -> Result<Self> {
         if !usable() {
             bail!("apt-get, apt-cache and dpkg are needed (Debian or a system made from it)");
         }
         let folder = lock.cache().root().join(name);
         for sub in ["state/lists/partial", "cache/archives/partial", "log"] {
-            fs::create_dir_all(folder.join(sub))
-                .with_context(|| format!("cannot make {}", folder.join(sub).display()))?;
+            files::make_folder(folder.join(sub))?;
         }
-        fs::write(folder.join("status"), "")?;
+        files::write(folder.join("status"), "")?;
         // The system's hooks act on the system's folders; they are not for this apt.
         let mut configuration = format!(
             "#clear APT::Update::Pre-Invoke;\n\
@@ -102,18 +90,17 @@ impl<'a> Apt<'a> {
              Acquire::https::Timeout \"30\";\n",
             folder.display()
         );
-        if let Some((_, source)) = only {
+        if let Some(source) = only {
             let list = folder.join("sources.list");
-            fs::write(&list, source).with_context(|| format!("cannot write {}", list.display()))?;
+            files::write(&list, source)?;
             let _ = write!(
                 configuration,
                 "Dir::Etc::sourcelist \"{}\";\nDir::Etc::sourceparts \"/dev/null\";\n",
                 list.display()
             );
         }
-        fs::write(folder.join("apt.conf"), configuration)
-            .with_context(|| format!("cannot write {}/apt.conf", folder.display()))?;
-        Ok(Self { lock, folder, suite: only.map(|(suite, _)| suite.to_owned()) })
+        files::write(folder.join("apt.conf"), configuration)?;
+        Ok(Self { lock, folder })
     }
 
     /// The address of the archive that the system's release comes from.
@@ -133,42 +120,77 @@ impl<'a> Apt<'a> {
     }
 
     /// The newest version of `package` that the archive has; `None` when it has none.
-    ///
-    /// # Errors
-    ///
-    /// When the archive's lists cannot be had.
-    pub fn candidate(&self, package: &str) -> Result<Option<String>> {
-        self.lists(LISTS_BELIEVED)?;
-        if let Some(version) = self.candidate_in_lists(package)? {
-            return Ok(Some(version));
+    fn candidate(&self, package: &str) -> Result<Option<String>> {
+        // Lists that do not know it may be older than it is.
+        for believed in [LISTS_BELIEVED, LISTS_JUST_MADE] {
+            self.lists(believed)?;
+            let text = run::output(self.command("apt-cache").args(["policy", package]))?;
+            let candidate = text.lines().find_map(|line| line.trim().strip_prefix("Candidate: "));
+            if let Some(version) = candidate.filter(|version| *version != "(none)") {
+                return Ok(Some(version.to_owned()));
+            }
         }
-        self.lists(LISTS_JUST_MADE)?;
-        self.candidate_in_lists(package)
+        Ok(None)
     }
 
-    /// Whether the archive still has exactly this version.
-    ///
-    /// # Errors
-    ///
-    /// When the archive's lists cannot be had.
-    pub fn has(&self, package: &str, version: &str) -> Result<bool> {
-        if self.candidate(package)?.is_none() {
-            return Ok(false);
-        }
+    /// `pinned` where the archive still has it, else the newest version, with a warning if one is pinned.
+    pub(super) fn pinned_or_newest(&self, package: &str, pinned: Option<&str>) -> Result<String> {
+        let newest = self.candidate(package)?.with_context(|| {
+            format!("the archive has no package {package} (its release may be another one)")
+        })?;
+        let Some(pinned) = pinned else { return Ok(newest) };
         // Lines like "rustc-web | 1.96.0+dfsg1-1~deb12u2 | http..."
         let text = run::output(self.command("apt-cache").args(["madison", package]))?;
-        Ok(text.lines().any(|line| line.split('|').nth(1).map(str::trim) == Some(version)))
+        if text.lines().any(|line| line.split('|').nth(1).map(str::trim) == Some(pinned)) {
+            return Ok(pinned.to_owned());
+        }
+        eprintln!(
+            "    {package} {pinned} is not in the archive: taking {newest}, which is not pinned"
+        );
+        Ok(newest)
     }
 
     /// All package names that begin with `prefix`.
-    ///
-    /// # Errors
-    ///
-    /// When the archive's lists cannot be had.
-    pub fn names(&self, prefix: &str) -> Result<Vec<String>> {
+    fn names(&self, prefix: &str) -> Result<Vec<String>> {
         self.lists(LISTS_BELIEVED)?;
         let text = run::output(self.command("apt-cache").args(["pkgnames", prefix]))?;
         Ok(text.lines().map(str::to_owned).collect())
+    }
+
+    /// All packages of the newest kernel `PREFIX…SUFFIX`, and its version.
+    pub(super) fn newest_kernel(
+        &self,
+        prefix: &str,
+        suffix: &str,
+    ) -> Result<(Vec<String>, String)> {
+        let mut best: Option<(String, String)> = None;
+        for package in self.names(prefix)? {
+            let middle = package.strip_prefix(prefix).and_then(|name| name.strip_suffix(suffix));
+            // Without a version, it is a package that depends on the newest.
+            let plain = middle.is_some_and(|middle| {
+                middle.starts_with(|first: char| first.is_ascii_digit())
+                    && !middle.ends_with("-cloud")
+                    && !middle.ends_with("-rt")
+            });
+            if plain
+                && let Some(version) = self.candidate(&package)?
+                && best.as_ref().map_or(Ok(true), |(_, old)| newer(&version, old))?
+            {
+                best = Some((package, version));
+            }
+        }
+        let (package, version) = best.with_context(|| {
+            format!("the archive has no package {prefix}*{suffix} (its release may be another one)")
+        })?;
+        let mut packages = vec![format!("{package}={version}")];
+        if let Some(release) = package.strip_prefix("linux-image-") {
+            for part in KERNEL_PARTS.map(|part| format!("{part}{release}")) {
+                if self.names(&part)?.contains(&part) {
+                    packages.push(format!("{part}={version}"));
+                }
+            }
+        }
+        Ok((packages, version))
     }
 
     /// `packages` (`name` or `name=version`) and what they depend on, as `name=version`, without
@@ -176,13 +198,9 @@ impl<'a> Apt<'a> {
     ///
     /// It is computed as if nothing were installed, so an installed package that conflicts with
     /// one of them does not matter.
-    ///
-    /// # Errors
-    ///
-    /// When the dependencies cannot be met from the archive.
-    pub fn closure(&self, packages: &[&str]) -> Result<Vec<String>> {
+    pub(super) fn closure(&self, packages: &[impl AsRef<str>]) -> Result<Vec<String>> {
         let named: BTreeSet<&str> =
-            packages.iter().filter_map(|package| package.split('=').next()).collect();
+            packages.iter().filter_map(|package| package.as_ref().split('=').next()).collect();
         let installed = installed()?;
         let mut closure = self.whole_closure(packages)?;
         closure.retain(|package| {
@@ -193,15 +211,12 @@ impl<'a> Apt<'a> {
     }
 
     /// As [`Apt::closure`], with what the system has installed too.
-    ///
-    /// # Errors
-    ///
-    /// Those of [`Apt::closure`].
-    pub fn whole_closure(&self, packages: &[&str]) -> Result<Vec<String>> {
+    pub(super) fn whole_closure(&self, packages: &[impl AsRef<str>]) -> Result<Vec<String>> {
         self.lists(LISTS_BELIEVED)?;
+        let names: Vec<&str> = packages.iter().map(AsRef::as_ref).collect();
         let plan =
-            run::output(self.command("apt-get").args(["--simulate", "install"]).args(packages))
-                .with_context(|| format!("no set of packages gives {}", packages.join(", ")))?;
+            run::output(self.command("apt-get").args(["--simulate", "install"]).args(&names))
+                .with_context(|| format!("no set of packages gives {}", names.join(", ")))?;
         // Lines like "Inst libaio1 (0.3.113-4 Debian:12.11/oldstable [amd64])"
         let packages = plan.lines().filter_map(|line| {
             let mut words = line.strip_prefix("Inst ")?.split_whitespace();
@@ -213,11 +228,7 @@ impl<'a> Apt<'a> {
 
     /// Downloads `packages` (`name` or `name=version`) and unpacks them into `dest`. Dependencies
     /// are not followed; see [`Apt::closure`].
-    ///
-    /// # Errors
-    ///
-    /// When one of them cannot be downloaded or unpacked.
-    pub fn fetch_unpack(&self, packages: &[impl AsRef<str>], dest: &Path) -> Result<()> {
+    pub(super) fn fetch_unpack(&self, packages: &[impl AsRef<str>], dest: &Path) -> Result<()> {
         let names: Vec<&str> = packages.iter().map(AsRef::as_ref).collect();
         let debs = self.lock.scratch()?;
         // Lines like "'URI' FILE SIZE HASH"
@@ -237,23 +248,18 @@ impl<'a> Apt<'a> {
             let _ = fs::remove_file(self.stamp());
         }
         downloaded.context("the download failed (a second try fetches the package lists anew)")?;
-        fs::create_dir_all(dest)?;
-        for entry in fs::read_dir(debs.path())? {
-            let deb = entry?.path();
+        files::make_folder(dest)?;
+        for deb in files::list(debs.path())? {
             run::quietly(Command::new("dpkg").arg("-x").arg(&deb).arg(dest), "unpacking")?;
         }
         Ok(())
     }
 
     /// Sees to it that there are lists, and none older than `believed`. Where the archive cannot
-    /// be reached, older lists do, and it is said.
+    /// be reached, older lists do, with a warning.
     fn lists(&self, believed: Duration) -> Result<()> {
         let stamp = self.stamp();
-        let age = fs::metadata(&stamp)
-            .and_then(|data| data.modified())
-            .ok()
-            .map(|time| SystemTime::now().duration_since(time).unwrap_or_default());
-        if age.is_some_and(|age| age < believed) {
+        if age(&stamp) < believed {
             return Ok(());
         }
         eprintln!("    fetching the package lists");
@@ -265,24 +271,19 @@ impl<'a> Apt<'a> {
             let reason = reason.unwrap_or(&text);
             // One of several sources may have failed: what the lists know decides, further on.
             if run::output(self.command("apt-cache").arg("pkgnames"))?.is_empty() {
-                match &self.suite {
-                    Some(suite) => bail!("the package archive gives no lists of {suite}: {reason}"),
-                    None => bail!("the package archive cannot be reached: {reason}"),
-                }
+                bail!("no package lists in {}: {reason}", self.folder.display());
             }
             eprintln!("    warning: using package lists that are not all new: {reason}");
         }
-        fs::write(&stamp, "").with_context(|| format!("cannot write {}", stamp.display()))
+        files::write(&stamp, "")
+    }
+
+    pub(super) fn lock(&self) -> &'a Locked<'a> {
+        self.lock
     }
 
     fn stamp(&self) -> PathBuf {
         self.folder.join("lists-made")
-    }
-
-    fn candidate_in_lists(&self, package: &str) -> Result<Option<String>> {
-        let text = run::output(self.command("apt-cache").args(["policy", package]))?;
-        let candidate = text.lines().find_map(|line| line.trim().strip_prefix("Candidate: "));
-        Ok(candidate.filter(|version| *version != "(none)").map(str::to_owned))
     }
 
     fn command(&self, program: &str) -> Command {
@@ -293,11 +294,7 @@ impl<'a> Apt<'a> {
 }
 
 /// Whether version `left` is newer than `right`, by Debian's rules.
-///
-/// # Errors
-///
-/// When dpkg cannot be run.
-pub fn newer(left: &str, right: &str) -> Result<bool> {
+fn newer(left: &str, right: &str) -> Result<bool> {
     let status = Command::new("dpkg")
         .args(["--compare-versions", left, "gt", right])
         .status()

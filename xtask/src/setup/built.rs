@@ -1,5 +1,5 @@
 //! The lab's own kernels, for what no kernel of Debian has: iommufd with VFIO's device nodes
-//! (`iommufd`), and the same with an out-of-tree patch that relaxes the firmware's wish
+//! (`iommufd`), and the same with an out-of-tree patch that relaxes what the firmware asks for
 //! (`iommufd-relax`).
 //!
 //! Both come from Debian's kernel source and a small configuration of ours (`xtask/kernel`). One
@@ -16,17 +16,17 @@ use std::process::{Command, Stdio};
 use std::thread;
 
 use anyhow::{Context as _, Result, ensure};
-use sha2::{Digest as _, Sha256};
 
 use super::apt::Apt;
 use super::cache::{Cache, Locked};
-use super::kernel::{self, Kernel};
-use crate::run;
+use super::items::{Item, KERNELS, Origin, digest};
+use super::kernel_files::dependencies;
+use super::tools::library_path;
+use crate::{files, run};
 
 /// The package with the source. 6.12 keeps interrupt remapping on under QEMU 7.2.
 const SOURCE: &str = "linux-source-6.12";
 const CONFIGURATION: &str = include_str!("../../kernel/iommufd.config");
-const RELAX_UNITY: &str = include_str!("../../kernel/relax-unity.patch");
 /// Raised when the code below makes something else from the same parts.
 const RECIPE: &str = "1";
 
@@ -37,98 +37,44 @@ const TOOLS: [&str; 10] =
 /// And what it needs where the system has no `python3`.
 const PYTHON: &str = "python3-minimal";
 
-/// A kernel made from the source.
-#[derive(Debug)]
-struct Variant {
-    name: &'static str,
-    patch: Option<&'static str>,
-    /// What follows the configuration's own suffix of the release.
-    suffix: &'static str,
+/// All of them in the order of building, with patch and suffix.
+fn items() -> impl Iterator<Item = (&'static Item, Option<&'static str>, &'static str)> {
+    KERNELS.iter().filter_map(|item| match item.from {
+        Origin::Source { patch, suffix } => Some((item, patch, suffix)),
+        _ => None,
+    })
 }
 
-/// In the order of building: a patch stays in the tree.
-const VARIANTS: [Variant; 2] = [
-    Variant { name: "iommufd", patch: None, suffix: "" },
-    Variant { name: "iommufd-relax", patch: Some(RELAX_UNITY), suffix: "-relax" },
-];
-
-/// The names that [`built`] knows.
-pub fn built_kernels() -> impl Iterator<Item = &'static str> {
-    VARIANTS.iter().map(|variant| variant.name)
-}
-
-/// The lab's own kernel of this name, built from the newest source that the archive has; `None`
-/// for a name that is none of [`built_kernels`]. The archive is asked once a day; where it cannot
-/// be reached, the kernel in the cache is used and that is said.
-pub(super) fn built(name: &str) -> Option<Result<Kernel>> {
-    let variant = VARIANTS.iter().find(|variant| variant.name == name)?;
-    Some(variant.get().with_context(|| format!("kernel {name}")))
-}
-
-impl Variant {
-    fn get(&self) -> Result<Kernel> {
-        let ingredients = ingredients(&compiler()?);
-        let label = format!("kernel-{}-{ingredients}", self.name);
-        let cache = Cache::open()?;
-        let fresh = || cache.current(&label).filter(|current| current.fresh);
-        if let Some(current) = fresh() {
-            return describe(&current.path);
-        }
-        let lock = cache.lock()?;
-        if let Some(current) = fresh() {
-            return describe(&current.path);
-        }
-        let folder = match newest(&lock, &ingredients).and_then(|key| {
-            let folder = lock.cache().get(&self.folder(&key));
-            folder.with_context(|| format!("the build made no {}", self.name))
-        }) {
-            Ok(folder) => folder,
-            Err(error) => {
-                let Some(current) = cache.current(&label) else { return Err(error) };
-                eprintln!("    warning: using the {} of an earlier day: {error:#}", self.name);
-                current.path
-            }
-        };
-        lock.set_current(&label, &folder)?;
-        describe(&folder)
-    }
-
-    /// The name of its folder in the cache.
-    fn folder(&self, key: &str) -> String {
-        format!("{}{}{key}", self.name, kernel::VERSION_MARK)
-    }
-}
-
-fn describe(folder: &Path) -> Result<Kernel> {
-    Ok(Kernel { host_drivers: false, ..kernel::describe(folder)? })
+/// The folder of one of them, built from the newest source that the archive has.
+pub(super) fn folder(item: &Item) -> Result<PathBuf> {
+    let ingredients = ingredients(&compiler()?);
+    Cache::open()?.kept(item, &ingredients, |lock| {
+        let key = newest(lock, &ingredients)?;
+        let folder = lock.cache().get(&item.folder(&key));
+        folder.with_context(|| format!("the build made no {}", item.name))
+    })
 }
 
 /// The version line of the C compiler.
 fn compiler() -> Result<String> {
     let text = run::output(Command::new("gcc").arg("--version"))
-        .context("a C compiler is needed to build it: install the packages gcc and libc6-dev")?;
+        .context("no C compiler here: install the packages gcc and libc6-dev")?;
     Ok(text.lines().next().unwrap_or_default().to_owned())
 }
 
 /// A short name for everything that the kernels are made from besides the source.
 fn ingredients(compiler: &str) -> String {
-    let mut hash = Sha256::new();
-    for part in [RECIPE, CONFIGURATION, RELAX_UNITY, compiler] {
-        hash.update(part.len().to_le_bytes());
-        hash.update(part);
-    }
-    hash.finalize().iter().take(6).fold(String::new(), |name, byte| format!("{name}{byte:02x}"))
+    let patches = items().filter_map(|(_, patch, _)| patch);
+    let parts = [RECIPE, CONFIGURATION].into_iter().chain(patches).chain([compiler]);
+    digest(6, parts.map(str::as_bytes))
 }
 
-/// Sees to it that the cache has all variants of the newest source, and returns what their
-/// folders' names have in common.
+/// Builds all of them from the newest source, unless the cache has them, and returns their key.
 fn newest(lock: &Locked<'_>, ingredients: &str) -> Result<String> {
-    let apt = Apt::open(lock)?;
-    let version = apt.candidate(SOURCE)?.with_context(|| {
-        format!("the archive has no package {SOURCE} (its release may be another one)")
-    })?;
+    let apt = Apt::open(lock, None)?;
+    let version = apt.pinned_or_newest(SOURCE, None)?;
     let key = format!("{version}-{ingredients}");
-    if VARIANTS.iter().all(|variant| lock.cache().get(&variant.folder(&key)).is_some()) {
+    if items().all(|(item, ..)| lock.cache().get(&item.folder(&key)).is_some()) {
         return Ok(key);
     }
     let jobs = thread::available_parallelism().map_or(1, usize::from);
@@ -137,17 +83,20 @@ fn newest(lock: &Locked<'_>, ingredients: &str) -> Result<String> {
          processor(s): about 5 minutes on 2 idle ones; 3 GB of disk are used meanwhile"
     );
     let scratch = lock.scratch()?;
-    let build = Build::prepare(&apt, scratch.path(), &version, jobs)?;
-    for variant in &VARIANTS {
-        if let Some(patch) = variant.patch {
+    let build = Build::prepare(&apt, scratch.path(), &version)?;
+    for (item, patch, suffix) in items() {
+        if let Some(patch) = patch {
             build.patch(patch)?;
         }
-        let what = format!("kernel {}", variant.name);
-        lock.make(&variant.folder(&key), &what, |dest| {
-            build.make(variant)?;
-            build.install(variant, dest)?;
-            let release = describe(dest)?.release;
-            kernel::dependencies(lock, &apt, dest, &release)
+        lock.make(&item.folder(&key), &format!("kernel {}", item.name), |dest| {
+            let what = format!("building the kernel {}", item.name);
+            // Silent: an error is then the last thing that is printed.
+            run::quietly(
+                build.variant(suffix).arg(format!("-j{jobs}")).args(["-s", "bzImage", "modules"]),
+                &what,
+            )?;
+            build.install(suffix, dest)?;
+            dependencies(&apt, dest)
         })?;
     }
     Ok(key)
@@ -157,11 +106,10 @@ fn newest(lock: &Locked<'_>, ingredients: &str) -> Result<String> {
 struct Build {
     tools: PathBuf,
     tree: PathBuf,
-    jobs: usize,
 }
 
 impl Build {
-    fn prepare(apt: &Apt<'_>, folder: &Path, version: &str, jobs: usize) -> Result<Self> {
+    fn prepare(apt: &Apt<'_>, folder: &Path, version: &str) -> Result<Self> {
         let tools = folder.join("tools");
         let mut packages = TOOLS.to_vec();
         if run::output(Command::new("python3").arg("--version")).is_err() {
@@ -172,18 +120,16 @@ impl Build {
         apt.fetch_unpack(&[format!("{SOURCE}={version}")], &package)?;
         eprintln!("    unpacking the source");
         unpack(&package.join(format!("usr/src/{SOURCE}.tar.xz")), folder)?;
-        fs::remove_dir_all(&package)?;
+        files::remove_folder(&package)?;
 
-        let build = Self { tools, tree: folder.join(SOURCE), jobs };
+        let build = Self { tools, tree: folder.join(SOURCE) };
         let wanted = folder.join("wanted.config");
-        fs::write(&wanted, CONFIGURATION)?;
+        files::write(&wanted, CONFIGURATION)?;
         run::quietly(
             build.command().arg("allnoconfig").env("KCONFIG_ALLCONFIG", &wanted),
             "configuring the kernel",
         )?;
-        let got = build.tree.join(".config");
-        let got =
-            fs::read_to_string(&got).with_context(|| format!("cannot read {}", got.display()))?;
+        let got = files::text(build.tree.join(".config"))?;
         let missed = not_taken(CONFIGURATION, &got);
         ensure!(missed.is_empty(), "this source does not take {}", missed.join(", "));
         Ok(build)
@@ -210,7 +156,7 @@ impl Build {
             .env("PATH", path_with_tools)
             .env("BISON_PKGDATADIR", usr.join("share/bison"))
             .env("M4", usr.join("bin/m4"))
-            .envs(super::library_path(&self.tools).map(|path| ("LD_LIBRARY_PATH", path)));
+            .envs(library_path(&self.tools).map(|path| ("LD_LIBRARY_PATH", path)));
         // What would change the build from outside.
         for variable in
             ["MAKEFLAGS", "MFLAGS", "ARCH", "CROSS_COMPILE", "KBUILD_OUTPUT", "LOCALVERSION"]
@@ -220,31 +166,25 @@ impl Build {
         make
     }
 
+    fn variant(&self, suffix: &str) -> Command {
+        let mut make = self.command();
+        make.arg(format!("LOCALVERSION={suffix}"));
+        make
+    }
+
     fn patch(&self, patch: &str) -> Result<()> {
         let file = self.tools.join("applied.patch");
-        fs::write(&file, patch).with_context(|| format!("cannot write {}", file.display()))?;
+        files::write(&file, patch)?;
         let mut command = Command::new(self.tools.join("usr/bin/patch"));
         command.args(["-p1", "--batch", "--forward", "-d"]).arg(&self.tree).arg("-i").arg(&file);
         run::quietly(&mut command, "patching the kernel")
             .context("the patch does not fit this source")
     }
 
-    fn make(&self, variant: &Variant) -> Result<()> {
-        run::quietly(
-            self.command()
-                .arg(format!("LOCALVERSION={}", variant.suffix))
-                .arg(format!("-j{}", self.jobs))
-                // Silent: an error then stands at the end of what is printed.
-                .args(["-s", "bzImage", "modules"]),
-            &format!("building the kernel {}", variant.name),
-        )
-    }
-
     /// Puts kernel, configuration and modules where Debian's packages have them.
-    fn install(&self, variant: &Variant, dest: &Path) -> Result<()> {
-        let mut command = self.command();
+    fn install(&self, suffix: &str, dest: &Path) -> Result<()> {
+        let mut command = self.variant(suffix);
         command
-            .arg(format!("LOCALVERSION={}", variant.suffix))
             .arg(format!("INSTALL_MOD_PATH={}", dest.display()))
             .args(["INSTALL_MOD_STRIP=1", "modules_install"]);
         run::quietly(&mut command, "installing the modules")?;
@@ -254,7 +194,7 @@ impl Build {
         // It leads to the tree, which goes.
         let _ = fs::remove_file(dest.join("lib/modules").join(release).join("build"));
         let boot = dest.join("boot");
-        fs::create_dir_all(&boot)?;
+        files::make_folder(&boot)?;
         for (from, to) in [("arch/x86/boot/bzImage", "vmlinuz"), (".config", "config")] {
             let to = boot.join(format!("{to}-{release}"));
             fs::copy(self.tree.join(from), &to)
@@ -276,7 +216,7 @@ fn unpack(archive: &Path, dest: &Path) -> Result<()> {
     let mut input = tar.stdin.take().context("tar has no standard input")?;
     let copied =
         io::copy(&mut liblzma::read::XzDecoder::new(file), &mut input).and_then(|_| input.flush());
-    // A broken pipe is tar's failure, which tar has told on standard error.
+    // A broken pipe is tar's failure, which tar has printed.
     if let Err(error) = copied
         && error.kind() != io::ErrorKind::BrokenPipe
     {

@@ -1,4 +1,4 @@
-//! The cache folder: finished things in folders named after what they were made from.
+//! The cache folder: finished things ([`super::items`]) in folders named after what they were made from.
 //!
 //! A thing is made in a temporary sibling folder and renamed when it is whole, so a set-up that
 //! was killed leaves nothing that looks whole. One lock keeps two set-ups from working at once.
@@ -6,12 +6,16 @@
 
 use std::env;
 use std::fs::{self, File, TryLockError};
+use std::io;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, anyhow};
 use tempfile::TempDir;
+
+use super::items::Item;
+use crate::files;
 
 /// Prefix of the folders in which something is being made.
 const PARTIAL: &str = ".partial-";
@@ -20,86 +24,73 @@ const BELIEVED: Duration = Duration::from_hours(24);
 
 /// The cache folder.
 #[derive(Debug, Clone)]
-pub struct Cache {
+pub(crate) struct Cache {
     root: PathBuf,
-}
-
-/// What a name stood for when the package archive was last asked.
-#[derive(Debug, Clone)]
-pub struct Current {
-    /// The finished folder.
-    pub path: PathBuf,
-    /// Whether the archive was asked less than a day ago.
-    pub fresh: bool,
 }
 
 impl Cache {
     /// `$IVRS_TRACE_CACHE`, else `$XDG_CACHE_HOME/ivrs-trace`, else `~/.cache/ivrs-trace`.
-    ///
-    /// # Errors
-    ///
-    /// When none of them is set or the folder cannot be made.
-    pub fn open() -> Result<Self> {
-        let root = if let Some(dir) = absolute("IVRS_TRACE_CACHE") {
-            dir
-        } else if let Some(dir) = absolute("XDG_CACHE_HOME") {
-            dir.join("ivrs-trace")
-        } else if let Some(home) = absolute("HOME") {
-            home.join(".cache/ivrs-trace")
-        } else {
-            bail!("no cache folder: set IVRS_TRACE_CACHE to an absolute path (HOME is not set)")
-        };
-        fs::create_dir_all(&root)
-            .with_context(|| format!("cannot make the cache folder {}", root.display()))?;
+    pub(crate) fn open() -> Result<Self> {
+        let root = absolute("IVRS_TRACE_CACHE")
+            .or_else(|| Some(absolute("XDG_CACHE_HOME")?.join("ivrs-trace")))
+            .or_else(|| Some(absolute("HOME")?.join(".cache/ivrs-trace")))
+            .context(
+                "no cache folder: set IVRS_TRACE_CACHE to an absolute path (HOME is not set)",
+            )?;
+        files::make_folder(&root)?;
         Ok(Self { root })
     }
 
-    /// The folder itself.
-    #[must_use]
-    pub fn root(&self) -> &Path {
+    pub(crate) fn root(&self) -> &Path {
         &self.root
     }
 
-    /// The finished folder made for `key`, if there is one.
-    #[must_use]
-    pub fn get(&self, key: &str) -> Option<PathBuf> {
-        let path = self.root.join(folder_name(key));
+    /// The finished folder of this name, if there is one.
+    pub(super) fn get(&self, folder: &str) -> Option<PathBuf> {
+        let path = self.root.join(file_name(folder));
         path.is_dir().then_some(path)
     }
 
-    /// The folder that `name` was last set to by [`Locked::set_current`].
-    #[must_use]
-    pub fn current(&self, name: &str) -> Option<Current> {
-        let link = self.root.join("current").join(name);
-        let path = fs::canonicalize(&link).ok()?;
-        let modified = fs::symlink_metadata(&link).and_then(|data| data.modified()).ok()?;
-        let age = SystemTime::now().duration_since(modified).unwrap_or_default();
-        Some(Current { path, fresh: age < BELIEVED })
+    /// The folder that an item's link leads to, unless the link is due to be renewed: then the one
+    /// that `newest` finds or makes. Where `newest` fails, an older folder does, with a warning.
+    pub(super) fn kept(
+        &self,
+        item: &Item,
+        part: &str,
+        newest: impl FnOnce(&Locked<'_>) -> Result<PathBuf>,
+    ) -> Result<PathBuf> {
+        let link = self.root.join("current").join(item.link(part));
+        let good =
+            || fs::canonicalize(&link).ok().filter(|_| !item.is_daily() || age(&link) < BELIEVED);
+        if let Some(folder) = good() {
+            return Ok(folder);
+        }
+        let lock = self.lock()?;
+        // Another set-up may have got it meanwhile.
+        if let Some(folder) = good() {
+            return Ok(folder);
+        }
+        let folder = newest(&lock).or_else(|error| {
+            let folder = fs::canonicalize(&link).map_err(|_| anyhow!("{error:#}"))?;
+            eprintln!("    warning: using the {} of an earlier day: {error:#}", item.name);
+            anyhow::Ok(folder)
+        })?;
+        lock.point(&link, &folder)?;
+        Ok(folder)
     }
 
     /// Waits until no other set-up works on this cache, and locks it.
-    ///
-    /// # Errors
-    ///
-    /// When the lock file cannot be made or locked.
-    pub fn lock(&self) -> Result<Locked<'_>> {
+    pub(crate) fn lock(&self) -> Result<Locked<'_>> {
         let path = self.root.join("lock");
-        let file = File::options()
-            .create(true)
-            .truncate(false)
-            .write(true)
-            .open(&path)
-            .with_context(|| format!("cannot open {}", path.display()))?;
-        match file.try_lock() {
-            Ok(()) => {}
+        let file = files::create(&path)?;
+        let locked = match file.try_lock() {
             Err(TryLockError::WouldBlock) => {
                 eprintln!("    waiting for another set-up to finish");
-                file.lock().with_context(|| format!("cannot lock {}", path.display()))?;
+                file.lock()
             }
-            Err(TryLockError::Error(error)) => {
-                return Err(error).with_context(|| format!("cannot lock {}", path.display()));
-            }
-        }
+            tried => tried.map_err(io::Error::from),
+        };
+        locked.with_context(|| format!("cannot lock {}", path.display()))?;
         let locked = Locked { cache: self, _file: file };
         locked.remove_leftovers()?;
         Ok(locked)
@@ -108,42 +99,36 @@ impl Cache {
 
 /// The cache folder while this process alone may add to it.
 #[derive(Debug)]
-pub struct Locked<'a> {
+pub(crate) struct Locked<'a> {
     cache: &'a Cache,
     _file: File,
 }
 
 impl Locked<'_> {
-    /// The cache that is locked.
-    #[must_use]
-    pub fn cache(&self) -> &Cache {
+    pub(super) fn cache(&self) -> &Cache {
         self.cache
     }
 
-    /// The finished folder for `key`; where there is none, `make` fills an empty folder that then
-    /// becomes it. `what` is told to the user.
-    ///
-    /// # Errors
-    ///
-    /// Those of `make` and of the file system; nothing is left then.
-    pub fn make(
+    /// The finished folder of this name; where there is none, `make` fills an empty folder that then
+    /// becomes it. Messages call it `what`.
+    pub(super) fn make(
         &self,
-        key: &str,
+        folder: &str,
         what: &str,
         make: impl FnOnce(&Path) -> Result<()>,
     ) -> Result<PathBuf> {
-        if let Some(path) = self.cache.get(key) {
+        if let Some(path) = self.cache.get(folder) {
             return Ok(path);
         }
         let started = Instant::now();
         eprintln!("  getting {what}");
-        let folder = self.scratch()?;
-        make(folder.path()).with_context(|| format!("cannot set up {what}"))?;
-        let path = self.cache.root.join(folder_name(key));
-        fs::rename(folder.path(), &path)
+        let scratch = self.scratch()?;
+        make(scratch.path()).with_context(|| format!("cannot set up {what}"))?;
+        let path = self.cache.root.join(file_name(folder));
+        fs::rename(scratch.path(), &path)
             .with_context(|| format!("cannot rename a folder to {}", path.display()))?;
         // The folder has its final name now: there is nothing to clean up.
-        let _ = folder.keep();
+        let _ = scratch.keep();
         eprintln!(
             "  got {what}: {} MB in {:.0} s",
             size(&path) / 1_000_000,
@@ -153,48 +138,33 @@ impl Locked<'_> {
     }
 
     /// An empty folder in the cache that goes away with the value, or with the next set-up.
-    ///
-    /// # Errors
-    ///
-    /// When it cannot be made.
-    pub fn scratch(&self) -> Result<TempDir> {
+    pub(crate) fn scratch(&self) -> Result<TempDir> {
         tempfile::Builder::new()
             .prefix(PARTIAL)
             .tempdir_in(&self.cache.root)
             .with_context(|| format!("cannot make a folder in {}", self.cache.root.display()))
     }
 
-    /// Remembers that `name` stands for the finished folder `path`, as of now.
-    ///
-    /// # Errors
-    ///
-    /// When the link cannot be written.
-    pub fn set_current(&self, name: &str, path: &Path) -> Result<()> {
+    /// Has `link` lead to the finished folder `path`, as of now.
+    fn point(&self, link: &Path, path: &Path) -> Result<()> {
         let folder = self.cache.root.join("current");
-        fs::create_dir_all(&folder)?;
-        let new = folder.join(format!("{PARTIAL}{name}"));
-        if let Err(error) = fs::remove_file(&new)
-            && error.kind() != std::io::ErrorKind::NotFound
-        {
-            return Err(error).with_context(|| format!("cannot replace {}", new.display()));
+        files::make_folder(&folder)?;
+        let new = folder.join(PARTIAL);
+        if new.is_symlink() {
+            fs::remove_file(&new)?;
         }
         // Relative, so that the cache folder can be moved.
-        let target = match path.file_name() {
-            Some(file_name) => Path::new("..").join(file_name),
-            None => path.to_owned(),
-        };
-        symlink(target, &new).with_context(|| format!("cannot write {}", new.display()))?;
-        fs::rename(&new, folder.join(name))
-            .with_context(|| format!("cannot write {}", folder.join(name).display()))
+        symlink(Path::new("..").join(path.file_name().unwrap_or_default()), &new)
+            .and_then(|()| fs::rename(&new, link))
+            .with_context(|| format!("cannot write {}", link.display()))
     }
 
     /// Removes what a killed set-up left. Nobody else works here while the lock is held.
     fn remove_leftovers(&self) -> Result<()> {
-        for entry in fs::read_dir(&self.cache.root)? {
-            let entry = entry?;
-            if entry.file_name().to_string_lossy().starts_with(PARTIAL) {
-                fs::remove_dir_all(entry.path())
-                    .with_context(|| format!("cannot remove {}", entry.path().display()))?;
+        for path in files::list(&self.cache.root)? {
+            let name = path.file_name().unwrap_or_default();
+            if name.to_string_lossy().starts_with(PARTIAL) {
+                files::remove_folder(&path)?;
             }
         }
         Ok(())
@@ -206,8 +176,14 @@ fn absolute(variable: &str) -> Option<PathBuf> {
     env::var_os(variable).map(PathBuf::from).filter(|path| path.is_absolute())
 }
 
+/// How long ago a file or link was written; for ever if that cannot be read.
+pub(super) fn age(link: &Path) -> Duration {
+    let made = fs::symlink_metadata(link).and_then(|data| data.modified());
+    made.map_or(Duration::MAX, |made| SystemTime::now().duration_since(made).unwrap_or_default())
+}
+
 /// A key as a file name: an epoch's colon would end an entry of a search path.
-fn folder_name(key: &str) -> String {
+fn file_name(key: &str) -> String {
     key.replace([':', '/'], "-")
 }
 

@@ -13,20 +13,9 @@ use anyhow::{Context as _, Result};
 use object::elf::{DT_NEEDED, FileHeader64};
 use object::{Endianness, read::elf::ElfFile};
 
-use super::apt::Apt;
-use super::cache::Cache;
+use super::items::LIBVIRT;
+use crate::files;
 
-/// A release of its own, so that every host's guest says the same: libvirt 9.0 and QEMU 7.2.
-const SUITE: &str = "bookworm";
-/// The packages that have [`PROGRAMS`] and [`DATA`].
-const PACKAGES: [&str; 6] = [
-    "libvirt-daemon",
-    "libvirt-daemon-driver-qemu",
-    "libvirt-clients",
-    "qemu-system-x86",
-    "qemu-system-data",
-    "seabios",
-];
 /// What is started, the drivers that the first loads by name, and the loader of their libraries.
 const PROGRAMS: [&str; 6] = [
     "usr/sbin/libvirtd",
@@ -39,40 +28,15 @@ const PROGRAMS: [&str; 6] = [
 /// Files and folders that they read.
 const DATA: [&str; 3] =
     ["usr/share/libvirt/cpu_map", "usr/share/qemu/kvmvapic.bin", "usr/share/seabios/bios-256k.bin"];
-/// Where libraries are, in the packages and in the guest.
 const LIBRARIES: [&str; 2] = ["lib/x86_64-linux-gnu", "usr/lib/x86_64-linux-gnu"];
-/// Raised when something else is made from the same packages.
-const RECIPE: &str = "1";
 
 /// The folder with the files, laid out as in the guest.
-///
-/// # Errors
-///
-/// When it is not in the cache and the packages cannot be had.
-pub fn libvirt() -> Result<PathBuf> {
-    let label = format!("libvirt-{SUITE}-{RECIPE}");
-    let cache = Cache::open()?;
-    // Versions do not change within a release, but for mends, so those that are there stay.
-    if let Some(current) = cache.current(&label) {
-        return Ok(current.path);
-    }
-    let lock = cache.lock()?;
-    if let Some(current) = cache.current(&label) {
-        return Ok(current.path);
-    }
-    let apt = Apt::suite(&lock, SUITE)?;
-    let version = |package: &str| {
-        apt.candidate(package)?.with_context(|| format!("{SUITE} has no package {package}"))
-    };
-    let (daemon, qemu) = (version("libvirt-daemon")?, version("qemu-system-x86")?);
-    let what = format!("libvirt {daemon} and QEMU {qemu} for the guest");
-    let folder = lock.make(&format!("{label}-{daemon}-{qemu}"), &what, |dest| {
-        let packages = lock.scratch()?;
-        apt.fetch_unpack(&apt.whole_closure(&PACKAGES)?, packages.path())?;
-        pick(packages.path(), dest)
-    })?;
-    lock.set_current(&label, &folder)?;
-    Ok(folder)
+pub(crate) fn libvirt() -> Result<PathBuf> {
+    LIBVIRT.unpacked(|apt, packages, dest| {
+        let scratch = apt.lock().scratch()?;
+        apt.fetch_unpack(packages, scratch.path())?;
+        pick(scratch.path(), dest)
+    })
 }
 
 /// Copies what the guest needs from the unpacked packages in `from` into `to`.
@@ -81,7 +45,7 @@ fn pick(from: &Path, to: &Path) -> Result<()> {
     let mut queue: Vec<String> = seen.iter().cloned().collect();
     while let Some(path) = queue.pop() {
         copy(from, to, &path)?;
-        let content = fs::read(from.join(&path)).with_context(|| format!("cannot read {path}"))?;
+        let content = files::read(from.join(&path))?;
         for library in libraries(&content).with_context(|| format!("cannot read {path}"))? {
             let found = LIBRARIES.iter().map(|folder| format!("{folder}/{library}"));
             let found = found.into_iter().find(|path| from.join(path).is_file());
@@ -111,16 +75,13 @@ fn libraries(content: &[u8]) -> Result<Vec<String>> {
 fn copy(from: &Path, to: &Path, path: &str) -> Result<()> {
     let (source, dest) = (from.join(path), to.join(path));
     if source.is_dir() {
-        let entries = fs::read_dir(&source);
-        for entry in entries.with_context(|| format!("cannot read {}", source.display()))? {
-            let name = entry?.file_name();
-            copy(from, to, &format!("{path}/{}", name.to_string_lossy()))?;
+        for entry in files::list(&source)? {
+            let name = entry.file_name().unwrap_or_default().to_string_lossy();
+            copy(from, to, &format!("{path}/{name}"))?;
         }
         return Ok(());
     }
-    if let Some(parent) = dest.parent() {
-        fs::create_dir_all(parent).with_context(|| format!("cannot make {}", parent.display()))?;
-    }
+    dest.parent().map_or(Ok(()), files::make_folder)?;
     let copied = fs::copy(&source, &dest);
     copied.map(drop).with_context(|| format!("cannot copy {path} of the packages"))
 }

@@ -7,79 +7,46 @@
 //! What runs in the guest is not made here, but for its own kernels, and those only when asked for
 //! by name: they take minutes. libvirt for the guest is got when first asked for, too.
 
-pub mod apt;
+mod apt;
 mod built;
-mod busybox;
-pub mod cache;
+mod cache;
+mod items;
 mod kernel;
+mod kernel_files;
 mod libvirt;
 mod qemu;
 mod toolchain;
 mod tools;
 
-use std::path::Path;
 use std::time::Instant;
 
 use anyhow::Result;
 
-pub use crate::build::static_binary;
-pub use built::built_kernels;
-pub use busybox::busybox;
-pub use kernel::{Kernel, kernel, kernels};
-pub use libvirt::libvirt;
-pub use qemu::{Qemu, qemu};
+pub(crate) use items::{INITRD, MACHINE_TABLE, digest};
+pub(crate) use kernel::{kernel, kernels};
+pub(crate) use kernel_files::Kernel;
+pub(crate) use libvirt::libvirt;
+pub(crate) use qemu::{Qemu, qemu};
+pub(crate) use toolchain::{TARGET as BPF_TARGET, Toolchain, compiler, toolchain};
+pub(crate) use tools::{ACPICA, JQ, PROMTOOL, Unpacked, busybox};
 
-pub use toolchain::{TARGET as BPF_TARGET, Toolchain, compiler, toolchain};
-pub use tools::{ACPICA, JQ, PROMTOOL, Tools, Unpacked};
-
-/// Arguments of `cargo xtask setup`.
-#[derive(Debug, clap::Args)]
-pub struct Args {}
-
-/// `cargo xtask setup`: gets all of it but the kernels that are built, and says what there is, one
-/// line each.
-///
-/// # Errors
-///
-/// The first thing that cannot be had.
-pub fn command(_: &Args) -> Result<()> {
+/// `cargo xtask setup`: gets all of it but libvirt, the kernels that are built and what runs in the
+/// guest, and prints a line for each.
+pub(crate) fn command() -> Result<()> {
     println!("cache      {}", cache::Cache::open()?.root().display());
-    let started = Instant::now();
-    let toolchain = toolchain()?;
-    line("toolchain", &toolchain.description(), started);
-
-    let started = Instant::now();
-    let qemu = qemu()?;
-    line("qemu", &format!("{} ({})", qemu.version, qemu.binary.display()), started);
-
+    line("toolchain", || Ok(toolchain()?.description()))?;
+    line("qemu", || qemu().map(|qemu| qemu.description()))?;
     for name in kernels() {
-        let started = Instant::now();
-        let kernel = kernel(name)?;
-        line(
-            "kernel",
-            &format!("{name}: {} (package {})", kernel.release, kernel.version),
-            started,
-        );
+        line("kernel", || {
+            let Kernel { release, version, .. } = kernel(name)?;
+            Ok(format!("{name}: {release} (package {version})"))
+        })?;
     }
+    line("busybox", || Ok(busybox()?.display().to_string()))
+}
 
+fn line(what: &str, get: impl FnOnce() -> Result<String>) -> Result<()> {
     let started = Instant::now();
-    let busybox = busybox()?;
-    line("busybox", &busybox.display().to_string(), started);
+    println!("{what:10} {}  [{:.1} s]", get()?, started.elapsed().as_secs_f32());
     Ok(())
-}
-
-/// The value of `LD_LIBRARY_PATH` for programs unpacked into `root`; `None` where no library was
-/// unpacked with them.
-fn library_path(root: &Path) -> Option<String> {
-    let dirs: Vec<String> = ["usr/lib/x86_64-linux-gnu", "lib/x86_64-linux-gnu"]
-        .iter()
-        .map(|dir| root.join(dir))
-        .filter(|dir| dir.is_dir())
-        .map(|dir| dir.display().to_string())
-        .collect();
-    (!dirs.is_empty()).then(|| dirs.join(":"))
-}
-
-fn line(what: &str, text: &str, started: Instant) {
-    println!("{what:10} {text}  [{:.1} s]", started.elapsed().as_secs_f32());
 }

@@ -1,119 +1,83 @@
-//! QEMU with an emulated AMD IOMMU: the system's where its version is fit, else Debian's
-//! package and the libraries that the system lacks, unpacked.
+//! QEMU with an emulated AMD IOMMU: the system's where its version is fit, else Debian's.
 
-use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, ensure};
 
-use super::apt::Apt;
-use super::cache::Cache;
+use super::items;
+use super::tools::Unpacked;
 use crate::run;
 
 const PROGRAM: &str = "qemu-system-x86_64";
-const PACKAGE: &str = "qemu-system-x86";
 
-/// A QEMU that can be started.
+/// A QEMU that boots the lab's guest.
 #[derive(Debug, Clone)]
-pub struct Qemu {
-    /// The program.
-    pub binary: PathBuf,
-    /// What its environment must hold besides ours.
-    pub env: Vec<(String, String)>,
-    /// Arguments that come before all others: where its firmware images are.
-    pub args: Vec<String>,
-    /// Its version, like `7.2.22`.
-    pub version: String,
+pub(crate) struct Qemu {
+    programs: Unpacked,
+    /// Like `7.2.22`.
+    pub(crate) version: String,
 }
 
 impl Qemu {
-    /// A command that starts it, with [`Qemu::env`] and [`Qemu::args`] set.
-    #[must_use]
-    pub fn command(&self) -> Command {
-        let mut command = Command::new(&self.binary);
-        command.envs(self.env.iter().map(|(name, value)| (name, value))).args(&self.args);
-        command
+    /// A command that starts it.
+    pub(crate) fn command(&self) -> Command {
+        command(&self.programs)
     }
 
-    /// Asks the program for its version and its devices, so that a broken one is noticed here.
-    fn probe(mut self) -> Result<Self> {
-        let text = run::output(self.command().arg("--version"))?;
-        let version = text
-            .split_whitespace()
-            .skip_while(|word| *word != "version")
-            .nth(1)
-            .with_context(|| format!("cannot read QEMU's version from {text:?}"))?;
-        version.clone_into(&mut self.version);
-        let devices = run::output(self.command().args(["-device", "help"]))?;
-        if !devices.contains("\"amd-iommu\"") {
-            bail!("{} {} has no device amd-iommu", self.binary.display(), self.version);
-        }
-        Ok(self)
+    pub(super) fn description(&self) -> String {
+        format!("{} ({})", self.version, self.command().get_program().display())
+    }
+
+    /// Has the program print its version and its devices, so that a broken one is noticed here.
+    fn of(programs: Unpacked) -> Result<Self> {
+        let text = run::output(command(&programs).arg("--version"))?;
+        let mut words = text.split_whitespace().skip_while(|word| *word != "version");
+        let version = words.nth(1).with_context(|| format!("no version of QEMU in {text:?}"))?;
+        ensure!(
+            fit(version),
+            "QEMU {version} does not run the lab: 7.2, or 10.0.3 and later except 11.1, is needed on \
+             PATH"
+        );
+        let devices = run::output(command(&programs).args(["-device", "help"]))?;
+        ensure!(devices.contains("\"amd-iommu\""), "QEMU {version} has no device amd-iommu");
+        Ok(Self { version: version.to_owned(), programs })
     }
 }
 
 /// A QEMU that is fit for the lab.
-///
-/// # Errors
-///
-/// When the system has none that is fit and the package cannot be had.
-pub fn qemu() -> Result<Qemu> {
-    let installed =
-        Qemu { binary: PROGRAM.into(), env: Vec::new(), args: Vec::new(), version: String::new() };
-    if let Ok(qemu) = installed.probe()
-        && fit(&qemu.version)
-    {
+pub(crate) fn qemu() -> Result<Qemu> {
+    if let Ok(qemu) = Qemu::of(Unpacked { root: None }) {
         return Ok(qemu);
     }
-    let cache = Cache::open()?;
-    // A version that was found fit stays in use.
-    if let Some(current) = cache.current(PACKAGE) {
-        return unpacked(&current.path).probe();
-    }
-    let lock = cache.lock()?;
-    if let Some(current) = cache.current(PACKAGE) {
-        return unpacked(&current.path).probe();
-    }
-    let apt = Apt::open(&lock)?;
-    let version =
-        apt.candidate(PACKAGE)?.with_context(|| format!("the archive has no {PACKAGE}"))?;
-    let folder =
-        lock.make(&format!("{PACKAGE}-{version}"), &format!("QEMU {version}"), |dest| {
-            apt.fetch_unpack(&apt.closure(&[&format!("{PACKAGE}={version}")])?, dest)?;
-            let qemu = unpacked(dest).probe()?;
-            if !fit(&qemu.version) {
-                bail!("QEMU {} of the archive does not run the lab: {FIT}", qemu.version);
-            }
-            Ok(())
-        })?;
-    lock.set_current(PACKAGE, &folder)?;
-    unpacked(&folder).probe()
+    let folder = items::QEMU.unpacked(|apt, packages, dest| {
+        apt.fetch_unpack(packages, dest)?;
+        Qemu::of(Unpacked::at(dest)).map(drop)
+    })?;
+    Qemu::of(Unpacked::at(&folder))
 }
 
-const FIT: &str = "7.2, or 10.0.3 and later except 11.1, is needed on PATH";
+/// Where it was unpacked, it does not find its firmware images and modules by itself.
+fn command(programs: &Unpacked) -> Command {
+    let mut command = programs.command(PROGRAM);
+    if let Some(root) = &programs.root {
+        command.env("QEMU_MODULE_DIR", root.join("usr/lib/x86_64-linux-gnu/qemu"));
+        for dir in ["usr/share/qemu", "usr/share/seabios", "usr/lib/ipxe/qemu"] {
+            command.arg("-L").arg(root.join(dir));
+        }
+    }
+    command
+}
 
 /// Whether this version boots the lab's guest. 10.0.2 panics or hangs in its interrupt
 /// remapping; 11.1 hangs in boot; the versions between 7.2 and 10.0 were not tried.
 fn fit(version: &str) -> bool {
     let mut numbers = version.split('.').map(|number| number.parse::<u32>().unwrap_or(0));
-    let number: (u32, u32, u32) =
-        (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
-    match number {
+    let mut next = || numbers.next().unwrap_or(0);
+    match (next(), next(), next()) {
         (7, 2, _) => true,
         (11, 1, _) => false,
         number => number >= (10, 0, 3),
     }
-}
-
-fn unpacked(root: &Path) -> Qemu {
-    let mut args = Vec::new();
-    for dir in ["usr/share/qemu", "usr/share/seabios", "usr/lib/ipxe/qemu"] {
-        args.extend(["-L".to_owned(), root.join(dir).display().to_string()]);
-    }
-    let modules = root.join("usr/lib/x86_64-linux-gnu/qemu");
-    let mut env = vec![("QEMU_MODULE_DIR".to_owned(), modules.display().to_string())];
-    env.extend(super::library_path(root).map(|path| ("LD_LIBRARY_PATH".to_owned(), path)));
-    Qemu { binary: root.join("usr/bin").join(PROGRAM), env, args, version: String::new() }
 }
 
 #[cfg(test)]

@@ -10,56 +10,40 @@
 //! The linker is bpf-linker, installed from the crate registry into the cache.
 
 use std::env;
-use std::fs;
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context as _, Result, anyhow, bail};
 
 use super::apt::{self, Apt};
-use super::cache::{Cache, Locked};
-use crate::run;
-
-/// The packages of the pinned compiler, and their version.
-const RUSTC_PACKAGE: &str = "rustc-web";
-const CORE_PACKAGE: &str = "libstd-rust-web-dev-bpf";
-const PINNED_RUSTC: &str = "1.96.0+dfsg1-1~deb12u2";
-/// The pinned linker and the version of the LLVM package that it is made with.
-const PINNED_LINKER: &str = "0.13.0";
-const PINNED_LLVM: &str = "1:22.1.8-1~deb12u1";
-const PINNED_LLVM_MAJOR: u32 = 22;
-/// The last bpf-linker that uses the LLVM of the running Rust toolchain, and the newest LLVM that
-/// it knows.
-const PROXY_LINKER: &str = "0.10.4";
-const PROXY_LLVM_MAJOR: u32 = 22;
+use super::cache::Cache;
+use super::items::{
+    Item, LINKER, Origin, PINNED_LLVM, PINNED_LLVM_MAJOR, PROXY_LINKER, PROXY_LLVM_MAJOR, RUSTC,
+};
+use crate::{files, run, workspace};
 
 /// The target that the BPF programs are compiled for.
-pub const TARGET: &str = "bpfel-unknown-none";
+pub(crate) const TARGET: &str = "bpfel-unknown-none";
 
 /// A compiler and a linker for BPF that belong together.
 #[derive(Debug, Clone)]
-pub struct Toolchain {
-    /// The compiler. It may be a script that starts it.
-    pub rustc: PathBuf,
-    /// The linker.
-    pub bpf_linker: PathBuf,
-    /// What must come first in `PATH` and `LD_LIBRARY_PATH` for the linker to find its LLVM.
-    pub env: Vec<(String, String)>,
+pub(crate) struct Toolchain {
+    /// It may be a script that starts the compiler.
+    pub(crate) rustc: PathBuf,
+    pub(crate) bpf_linker: PathBuf,
+    /// The variable by which the linker finds its LLVM.
+    pub(crate) env: Option<(&'static str, PathBuf)>,
     /// Whether `core` must be compiled too, as the compiler has no ready-made one for BPF.
-    pub build_std: bool,
-    /// The compiler's version line.
-    pub rustc_version: String,
-    /// The linker's version line.
-    pub linker_version: String,
+    pub(crate) build_std: bool,
+    pub(crate) rustc_version: String,
+    pub(crate) linker_version: String,
     /// Whether these are the exact versions with which the checked-in object was made.
-    pub pinned: bool,
+    pub(crate) pinned: bool,
 }
 
 impl Toolchain {
     /// One line for people; it changes when the compiler or the linker does.
-    #[must_use]
-    pub fn description(&self) -> String {
+    pub(crate) fn description(&self) -> String {
         format!(
             "{}, {}{}{}",
             self.rustc_version,
@@ -72,13 +56,15 @@ impl Toolchain {
     fn probe(
         rustc: PathBuf,
         bpf_linker: PathBuf,
-        env: Vec<(String, String)>,
+        env: Option<(&'static str, PathBuf)>,
         pinned: bool,
     ) -> Result<Self> {
         let rustc_version = run::output(compiler(&rustc).arg("--version"))?.trim().to_owned();
         let sysroot = run::output(compiler(&rustc).args(["--print", "sysroot"]))?;
         let lib = Path::new(sysroot.trim()).join("lib/rustlib");
-        let build_std = !has_core(&lib.join(TARGET).join("lib"));
+        let core = |path: &PathBuf| path.display().to_string().contains("/libcore-");
+        let build_std =
+            !files::list(&lib.join(TARGET).join("lib")).is_ok_and(|paths| paths.iter().any(core));
         if build_std && !lib.join("src/rust/library/core").is_dir() {
             bail!(
                 "{rustc_version} ({}) has neither a ready-made core for {TARGET} nor the \
@@ -86,27 +72,19 @@ impl Toolchain {
                 rustc.display()
             );
         }
-        let linker_version = run::output(
-            Command::new(&bpf_linker)
-                .envs(env.iter().map(|(name, value)| (name, value)))
-                .arg("--version"),
-        )?
-        .trim()
-        .to_owned();
+        let mut linker = Command::new(&bpf_linker);
+        let linker_version = run::output(linker.envs(env.clone()).arg("--version"))?;
+        let linker_version = linker_version.trim().to_owned();
         Ok(Self { rustc, bpf_linker, env, build_std, rustc_version, linker_version, pinned })
     }
 }
 
 /// A compiler and a linker for BPF, got where needed. See the module for the choice.
-///
-/// # Errors
-///
-/// When neither Debian's packages nor a rustup nightly can be had; the message says why.
-pub fn toolchain() -> Result<Toolchain> {
+pub(crate) fn toolchain() -> Result<Toolchain> {
     let rustc = env::var_os("IVRS_TRACE_BPF_RUSTC").map(PathBuf::from);
     let linker = env::var_os("IVRS_TRACE_BPF_LINKER").map(PathBuf::from);
     if let (Some(rustc), Some(linker)) = (&rustc, &linker) {
-        return Toolchain::probe(rustc.clone(), linker.clone(), Vec::new(), false);
+        return Toolchain::probe(rustc.clone(), linker.clone(), None, false);
     }
     let found = if apt::usable() {
         debian().or_else(|debian| {
@@ -131,108 +109,49 @@ pub fn toolchain() -> Result<Toolchain> {
 
 /// Debian's compiler and a linker made with Debian's LLVM.
 fn debian() -> Result<Toolchain> {
-    let cache = Cache::open()?;
-    let pinned = || {
-        Some((
-            cache.get(&rustc_key(PINNED_RUSTC))?,
-            cache.get(&linker_key(PINNED_LINKER, PINNED_LLVM))?,
-        ))
-    };
-    let unpinned = || {
-        let rustc = cache.current(RUSTC_PACKAGE).filter(|current| current.fresh)?;
-        let linker = cache.current("bpf-linker").filter(|current| current.fresh)?;
-        Some((rustc.path, linker.path))
-    };
-    if let Some((rustc, linker)) = pinned() {
-        return unpacked(&rustc, &linker, true);
-    }
-    if let Some((rustc, linker)) = unpinned() {
-        return unpacked(&rustc, &linker, false);
-    }
-    let lock = cache.lock()?;
-    let (rustc, rustc_pinned) = debian_rustc(&lock)?;
-    let major = llvm_major(&rustc.join(RUSTC))?;
-    let (linker, linker_pinned) = debian_linker(&lock, major)?;
-    lock.set_current(RUSTC_PACKAGE, &rustc)?;
-    lock.set_current("bpf-linker", &linker)?;
-    unpacked(&rustc, &linker, rustc_pinned && linker_pinned)
+    let rustc = RUSTC.unpacked(|apt, packages, dest| {
+        apt.fetch_unpack(packages, dest)?;
+        wrapper(dest)?;
+        run::output(compiler(&dest.join(RUSTC_SCRIPT)).arg("--version")).map(drop)
+    })?;
+    let rustc_pinned = RUSTC.pinned()?.is_some();
+    let rustc = rustc.join(RUSTC_SCRIPT);
+    let (linker, linker_pinned) = debian_linker(llvm_major(&rustc)?)?;
+    Toolchain::probe(rustc, linker.join(LINKER_PROGRAM), None, rustc_pinned && linker_pinned)
 }
 
 /// The script that starts the unpacked compiler, below its folder.
-const RUSTC: &str = "bin/rustc-bpf";
-const LINKER: &str = "bin/bpf-linker";
-
-fn rustc_key(version: &str) -> String {
-    format!("{RUSTC_PACKAGE}-{version}")
-}
-
-fn linker_key(version: &str, llvm: &str) -> String {
-    format!("bpf-linker-{version}-llvm-{llvm}")
-}
-
-fn unpacked(rustc: &Path, linker: &Path, pinned: bool) -> Result<Toolchain> {
-    Toolchain::probe(rustc.join(RUSTC), linker.join(LINKER), Vec::new(), pinned)
-}
-
-/// The folder of Debian's compiler, and whether it is the pinned one.
-fn debian_rustc(lock: &Locked<'_>) -> Result<(PathBuf, bool)> {
-    if let Some(folder) = lock.cache().get(&rustc_key(PINNED_RUSTC)) {
-        return Ok((folder, true));
-    }
-    let apt = Apt::open(lock)?;
-    let version = pinned_or_newest(&apt, RUSTC_PACKAGE, PINNED_RUSTC)?;
-    let folder = lock.make(
-        &rustc_key(&version),
-        &format!("the BPF compiler, Debian's rustc {version}"),
-        |dest| {
-            let packages =
-                [format!("{RUSTC_PACKAGE}={version}"), format!("{CORE_PACKAGE}={version}")];
-            let [rustc, core] = &packages;
-            apt.fetch_unpack(&apt.closure(&[rustc, core])?, dest)?;
-            wrapper(dest)?;
-            run::output(compiler(&dest.join(RUSTC)).arg("--version")).map(drop)
-        },
-    )?;
-    Ok((folder, version == PINNED_RUSTC))
-}
+const RUSTC_SCRIPT: &str = "bin/rustc-bpf";
+const LINKER_PROGRAM: &str = "bin/bpf-linker";
 
 /// Writes the script that starts the compiler with the libraries beside it. It finds them from
 /// its own place, as the folder is renamed when it is whole.
 fn wrapper(root: &Path) -> Result<()> {
-    let path = root.join(RUSTC);
-    fs::create_dir_all(root.join("bin"))?;
-    fs::write(
-        &path,
+    files::write_script(
+        &root.join(RUSTC_SCRIPT),
         "#!/bin/sh\n\
          root=$(dirname \"$(dirname \"$(readlink -f \"$0\")\")\")\n\
          LD_LIBRARY_PATH=\"$root/usr/lib/x86_64-linux-gnu${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}\"\n\
          export LD_LIBRARY_PATH\n\
          exec \"$root/usr/bin/rustc\" \"$@\"\n",
     )
-    .with_context(|| format!("cannot write {}", path.display()))?;
-    fs::set_permissions(&path, fs::Permissions::from_mode(0o755))?;
-    Ok(())
 }
 
 /// The folder of a bpf-linker that has Debian's LLVM of this major version in it, and whether it
 /// is the pinned one.
-fn debian_linker(lock: &Locked<'_>, major: u32) -> Result<(PathBuf, bool)> {
-    if major == PINNED_LLVM_MAJOR
-        && let Some(folder) = lock.cache().get(&linker_key(PINNED_LINKER, PINNED_LLVM))
-    {
+fn debian_linker(major: u32) -> Result<(PathBuf, bool)> {
+    let pinned = (major == PINNED_LLVM_MAJOR).then_some(PINNED_LLVM);
+    let cache = Cache::open()?;
+    let made = || cache.get(&LINKER.folder(pinned?));
+    if let Some(folder) = made() {
         return Ok((folder, true));
     }
-    let apt = Apt::open(lock)?;
-    let package = format!("llvm-{major}-dev");
-    let llvm = if major == PINNED_LLVM_MAJOR {
-        pinned_or_newest(&apt, &package, PINNED_LLVM)?
-    } else {
-        apt.candidate(&package)?.with_context(|| format!("the archive has no {package}"))?
-    };
-    let folder = lock.make(
-        &linker_key(PINNED_LINKER, &llvm),
-        &format!("bpf-linker {PINNED_LINKER} with LLVM {llvm}"),
-        |dest| {
+    let folder = cache.kept(&LINKER, &major.to_string(), |lock| {
+        let apt = Apt::open(lock, None)?;
+        let package = format!("llvm-{major}-dev");
+        let llvm = apt.pinned_or_newest(&package, pinned)?;
+        let what = format!("{} with LLVM {llvm}", LINKER.name);
+        lock.make(&LINKER.folder(&llvm), &what, |dest| {
             // The linker takes these libraries into itself, so their files are not kept.
             let scratch = lock.scratch()?;
             let root = scratch.path();
@@ -248,7 +167,7 @@ fn debian_linker(lock: &Locked<'_>, major: u32) -> Result<(PathBuf, bool)> {
             let lib = root.join("usr/lib/x86_64-linux-gnu");
             install_linker(
                 dest,
-                PINNED_LINKER,
+                &LINKER,
                 &["--no-default-features", "--features", &format!("llvm-{major},llvm-link-static")],
                 &[
                     ("LLVM_PREFIX", root.join(format!("usr/lib/llvm-{major}"))),
@@ -257,22 +176,23 @@ fn debian_linker(lock: &Locked<'_>, major: u32) -> Result<(PathBuf, bool)> {
                     ("CXXSTDLIB_PATH", root.join("usr/lib/gcc/x86_64-linux-gnu").join(gcc)),
                 ],
             )
-        },
-    )?;
-    Ok((folder, major == PINNED_LLVM_MAJOR && llvm == PINNED_LLVM))
+        })
+    })?;
+    Ok((folder, made().is_some()))
 }
 
 /// `cargo install bpf-linker` into `dest`.
 fn install_linker(
     dest: &Path,
-    version: &str,
+    item: &Item,
     features: &[&str],
     variables: &[(&str, PathBuf)],
 ) -> Result<()> {
+    let Origin::Crate { version } = item.from else { bail!("{} is no crate", item.name) };
     let target_dir = dest.join("target");
     eprintln!("    compiling bpf-linker");
     run::quietly(
-        crate::workspace::cargo(dest)
+        workspace::cargo(dest)
             .args(["install", "bpf-linker", "--locked", "--version", version, "--root"])
             .arg(dest)
             .args(features)
@@ -282,70 +202,53 @@ fn install_linker(
             .envs(variables.iter().map(|(name, value)| (name, value))),
         "compiling bpf-linker",
     )?;
-    fs::remove_dir_all(&target_dir)
-        .with_context(|| format!("cannot remove {}", target_dir.display()))
-}
-
-/// `pinned` where the archive still has it, else the newest version, which is said.
-fn pinned_or_newest(apt: &Apt<'_>, package: &str, pinned: &str) -> Result<String> {
-    if apt.has(package, pinned)? {
-        return Ok(pinned.to_owned());
-    }
-    let newest =
-        apt.candidate(package)?.with_context(|| format!("the archive has no package {package}"))?;
-    eprintln!("    {package} {pinned} is not in the archive: taking {newest}, which is not pinned");
-    Ok(newest)
+    files::remove_folder(&target_dir)
 }
 
 /// rustup's nightly with rust-src, and a bpf-linker for its LLVM.
 fn rustup() -> Result<Toolchain> {
-    if run::output(Command::new("rustup").arg("--version")).is_err() {
+    if run::output(&mut rustup_command("--version")).is_err() {
         bail!("there is no rustup here");
     }
-    let which =
-        || run::output(Command::new("rustup").args(["which", "rustc", "--toolchain", NIGHTLY]));
+    let which = || run::output(&mut rustup_command("which rustc --toolchain nightly"));
     let has_source = |rustc: &str| {
-        Path::new(rustc.trim())
-            .ancestors()
-            .nth(2)
-            .is_some_and(|root| root.join("lib/rustlib/src/rust/library/core").is_dir())
+        let root = Path::new(rustc.trim()).ancestors().nth(2);
+        root.is_some_and(|root| root.join("lib/rustlib/src/rust/library/core").is_dir())
     };
     let rustc = match which() {
         Ok(rustc) if has_source(&rustc) => rustc,
         // A nightly that is there is the user's: it gets the component and is not renewed.
         Ok(rustc) => {
-            eprintln!("  adding the component rust-src to rustup's {NIGHTLY}");
-            rustup_gets(&["component", "add", "rust-src", "--toolchain", NIGHTLY])?;
+            eprintln!("  adding the component rust-src to rustup's nightly");
+            rustup_gets("component add rust-src --toolchain nightly")?;
             rustc
         }
         Err(_) => {
-            eprintln!("  getting rustup's {NIGHTLY} with rust-src");
-            rustup_gets(&[
-                "toolchain",
-                "install",
-                NIGHTLY,
-                "--profile",
-                "minimal",
-                "--component",
-                "rust-src",
-            ])?;
+            eprintln!("  getting rustup's nightly with rust-src");
+            rustup_gets("toolchain install nightly --profile minimal --component rust-src")?;
             which()?
         }
     };
     let rustc = PathBuf::from(rustc.trim());
     let root = rustc.ancestors().nth(2).context("rustup names a compiler without a folder")?;
     // An LLVM of the toolchain is what bpf-linker's proxy looks for.
-    let env = vec![("LD_LIBRARY_PATH".to_owned(), root.join("lib").display().to_string())];
+    let env = Some(("LD_LIBRARY_PATH", root.join("lib")));
     let linker = nightly_linker(&rustc)?;
     Toolchain::probe(rustc, linker, env, false)
 }
 
-const NIGHTLY: &str = "nightly";
+fn rustup_command(arguments: &str) -> Command {
+    let mut rustup = Command::new("rustup");
+    rustup.args(arguments.split(' '));
+    rustup
+}
 
-/// Runs rustup to download something; its error is one line.
-fn rustup_gets(args: &[&str]) -> Result<()> {
-    run::quietly(Command::new("rustup").args(args), "rustup").map_err(|error| {
-        anyhow!("rustup cannot get {NIGHTLY} with rust-src: {}", last_line(&error))
+/// Runs rustup to download something; its error is the last line of what rustup prints.
+fn rustup_gets(arguments: &str) -> Result<()> {
+    run::quietly(&mut rustup_command(arguments), "rustup").map_err(|error| {
+        let text = format!("{error:#}");
+        let last = text.lines().last().unwrap_or_default();
+        anyhow!("rustup cannot get nightly with rust-src: {last}")
     })
 }
 
@@ -361,16 +264,8 @@ fn nightly_linker(rustc: &Path) -> Result<PathBuf> {
              then run this again"
         );
     }
-    let cache = Cache::open()?;
-    let key = format!("bpf-linker-{PROXY_LINKER}-rust-llvm");
-    let folder = if let Some(folder) = cache.get(&key) {
-        folder
-    } else {
-        cache.lock()?.make(&key, &format!("bpf-linker {PROXY_LINKER}"), |dest| {
-            install_linker(dest, PROXY_LINKER, &[], &[])
-        })?
-    };
-    Ok(folder.join(LINKER))
+    let folder = PROXY_LINKER.made("", |dest| install_linker(dest, &PROXY_LINKER, &[], &[]))?;
+    Ok(folder.join(LINKER_PROGRAM))
 }
 
 /// The major version of the LLVM in a compiler. A linker must not have an older one.
@@ -382,21 +277,8 @@ fn llvm_major(rustc: &Path) -> Result<u32> {
 }
 
 /// A command that runs a compiler, free of the toolchain that the outer rustup chose.
-#[must_use]
-pub fn compiler(rustc: &Path) -> Command {
+pub(crate) fn compiler(rustc: &Path) -> Command {
     let mut command = Command::new(rustc);
     command.env_remove("RUSTUP_TOOLCHAIN");
     command
-}
-
-fn has_core(lib: &Path) -> bool {
-    fs::read_dir(lib).is_ok_and(|entries| {
-        entries.flatten().any(|entry| entry.file_name().to_string_lossy().starts_with("libcore-"))
-    })
-}
-
-/// The last line of an error's text: what a program said in the end.
-fn last_line(error: &anyhow::Error) -> String {
-    let text = format!("{error:#}");
-    text.lines().last().unwrap_or_default().to_owned()
 }

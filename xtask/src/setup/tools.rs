@@ -1,116 +1,96 @@
-//! Programs of others against which reports and exports are held, from Debian's packages where the
-//! system does not have them.
+//! Programs that run here: the system's own, or those of Debian's packages where it has none that
+//! will do.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result};
 
-use super::apt::Apt;
-use super::cache::Cache;
-use super::library_path;
+use super::items::{self, Item};
+use crate::{files, run};
 
 /// Programs of one package.
-#[derive(Clone, Copy, Debug)]
-pub struct Tools {
-    package: &'static str,
+#[derive(Debug)]
+pub(crate) struct Tools {
+    item: Item,
     programs: &'static [&'static str],
-    /// Whether the programs need what the package depends on.
-    depend: bool,
-    /// The argument with which they tell their version and do nothing else.
+    /// The argument that has them print their version and do nothing else.
     version: &'static str,
 }
 
-/// ACPI's own: `acpixtract` takes tables out of text, `iasl` decodes them.
-pub const ACPICA: Tools = Tools {
-    package: "acpica-tools",
-    programs: &["acpixtract", "iasl"],
-    depend: false,
-    version: "-v",
-};
-/// `jq`, which reads JSON.
-pub const JQ: Tools =
-    Tools { package: "jq", programs: &["jq"], depend: true, version: "--version" };
-/// `promtool`, which reads what Prometheus is given.
-pub const PROMTOOL: Tools =
-    Tools { package: "prometheus", programs: &["promtool"], depend: false, version: "--version" };
+/// `acpixtract` takes tables out of text, `iasl` decodes them.
+pub(crate) const ACPICA: Tools =
+    Tools { item: items::ACPICA, programs: &["acpixtract", "iasl"], version: "-v" };
+pub(crate) const JQ: Tools = Tools { item: items::JQ, programs: &["jq"], version: "--version" };
+/// `promtool` checks metrics for Prometheus.
+pub(crate) const PROMTOOL: Tools =
+    Tools { item: items::PROMETHEUS, programs: &["promtool"], version: "--version" };
 
 /// Programs that are there.
 #[derive(Clone, Debug)]
-pub struct Unpacked {
-    /// Where; the system's own if there is none.
-    root: Option<PathBuf>,
+pub(crate) struct Unpacked {
+    /// The folder that they were unpacked into; `None` for the system's own.
+    pub(super) root: Option<PathBuf>,
 }
 
 impl Tools {
-    /// The system's programs, or those of the package, which is fetched where it is not in the cache.
-    ///
-    /// # Errors
-    ///
-    /// When the system does not have them and the package cannot be had.
-    pub fn get(&self) -> Result<Unpacked> {
-        let here = |program| {
-            let told = Command::new(program).arg(self.version).output();
-            told.is_ok_and(|out| out.status.success())
+    pub(crate) fn get(&self) -> Result<Unpacked> {
+        let works = |tools: &Unpacked| {
+            let mut programs = self.programs.iter();
+            programs
+                .try_for_each(|name| run::output(tools.command(name).arg(self.version)).map(drop))
         };
-        if self.programs.iter().all(here) {
-            return Ok(Unpacked { root: None });
+        let system = Unpacked { root: None };
+        if works(&system).is_ok() {
+            return Ok(system);
         }
-        let cache = Cache::open()?;
-        // Any version does, so one that is there is never looked at again.
-        if let Some(current) = cache.current(self.package) {
-            return self.unpacked(&current.path);
-        }
-        let lock = cache.lock()?;
-        if let Some(current) = cache.current(self.package) {
-            return self.unpacked(&current.path);
-        }
-        let apt = Apt::open(&lock)?;
-        let version = apt
-            .candidate(self.package)?
-            .with_context(|| format!("the archive has no {}", self.package))?;
-        let key = format!("{}-{version}", self.package);
-        let folder = lock.make(&key, &format!("{} {version}", self.package), |dest| {
-            let named = format!("{}={version}", self.package);
-            let needed = if self.depend { apt.closure(&[&named])? } else { vec![named] };
-            apt.fetch_unpack(&needed, dest)?;
-            self.keep_only_ours(dest)?;
-            self.unpacked(dest).map(drop)
-        })?;
-        lock.set_current(self.package, &folder)?;
-        self.unpacked(&folder)
-    }
-
-    /// Removes the other programs of the package, which may be large.
-    fn keep_only_ours(&self, folder: &Path) -> Result<()> {
-        for entry in fs::read_dir(folder.join("usr/bin"))? {
-            let path = entry?.path();
-            if !self.programs.iter().any(|program| path.ends_with(program)) {
-                fs::remove_file(path)?;
+        let folder = self.item.unpacked(|apt, packages, dest| {
+            apt.fetch_unpack(packages, dest)?;
+            // The other programs of the package may be large.
+            for path in files::list(&dest.join("usr/bin"))? {
+                if !self.programs.iter().any(|program| path.ends_with(program)) {
+                    files::remove(&path)?;
+                }
             }
-        }
-        Ok(())
-    }
-
-    fn unpacked(&self, folder: &Path) -> Result<Unpacked> {
-        for program in self.programs {
-            let path = folder.join("usr/bin").join(program);
-            ensure!(path.is_file(), "{} is not there", path.display());
-        }
-        Ok(Unpacked { root: Some(folder.to_owned()) })
+            works(&Unpacked::at(dest))
+        })?;
+        Ok(Unpacked::at(&folder))
     }
 }
 
 impl Unpacked {
-    /// A command that runs one of the programs.
-    #[must_use]
-    pub fn command(&self, program: &str) -> Command {
+    pub(super) fn at(root: &Path) -> Self {
+        Self { root: Some(root.to_owned()) }
+    }
+
+    /// A command that runs one of the programs, with the libraries that were unpacked beside it.
+    pub(crate) fn command(&self, program: &str) -> Command {
         let Some(root) = &self.root else { return Command::new(program) };
         let mut command = Command::new(root.join("usr/bin").join(program));
-        if let Some(libraries) = library_path(root) {
-            command.env("LD_LIBRARY_PATH", libraries);
-        }
+        command.envs(library_path(root).map(|path| ("LD_LIBRARY_PATH", path)));
         command
     }
+}
+
+/// The value of `LD_LIBRARY_PATH` for programs unpacked into `root`; `None` where no library was
+/// unpacked with them.
+pub(super) fn library_path(root: &Path) -> Option<String> {
+    let dirs = ["usr/lib/x86_64-linux-gnu", "lib/x86_64-linux-gnu"].map(|dir| root.join(dir));
+    let dirs = dirs.iter().filter(|dir| dir.is_dir()).map(|dir| dir.display().to_string());
+    let dirs = dirs.collect::<Vec<_>>().join(":");
+    (!dirs.is_empty()).then_some(dirs)
+}
+
+/// The path of a statically linked busybox.
+pub(crate) fn busybox() -> Result<PathBuf> {
+    let binary = |folder: &Path| {
+        // The second path is where systems with a merged /usr have it.
+        let paths = ["bin/busybox", "usr/bin/busybox"].map(|path| folder.join(path));
+        let found = paths.into_iter().find(|path| path.is_file());
+        found.with_context(|| format!("there is no bin/busybox in {}", folder.display()))
+    };
+    binary(&items::BUSYBOX.unpacked(|apt, packages, dest| {
+        apt.fetch_unpack(packages, dest)?;
+        binary(dest).map(drop)
+    })?)
 }

@@ -1,22 +1,16 @@
 //! `cargo xtask vm`: the lab on the command line.
 
-use std::{
-    io::{self, Write as _},
-    process::ExitCode,
-    sync::{Arc, atomic::AtomicBool},
-    time::Duration,
-};
+use std::io::{self, Write as _};
+use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use clap::{Args as ClapArgs, Subcommand};
 use ivrs_trace::firmware::amd::builder::IvmdSpec;
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
-use super::{DEFAULT_LIMIT, Firmware, Guest, Iommu, MAX_CPUS, Stream, Userland};
+use super::{Firmware, Guest, Stream, stopped_by_signals};
 
-/// Arguments of `cargo xtask vm`.
 #[derive(Debug, ClapArgs)]
-pub struct Args {
+pub(crate) struct Args {
     #[command(subcommand)]
     command: Command,
 }
@@ -26,96 +20,42 @@ enum Command {
     /// Boot the lab's guest, run a command in it, and return its output and exit status
     ///
     /// The exit status is the command's, or 125 where the lab itself failed.
-    Run(Run),
+    Run {
+        #[command(flatten)]
+        options: Options,
+        /// The command and its arguments
+        #[arg(last = true, required = true, value_name = "CMD")]
+        command: Vec<String>,
+    },
     /// Boot the lab's guest and give a shell in it on this terminal
     Shell(Options),
 }
 
 #[derive(Debug, ClapArgs)]
-struct Run {
-    #[command(flatten)]
-    options: Options,
-    /// The command and its arguments
-    #[arg(last = true, required = true, value_name = "CMD")]
-    command: Vec<String>,
-}
-
-#[derive(Debug, ClapArgs)]
 struct Options {
-    /// The guest's kernel: debian-6.12, debian-6.1, debian-6.18, debian-newest, iommufd or
-    /// iommufd-relax (the last two are built, which takes minutes the first time)
-    #[arg(long, value_name = "NAME", default_value = "debian-6.12")]
-    kernel: String,
-    /// The guest's IVRS: none (QEMU's own), am5-desktop, single, all, or a file with one; with
-    /// --iommu intel its DMAR: none, rmrr-single or rmrr
-    #[arg(long, value_name = "NAME|FILE", default_value = "none")]
-    firmware: Firmware,
+    #[command(flatten)]
+    guest: Guest,
     /// Add an IVMD block, like
     /// type=0x22,flags=0x07,devid=0x0000,aux=0x0fff,start=0x7ffe0000,length=0x20000
     #[arg(long, value_name = "SPEC")]
     firmware_ivmd: Vec<IvmdSpec>,
-    /// What runs in the guest
-    #[arg(long, value_enum, default_value_t)]
-    guest: Userland,
-    /// The guest's IOMMU
-    #[arg(long, value_enum, default_value_t)]
-    iommu: Iommu,
-    /// Have an IOMMU that does not remap interrupts
-    #[arg(long)]
-    no_interrupt_remapping: bool,
-    /// Tell VFIO and iommufd whether to allow interrupts that are not remapped: by default only on
-    /// kernels that find no interrupt remapping in the emulated machine
-    #[arg(long, value_name = "YES|NO", value_parser = yes_or_no)]
-    unsafe_interrupts: Option<bool>,
-    /// The guest's processors; two take turns on one thread of the host
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=i64::from(MAX_CPUS)))]
-    cpus: u32,
-    /// The guest's memory in MiB
-    #[arg(long, value_name = "MIB", default_value_t = 2048, value_parser = clap::value_parser!(u32).range(512..=65536))]
-    memory: u32,
-    /// More arguments for the guest's kernel
-    #[arg(long, value_name = "ARGS", default_value = "", allow_hyphen_values = true)]
-    append: String,
-    /// How long the guest may take, in seconds (for a shell: until it is there)
-    #[arg(long, value_name = "SECS", default_value_t = DEFAULT_LIMIT.as_secs(), value_parser = clap::value_parser!(u64).range(1..))]
-    timeout: u64,
 }
 
 impl Options {
     fn guest(self) -> Guest {
-        Guest {
-            kernel: self.kernel,
-            firmware: self.firmware_ivmd.into_iter().fold(self.firmware, Firmware::with),
-            userland: self.guest,
-            iommu: self.iommu,
-            interrupt_remapping: !self.no_interrupt_remapping,
-            allow_unsafe_interrupts: self.unsafe_interrupts,
-            cpus: self.cpus,
-            memory: self.memory,
-            append: self.append,
-            limit: Duration::from_secs(self.timeout),
-        }
-    }
-}
-
-fn yes_or_no(text: &str) -> Result<bool, &'static str> {
-    match text {
-        "yes" => Ok(true),
-        "no" => Ok(false),
-        _ => Err("it is yes or no"),
+        let firmware = self.firmware_ivmd.into_iter().fold(self.guest.firmware, Firmware::with);
+        Guest { firmware, ..self.guest }
     }
 }
 
 /// The exit status where it is the lab that failed and not the command in the guest.
 const LAB_FAILED: u8 = 125;
 
-/// What `cargo xtask vm shell` runs.
 const LOGIN: &str = "exec sh -l\n";
 
 /// `cargo xtask vm`. The exit code is that of the command or shell in the guest, or 125 after an
-/// error of the lab, which is told here.
-#[must_use]
-pub fn command(args: Args) -> ExitCode {
+/// error of the lab, which this prints.
+pub(crate) fn command(args: Args) -> ExitCode {
     ExitCode::from(run(args).unwrap_or_else(|error| {
         eprintln!("error: {error:#}");
         LAB_FAILED
@@ -123,15 +63,10 @@ pub fn command(args: Args) -> ExitCode {
 }
 
 fn run(args: Args) -> Result<u8> {
-    // The guest is ended and its files are removed before this program goes.
-    let stop = Arc::new(AtomicBool::new(false));
-    for signal in [SIGHUP, SIGINT, SIGTERM] {
-        signal_hook::flag::register(signal, Arc::clone(&stop)).context("cannot handle a signal")?;
-    }
+    let stop = stopped_by_signals()?;
     match args.command {
-        Command::Run(run) => {
-            let script = script(&run.command);
-            Ok(run.options.guest().run_streaming(&script, &stop, write)?.status)
+        Command::Run { options, command } => {
+            Ok(options.guest().run_streaming(&script(&command), &stop, write)?.0)
         }
         Command::Shell(options) => options.guest().on_terminal(LOGIN, &stop),
     }
@@ -163,6 +98,25 @@ fn script(command: &[String]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn without_options_it_is_the_default_guest() {
+        #[derive(clap::Parser)]
+        struct Line {
+            #[command(flatten)]
+            options: Options,
+        }
+        let guest = |words: &[&str]| {
+            let line: Line = clap::Parser::try_parse_from(words).unwrap();
+            line.options.guest()
+        };
+        assert_eq!(format!("{:?}", guest(&["vm"])), format!("{:?}", Guest::default()));
+        let other = guest(&["vm", "--no-interrupt-remapping", "--unsafe-interrupts", "no"]);
+        assert_eq!(
+            (other.interrupt_remapping, other.allow_unsafe_interrupts),
+            (false, Some(false))
+        );
+    }
 
     #[test]
     fn arguments_reach_the_guest_as_they_are() {

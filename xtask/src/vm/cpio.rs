@@ -15,6 +15,8 @@ use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
 
+use crate::files;
+
 const FOLDER: u32 = 0o040_000;
 const REGULAR: u32 = 0o100_000;
 const LINK: u32 = 0o120_000;
@@ -31,7 +33,6 @@ pub(crate) struct Archive<W> {
 }
 
 impl<W: Write> Archive<W> {
-    /// Starts an archive.
     pub(crate) fn new(out: W) -> Self {
         Self { out, written: 0, inode: 0, folders: BTreeSet::new() }
     }
@@ -65,20 +66,16 @@ impl<W: Write> Archive<W> {
     }
 
     fn branch(&mut self, folder: &Path, prefix: &str) -> Result<()> {
-        let entries = fs::read_dir(folder).and_then(Iterator::collect::<io::Result<Vec<_>>>);
-        let mut entries = entries.with_context(|| format!("cannot read {}", folder.display()))?;
-        entries.sort_by_key(fs::DirEntry::file_name);
-        for entry in entries {
-            let (from, kind) = (entry.path(), entry.file_type()?);
-            let path = format!("{prefix}{}", entry.file_name().to_string_lossy());
-            if kind.is_dir() {
+        for from in files::list(folder)? {
+            let data = fs::symlink_metadata(&from)?;
+            let name = from.file_name().unwrap_or_default().to_string_lossy();
+            let path = format!("{prefix}{name}");
+            if data.is_dir() {
                 self.branch(&from, &format!("{path}/"))?;
                 continue;
             }
-            ensure!(kind.is_file(), "{} is neither a file nor a folder", from.display());
-            let content =
-                fs::read(&from).with_context(|| format!("cannot read {}", from.display()))?;
-            self.file(&path, entry.metadata()?.permissions().mode() & 0o777, &content)?;
+            ensure!(data.is_file(), "{} is neither a file nor a folder", from.display());
+            self.file(&path, data.permissions().mode() & 0o777, &files::read(&from)?)?;
         }
         Ok(())
     }
@@ -151,7 +148,6 @@ impl<W: Write> Archive<W> {
 mod tests {
     use super::*;
 
-    /// The members of an archive: path, mode, content.
     fn members(mut bytes: &[u8]) -> Vec<(String, u32, Vec<u8>)> {
         let mut found = Vec::new();
         loop {

@@ -8,20 +8,14 @@
 
 use std::{convert::Infallible, fs, path::PathBuf, str::FromStr};
 
-use anyhow::{Context, Result, ensure};
-use ivrs_trace::{
-    firmware::{
-        amd::{
-            builder::{IvmdSpec, IvrsBuilder},
-            ivrs::{IvInfo, IvhdKind, IvmdFlags, IvmdKind, Ivrs},
-        },
-        intel::{
-            builder::{DmarBuilder, ScopeSpec},
-            dmar::{Dmar, ScopeKind},
-        },
-    },
-    pci::{Devid, Segment},
+use anyhow::{Context, Result, bail, ensure};
+use ivrs_trace::firmware::amd::builder::{IvmdSpec, IvrsBuilder};
+use ivrs_trace::firmware::amd::ivrs::{IvInfo, IvhdKind, IvmdFlags, IvmdKind, Ivrs};
+use ivrs_trace::firmware::intel::{
+    builder::{DmarBuilder, ScopeSpec},
+    dmar::{Dmar, ScopeKind},
 };
+use ivrs_trace::pci::{Devid, Segment};
 
 /// The firmware of a guest: a named or a given table, and blocks to add to it.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -30,25 +24,27 @@ pub struct Firmware {
     added: Vec<IvmdSpec>,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 enum Source {
-    /// QEMU's own table.
-    #[default]
-    None,
-    Am5Desktop,
-    Single,
-    All,
-    RmrrSingle,
-    Rmrr,
+    /// QEMU's own table with IVMD blocks, and whether `IVinfo` has the bit for pre-boot DMA protection.
+    Ivmd(Vec<IvmdSpec>, bool),
+    /// QEMU's own table with RMRRs, each of one page and for one device scope.
+    Rmrr(Vec<(u64, ScopeSpec)>),
     File(PathBuf),
 }
 
-/// A table to be put in, and what the user should know about it.
+impl Default for Source {
+    fn default() -> Self {
+        Self::Ivmd(Vec::new(), false)
+    }
+}
+
+/// A table to put in, and what the user should know about it.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Override {
     /// The whole table, fit for the kernel's override.
     pub(super) table: Vec<u8>,
-    /// In what it differs from what was asked for.
+    /// How it differs from the table that was asked for.
     pub(super) note: Option<String>,
 }
 
@@ -58,13 +54,40 @@ impl FromStr for Firmware {
     type Err = Infallible;
 
     fn from_str(text: &str) -> Result<Self, Infallible> {
+        let range = IvmdSpec {
+            kind: IvmdKind::Range,
+            flags: IvmdFlags(0x08),
+            devid: Devid(0x0000),
+            aux: 0x0fff,
+            segment: Segment(0),
+            start: 0x7a2d_9000,
+            length: 0x1000,
+        };
+        let at = |start| IvmdSpec { start, ..range };
+        let one = IvmdSpec { flags: IvmdFlags(0x07), aux: 0, ..range };
+        let function = |devid| ScopeSpec::function(Devid(devid));
+        let single = (0x7a2d_9000, function(0x0018));
         let source = match text {
-            "none" => Source::None,
-            "am5-desktop" => Source::Am5Desktop,
-            "single" => Source::Single,
-            "all" => Source::All,
-            "rmrr-single" => Source::RmrrSingle,
-            "rmrr" => Source::Rmrr,
+            "none" => Source::default(),
+            // What boards with AM5 show: three exclusion ranges of a page each for all devices on
+            // buses 0 to 0x0f, neighbours or not, in no order.
+            "am5-desktop" => Source::Ivmd(vec![range, at(0x7a2d_8000), at(0x7b2f_6000)], true),
+            // 00:07.1: attaching its neighbour 00:07.0 is refused because of it.
+            "single" => Source::Ivmd(
+                vec![IvmdSpec { kind: IvmdKind::Device, devid: Devid(0x0039), ..one }],
+                false,
+            ),
+            "all" => Source::Ivmd(vec![IvmdSpec { kind: IvmdKind::All, ..one }], false),
+            "rmrr-single" => Source::Rmrr(vec![single]),
+            "rmrr" => Source::Rmrr(vec![
+                single,
+                // A USB controller, from which the kernel lets VFIO take the map away.
+                (0x7a2d_8000, function(0x0030)),
+                // 01:00.0, by the way over the port above it.
+                (0x7b2f_6000, function(0x0040).below(0, 0)),
+                // A port and all that is below it.
+                (0x7b2f_8000, function(0x0048).of_kind(ScopeKind::Bridge)),
+            ]),
             file => Source::File(file.into()),
         };
         Ok(Self { source, added: Vec::new() })
@@ -87,53 +110,49 @@ impl Firmware {
 
     /// Whether it is the machine's own.
     pub(super) fn is_own(&self) -> bool {
-        self.source == Source::None && self.added.is_empty()
+        self.source == Source::default() && self.added.is_empty()
     }
 
-    /// The table to put in, or none where the machine's `own` is asked for.
-    pub(super) fn table(&self, own: &Ivrs) -> Result<Option<Override>> {
-        if self.is_own() {
-            return Ok(None);
-        }
-        ensure!(
-            !matches!(self.source, Source::RmrrSingle | Source::Rmrr),
-            "an RMRR is an entry of Intel's DMAR: choose --iommu intel as well"
-        );
-        if let Source::File(path) = &self.source {
-            let bytes = fs::read(path).with_context(|| {
-                format!(
-                    "cannot read the firmware {} (known names: none, am5-desktop, single, all, rmrr-single, rmrr)",
-                    path.display()
-                )
-            })?;
-            let made = self.fit_file(own, &bytes);
-            return made.with_context(|| format!("firmware {}", path.display())).map(Some);
-        }
-        let blocks = self.source.blocks().into_iter().chain(self.added.iter().copied());
-        let remapped = self.source == Source::Am5Desktop;
+    /// The table to put in place of the machine's `own`.
+    pub(super) fn table(&self, own: &Ivrs) -> Result<Override> {
+        let (blocks, remapped) = match &self.source {
+            Source::Ivmd(blocks, remapped) => (blocks, *remapped),
+            Source::Rmrr(_) => {
+                bail!("an RMRR is an entry of Intel's DMAR: choose --iommu intel as well")
+            }
+            Source::File(path) => {
+                let bytes = fs::read(path).with_context(|| {
+                    format!(
+                        "cannot read the firmware {} (known names: none, am5-desktop, single, all, \
+                         rmrr-single, rmrr)",
+                        path.display()
+                    )
+                })?;
+                let made = self.fit_file(own, &bytes);
+                return made.with_context(|| format!("firmware {}", path.display()));
+            }
+        };
         let base = like(own).ivinfo(ivinfo(own, remapped)).ivhd_blocks_of(own);
-        let builder = blocks.fold(base, IvrsBuilder::ivmd);
-        Ok(Some(Override { table: builder.build()?, note: None }))
+        let builder = blocks.iter().chain(&self.added).copied().fold(base, IvrsBuilder::ivmd);
+        Ok(Override { table: builder.build()?, note: None })
     }
 
-    /// The DMAR to put in, or none where the machine's `own` is asked for. Its IOMMU is the machine's
-    /// own, with RMRRs behind it.
-    pub(super) fn dmar(&self, own: &Dmar) -> Result<Option<Override>> {
-        if self.is_own() {
-            return Ok(None);
-        }
-        ensure!(
-            matches!(self.source, Source::RmrrSingle | Source::Rmrr) && self.added.is_empty(),
-            "a guest with Intel's IOMMU has a DMAR, so choose the firmware none, rmrr-single or rmrr"
-        );
+    /// The DMAR to put in place of the machine's `own`: its IOMMU, with RMRRs behind it.
+    pub(super) fn dmar(&self, own: &Dmar) -> Result<Override> {
+        let Source::Rmrr(rmrrs) = &self.source else {
+            bail!(
+                "a guest with Intel's IOMMU has a DMAR: choose the firmware none, rmrr-single or rmrr"
+            )
+        };
+        ensure!(self.added.is_empty(), "an IVMD block is an entry of AMD's IVRS, not of a DMAR");
         let base = DmarBuilder::like(own).oem_revision(own.header.oem_revision.saturating_add(1));
-        let made = self.source.rmrrs().into_iter().fold(base, |table, (page, scope)| {
+        let made = rmrrs.iter().cloned().fold(base, |table, (page, scope)| {
             table.rmrr(Segment(0), page, page + 0xfff, &[scope])
         });
-        Ok(Some(Override { table: made.build()?, note: None }))
+        Ok(Override { table: made.build()?, note: None })
     }
 
-    /// The table of a file, as it is or with the machine's own IVHD.
+    /// The table of a file, unchanged or with the machine's own IVHD.
     fn fit_file(&self, own: &Ivrs, bytes: &[u8]) -> Result<Override> {
         let given = Ivrs::parse(bytes).context("it is not an IVRS table")?;
         let fits = own.ivhd.iter().any(|own| {
@@ -144,7 +163,7 @@ impl Firmware {
         if fits {
             ensure!(
                 self.added.is_empty(),
-                "it is this machine's own table and goes in as it is: no block can be added to it"
+                "this is the machine's own table, which goes in unchanged: no block can be added to it"
             );
             let mut table = given.bytes().to_vec();
             take_identity(&mut table, own)?;
@@ -170,62 +189,12 @@ impl Firmware {
     }
 }
 
-impl Source {
-    /// The IVMD blocks of a named table.
-    fn blocks(&self) -> Vec<IvmdSpec> {
-        let first = IvmdSpec {
-            kind: IvmdKind::Range,
-            flags: IvmdFlags(0x08),
-            devid: Devid(0x0000),
-            aux: 0x0fff,
-            segment: Segment(0),
-            start: 0x7a2d_9000,
-            length: 0x1000,
-        };
-        let one = IvmdSpec { flags: IvmdFlags(0x07), aux: 0, ..first };
-        match self {
-            Self::None | Self::File(_) | Self::RmrrSingle | Self::Rmrr => Vec::new(),
-            // What boards with AM5 show: three exclusion ranges of a page each for all devices on
-            // buses 0 to 0x0f, neighbours or not, in no order.
-            Self::Am5Desktop => {
-                let at = |start| IvmdSpec { start, ..first };
-                vec![first, at(0x7a2d_8000), at(0x7b2f_6000)]
-            }
-            // 00:07.1: attaching its neighbour 00:07.0 is refused because of it.
-            Self::Single => vec![IvmdSpec { kind: IvmdKind::Device, devid: Devid(0x0039), ..one }],
-            Self::All => vec![IvmdSpec { kind: IvmdKind::All, ..one }],
-        }
-    }
-}
-
-impl Source {
-    /// The RMRRs of a named table, each of one page and for one device scope.
-    fn rmrrs(&self) -> Vec<(u64, ScopeSpec)> {
-        let single = (0x7a2d_9000, ScopeSpec::function(Devid(0x0018)));
-        let port = |devid| ScopeSpec::function(Devid(devid));
-        match self {
-            Self::RmrrSingle => vec![single],
-            Self::Rmrr => vec![
-                single,
-                // A USB controller, from which the kernel lets VFIO take the map away.
-                (0x7a2d_8000, port(0x0030)),
-                // 01:00.0, by the way over the port above it.
-                (0x7b2f_6000, port(0x0040).below(0, 0)),
-                // A port and all that is below it.
-                (0x7b2f_8000, port(0x0048).of_kind(ScopeKind::Bridge)),
-            ],
-            _ => Vec::new(),
-        }
-    }
-}
-
 /// The machine's own `IVinfo`, with the bit for pre-boot DMA protection if the table to be imitated
 /// has it: no real table with IVMD blocks was found without it.
 fn ivinfo(own: &Ivrs, dma_remap: bool) -> u32 {
     if dma_remap { own.ivinfo.0 | IvInfo::DMA_REMAP } else { own.ivinfo.0 }
 }
 
-/// A table without blocks that the kernel takes in place of `own`.
 fn like(own: &Ivrs) -> IvrsBuilder {
     IvrsBuilder::like(own).oem_revision(own.header.oem_revision.saturating_add(1))
 }
@@ -267,7 +236,7 @@ mod tests {
     }
 
     fn made(firmware: &Firmware) -> (Ivrs, Option<String>) {
-        let made = firmware.table(&own()).unwrap().unwrap();
+        let made = firmware.table(&own()).unwrap();
         (Ivrs::parse(&made.table).unwrap(), made.note)
     }
 
@@ -305,7 +274,7 @@ mod tests {
         let dmar = DmarBuilder::new().drhd(1, Segment(0), 0xfed9_0000, &[]).build().unwrap();
         let dmar = Dmar::parse(&dmar).unwrap();
         for (name, count) in [("rmrr-single", 1), ("rmrr", 4)] {
-            let made = named(name).dmar(&dmar).unwrap().unwrap();
+            let made = named(name).dmar(&dmar).unwrap();
             let table = Dmar::parse(&made.table).unwrap();
             assert!(table.header.checksum_ok);
             assert_eq!(table.header.oem_table_id, dmar.header.oem_table_id);
@@ -314,12 +283,12 @@ mod tests {
             assert!(named(name).table(&own()).is_err(), "{name}");
         }
         assert!(named("single").dmar(&dmar).is_err());
-        assert_eq!(named("none").dmar(&dmar).unwrap(), None);
     }
 
     #[test]
     fn none_is_the_machines_own() {
-        assert_eq!(named("none").table(&own()).unwrap(), None);
+        assert!(named("none").is_own());
+        assert!(!named("all").is_own());
     }
 
     #[test]
@@ -354,7 +323,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("ivrs.aml");
         let unknown = vec![0x51, 7, 8, 0, 1, 2, 3, 4];
-        let block = IvmdSpec { devid: Devid(0x0100), ..Source::Single.blocks()[0] };
+        let text = "type=0x21,flags=0x07,devid=0x0100,start=0x7a2d9000,length=0x1000";
+        let block: IvmdSpec = text.parse().unwrap();
         let table = IvrsBuilder::new()
             .ivhd(IvhdSpec::default())
             .raw(unknown.clone())

@@ -5,7 +5,6 @@
 //! small archive of its own. Nothing is compressed: the emulated processor would spend more time
 //! on that than the host does on copying.
 
-use std::fs;
 use std::io::{BufWriter, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -15,10 +14,9 @@ use anyhow::{Context, Result};
 use super::cpio::Archive;
 use super::modules::{self, Closure};
 use super::{Table, Userland, libvirt};
-use crate::run;
-use crate::setup::{self, Kernel, cache::Cache};
+use crate::setup::{self, INITRD, Kernel, digest};
+use crate::{files, run};
 
-/// The first program in the guest.
 const INIT: &str = include_str!("init.sh");
 /// Drivers of the machine's devices, loaded when the guest starts, as on a real host, where the
 /// kernel has them.
@@ -30,53 +28,29 @@ const PASSWD: &str = include_str!("passwd");
 const GROUP: &str = include_str!("group");
 
 /// What differs from run to run.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Overlay<'a> {
     /// Programs for `/usr/bin`: name and file on the host.
     pub(super) programs: Vec<(&'a str, PathBuf)>,
     /// The table that must be in effect when the guest is up.
     pub(super) table: Option<&'a Table>,
-    /// What there is besides a small Linux.
     pub(super) userland: Userland,
-    /// What the guest does.
-    pub(super) task: Task<'a>,
-}
-
-/// What the guest does once it is up.
-#[derive(Debug)]
-pub(super) enum Task<'a> {
-    /// Runs a shell script.
-    Script(&'a str),
-    /// Runs a shell script on a terminal.
-    Terminal {
-        /// The script.
-        script: &'a str,
-        /// `stty` settings for the terminal.
-        settings: &'a str,
-    },
-}
-
-impl Default for Task<'_> {
-    fn default() -> Self {
-        Self::Script("")
-    }
+    pub(super) script: &'a str,
+    /// `stty` settings of the script's terminal, if it is to have one.
+    pub(super) terminal: Option<&'a str>,
 }
 
 /// Writes the whole initrd for one run to `path`.
 pub(super) fn write(path: &Path, kernel: &Kernel, overlay: &Overlay<'_>) -> Result<()> {
     let base = base(kernel)?;
-    let mut out = BufWriter::new(
-        fs::File::create(path).with_context(|| format!("cannot write {}", path.display()))?,
-    );
+    let mut out = BufWriter::new(files::create(path)?);
     // The kernel looks for tables in the first archive only.
     if let Some(table) = overlay.table {
         let mut archive = Archive::new(&mut out);
         archive.file("kernel/firmware/acpi/table.aml", 0o644, &table.bytes)?;
         archive.finish()?;
     }
-    let base =
-        fs::read(&base).with_context(|| format!("cannot read the guest's {}", base.display()))?;
-    out.write_all(&base)?;
+    out.write_all(&files::read(base)?)?;
     overlay.write(Archive::new(&mut out))?;
     out.flush().with_context(|| format!("cannot write {}", path.display()))
 }
@@ -87,19 +61,14 @@ impl Overlay<'_> {
             libvirt::write(&mut archive)?;
         }
         for (name, file) in &self.programs {
-            let content =
-                fs::read(file).with_context(|| format!("cannot read {}", file.display()))?;
-            archive.file(&format!("usr/bin/{name}"), 0o755, &content)?;
+            archive.file(&format!("usr/bin/{name}"), 0o755, &files::read(file)?)?;
         }
         if let Some(table) = self.table {
             archive.file(&format!("lab/{}", table.name), 0o644, &table.bytes)?;
         }
-        match self.task {
-            Task::Script(script) => archive.file("lab/command", 0o644, script.as_bytes())?,
-            Task::Terminal { script, settings } => {
-                archive.file("lab/command", 0o644, script.as_bytes())?;
-                archive.file("lab/terminal", 0o644, settings.as_bytes())?;
-            }
+        archive.file("lab/command", 0o644, self.script.as_bytes())?;
+        if let Some(settings) = self.terminal {
+            archive.file("lab/terminal", 0o644, settings.as_bytes())?;
         }
         archive.finish()?;
         Ok(())
@@ -109,14 +78,9 @@ impl Overlay<'_> {
 /// The part that is the same for every run with this kernel, made if the cache does not have it.
 fn base(kernel: &Kernel) -> Result<PathBuf> {
     let busybox = setup::busybox()?;
-    let key = format!("initrd-{}", recipe(kernel, &busybox)?);
-    let cache = Cache::open()?;
-    let folder = match cache.get(&key) {
-        Some(folder) => folder,
-        None => cache.lock()?.make(&key, "the guest's root file system", |folder| {
-            make_base(&folder.join("base.cpio"), kernel, &busybox)
-        })?,
-    };
+    let folder = INITRD.made(&recipe(kernel, &busybox)?, |folder| {
+        make_base(&folder.join("base.cpio"), kernel, &busybox)
+    })?;
     Ok(folder.join("base.cpio"))
 }
 
@@ -126,8 +90,7 @@ fn drivers(kernel: &Kernel) -> &'static [&'static str] {
 
 /// A name for everything that the base is made from.
 fn recipe(kernel: &Kernel, busybox: &Path) -> Result<String> {
-    let busybox =
-        fs::read(busybox).with_context(|| format!("cannot read {}", busybox.display()))?;
+    let busybox = files::read(busybox)?;
     let modules = kernel.modules.to_string_lossy();
     let parts = [
         // Raised when the code below writes something else from the same parts.
@@ -141,7 +104,7 @@ fn recipe(kernel: &Kernel, busybox: &Path) -> Result<String> {
         GROUP.as_bytes(),
     ];
     let names = [drivers(kernel), ON_DEMAND].into_iter().flatten().map(|name| name.as_bytes());
-    Ok(super::digest(parts.into_iter().chain(names)))
+    Ok(digest(8, parts.into_iter().chain(names)))
 }
 
 fn make_base(path: &Path, kernel: &Kernel, busybox: &Path) -> Result<()> {
@@ -149,16 +112,12 @@ fn make_base(path: &Path, kernel: &Kernel, busybox: &Path) -> Result<()> {
     let wanted: Vec<&str> = drivers.iter().chain(ON_DEMAND).copied().collect();
     let closure = Closure::read(&kernel.modules, &wanted)?;
     let applets = run::output(Command::new(busybox).arg("--list-full"))?;
-    let file =
-        fs::File::create(path).with_context(|| format!("cannot write {}", path.display()))?;
-    let mut archive = Archive::new(BufWriter::new(file));
+    let mut archive = Archive::new(BufWriter::new(files::create(path)?));
 
     for folder in ["dev", "proc", "sys", "tmp", "run", "root", "var"] {
         archive.folder(folder, 0o755)?;
     }
-    let content =
-        fs::read(busybox).with_context(|| format!("cannot read {}", busybox.display()))?;
-    archive.file("bin/busybox", 0o755, &content)?;
+    archive.file("bin/busybox", 0o755, &files::read(busybox)?)?;
     for applet in applets.lines().filter(|applet| *applet != "bin/busybox") {
         archive.link(applet, "/bin/busybox")?;
     }

@@ -30,7 +30,6 @@ const FILES: [(&str, u32, &str); 6] = [
 /// Folders that packages' scripts or systemd would make.
 const FOLDERS: [&str; 3] = ["var/lib/libvirt/qemu", "var/log/libvirt/qemu", "var/cache/libvirt"];
 
-/// Adds libvirt to the guest's root file system.
 pub(super) fn write<W: Write>(archive: &mut Archive<W>) -> Result<()> {
     archive.tree(&setup::libvirt()?)?;
     for (path, mode, content) in FILES {

@@ -5,20 +5,19 @@
 //! of QEMU 7.2 lets one processor run stale code while another patches the kernel's text, which
 //! tracing does all the time.
 
-use std::{
-    fs,
-    path::Path,
-    process::Command,
-    thread,
-    time::{Duration, Instant},
-};
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use clap::ValueEnum;
 use ivrs_trace::firmware::{Dmar, Ivrs};
 
 use super::qemu::Process;
-use crate::setup::{Qemu, cache::Cache};
+use crate::files;
+use crate::setup::{MACHINE_TABLE, Qemu, digest};
 
 /// The machine's IOMMU.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
@@ -72,20 +71,13 @@ pub(super) struct Board {
     pub(super) cpus: u32,
 }
 
-impl Board {
-    fn iommu_device(self) -> Option<String> {
-        let model = match self.iommu {
-            Iommu::Amd => "amd-iommu",
-            Iommu::Intel => "intel-iommu",
-            Iommu::None => return None,
-        };
-        let remapping = if self.interrupt_remapping { "on" } else { "off" };
-        Some(format!("{model},intremap={remapping},device-iotlb=on"))
-    }
-}
-
 impl Iommu {
-    /// What the guest's kernel must be told to use it.
+    /// The signature of the table that describes it.
+    pub(super) fn table(self) -> &'static str {
+        if self == Self::Intel { "DMAR" } else { "IVRS" }
+    }
+
+    /// The argument with which the guest's kernel uses it.
     pub(super) fn kernel_argument(self) -> Option<&'static str> {
         match self {
             // The kernel logs every block of the IVRS.
@@ -103,9 +95,16 @@ fn arguments(board: Board) -> Vec<String> {
                  -blockdev null-co,node-name=disk,size=67108864,read-zeroes=on";
     let mut arguments: Vec<String> = fixed.split_whitespace().map(str::to_owned).collect();
     arguments.extend(["-smp".to_owned(), board.cpus.to_string()]);
+    let model = match board.iommu {
+        Iommu::Amd => Some("amd-iommu"),
+        Iommu::Intel => Some("intel-iommu"),
+        Iommu::None => None,
+    };
+    let remapping = if board.interrupt_remapping { "on" } else { "off" };
+    let iommu = model.map(|model| format!("{model},intremap={remapping},device-iotlb=on"));
     // The IOMMU comes first: devices look it up when they are made.
     let devices = DEVICES.iter().map(|device| (*device).to_owned());
-    for device in board.iommu_device().into_iter().chain(devices) {
+    for device in iommu.into_iter().chain(devices) {
         arguments.extend(["-device".to_owned(), device]);
     }
     arguments
@@ -113,9 +112,8 @@ fn arguments(board: Board) -> Vec<String> {
 
 /// A QEMU command line for the machine, without memory, kernel and ports.
 pub(super) fn command(qemu: &Qemu, board: Board) -> Command {
-    let mut command = Command::new(&qemu.binary);
-    command.envs(qemu.env.iter().map(|(name, value)| (name, value)));
-    command.args(&qemu.args).args(arguments(board));
+    let mut command = qemu.command();
+    command.args(arguments(board)).stdin(Stdio::null()).stdout(Stdio::null());
     command
 }
 
@@ -129,18 +127,11 @@ pub(super) fn own_table(qemu: &Qemu, board: Board) -> Result<Vec<u8>> {
     let board = Board { cpus: 1, ..board };
     let arguments = arguments(board);
     let parts = arguments.iter().chain([&qemu.version]).map(String::as_bytes);
-    let key = format!("machine-table-{}", super::digest(parts));
-    let cache = Cache::open()?;
-    let folder = match cache.get(&key) {
-        Some(folder) => folder,
-        None => cache.lock()?.make(&key, "the machine's own IOMMU table", |folder| {
-            let table = read_own_table(qemu, board, folder)?;
-            fs::write(folder.join("table.aml"), table)
-                .with_context(|| format!("cannot write into {}", folder.display()))
-        })?,
-    };
-    let path = folder.join("table.aml");
-    fs::read(&path).with_context(|| format!("cannot read {}", path.display()))
+    let folder = MACHINE_TABLE.made(&digest(8, parts), |folder| {
+        let table = read_own_table(qemu, board, folder)?;
+        files::write(folder.join("table.aml"), table)
+    })?;
+    files::read(folder.join("table.aml"))
 }
 
 /// Starts the machine with its memory in a file of `folder` and reads the table from there once
@@ -172,7 +163,7 @@ fn read_own_table(qemu: &Qemu, board: Board, folder: &Path) -> Result<Vec<u8>> {
         thread::sleep(Duration::from_millis(100));
     };
     drop(process);
-    fs::remove_file(&memory).with_context(|| format!("cannot remove {}", memory.display()))?;
+    files::remove(&memory)?;
     Ok(table)
 }
 
@@ -180,8 +171,7 @@ fn read_own_table(qemu: &Qemu, board: Board, folder: &Path) -> Result<Vec<u8>> {
 ///
 /// The firmware finishes the checksum last, so a table that it is still writing is not taken.
 fn find_table(memory: &[u8], iommu: Iommu) -> Option<Vec<u8>> {
-    let signature = if iommu == Iommu::Intel { b"DMAR" } else { b"IVRS" };
-    memchr::memmem::find_iter(memory, signature).find_map(|at| {
+    memchr::memmem::find_iter(memory, iommu.table()).find_map(|at| {
         let rest = memory.get(at..)?;
         let length = u32::from_le_bytes(*rest.get(4..)?.first_chunk()?);
         let table = rest.get(..usize::try_from(length).ok()?)?;

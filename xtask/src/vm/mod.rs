@@ -1,11 +1,11 @@
 //! The VM lab: a Linux guest with an emulated AMD IOMMU and a firmware of our choosing, in which
 //! the kernel really refuses VFIO.
 //!
-//! [`Guest::run`] boots it, runs a shell script in it and returns what came of it; [`cli`] is the
+//! [`Guest::run`] boots it, runs a shell script in it and returns its output; [`cli`] is the
 //! same on the command line. QEMU emulates the processor too (no KVM), so a boot takes some
 //! seconds, and timings inside are those of a slow machine. Nothing is kept from run to run.
 
-pub mod cli;
+pub(crate) mod cli;
 mod cpio;
 mod firmware;
 mod initrd;
@@ -18,30 +18,31 @@ mod terminal;
 
 use std::fs::{self, File};
 use std::io::Read as _;
+use std::num::{NonZeroU64, ParseIntError};
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
-use clap::ValueEnum;
+use clap::builder::BoolishValueParser;
+use clap::{ArgAction, ValueEnum, value_parser};
 use ivrs_trace::firmware::{Dmar, Ivrs};
-use sha2::{Digest as _, Sha256};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use tempfile::TempDir;
 
 pub use firmware::Firmware;
 pub use machine::Iommu;
 pub use session::Session;
 
-use initrd::{Overlay, Task};
+use initrd::Overlay;
 use machine::Board;
 use qemu::Process;
 
-use crate::{build, setup};
+use crate::{build, files, setup};
 
-/// How long a guest may take if nothing else is said.
-pub const DEFAULT_LIMIT: Duration = Duration::from_mins(2);
 /// The most processors that a guest may have.
 const MAX_CPUS: u32 = 2;
 /// The same for the container of VFIO and for iommufd. modprobe takes it from the kernel's command
@@ -50,6 +51,8 @@ const ALLOW_UNSAFE_INTERRUPTS: &str =
     "vfio_iommu_type1.allow_unsafe_interrupts=1 iommufd.allow_unsafe_interrupts=1";
 /// How often a running guest is looked at.
 const PERIOD: Duration = Duration::from_millis(10);
+/// For guests that no signal ends.
+static NEVER: AtomicBool = AtomicBool::new(false);
 /// How many lines of the kernel log an error repeats.
 const TAIL: usize = 12;
 
@@ -64,31 +67,45 @@ pub enum Userland {
 }
 
 /// A guest to be booted.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, clap::Args)]
 pub struct Guest {
-    /// Name of the kernel, like `debian-6.12`.
+    /// The guest's kernel: debian-6.12, debian-6.1, debian-6.18, debian-newest, iommufd or
+    /// iommufd-relax (the last two are built, which takes minutes the first time)
+    #[arg(long, value_name = "NAME", default_value = "debian-6.12")]
     pub kernel: String,
-    /// Its firmware's IVRS or DMAR.
+    /// The guest's IVRS: none (QEMU's own), am5-desktop, single, all, or a file with one; with
+    /// --iommu intel its DMAR: none, rmrr-single or rmrr
+    #[arg(long, value_name = "NAME|FILE", default_value = "none")]
     pub firmware: Firmware,
-    /// What runs in it.
+    /// What runs in the guest
+    #[arg(long = "guest", value_enum, default_value_t)]
     pub userland: Userland,
-    /// Its IOMMU.
+    /// The guest's IOMMU
+    #[arg(long, value_enum, default_value_t)]
     pub iommu: Iommu,
-    /// Whether its IOMMU remaps interrupts. Without that VFIO takes no device, unless it is told to
-    /// allow it.
+    /// Give the guest an IOMMU that does not remap interrupts
+    #[arg(long = "no-interrupt-remapping", action = ArgAction::SetFalse)]
     pub interrupt_remapping: bool,
-    /// Whether VFIO and iommufd are told to allow interrupts that are not remapped. `None` is yes on
-    /// kernels that find no interrupt remapping in the emulated machine, and no on all others.
+    /// Whether VFIO and iommufd allow interrupts that are not remapped [default: only on kernels that
+    /// find no interrupt remapping in the emulated machine]
+    #[arg(long = "unsafe-interrupts", value_name = "YES|NO", hide_possible_values = true, value_parser = BoolishValueParser::new())]
     pub allow_unsafe_interrupts: Option<bool>,
-    /// How many processors it has, 1 or 2. Two take turns on one thread of the host: their order
-    /// varies, but nothing gets faster.
+    /// The guest's processors, 1 or 2; two take turns on one thread of the host
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = value_parser!(u32).range(1..=i64::from(MAX_CPUS)))]
     pub cpus: u32,
-    /// Its memory in MiB.
+    /// The guest's memory in MiB
+    #[arg(long, value_name = "MIB", default_value_t = 2048, value_parser = value_parser!(u32).range(512..=65536))]
     pub memory: u32,
-    /// More arguments for its kernel.
+    /// More arguments for the guest's kernel
+    #[arg(long, value_name = "ARGS", default_value = "", allow_hyphen_values = true)]
     pub append: String,
-    /// How long it may take from power-on to the script's end.
+    /// How long the guest may take, in seconds (for a shell: until it starts)
+    #[arg(long = "timeout", value_name = "SECS", default_value = "120", value_parser = seconds)]
     pub limit: Duration,
+}
+
+fn seconds(text: &str) -> Result<Duration, ParseIntError> {
+    Ok(Duration::from_secs(text.parse::<NonZeroU64>()?.get()))
 }
 
 impl Default for Guest {
@@ -103,12 +120,12 @@ impl Default for Guest {
             cpus: 1,
             memory: 2048,
             append: String::new(),
-            limit: DEFAULT_LIMIT,
+            limit: Duration::from_mins(2),
         }
     }
 }
 
-/// What came of a script in a guest.
+/// What a script in a guest wrote, and how it ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Outcome {
     /// What it wrote to its standard output.
@@ -123,7 +140,7 @@ pub struct Outcome {
 
 /// Which of the script's outputs bytes belong to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Stream {
+pub(crate) enum Stream {
     /// Its standard output.
     Stdout,
     /// Its standard error.
@@ -132,76 +149,69 @@ pub enum Stream {
 
 impl Guest {
     /// Boots the guest, runs `script` in it with `sh` as root, and ends it. `ivrs-trace` and
-    /// `vfio-attach` are on the guest's PATH, built from the sources as they are now.
+    /// `vfio-attach` are on the guest's PATH, built from the present sources.
     ///
     /// # Errors
-    /// When something that the lab needs cannot be had or built, and when the guest did not come
-    /// to the end of the script: it hung, panicked, could not boot or saw another firmware. The
+    /// When something that the lab needs cannot be fetched or built, and when the guest did not reach
+    /// the end of the script: it hung, panicked, could not boot or saw another firmware. The
     /// message carries the last lines of the kernel's log and where the whole log is.
     pub fn run(&self, script: &str) -> Result<Outcome> {
         let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
-        let never = AtomicBool::new(false);
-        let end = self.run_streaming(script, &never, |stream, bytes| {
+        let (status, kernel_log) = self.run_streaming(script, &NEVER, |stream, bytes| {
             match stream {
                 Stream::Stdout => stdout.extend_from_slice(bytes),
                 Stream::Stderr => stderr.extend_from_slice(bytes),
             }
             Ok(())
         })?;
-        Ok(Outcome { stdout, stderr, status: end.status, kernel_log: end.kernel_log })
+        Ok(Outcome { stdout, stderr, status, kernel_log })
     }
 
     /// As [`run`](Self::run), but `output` gets the script's output while it comes, and setting
-    /// `stop` ends the guest with an error.
-    ///
-    /// # Errors
-    /// Those of `run` and of `output`.
-    pub fn run_streaming(
+    /// `stop` ends the guest with an error. Returns the exit status and the kernel's log.
+    pub(crate) fn run_streaming(
         &self,
         script: &str,
         stop: &AtomicBool,
         mut output: impl FnMut(Stream, &[u8]) -> Result<()>,
-    ) -> Result<End> {
-        let folder = run_folder()?;
-        let mut command = self.prepare(folder.path(), Task::Script(script))?;
-        for (name, index) in [("stdout", 1), ("stderr", 2), ("control", 3)] {
-            port(&mut command, index, &file_chardev(&folder.path().join(name)));
-        }
-        let process = Process::start(command, &folder.path().join("qemu.log"))?;
-        let mut running = Running { folder, process, started: Instant::now() };
-        let outputs = [("stdout", Stream::Stdout), ("stderr", Stream::Stderr)];
-        let mut outputs: Vec<_> = outputs
-            .iter()
-            .map(|(name, stream)| (Tail::of(running.folder.path().join(name)), *stream))
-            .collect();
+    ) -> Result<(u8, String)> {
+        let mut running =
+            Running::start(self.prepare(script, None, |folder| file(folder, "stdout"))?)?;
+        // QEMU writes into the files that are there.
+        let open = |name: &str| {
+            let path = running.folder.path().join(name);
+            let opened =
+                File::options().read(true).write(true).create(true).truncate(false).open(&path);
+            opened.with_context(|| format!("cannot read {}", path.display()))
+        };
+        let mut outputs = [(open("stdout")?, Stream::Stdout), (open("stderr")?, Stream::Stderr)];
         loop {
             // The result is read before the outputs: what precedes it has been sent by then.
             let result = running.result()?;
-            for (tail, stream) in &mut outputs {
-                let bytes = tail.read()?;
+            for (file, stream) in &mut outputs {
+                let mut bytes = Vec::new();
+                file.read_to_end(&mut bytes).context("cannot read the guest's output")?;
                 if !bytes.is_empty() {
                     output(*stream, &bytes)?;
                 }
             }
             if let Some(status) = result {
-                return Ok(End { status, kernel_log: running.kernel_log() });
+                return Ok((status, running.kernel_log()));
             }
             running.check(Some(self.limit), stop)?;
             thread::sleep(PERIOD);
         }
     }
 
-    /// Runs `script` in the guest on this program's terminal, and returns its exit status.
-    ///
-    /// # Errors
-    /// Those of [`run`](Self::run); the limit counts until the script starts.
-    pub fn on_terminal(&self, script: &str, stop: &AtomicBool) -> Result<u8> {
+    /// Runs `script` in the guest on this program's terminal, and returns its exit status. The limit
+    /// counts until the script starts.
+    pub(crate) fn on_terminal(&self, script: &str, stop: &AtomicBool) -> Result<u8> {
         let settings = terminal::size_settings();
-        let (folder, command) =
-            self.prepare_terminal(script, &settings, |_| "stdio,signal=off".to_owned())?;
+        let (folder, mut command) =
+            self.prepare(script, Some(&settings), |_| "stdio,signal=off".to_owned())?;
+        command.stdin(Stdio::inherit()).stdout(Stdio::inherit());
         let _restored_at_end = terminal::Saved::now();
-        let process = Process::start_on_terminal(command, &folder.path().join("qemu.log"))?;
-        let mut running = Running { folder, process, started: Instant::now() };
+        let mut running = Running::start((folder, command))?;
         loop {
             if let Some(status) = running.result()? {
                 return Ok(status);
@@ -212,49 +222,39 @@ impl Guest {
         }
     }
 
-    /// As [`prepare`](Self::prepare), for a script on a terminal, with all ports: `chardev` says
-    /// where the terminal is, given the folder.
-    fn prepare_terminal(
+    /// Makes a folder with everything that QEMU needs to run `script`, and QEMU's command line.
+    ///
+    /// `terminal` are `stty` settings if the script is to have a terminal; `output` says where its
+    /// port, or that of the script's standard output, leads, given the folder.
+    fn prepare(
         &self,
         script: &str,
-        settings: &str,
-        chardev: impl FnOnce(&Path) -> String,
-    ) -> Result<(tempfile::TempDir, Command)> {
-        let folder = run_folder()?;
-        let mut command = self.prepare(folder.path(), Task::Terminal { script, settings })?;
-        port(&mut command, 1, &chardev(folder.path()));
-        for (name, index) in [("stderr", 2), ("control", 3)] {
-            port(&mut command, index, &file_chardev(&folder.path().join(name)));
-        }
-        Ok((folder, command))
-    }
-
-    /// Makes everything that QEMU needs in `folder` and returns its command line but for the
-    /// ports of the task.
-    fn prepare(&self, folder: &Path, task: Task<'_>) -> Result<Command> {
+        terminal: Option<&str>,
+        output: impl FnOnce(&Path) -> String,
+    ) -> Result<(TempDir, Command)> {
         ensure!(
             (1..=MAX_CPUS).contains(&self.cpus),
             "a guest has 1 or {MAX_CPUS} processors, not {}",
             self.cpus
         );
+        let temporary = tempfile::Builder::new().prefix("ivrs-trace-lab-").tempdir();
+        let temporary = temporary.context("cannot make a temporary folder")?;
+        let folder = temporary.path();
         let kernel = setup::kernel(&self.kernel)?;
         let qemu = setup::qemu()?;
-        let board = Board {
-            iommu: self.iommu,
-            interrupt_remapping: self.interrupt_remapping,
-            cpus: self.cpus,
-        };
+        let Self { iommu, interrupt_remapping, cpus, userland, .. } = *self;
+        let board = Board { iommu, interrupt_remapping, cpus };
         let table = self.table(&qemu, board)?;
         let overlay =
-            Overlay { programs: programs()?, table: table.as_ref(), userland: self.userland, task };
+            Overlay { programs: programs()?, table: table.as_ref(), userland, script, terminal };
         let initrd = folder.join("initrd");
         initrd::write(&initrd, &kernel, &overlay)?;
 
         let mut command = machine::command(&qemu, board);
-        // A panic and an oops end the machine, so that they are told from a hang. The kernel's check
+        // A panic and an oops end the machine, so that neither looks like a hang. The kernel's check
         // of its timer counts the host's time, and fails where the host is busy.
         let mut line = vec!["console=ttyS0 panic=-1 oops=panic no_timer_check"];
-        line.extend(self.iommu.kernel_argument());
+        line.extend(iommu.kernel_argument());
         if self.allow_unsafe_interrupts.unwrap_or(kernel.needs_unsafe_interrupts) {
             line.push(ALLOW_UNSAFE_INTERRUPTS);
         }
@@ -262,8 +262,21 @@ impl Guest {
         let line = line.join(" ");
         command.args(["-m", &format!("{}M", self.memory), "-append", &line, "-kernel"]);
         command.arg(&kernel.vmlinuz).arg("-initrd").arg(&initrd);
-        port(&mut command, 0, &file_chardev(&folder.join("console")));
-        Ok(command)
+        // Each port has an interrupt of its own: two ports that share one, as COM1 and COM3 do by
+        // default, lose interrupts on this edge-triggered bus.
+        let chardevs = [
+            (4, file(folder, "console")),
+            (3, output(folder)),
+            (5, file(folder, "stderr")),
+            (7, file(folder, "control")),
+        ];
+        for (index, (irq, chardev)) in chardevs.iter().enumerate() {
+            let (backend, options) = chardev.split_once(',').unwrap_or((chardev, ""));
+            command.args(["-chardev", &format!("{backend},id=port{index},{options}")]);
+            let device = format!("isa-serial,index={index},irq={irq},chardev=port{index}");
+            command.args(["-device", &device]);
+        }
+        Ok((temporary, command))
     }
 
     /// The table to put in, if any.
@@ -283,13 +296,10 @@ impl Guest {
             let own = Ivrs::parse(&own).context("the machine's own table is not an IVRS")?;
             self.firmware.table(&own)?
         };
-        Ok(made.map(|made| {
-            if let Some(note) = made.note {
-                eprintln!("note: firmware: {note}");
-            }
-            let name = if self.iommu == Iommu::Intel { "DMAR" } else { "IVRS" };
-            Table { name, bytes: made.table }
-        }))
+        if let Some(note) = made.note {
+            eprintln!("note: firmware: {note}");
+        }
+        Ok(Some(Table { name: self.iommu.table(), bytes: made.table }))
     }
 }
 
@@ -301,43 +311,34 @@ struct Table {
     bytes: Vec<u8>,
 }
 
-/// How a script in a guest ended.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct End {
-    /// Its exit status, or 128 and the signal.
-    pub status: u8,
-    /// The kernel's log from power-on to the end of the script.
-    pub kernel_log: String,
-}
-
 /// A guest at work and the folder with its files.
 struct Running {
     // The process is dropped first: it writes into the folder.
     process: Process,
-    folder: tempfile::TempDir,
+    folder: TempDir,
     started: Instant,
 }
 
 impl Running {
+    fn start((folder, command): (TempDir, Command)) -> Result<Self> {
+        let process = Process::start(command, &folder.path().join("qemu.log"))?;
+        Ok(Self { process, folder, started: Instant::now() })
+    }
+
     fn control(&self) -> Result<String> {
-        read_lossy(&self.folder.path().join("control"))
+        files::lossy(&self.folder.path().join("control"))
     }
 
     fn kernel_log(&self) -> String {
-        read_lossy(&self.folder.path().join("console")).unwrap_or_default()
+        files::lossy(&self.folder.path().join("console")).unwrap_or_default()
     }
 
-    /// The exit status, once the guest has told it.
+    /// The exit status, once the guest has written it.
     fn result(&mut self) -> Result<Option<u8>> {
-        match parse_control(&self.control()?) {
-            Control::Pending => Ok(None),
-            Control::Exit(status) => Ok(Some(status)),
-            Control::WrongFirmware => Err(self.failure(
-                "the guest's kernel did not take the table that was put in; nothing was run",
-            )),
-            Control::NotStarted => {
-                Err(self.failure("libvirt did not start in the guest; nothing was run"))
-            }
+        match said(&self.control()?) {
+            Some(Ok(status)) => Ok(Some(status)),
+            Some(Err(failure)) => Err(self.failure(failure)),
+            None => Ok(None),
         }
     }
 
@@ -347,8 +348,8 @@ impl Running {
             bail!("interrupted");
         }
         if let Some(status) = self.process.ended()? {
-            // It may have told its result between the last look and its end.
-            if parse_control(&self.control()?) != Control::Pending {
+            // It may have written its result between the last look and its end.
+            if said(&self.control()?).is_some() {
                 return Ok(());
             }
             let log = self.kernel_log();
@@ -387,85 +388,28 @@ impl Running {
     }
 }
 
-/// What the guest has said on its control port.
-#[derive(Debug, PartialEq, Eq)]
-enum Control {
-    Pending,
-    WrongFirmware,
-    NotStarted,
-    Exit(u8),
-}
-
-fn parse_control(text: &str) -> Control {
+/// The result that the guest has written to its control port: the command's exit status, or why the
+/// command did not run.
+fn said(text: &str) -> Option<Result<u8, &'static str>> {
     // A line counts when it is whole.
-    let whole = text.rsplit_once('\n').map_or("", |(whole, _)| whole);
-    for line in whole.lines() {
-        if line == "wrong-firmware" {
-            return Control::WrongFirmware;
+    let (whole, _) = text.rsplit_once('\n')?;
+    whole.lines().find_map(|line| match line {
+        "wrong-firmware" => {
+            Some(Err("the guest's kernel did not take the table that was put in; nothing was run"))
         }
-        if line == "not-started" {
-            return Control::NotStarted;
-        }
-        if let Some(status) = line.strip_prefix("exit ")
-            && let Ok(status) = status.parse()
-        {
-            return Control::Exit(status);
-        }
-    }
-    Control::Pending
+        "not-started" => Some(Err("libvirt did not start in the guest; nothing was run")),
+        _ => line.strip_prefix("exit ")?.parse().ok().map(Ok),
+    })
 }
 
-/// A file that another process appends to.
-#[derive(Debug)]
-struct Tail {
-    path: PathBuf,
-    file: Option<File>,
-}
-
-impl Tail {
-    fn of(path: PathBuf) -> Self {
-        Self { path, file: None }
+/// A flag that SIGHUP, SIGINT and SIGTERM set, so that a guest is ended and its files are removed
+/// before this program goes.
+pub(crate) fn stopped_by_signals() -> Result<Arc<AtomicBool>> {
+    let stop = Arc::new(AtomicBool::new(false));
+    for signal in [SIGHUP, SIGINT, SIGTERM] {
+        signal_hook::flag::register(signal, Arc::clone(&stop)).context("cannot handle a signal")?;
     }
-
-    /// What has come since the last time. A file that does not exist yet is empty.
-    fn read(&mut self) -> Result<Vec<u8>> {
-        let mut bytes = Vec::new();
-        if self.file.is_none() && self.path.exists() {
-            self.file = Some(
-                File::open(&self.path)
-                    .with_context(|| format!("cannot read {}", self.path.display()))?,
-            );
-        }
-        if let Some(file) = &mut self.file {
-            file.read_to_end(&mut bytes)
-                .with_context(|| format!("cannot read {}", self.path.display()))?;
-        }
-        Ok(bytes)
-    }
-}
-
-/// The whole file as text; one that does not exist is empty.
-fn read_lossy(path: &Path) -> Result<String> {
-    match fs::read(path) {
-        Ok(bytes) => Ok(String::from_utf8_lossy(&bytes).into_owned()),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(String::new()),
-        Err(error) => Err(error).with_context(|| format!("cannot read {}", path.display())),
-    }
-}
-
-fn run_folder() -> Result<tempfile::TempDir> {
-    let made = tempfile::Builder::new().prefix("ivrs-trace-lab-").tempdir();
-    made.context("cannot make a temporary folder")
-}
-
-/// A short name for `parts`, their order and borders included.
-fn digest<'a>(parts: impl Iterator<Item = &'a [u8]>) -> String {
-    let mut hash = Sha256::new();
-    for part in parts {
-        hash.update(part.len().to_le_bytes());
-        hash.update(part);
-    }
-    hash.finalize().iter().take(8).fold(String::new(), |name, byte| format!("{name}{byte:02x}"))
+    Ok(stop)
 }
 
 /// Our programs for the guest by name, built once in the life of this process.
@@ -476,32 +420,19 @@ pub fn programs() -> Result<Vec<(&'static str, PathBuf)>> {
     static BUILT: Mutex<Vec<(&str, PathBuf)>> = Mutex::new(Vec::new());
     let mut built = BUILT.lock().unwrap_or_else(PoisonError::into_inner);
     if built.is_empty() {
-        let guest = build::static_binary("lab-guest", "vfio-attach")?;
-        let caps = build::static_binary("lab-guest", "with-caps")?;
-        let tracer = build::static_binary("ivrs-trace", "ivrs-trace")?;
-        *built = vec![("vfio-attach", guest), ("with-caps", caps), ("ivrs-trace", tracer)];
+        let program = |package, name| anyhow::Ok((name, build::static_binary(package, name)?));
+        *built = vec![
+            program("lab-guest", "vfio-attach")?,
+            program("lab-guest", "with-caps")?,
+            program("ivrs-trace", "ivrs-trace")?,
+        ];
     }
     Ok(built.clone())
 }
 
-/// Connects the guest's serial port `ttyS{index}`.
-///
-/// Each port has an interrupt of its own: two ports that share one, as COM1 and COM3 do by
-/// default, lose interrupts on this edge-triggered bus.
-fn port(command: &mut Command, index: u8, chardev: &str) {
-    let irq = match index {
-        0 => 4,
-        1 => 3,
-        2 => 5,
-        _ => 7,
-    };
-    let (backend, options) = chardev.split_once(',').unwrap_or((chardev, ""));
-    command.args(["-chardev", &format!("{backend},id=port{index},{options}")]);
-    command.args(["-device", &format!("isa-serial,index={index},irq={irq},chardev=port{index}")]);
-}
-
-fn file_chardev(path: &Path) -> String {
-    format!("file,path={}", escaped(path))
+/// A file of the folder as one end of a serial port.
+fn file(folder: &Path, name: &str) -> String {
+    format!("file,path={}", escaped(&folder.join(name)))
 }
 
 /// A path in QEMU's options, which double a comma that is part of a value.
@@ -516,29 +447,17 @@ mod tests {
     #[test]
     fn the_control_port_counts_by_whole_lines() {
         for (text, expected) in [
-            ("", Control::Pending),
-            ("ready\n", Control::Pending),
-            ("exit 1", Control::Pending),
-            ("exit 12\n", Control::Exit(12)),
-            ("ready\nexit 0\n", Control::Exit(0)),
-            ("exit 999\n", Control::Pending),
-            ("wrong-firmware\n", Control::WrongFirmware),
-            ("not-started\n", Control::NotStarted),
+            ("", None),
+            ("ready\n", None),
+            ("exit 1", None),
+            ("exit 12\n", Some(12)),
+            ("ready\nexit 0\n", Some(0)),
+            ("exit 999\n", None),
         ] {
-            assert_eq!(parse_control(text), expected, "{text:?}");
+            assert_eq!(said(text), expected.map(Ok), "{text:?}");
         }
-    }
-
-    #[test]
-    fn a_tail_gives_what_is_new_and_waits_for_the_file() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("out");
-        let mut tail = Tail::of(path.clone());
-        assert_eq!(tail.read().unwrap(), b"");
-        fs::write(&path, b"one").unwrap();
-        assert_eq!(tail.read().unwrap(), b"one");
-        fs::write(&path, b"one and two").unwrap();
-        assert_eq!(tail.read().unwrap(), b" and two");
-        assert_eq!(tail.read().unwrap(), b"");
+        for (text, expected) in [("wrong-firmware\n", "table"), ("not-started\n", "libvirt")] {
+            assert!(said(text).unwrap().unwrap_err().contains(expected), "{text:?}");
+        }
     }
 }

@@ -6,6 +6,7 @@
 //! looked at: `depends=` is what the kernel's own build found.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::ffi::OsStr;
 use std::fmt::Write as _;
 use std::fs;
 use std::io::Read;
@@ -13,6 +14,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use object::{Object, ObjectSection};
+
+use crate::files;
 
 /// A module as it goes into the guest.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,9 +45,6 @@ pub(crate) struct Closure {
 impl Closure {
     /// Reads `names` and everything that they depend on from the module folder of one kernel
     /// (`lib/modules/RELEASE`).
-    ///
-    /// # Errors
-    /// A module that is neither a file nor built in, or a file that cannot be read.
     pub(crate) fn read(folder: &Path, names: &[&str]) -> Result<Self> {
         let index = Index::scan(folder)?;
         let mut found: BTreeMap<String, Module> = BTreeMap::new();
@@ -152,16 +152,12 @@ impl Index {
         let mut index = Self::default();
         let mut folders = vec![folder.to_owned()];
         while let Some(folder) = folders.pop() {
-            let entries = fs::read_dir(&folder)
-                .with_context(|| format!("cannot read the module folder {}", folder.display()))?;
-            for entry in entries {
-                let entry = entry?;
-                if entry.file_type()?.is_dir() {
-                    folders.push(entry.path());
-                } else if let Some(name) = entry.file_name().to_str()
-                    && let Some((stem, _)) = name.split_once(".ko")
-                {
-                    index.files.insert(canonical(stem), entry.path());
+            for path in files::list(&folder)? {
+                let name = path.file_name().and_then(OsStr::to_str).unwrap_or_default();
+                if path.is_dir() && !path.is_symlink() {
+                    folders.push(path);
+                } else if let Some((stem, _)) = name.split_once(".ko") {
+                    index.files.insert(canonical(stem), path);
                 }
             }
         }
@@ -177,7 +173,7 @@ impl Index {
 
 /// The file, decompressed where its name says that it is compressed.
 fn load(path: &Path) -> Result<Vec<u8>> {
-    let raw = fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
+    let raw = files::read(path)?;
     match path.extension().and_then(|extension| extension.to_str()) {
         Some("ko") => Ok(raw),
         Some("xz") => {

@@ -1,13 +1,15 @@
 //! QEMU as a process that never outlives what started it.
 
-use std::fs::{self, File};
+use std::fs;
 use std::io;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, Command, ExitStatus};
 
 use anyhow::{Context, Result};
 use rustix::process::{Signal, getpid, getppid, set_parent_process_death_signal};
+
+use crate::files;
 
 /// A running QEMU. Dropping it kills it.
 #[derive(Debug)]
@@ -17,19 +19,9 @@ pub(super) struct Process {
 }
 
 impl Process {
-    /// Starts QEMU with its own messages in the file `log`. Its standard input is empty.
+    /// Starts QEMU with its own messages in the file `log`.
     pub(super) fn start(mut command: Command, log: &Path) -> Result<Self> {
-        command.stdin(Stdio::null()).stdout(Stdio::null());
-        Self::spawn(command, log)
-    }
-
-    /// Starts QEMU on this program's own standard input and output.
-    pub(super) fn start_on_terminal(command: Command, log: &Path) -> Result<Self> {
-        Self::spawn(command, log)
-    }
-
-    fn spawn(mut command: Command, log: &Path) -> Result<Self> {
-        let file = File::create(log).with_context(|| format!("cannot write {}", log.display()))?;
+        let file = files::create(log)?;
         command.stderr(file);
         let parent = getpid();
         // SAFETY: the closure only makes two system calls and allocates nothing, so it may run
@@ -47,7 +39,6 @@ impl Process {
         Ok(Self { child, log: log.to_owned() })
     }
 
-    /// How it ended, if it has.
     pub(super) fn ended(&mut self) -> Result<Option<ExitStatus>> {
         self.child.try_wait().context("cannot wait for QEMU")
     }

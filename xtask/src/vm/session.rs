@@ -3,16 +3,13 @@
 
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::os::unix::net::{UnixListener, UnixStream};
-use std::sync::atomic::AtomicBool;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
-use super::qemu::Process;
-use super::{Guest, PERIOD, Running, escaped};
+use super::{Guest, NEVER, PERIOD, Running, escaped};
 
-/// Bytes that are read at once.
 const CHUNK: usize = 64 * 1024;
 
 /// A guest with a script on its terminal. Dropping it ends the guest.
@@ -20,7 +17,6 @@ pub struct Session {
     terminal: UnixStream,
     running: Running,
     limit: Duration,
-    never: AtomicBool,
 }
 
 impl Guest {
@@ -28,24 +24,22 @@ impl Guest {
     /// limit counts to the end of the session.
     ///
     /// # Errors
-    /// When something that the lab needs cannot be had or built, and when QEMU does not start.
+    /// When something that the lab needs cannot be fetched or built, and when QEMU does not start.
     pub fn session(&self, script: &str, lines: u16, columns: u16) -> Result<Session> {
         let settings = format!("rows {lines} cols {columns}");
-        let (folder, command) = self.prepare_terminal(script, &settings, |folder| {
+        let prepared = self.prepare(script, Some(&settings), |folder| {
             format!("socket,path={}", escaped(&folder.join("terminal")))
         })?;
         // QEMU connects to it when it starts, so that no byte is lost.
-        let listener = UnixListener::bind(folder.path().join("terminal"))
+        let listener = UnixListener::bind(prepared.0.path().join("terminal"))
             .context("cannot make the guest's terminal")?;
         listener.set_nonblocking(true).context("cannot make the guest's terminal")?;
-        let process = Process::start(command, &folder.path().join("qemu.log"))?;
-        let mut running = Running { folder, process, started: Instant::now() };
-        let never = AtomicBool::new(false);
+        let mut running = Running::start(prepared)?;
         let terminal = loop {
             match listener.accept() {
                 Ok((terminal, _)) => break terminal,
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                    running.check(Some(self.limit), &never)?;
+                    running.check(Some(self.limit), &NEVER)?;
                     thread::sleep(PERIOD);
                 }
                 Err(error) => return Err(error).context("cannot reach the guest's terminal"),
@@ -53,7 +47,7 @@ impl Guest {
         };
         terminal.set_nonblocking(false).context("cannot use the guest's terminal")?;
         terminal.set_read_timeout(Some(PERIOD)).context("cannot use the guest's terminal")?;
-        Ok(Session { terminal, running, limit: self.limit, never })
+        Ok(Session { terminal, running, limit: self.limit })
     }
 }
 
@@ -85,7 +79,7 @@ impl Session {
             Err(error) => bail!("cannot read the guest's terminal: {error}"),
         }
         if bytes.is_empty() {
-            self.running.check(Some(self.limit), &self.never)?;
+            self.running.check(Some(self.limit), &NEVER)?;
         }
         Ok(bytes)
     }

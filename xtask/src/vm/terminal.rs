@@ -35,7 +35,7 @@ impl Drop for Saved {
     }
 }
 
-/// The terminal's size as settings for the guest's `stty`: a serial line cannot tell it.
+/// The terminal's size as settings for the guest's `stty`: a serial line does not carry it.
 pub(super) fn size_settings() -> String {
     match tcgetwinsize(io::stdout()) {
         Ok(size) if size.ws_row > 0 && size.ws_col > 0 => {
