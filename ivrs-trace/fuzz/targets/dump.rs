@@ -4,7 +4,6 @@
 use ivrs_trace::{
     firmware::{
         Dmar, Ivrs, TableError,
-        acpi::TableError,
         amd::ivrs::SIGNATURE,
         dump::{self, Dump, TABLE_LIMIT},
         intel::dmar,

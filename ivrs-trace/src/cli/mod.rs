@@ -164,7 +164,7 @@ pub fn main() -> ExitCode {
         None => tui::command(&cli.tui),
         #[cfg(not(feature = "tui"))]
         None => {
-            output::print(&Cli::command().render_help().to_string()).map(|()| ExitCode::from(2))
+            crate::output::print(&Cli::command().render_help().to_string()).map(|()| ExitCode::from(2))
         }
     };
     result.unwrap_or_else(|error| {
