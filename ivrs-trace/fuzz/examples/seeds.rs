@@ -174,14 +174,17 @@ fn files() -> Result<Files> {
     host::write(folder.path(), host::FUNCTIONS.get(..1).unwrap_or_default())?;
     let root = folder.path().canonicalize()?;
     let (_, all) = Snapshot::read_and_keep(&root);
-    let at = |path: &Path| Path::new("/").join(path.strip_prefix(&root).unwrap_or(path));
+    let at = |path: &Path| {
+        let below = path.strip_prefix(&root).map(|rest| Path::new("/").join(rest));
+        below.unwrap_or_else(|_| path.to_owned())
+    };
     let place = |place: Place| Place { real: at(&place.real), ..place };
     Ok(Files {
         root: "/".into(),
         places: moved(all.places, at, place),
         names: moved(all.names, at, |names| names),
         contents: moved(all.contents, at, |content| content),
-        targets: moved(all.targets, at, |target| target),
+        targets: moved(all.targets, at, |target| at(&target)),
     })
 }
 

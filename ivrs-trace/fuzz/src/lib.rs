@@ -19,7 +19,6 @@ static HEAP: Cap<System> = Cap::new(System, usize::MAX);
 /// table of a megabyte, in a buffer that doubles as it grows.
 const FREE: usize = 4 * 1024 * 1024;
 
-/// Done before the first input.
 static SET_UP: Once = Once::new();
 
 /// Does `work` with at most [`FREE`] bytes of the heap and `factor` bytes more for each byte of
