@@ -87,7 +87,7 @@ macro_rules! for_each_probe {
 }
 
 /// Calls `$with!` with every kind of event: the name and number of its [`Kind`], the struct that it
-/// is, and, where it tells of one function, whether on entry, on return or when a tracepoint is hit,
+/// is, and, where it is about one function, whether on entry, on return or when a tracepoint is hit,
 /// and of which probe's.
 #[macro_export]
 macro_rules! for_each_kind {
@@ -137,9 +137,9 @@ macro_rules! for_each_kind {
             /// With an error, and iommufd was not asked. Sent only while [`ProbeId::DEVICE_BIND`] is
             /// attached, which would have seen that.
             DEVICE_OPEN = 40: Attach Exit DEVICE_OPEN;
-            /// The driver is the one that was to take the device.
+            /// The driver is the one that was to bind the device.
             DRIVER_BIND = 41: DeviceCall Exit DRIVER_BIND;
-            /// The driver is the one that lets go of the device.
+            /// The driver is the one that unbinds the device.
             DRIVER_UNBIND = 42: DeviceCall Exit DRIVER_UNBIND;
         }
     };
@@ -196,8 +196,8 @@ macro_rules! declare_kinds {
         }
 
         impl Kind {
-            /// The function that it tells of, by its probe, and where in that it is sent; `None` for
-            /// a kind that tells of no single function, and for a number without a name.
+            /// The function that it is about, by its probe, and where in that it is sent; `None` for
+            /// a kind that is about no single function, and for a number without a name.
             #[must_use]
             pub const fn place(self) -> Option<(ProbeId, Moment)> {
                 match self {
@@ -271,7 +271,7 @@ layouts! {
 
     /// A kernel `struct device`.
     DeviceId: 48 {
-        /// Address of the `struct device`; only good to tell two devices apart.
+        /// Address of the `struct device`; distinguishes two devices, no more.
         0 ptr: u64,
         /// PCI segment in the upper 16 bits, devid in the lower; or [`NOT_PCI`].
         8 sbdf: u32,
@@ -366,7 +366,7 @@ events! {
     /// A call of a process on a VFIO file, on entry or on return.
     VfioCall: 128 {
         /// Address of the `struct file`, or of the `struct vfio_device_file` where the function has
-        /// only that, on entry; else 0. Only good to tell two files apart.
+        /// only that, on entry; else 0. It distinguishes two files, no more.
         40 file: u64,
         48 ret: i64,
         /// The request number, on entry; else 0.
@@ -375,7 +375,7 @@ events! {
         /// Last part of the path of the file, NUL padded, on entry: `12` or `noiommu-0` for a group.
         /// Empty where the function has no `struct file`.
         64 path: [u8; NAME_LEN],
-        /// The device asked for, where the request is `VFIO_GROUP_GET_DEVICE_FD`, on entry.
+        /// The device that the request names, where that is `VFIO_GROUP_GET_DEVICE_FD`, on entry.
         96 name: [u8; NAME_LEN],
     }
 
