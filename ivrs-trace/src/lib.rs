@@ -18,6 +18,7 @@ pub mod errno;
 pub mod escape;
 pub mod event;
 pub mod export;
+pub mod facts;
 pub mod firmware;
 pub mod host;
 #[cfg(feature = "live")]

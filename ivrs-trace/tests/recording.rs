@@ -13,16 +13,14 @@ use std::{
 };
 
 use ivrs_trace::{
+    facts::{Clocks, End, Loss, ProbeFact, Start},
     firmware::amd::{
         builder::{IvhdSpec, IvrsBuilder},
         device_entry::DeviceEntry,
     },
     host::{Files, Place, Reading, Snapshot},
     model::RequireDirect,
-    recording::{
-        self, Clocks, EVENT_LAYOUT, End, Item, Kind, Loss, Options, ProbeFact, Reader, Recorder,
-        Start,
-    },
+    recording::{self, EVENT_LAYOUT, Item, Kind, Options, Reader, Recorder},
 };
 use ivrs_trace_common as wire;
 use tempfile::TempDir;

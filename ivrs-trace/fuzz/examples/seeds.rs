@@ -10,6 +10,7 @@ use std::{
 
 use anyhow::{Context as _, Result};
 use ivrs_trace::{
+    facts::{Clocks, End, Loss, Start},
     firmware::{
         amd::{
             builder::{IvhdSpec, IvmdSpec, IvrsBuilder},
@@ -25,7 +26,7 @@ use ivrs_trace::{
     model::RequireDirect,
     pci::{Devid, Segment},
     recording::{
-        Clocks, EVENT_LAYOUT, End, Kind, Loss, Options, Recorder, Start,
+        EVENT_LAYOUT, Kind, Options, Recorder,
         frame::{FILE_HEADER, SectionHeader, Unpacker},
     },
 };

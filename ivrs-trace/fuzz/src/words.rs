@@ -1,11 +1,12 @@
 //! Everything that is told of a model, made and looked at.
 
 use ivrs_trace::{
+    facts::Lost,
     model::{
         Change, Model,
         diff::{Scope, compare},
     },
-    report::{self, Lost, Style},
+    report::{self, Style},
 };
 use serde_json::to_string;
 

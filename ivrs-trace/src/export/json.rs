@@ -5,13 +5,10 @@ use serde::Serialize;
 use crate::{
     escape::printable,
     event::Event,
+    facts::{Clocks, Lost, ProbeFact},
     host::{HexBytes, Reading},
     model::{Model, Verdicts},
-    recording::{Clocks, ProbeFact},
-    report::{
-        Lost,
-        json::{self, Check, RunAttempt},
-    },
+    report::json::{self, Check, RunAttempt},
 };
 
 /// A line.

@@ -8,8 +8,8 @@ use serde_json::Value;
 use super::{csv, json, perfetto, prometheus};
 use crate::{
     event::{Body, Event},
+    facts::Clocks,
     model::{Model, RequireDirect, fixture::QEMU},
-    recording::Clocks,
     report::{
         readers::{Told, hostile, hosts, refused},
         valid::errors_of,

@@ -19,6 +19,7 @@ use self::record::Output;
 use crate::{
     escape::printable,
     event::{Body, DeviceFunction, Event},
+    facts::{Clocks, End, Loss, Lost, ProbeFact, ProbeLoss},
     host::Snapshot,
     model::{FlagSource, KernelFlag, Model, RequireDirect},
     output,
@@ -28,8 +29,7 @@ use crate::{
         table::Need,
         tracer::{self, LeaveOut, Tracer},
     },
-    recording::{self, Clocks, End, Fate, Kind, Loss, ProbeFact, ProbeLoss, Recorder},
-    report::Lost,
+    recording::{self, Fate, Kind, Recorder},
 };
 
 /// How long to wait before a module that is being loaded is tried again.

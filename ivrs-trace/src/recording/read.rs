@@ -15,11 +15,14 @@ use thiserror::Error;
 use zerocopy::{FromBytes as _, FromZeros as _, IntoBytes as _};
 
 use super::{
-    End, Kind, Loss, MAX_EVENT, MAX_JSON, ProbeFact, Start,
+    Kind, MAX_EVENT, MAX_JSON,
     files::{self, Collected},
     frame::{self, FILE_HEADER, FileHeader, SECTION_HEADER, SectionHeader, Unpacker},
 };
-use crate::host::Files;
+use crate::{
+    facts::{End, Loss, ProbeFact, Start},
+    host::Files,
+};
 
 /// Damages that are kept with their place; more are only counted.
 const MAX_DAMAGES: usize = 16;

@@ -24,10 +24,13 @@ use thiserror::Error;
 use zerocopy::IntoBytes as _;
 
 use super::{
-    Continues, End, Kind, Loss, MAX_EVENT, MAX_JSON, files,
+    Continues, Kind, MAX_EVENT, MAX_JSON, files,
     frame::{self, FileHeader},
 };
-use crate::host::Files;
+use crate::{
+    facts::{End, Loss},
+    host::Files,
+};
 
 /// Bytes of events that wait to be written at most: many seconds of the busiest trace.
 const QUEUE: usize = 16 * 1024 * 1024;

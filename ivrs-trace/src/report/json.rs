@@ -3,11 +3,11 @@
 
 use serde::Serialize;
 
-use super::Lost;
 use crate::{
     command_line::Hostdev,
     errno::Errno,
     event::Event,
+    facts::Lost,
     model::{
         Attempt, Call, Cause, Change, DriverChange, Evidence, Finding, Further, GroupVerdict,
         HostDriver, Model, Outcome, Owner, Process, Reason, RequestedFrom, RequireDirect,

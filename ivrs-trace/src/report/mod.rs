@@ -32,28 +32,7 @@ pub use diff::diff;
 pub use doctor::doctor;
 pub use letters::{forum, kernel, vendor};
 pub use page::Style;
-use serde::Serialize;
 pub use what_if::what_if;
-
-/// Facts that did not arrive.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-pub struct Lost {
-    /// Events that found the ring buffer full.
-    pub ring: u64,
-    /// Reads of kernel memory that failed, and lists that were cut.
-    pub read: u64,
-    /// Events that could not be decoded or kept in user space.
-    pub queue: u64,
-}
-
-impl Lost {
-    /// Whether anything was lost.
-    #[must_use]
-    pub fn any(self) -> bool {
-        self != Self::default()
-    }
-}
 
 /// Bytes as two hex digits each, separated by spaces.
 #[must_use]

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use unicode_width::UnicodeWidthStr;
 
 use super::{
-    Lost, Style,
+    Style,
     calls::Trail,
     check, doctor,
     hosts::{
@@ -24,6 +24,7 @@ use super::{
 use crate::{
     escape::printable,
     event::{Body, Event, Phase},
+    facts::{Lost, ProbeFact},
     firmware::dump,
     host::{AcpiDevice, Member, Reading, Skipped, Snapshot},
     model::{
@@ -31,7 +32,6 @@ use crate::{
         fixture::{Owned, QEMU, device, view},
         health,
     },
-    recording::ProbeFact,
 };
 
 const LIBVIRT: &str = "qemu-system-x86_64|-name|guest=win11,debug-threads=on|-device|\

@@ -8,10 +8,10 @@ use super::{
     sections,
 };
 use crate::{
+    facts::ProbeFact,
     firmware::amd::{ivrs::Ivmd, kernel::is_effective},
     host::{Member, Reading, RegionKind},
     model::{DeviceVerdict, Evidence, Outcome, RequireDirect, Severity, Table, Verdict},
-    recording::ProbeFact,
     report::{
         attempt::{coverage_text, kind_text, memory_text, owner_text, range_text},
         hex_bytes,

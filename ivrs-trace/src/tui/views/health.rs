@@ -6,10 +6,10 @@ use ratatui::text::{Line, Span};
 use crate::{
     codes::Severity,
     escape::printable,
+    facts::{ProbeFact, ProbeLoss},
     firmware::TableName,
     host::Reading,
     model::{Finding, RequireDirect},
-    recording::{ProbeFact, ProbeLoss},
     report::{self, letters::input::Origin},
     tui::{
         Action, Role, Scene, Watch,

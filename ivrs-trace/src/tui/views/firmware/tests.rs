@@ -2,6 +2,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::{
+    facts::Clocks,
     firmware::amd::builder::IvrsBuilder,
     host::{HexBytes, Reading},
     model::{
@@ -9,7 +10,6 @@ use crate::{
         fixture::{AM5, GROUPS, QEMU, SINGLE, bdf, host, model, table, view},
     },
     pci::Devid,
-    recording::Clocks,
     report::letters::input::Origin,
     tui::{Stage, ThemeName, Watch},
 };
