@@ -2,7 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::{OpenFile, RequireDirect};
+use crate::{
+    model::{OpenFile, RequireDirect},
+    probe_state::ProbeState,
+};
 
 /// How a recording began.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -61,11 +64,9 @@ pub struct ProbeFact {
     /// Why not in the way that is preferred.
     #[serde(default)]
     pub fallback: Option<String>,
-    /// `attached`, `waiting` (for its module), `not_needed`, `left_out` (on demand) or `missing`.
-    pub state: String,
-    /// Why it is missing.
-    #[serde(default)]
-    pub reason: Option<String>,
+    /// How it stands, and why if it is missing: `state` and `reason`.
+    #[serde(flatten)]
+    pub state: ProbeState,
 }
 
 /// What did not arrive, counted from the start.
@@ -143,5 +144,38 @@ impl Lost {
     #[must_use]
     pub fn any(self) -> bool {
         self != Self::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{from_value, json, to_value};
+
+    use super::*;
+
+    #[test]
+    fn a_probe_is_read_as_version_0_1_0_wrote_it() {
+        let written = |state: &str, reason: Option<&str>| {
+            json!({
+                "symbol": "_dev_warn", "module": null, "explains": "warnings", "required": false,
+                "how": ["fentry"], "fallback": null, "state": state, "reason": reason,
+            })
+        };
+        let missing = |reason: &str| ProbeState::Missing { reason: reason.to_owned() };
+        for (state, reason, expected) in [
+            ("attached", None, ProbeState::Attached),
+            ("not_needed", None, ProbeState::NotNeeded),
+            ("missing", Some("inlined"), missing("inlined")),
+            ("missing", None, missing("")),
+            ("asleep", Some("later"), ProbeState::Unknown),
+        ] {
+            let probe: ProbeFact = from_value(written(state, reason)).unwrap();
+            assert_eq!((probe.symbol.as_str(), &probe.state), ("_dev_warn", &expected));
+            assert_eq!(probe.state.reason(), reason.filter(|_| state == "missing"));
+            let again = to_value(&probe).unwrap();
+            assert_eq!(again["state"], expected.name());
+            assert_eq!(from_value::<ProbeFact>(again).unwrap(), probe);
+        }
+        assert!(from_value::<ProbeFact>(json!({"symbol": "a", "explains": "b"})).is_err());
     }
 }

@@ -20,6 +20,7 @@ use ivrs_trace::{
     },
     host::{Files, Place, Reading, Snapshot},
     model::RequireDirect,
+    probe_state::ProbeState,
     recording::{self, EVENT_LAYOUT, Item, Kind, Options, Reader, Recorder},
 };
 use ivrs_trace_common as wire;
@@ -196,8 +197,7 @@ fn record(path: &Path, word: &str) {
         required: true,
         how: vec![word.to_owned()],
         fallback: Some(word.to_owned()),
-        state: "missing".to_owned(),
-        reason: Some(word.to_owned()),
+        state: ProbeState::Missing { reason: word.to_owned() },
     };
     recorder.json(Kind::PROBES, &[probe]);
     recorder.snapshot(0, &files);

@@ -86,7 +86,7 @@ pub struct Probe {
     /// How it is attached.
     pub how: Vec<String>,
     /// `attached`, `waiting`, `not_needed`, `left_out` or `missing`.
-    pub state: String,
+    pub state: &'static str,
     /// Why it is missing.
     pub reason: Option<String>,
 }
@@ -133,8 +133,8 @@ pub fn host<'a>(
             .map(|probe| Probe {
                 symbol: printable(&probe.symbol),
                 how: probe.how.iter().map(|how| printable(how)).collect(),
-                state: printable(&probe.state),
-                reason: probe.reason.as_ref().map(|why| printable(why)),
+                state: probe.state.name(),
+                reason: probe.state.reason().map(printable),
             })
             .collect(),
         check: json::check(model, verdicts),
