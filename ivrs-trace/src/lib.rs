@@ -20,10 +20,12 @@ pub mod event;
 pub mod export;
 pub mod facts;
 pub mod firmware;
+pub mod hex;
 pub mod host;
 #[cfg(feature = "live")]
 mod live;
 pub mod model;
+mod object;
 #[cfg(feature = "live")]
 mod output;
 pub mod pci;

@@ -11,15 +11,8 @@ mod page;
 #[cfg(test)]
 mod tests;
 
-pub use amd_json::{
-    Decode, EntryDocument, FindingDocument, FlagsDocument, IvInfoDocument, IvhdDocument,
-    IvmdDocument, KernelDocument, RegionDocument, SettingsDocument, Table, UidDocument,
-    UnknownDocument, decode,
-};
+pub use amd_json::{Decode, decode};
 pub use amd_text::{Detail, block, codes, devices, entry, explanation, named_flags, summary, text};
 pub(super) use intel::memory_text as rmrr_memory_text;
-pub use intel::{
-    DecodeDmar, DmarTable, DrhdDocument, RmrrDocument, ScopeDocument, StructureDocument,
-    decode_dmar, dmar_text,
-};
-pub use log::{DecodeLog, LoggedIvmd, LoggedRegion, decode_log, log_text};
+pub use intel::{DecodeDmar, decode_dmar, dmar_text};
+pub use log::{DecodeLog, decode_log, log_text};

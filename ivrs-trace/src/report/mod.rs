@@ -34,12 +34,7 @@ pub use letters::{forum, kernel, vendor};
 pub use page::Style;
 pub use what_if::what_if;
 
-/// Bytes as two hex digits each, separated by spaces.
-#[must_use]
-pub fn hex_bytes(bytes: &[u8]) -> String {
-    let digits: Vec<String> = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-    digits.join(" ")
-}
+pub use crate::hex::hex_bytes;
 
 /// A number of bytes in the largest unit that divides it.
 #[must_use]

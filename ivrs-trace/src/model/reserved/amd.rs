@@ -43,15 +43,15 @@ pub struct Cause {
     pub scope: Option<String>,
     /// Its offset in the table, bytes.
     #[serde(serialize_with = "hex_offset")]
-    #[cfg_attr(feature = "schema", schemars(with = "Option<crate::schema::Hex>"))]
+    #[cfg_attr(feature = "schema", schemars(with = "Option<crate::hex::Hex<u64>>"))]
     pub offset: Option<usize>,
     /// First address of the region.
     #[serde(serialize_with = "hex")]
-    #[cfg_attr(feature = "schema", schemars(with = "crate::schema::Hex"))]
+    #[cfg_attr(feature = "schema", schemars(with = "crate::hex::Hex<u64>"))]
     pub start: u64,
     /// Last address, inclusive; one below `start` where the region has no length.
     #[serde(serialize_with = "hex")]
-    #[cfg_attr(feature = "schema", schemars(with = "crate::schema::Hex"))]
+    #[cfg_attr(feature = "schema", schemars(with = "crate::hex::Hex<u64>"))]
     pub end: u64,
     /// What this rests on, one fact a line.
     pub evidence: Vec<String>,
