@@ -3,20 +3,26 @@
 
 use super::{
     amd_json::{FindingDocument, HeaderDocument},
-    amd_text::{BLOCK, Detail, FIELD, SUMMARY, count, findings_row, list, place, quoted},
-    page::Page,
+    amd_text::Detail,
+    layout::{
+        BLOCK, block_at, bold_title, bytes, count, field, findings, findings_row, header,
+        paragraph, summary_row, title,
+    },
 };
 use crate::{
     firmware::{
         Dmar, Drhd, Rmrr,
-        acpi::OtherBlock,
-        findings::{self, sentence},
+        acpi::{BlockHeader, OtherBlock},
+        findings as find,
         intel::dmar::{Scope, structure_name},
     },
     hex::{Hex, HexBytes},
     object::object,
     pci::Segment,
-    report::{Style, hex_bytes, size},
+    report::{
+        page::{Page, Style},
+        size,
+    },
 };
 
 /// The document of a DMAR.
@@ -41,7 +47,7 @@ object! {
         others: Vec<StructureDocument> = table.others.iter().map(StructureDocument::of).collect(),
         /// Findings.
         findings: Vec<FindingDocument> =
-            findings::of_dmar(table).into_iter().map(FindingDocument::of).collect(),
+            find::of_dmar(table).into_iter().map(FindingDocument::of).collect(),
     }
 
     /// The header of a DMAR.
@@ -137,108 +143,96 @@ object! {
 /// not decoded.
 #[must_use]
 pub fn dmar_text(table: &Dmar, detail: Detail, style: Style) -> String {
-    let found = findings::of_dmar(table);
+    let found = find::of_dmar(table);
     let mut page = Page::new(style);
     let memory = match table.rmrr.len() {
-        0 => "no RMRR: nothing is to be mapped 1:1".to_owned(),
+        0 => "no RMRR: it asks for no 1:1 map".to_owned(),
         number => count(number, "RMRR"),
     };
-    page.text(0, &format!("DMAR table with {} and {memory}.", count(table.drhd.len(), "IOMMU")));
+    paragraph(
+        &mut page,
+        0,
+        &format!("DMAR table with {} and {memory}.", count(table.drhd.len(), "IOMMU")),
+    );
     if let Some(fatal) = table.fatal() {
-        page.text(2, &sentence(&fatal.to_string()));
+        paragraph(&mut page, 2, &find::sentence(&fatal.to_string()));
     }
     if !table.rmrr.is_empty() {
-        page.text(
+        paragraph(
+            &mut page,
             2,
-            "The devices that an RMRR names are refused to VFIO, all below a bridge that it names \
-             among them, but for USB controllers and display devices. Which functions of a host \
-             those are, `ivrs-trace check` says.",
+            "Linux refuses the devices that an RMRR names to VFIO, and all below a bridge that it \
+             names; not USB controllers and display devices. `ivrs-trace check` says which \
+             functions of a host those are.",
         );
     }
     page.blank();
-    let header = &table.header;
-    let mut row = |name, text: &str| page.labelled(0, name, SUMMARY, text);
-    row(
-        "Table",
-        &format!(
-            "{} bytes, revision {}, checksum {:#04x} ({})",
-            header.length,
-            header.revision,
-            header.checksum,
-            if header.checksum_ok { "right" } else { "wrong" }
-        ),
+    header(&mut page, &table.header);
+    let text = format!(
+        "{:#04x}: interrupt remapping {}, DMA protection {}; addresses of {} bits",
+        table.flags,
+        if table.flags & 1 != 0 { "yes" } else { "no" },
+        if table.flags & 4 != 0 { "asked for" } else { "not asked for" },
+        u16::from(table.width) + 1
     );
-    row(
-        "OEM",
-        &format!(
-            "{}, table {}, revision {:#x}; made by {} {:#x}",
-            quoted(&header.oem_id),
-            quoted(&header.oem_table_id),
-            header.oem_revision,
-            quoted(&header.creator_id),
-            header.creator_revision
-        ),
-    );
-    row(
-        "Flags",
-        &format!(
-            "{:#04x}: interrupt remapping {}, DMA protection {}; addresses of {} bits",
-            table.flags,
-            if table.flags & 1 != 0 { "yes" } else { "no" },
-            if table.flags & 4 != 0 { "asked for" } else { "not asked for" },
-            u16::from(table.width) + 1
-        ),
-    );
+    summary_row(&mut page, "Flags", &text);
     findings_row(&mut page, &found);
-    let mut iommus = table.drhd.iter().peekable();
-    let mut memory = table.rmrr.iter().peekable();
-    let mut others = table.others.iter().peekable();
     for structure in &table.structures {
         page.blank();
-        if let Some(drhd) = iommus.next_if(|one| one.offset == structure.offset) {
-            drhd_text(&mut page, drhd, detail);
-        } else if let Some(rmrr) = memory.next_if(|one| one.offset == structure.offset) {
-            rmrr_text(&mut page, rmrr);
-        } else if let Some(other) = others.next_if(|one| one.offset == structure.offset) {
-            other_text(&mut page, other, detail);
-        } else {
-            let title = format!(
-                "Structure of type {} and length {}, which cannot be read whole",
-                structure.kind, structure.length
-            );
-            page.labelled(0, &place(structure.offset), BLOCK, &title);
-        }
+        write_structure(&mut page, structure, table, detail);
     }
-    list(&mut page, &found);
+    findings(&mut page, &found);
     page.finish()
 }
 
+fn write_structure(page: &mut Page, structure: &BlockHeader, table: &Dmar, detail: Detail) {
+    let at = structure.offset;
+    if let Some(drhd) = block_at(&table.drhd, at, |one| one.offset) {
+        drhd_text(page, drhd, detail);
+    } else if let Some(rmrr) = block_at(&table.rmrr, at, |one| one.offset) {
+        rmrr_text(page, rmrr);
+    } else if let Some(other) = block_at(&table.others, at, |one| one.offset) {
+        let kind = other.kind;
+        let name = structure_name(kind).map_or_else(
+            || format!("Structure of unknown type {kind}"),
+            |name| format!("{name} (type {kind})"),
+        );
+        title(page, at, &format!("{name}, {} bytes", other.length));
+        if detail == Detail::All {
+            bytes(page, &other.bytes);
+        }
+    } else {
+        let (kind, length) = (structure.kind, structure.length);
+        let text =
+            format!("Structure of type {kind} and length {length}, which cannot be read whole");
+        title(page, at, &text);
+    }
+}
+
 fn drhd_text(page: &mut Page, drhd: &Drhd, detail: Detail) {
-    let title = format!("DRHD, {} bytes: IOMMU, registers at {:#x}", drhd.length, drhd.address);
-    let title = page.style().bold(&title);
-    page.labelled(0, &place(drhd.offset), BLOCK, &title);
+    let text = format!("DRHD, {} bytes: IOMMU, registers at {:#x}", drhd.length, drhd.address);
+    bold_title(page, drhd.offset, &text);
     let whom = if drhd.include_all() { "every other device" } else { "the devices named here" };
-    page.text(BLOCK, &format!("flags {:#04x}: {whom} of segment {}", drhd.flags, drhd.segment));
+    paragraph(
+        page,
+        BLOCK,
+        &format!("flags {:#04x}: {whom} of segment {}", drhd.flags, drhd.segment),
+    );
     if detail == Detail::All {
         scopes_text(page, &drhd.scopes);
     } else if !drhd.scopes.is_empty() {
-        let scopes = count(drhd.scopes.len(), "device scope");
-        page.text(BLOCK, &format!("{scopes}, which --all shows"));
+        let hint = if detail == Detail::Used { ", which --all shows" } else { "" };
+        paragraph(page, BLOCK, &format!("{}{hint}", count(drhd.scopes.len(), "device scope")));
     }
 }
 
 fn rmrr_text(page: &mut Page, rmrr: &Rmrr) {
-    let title = format!("rmrr:{}, RMRR, {} bytes", rmrr.index, rmrr.length);
-    let title = page.style().bold(&title);
-    page.labelled(0, &place(rmrr.offset), BLOCK, &title);
-    let memory = memory_text(rmrr);
-    page.labelled(BLOCK, "memory", FIELD, &memory);
-    page.labelled(BLOCK, "segment", FIELD, &rmrr.segment.to_string());
+    let text = format!("rmrr:{}, RMRR, {} bytes", rmrr.index, rmrr.length);
+    bold_title(page, rmrr.offset, &text);
+    field(page, "memory", &memory_text(rmrr));
+    field(page, "segment", &rmrr.segment.to_string());
     scopes_text(page, &rmrr.scopes);
-    for (number, line) in rmrr.bytes.chunks(16).enumerate() {
-        let label = if number == 0 { "bytes" } else { "" };
-        page.labelled(BLOCK, label, FIELD, &hex_bytes(line));
-    }
+    bytes(page, &rmrr.bytes);
 }
 
 /// The memory of an RMRR, with its size if it has one.
@@ -253,20 +247,6 @@ pub(in crate::report) fn memory_text(rmrr: &Rmrr) -> String {
 fn scopes_text(page: &mut Page, scopes: &[Scope]) {
     for (number, scope) in scopes.iter().enumerate() {
         let label = if number == 0 { "devices" } else { "" };
-        page.labelled(BLOCK, label, FIELD, &format!("{scope} (offset {:#x})", scope.offset));
-    }
-}
-
-fn other_text(page: &mut Page, other: &OtherBlock, detail: Detail) {
-    let name = match structure_name(other.kind) {
-        Some(name) => format!("{name} (type {})", other.kind),
-        None => format!("Structure of unknown type {}", other.kind),
-    };
-    page.labelled(0, &place(other.offset), BLOCK, &format!("{name}, {} bytes", other.length));
-    if detail == Detail::All {
-        for (number, line) in other.bytes.chunks(16).enumerate() {
-            let label = if number == 0 { "bytes" } else { "" };
-            page.labelled(BLOCK, label, FIELD, &hex_bytes(line));
-        }
+        field(page, label, &format!("{scope} (offset {:#x})", scope.offset));
     }
 }

@@ -1,10 +1,10 @@
-//! What `decode` says of a kernel log written with `amd_iommu_dump`: the IVMD blocks that the kernel
-//! heeded, as it logged them. Their offsets, the blocks it ignored and the IVHDs are not in a log.
+//! What `decode` says of a kernel log written with `amd_iommu_dump`: the IVMD blocks that Linux
+//! used, as it logged them. Their offsets, the blocks it ignored and the IVHDs are not in a log.
 
 use super::{
     amd_json::{FlagsDocument, access_letters},
-    amd_text::{access, count, devices, named_flags},
-    page::Page,
+    amd_text::{devices, direct_region, named_flags},
+    layout::{count, labelled, paragraph},
 };
 use crate::{
     firmware::{
@@ -14,7 +14,7 @@ use crate::{
     hex::Hex,
     object::object,
     pci::{Devid, Segment},
-    report::{Style, size},
+    report::page::{Page, Style},
 };
 
 /// The document of a kernel log.
@@ -70,13 +70,11 @@ object! {
 pub fn log_text(log: &IvmdLog, style: Style) -> String {
     let mut page = Page::new(style);
     let number = count(log.entries.len(), "IVMD block");
-    page.text(
-        0,
-        &format!(
-            "Kernel log with {number} that the kernel heeded. What else is in the table is not in \
-             the log; decode /sys/firmware/acpi/tables/IVRS to see it."
-        ),
+    let text = format!(
+        "Kernel log with {number} used by Linux. The log has nothing else of the table; decode \
+         /sys/firmware/acpi/tables/IVRS to see it."
     );
+    paragraph(&mut page, 0, &text);
     for entry in &log.entries {
         page.blank();
         let title = format!(
@@ -85,20 +83,12 @@ pub fn log_text(log: &IvmdLog, style: Style) -> String {
             named_flags(entry.flags),
             entry.line
         );
-        page.text(0, &style.bold(&title));
+        paragraph(&mut page, 0, &style.bold(&title));
         let range = devices(entry.segment, entry.devid_start, entry.devid_end);
-        page.labelled(2, "devices", 11, &range);
-        page.labelled(2, "kernel", 11, &region(entry));
+        labelled(&mut page, 2, "devices", 11, &range);
+        let length = entry.end_exclusive.wrapping_sub(entry.start);
+        let region = direct_region(entry.start, length, Prot::of(entry.flags));
+        labelled(&mut page, 2, "kernel", 11, &region);
     }
     page.finish()
-}
-
-fn region(entry: &IvmdLine) -> String {
-    let length = entry.end_exclusive.wrapping_sub(entry.start);
-    let access = access(Prot::of(entry.flags));
-    if length == 0 {
-        return format!("direct region at {:#x} of no length, {access}", entry.start);
-    }
-    let last = entry.end_exclusive.wrapping_sub(1);
-    format!("direct region {:#x} to {last:#x} ({}), {access}", entry.start, size(length))
 }
