@@ -4,6 +4,8 @@ use std::fmt;
 
 use serde::{Serialize, Serializer};
 
+use crate::fmt::hex_bytes;
+
 /// A number that is written as `0x…`, of so many digits at least.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Hex<T, const DIGITS: usize = 1>(pub T);
@@ -28,11 +30,4 @@ impl Serialize for HexBytes {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(&hex_bytes(&self.0))
     }
-}
-
-/// Bytes as two hex digits each, with blanks between.
-#[must_use]
-pub fn hex_bytes(bytes: &[u8]) -> String {
-    let digits: Vec<String> = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-    digits.join(" ")
 }

@@ -20,6 +20,7 @@ pub mod event;
 pub mod export;
 pub mod facts;
 pub mod firmware;
+mod fmt;
 pub mod hex;
 pub mod host;
 #[cfg(feature = "live")]

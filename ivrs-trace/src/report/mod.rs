@@ -34,7 +34,7 @@ pub use letters::{forum, kernel, vendor};
 pub use page::Style;
 pub use what_if::what_if;
 
-pub use crate::hex::hex_bytes;
+pub(crate) use crate::fmt::hex_bytes;
 
 /// A number of bytes in the largest unit that divides it.
 #[must_use]

@@ -9,7 +9,7 @@ use crate::{
     codes::Severity,
     escape::printable_bytes,
     firmware::{
-        Finding, Ivhd, Ivmd, Ivrs, KernelView, UnityEntry,
+        Fact, Finding, Ivhd, Ivmd, Ivrs, KernelView, UnityEntry,
         acpi::{Header, OtherBlock},
         amd::{
             device_entry::{Content, Devices, Entry, Settings, SpecialKind, Uid},
@@ -337,7 +337,7 @@ object! {
         /// Index of the IVMD block that it is about.
         ivmd: Option<usize> = finding.ivmd,
         /// What it rests on.
-        evidence: Vec<String> = finding.evidence,
+        evidence: Vec<Fact> = finding.evidence,
     }
 }
 

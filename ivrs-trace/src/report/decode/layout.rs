@@ -7,7 +7,8 @@ use crate::{
     codes::{Code, Severity},
     escape::printable_bytes,
     firmware::{Finding, acpi::Header},
-    hex::{Hex, hex_bytes},
+    fmt::hex_bytes,
+    hex::Hex,
     report::page::{Page, Style},
     width::pad,
 };
