@@ -211,18 +211,14 @@ fn types(table: &Ivrs, view: &KernelView) -> String {
     let Some(target) = view.target_ivhd_type.filter(|_| !table.ivhd.is_empty()) else {
         return "no block".to_owned();
     };
-    let mut ignored: BTreeMap<u8, usize> = BTreeMap::new();
-    for ivhd in table.ivhd.iter().filter(|ivhd| ivhd.kind.code() != target) {
-        *ignored.entry(ivhd.kind.code()).or_default() += 1;
+    let kinds = table.ivhd.iter().map(|ivhd| ivhd.kind.code());
+    let ignored: BTreeSet<u8> = kinds.filter(|kind| *kind != target).collect();
+    if ignored.is_empty() {
+        return format!("Linux uses the blocks of type {target:#04x}");
     }
-    let mut text = format!("the kernel goes by the blocks of type {target:#04x}");
-    if !ignored.is_empty() {
-        let kinds: Vec<String> = ignored.keys().map(|kind| format!("{kind:#04x}")).collect();
-        text.push_str(
-            &format_args!(" and ignores those of type {}", kinds.join(" and ")).to_string(),
-        );
-    }
-    text
+    let ignored: Vec<String> = ignored.iter().map(|kind| format!("{kind:#04x}")).collect();
+    let ignored = ignored.join(" and ");
+    format!("Linux uses the blocks of type {target:#04x} and ignores those of type {ignored}")
 }
 
 fn ivhd(page: &mut Page, block: &Ivhd, table: &Ivrs, view: &KernelView, detail: Detail) {
@@ -312,21 +308,17 @@ pub fn entry(entry: &Entry, segment: Segment) -> (&'static str, String) {
             (name, with_settings(format!("{text} at {}", at(*devid)), *settings))
         }
         Content::Acpi(of) => {
-            let mut text = format!("{} at {}", of.hid, at(of.devid));
-            if !of.cid.is_empty() {
-                text.push_str(", compatible with ");
-                text.push_str(&of.cid);
-            }
-            match &of.uid {
-                Uid::None => {}
-                Uid::Integer { value, length } => {
-                    text.push_str(&format!(", UID {value} ({length} bytes)"));
-                }
-                Uid::Text(uid) => text.push_str(&format!(", UID \"{uid}\"")),
-                Uid::Unknown { format } => {
-                    text.push_str(&format!(", UID of format {format:#04x}"));
-                }
-            }
+            let cid = match of.cid.as_str() {
+                "" => String::new(),
+                cid => format!(", compatible with {cid}"),
+            };
+            let uid = match &of.uid {
+                Uid::None => String::new(),
+                Uid::Integer { value, length } => format!(", UID {value} ({length} bytes)"),
+                Uid::Text(uid) => format!(", UID \"{uid}\""),
+                Uid::Unknown { format } => format!(", UID of format {format:#04x}"),
+            };
+            let text = format!("{} at {}{cid}{uid}", of.hid, at(of.devid));
             ("acpi", with_settings(text, of.settings))
         }
         Content::Reserved => ("unknown", hex_bytes(&entry.bytes)),
@@ -338,28 +330,23 @@ pub fn entry(entry: &Entry, segment: Segment) -> (&'static str, String) {
 }
 
 fn of_devices(of: &Devices, segment: Segment) -> String {
-    let mut text = devices(segment, of.first, of.last);
-    if let Some(source) = of.source {
-        text.push_str(", seen as ");
-        text.push_str(&device(segment, source));
-    }
-    if of.ats_disabled() {
-        text.push_str(", ATS off");
-    } else if let Some(extended) = of.extended {
-        text.push_str(&format!(", extended {extended:#x}"));
-    }
+    let of_source = |source| format!(", seen as {}", device(segment, source));
+    let source = of.source.map_or_else(String::new, of_source);
+    let extended = match of.extended {
+        Some(_) if of.ats_disabled() => ", ATS off".to_owned(),
+        Some(extended) => format!(", extended {extended:#x}"),
+        None => String::new(),
+    };
+    let text = format!("{}{source}{extended}", devices(segment, of.first, of.last));
     with_settings(text, of.settings)
 }
 
-fn with_settings(mut text: String, settings: Settings) -> String {
+fn with_settings(text: String, settings: Settings) -> String {
     let mut names: Vec<String> = settings.names().map(str::to_owned).collect();
     if settings.sys_mgt() != 0 {
         names.push(format!("SysMgt={}", settings.sys_mgt()));
     }
-    if !names.is_empty() {
-        text.push_str(&format!(" [{}]", names.join(" ")));
-    }
-    text
+    if names.is_empty() { text } else { format!("{text} [{}]", names.join(" ")) }
 }
 
 fn ivmd(page: &mut Page, block: &Ivmd, view: &KernelView) {
