@@ -32,27 +32,6 @@ pub use diff::diff;
 pub use doctor::doctor;
 pub use letters::{forum, kernel, vendor};
 pub use page::Style;
-use serde::Serialize;
 pub use what_if::what_if;
 
 pub(crate) use crate::fmt::{hex_bytes, size};
-
-/// Facts that did not arrive.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-pub struct Lost {
-    /// Events that found the ring buffer full.
-    pub ring: u64,
-    /// Reads of kernel memory that failed, and lists that were cut.
-    pub read: u64,
-    /// Events that could not be decoded or kept in user space.
-    pub queue: u64,
-}
-
-impl Lost {
-    /// Whether anything was lost.
-    #[must_use]
-    pub fn any(self) -> bool {
-        self != Self::default()
-    }
-}

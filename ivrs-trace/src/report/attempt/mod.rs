@@ -8,7 +8,6 @@ use std::collections::{BTreeMap, BTreeSet};
 pub use failures::{failures, failures_line};
 
 use super::{
-    Lost,
     decode::rmrr_memory_text,
     hex_bytes,
     page::{Page, Style},
@@ -16,6 +15,7 @@ use super::{
 };
 use crate::{
     errno::{self, Errno},
+    facts::Lost,
     firmware::{
         Rmrr,
         amd::{

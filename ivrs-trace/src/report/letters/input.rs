@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, fmt::Write as _};
 
 use crate::{
+    facts::{Lost, ProbeFact},
     firmware::{
         Ivrs,
         amd::{
@@ -15,8 +16,7 @@ use crate::{
         Attempt, Coverage, DeviceVerdict, Model, Outcome, Owner, RequireDirect, Verdict, Verdicts,
     },
     pci::Bdf,
-    recording::ProbeFact,
-    report::{Lost, attempt::one_line, calls::Trail, redact::Redactor},
+    report::{attempt::one_line, calls::Trail, redact::Redactor},
     width::{cut, pad},
 };
 
