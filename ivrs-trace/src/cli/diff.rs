@@ -31,7 +31,7 @@ pub(super) struct Args {
     /// Print one JSON document instead of text
     #[arg(long)]
     json: bool,
-    /// A recording, a folder with copies of a host's /sys and /proc, or an IVRS table in any form
+    /// A recording, a folder with copies of a host's /sys and /proc, or an IVRS or DMAR table in any form
     /// that decode reads; - reads standard input
     #[arg(value_name = "A")]
     before: PathBuf,

@@ -14,8 +14,8 @@ use crate::{
     escape::printable,
     event::Event,
     firmware::{
-        Ivrs,
-        dump::{self, Dump, INPUT_LIMIT},
+        Dmar, Ivrs,
+        dump::{self, Dump, INPUT_LIMIT, IvmdLog},
     },
     host::{self, HexBytes, Reading, Snapshot},
     live,
@@ -111,9 +111,7 @@ fn read_recording(
 ) -> anyhow::Result<Replay> {
     let reader = reader(name, input)?;
     let replay = crate::replay::replay(reader, each);
-    for note in replay.condition.notes() {
-        output::complain(&format!("{name}: {note}"));
-    }
+    complain_of(name, &replay.condition.notes());
     if let Some(continues) = &replay.continues {
         output::complain(&format!(
             "{name}: it goes on from {}, whose attempts are not in it",
@@ -142,26 +140,25 @@ pub(crate) fn tree_or_table(path: &Path) -> anyhow::Result<(Model, Scope)> {
         return Ok((model_of_tree(path)?.0, Scope::Host));
     }
     let name = name_of(path);
-    let cannot = || format!("{name} cannot be read");
+    let cannot = || format!("cannot read {name}");
     let mut input = open(path).with_context(cannot)?;
     if recording::is_recording(input.fill_buf().with_context(cannot)?) {
         return Ok((read_recording(&name, input, |_, _, _| {})?.model, Scope::Host));
     }
-    let input = read_all(input).with_context(cannot)?;
-    let dump = dump::read(&input).with_context(|| name.clone())?;
-    for note in dump.notes() {
-        output::complain(&format!("{name}: {note}"));
+    // No other table was looked for, as on a host that has none.
+    let (ivrs, dmar) = (Reading::Absent, Reading::Absent);
+    let mut snapshot = Snapshot { ivrs, dmar, ..Snapshot::default() };
+    for found in tables_in(&name, &read_all(input).with_context(cannot)?)? {
+        // What follows a table in a dump is not the table.
+        match found {
+            Found::Ivrs(table) => snapshot.ivrs = Reading::Read(HexBytes(table.bytes().to_vec())),
+            Found::Dmar(table) => snapshot.dmar = Reading::Read(HexBytes(table.bytes().to_vec())),
+            Found::Log(_) => bail!(
+                "{name} is a kernel log, which has only what the kernel made of a table; give the \
+                 table itself (/sys/firmware/acpi/tables/IVRS) or a copied tree"
+            ),
+        }
     }
-    let Dump::Table(found) = dump else {
-        bail!(
-            "{name} is a kernel log, which has only what the kernel made of a table; give the table \
-             itself (/sys/firmware/acpi/tables/IVRS) or a copied tree"
-        );
-    };
-    // What follows the table in a dump is not the table.
-    let table = Ivrs::parse(&found.table).with_context(|| name)?;
-    let ivrs = Reading::Read(HexBytes(table.bytes().to_vec()));
-    let snapshot = Snapshot { ivrs, ..Snapshot::default() };
     Ok((Model::new(snapshot, RequireDirect::Unknown), Scope::Table))
 }
 
@@ -174,19 +171,71 @@ pub(crate) fn name_of(path: &Path) -> String {
     }
 }
 
-/// What `decode` is to read: the bytes of a file or of standard input, or the IVRS table that is in
-/// a recording.
-pub(crate) fn table(path: &Path) -> anyhow::Result<Vec<u8>> {
+/// What an input has that is no host.
+pub(crate) enum Found {
+    Ivrs(Ivrs),
+    Dmar(Dmar),
+    /// No table, but what the kernel said of its IVRS.
+    Log(IvmdLog),
+}
+
+/// What `decode` is to read: in a file, in standard input, or in a recording. There is at least one.
+pub(crate) fn tables(path: &Path) -> anyhow::Result<Vec<Found>> {
     let name = name_of(path);
-    let cannot = || format!("{name} cannot be read");
+    let cannot = || format!("cannot read {name}");
     let mut input = open(path).with_context(cannot)?;
     if !recording::is_recording(input.fill_buf().with_context(cannot)?) {
-        return read_all(input).with_context(cannot);
+        return tables_in(&name, &read_all(input).with_context(cannot)?);
     }
-    match &read_recording(&name, input, |_, _, _| {})?.model.host().ivrs {
-        Reading::Read(bytes) => Ok(bytes.0.clone()),
-        Reading::Absent => bail!("{name} is of a host without an IVRS table"),
-        Reading::Unreadable(why) => bail!("{name} has no IVRS table: {}", printable(why)),
+    let replay = read_recording(&name, input, |_, _, _| {})?;
+    let host = replay.model.host();
+    let mut found = Vec::new();
+    for table in [&host.ivrs, &host.dmar].into_iter().filter_map(Reading::value) {
+        found.extend(tables_in(&name, &table.0)?);
+    }
+    match (found.as_slice(), &host.ivrs, &host.dmar) {
+        ([], Reading::Unreadable(why), _) | ([], _, Reading::Unreadable(why)) => {
+            bail!("{name} has neither an IVRS nor a DMAR table: {}", printable(why))
+        }
+        ([], _, _) => bail!("{name} is of a host that has neither an IVRS nor a DMAR table"),
+        ([_, _, ..], _, _) => output::complain(&format!("{name} holds an IVRS and a DMAR table")),
+        _ => {}
+    }
+    Ok(found)
+}
+
+/// The tables in an input, or else the lines of a kernel log; what else is to be known of them is
+/// said on standard error.
+fn tables_in(name: &str, input: &[u8]) -> anyhow::Result<Vec<Found>> {
+    let (ivrs, dmar) = match (dump::read(input), dump::read_dmar(input)) {
+        (ivrs, Ok(None)) => (Some(ivrs.with_context(|| name.to_owned())?), None),
+        (ivrs, Ok(dmar)) => (ivrs.ok(), dmar),
+        (Ok(ivrs), Err(error)) => {
+            output::complain(&format!("{name}: the DMAR table beside it is not used: {error}"));
+            (Some(ivrs), None)
+        }
+        (Err(_), Err(error)) => return Err(error).with_context(|| name.to_owned()),
+    };
+    let mut found = Vec::new();
+    if let Some(ivrs) = ivrs {
+        complain_of(name, ivrs.notes());
+        found.push(match ivrs {
+            Dump::Table(ivrs) => {
+                Found::Ivrs(Ivrs::parse(&ivrs.table).with_context(|| name.to_owned())?)
+            }
+            Dump::Log(log) => Found::Log(log),
+        });
+    }
+    if let Some(dmar) = dmar {
+        complain_of(name, &dmar.notes);
+        found.push(Found::Dmar(Dmar::parse(&dmar.table).with_context(|| name.to_owned())?));
+    }
+    Ok(found)
+}
+
+fn complain_of(name: &str, notes: &[String]) {
+    for note in notes {
+        output::complain(&format!("{name}: {note}"));
     }
 }
 
