@@ -36,7 +36,7 @@ pub(super) fn command(args: &Args) -> anyhow::Result<ExitCode> {
     let mut shown = shown(&super::definition());
     let name = shown.get_name().to_owned();
     clap_complete::generate(args.shell, &mut shown, name, &mut script);
-    output::print(&String::from_utf8_lossy(&script))?;
+    output::print(&script)?;
     Ok(ExitCode::SUCCESS)
 }
 

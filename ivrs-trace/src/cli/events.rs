@@ -1,12 +1,10 @@
 //! `ivrs-trace events`: the stream, a line an event.
 
 use std::{
-    io::{self, Write as _},
     path::{Path, PathBuf},
     process::ExitCode,
 };
 
-use anyhow::Context as _;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::{io::source, leave_out::LeaveOutArgs};
@@ -245,9 +243,7 @@ impl<'a> Lines<'a> {
     }
 
     fn flush(&mut self) -> anyhow::Result<()> {
-        let mut out = io::stdout().lock();
-        out.write_all(&self.bytes).context("standard output")?;
-        out.flush().context("standard output")?;
+        output::print(&self.bytes)?;
         self.bytes.clear();
         Ok(())
     }
