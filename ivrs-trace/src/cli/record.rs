@@ -82,6 +82,9 @@ pub(super) struct Args {
 /// Records until the command ends, the time is over, or SIGINT or SIGTERM comes. The status is the
 /// command's, else 0; 2 if nothing can be recorded.
 pub(super) fn command(args: &Args) -> anyhow::Result<ExitCode> {
+    if let Some(code) = child::is_absent(&args.command) {
+        return Ok(ExitCode::from(code));
+    }
     let output = Output {
         path: &args.output,
         force: args.force,

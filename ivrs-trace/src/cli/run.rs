@@ -103,6 +103,9 @@ fn replay(args: &Args, path: &Path) -> anyhow::Result<ExitCode> {
 }
 
 async fn trace(args: &Args) -> anyhow::Result<ExitCode> {
+    if let Some(code) = child::is_absent(&args.command) {
+        return Ok(ExitCode::from(code));
+    }
     let output = args.output.as_deref().map(|path| Output {
         path,
         force: args.force,
