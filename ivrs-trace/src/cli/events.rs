@@ -7,7 +7,7 @@ use std::{
 
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::{io::source, leave_out::LeaveOutArgs};
+use super::{io::source, probes::LeaveOutArgs};
 use crate::{
     event::{Event, Filter, Follow, ParseFilterError},
     live::{

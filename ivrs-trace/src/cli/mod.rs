@@ -12,8 +12,6 @@ mod events;
 mod explain;
 mod export;
 mod io;
-mod leave_out;
-mod only_failures;
 mod probes;
 mod record;
 mod report;
@@ -159,7 +157,7 @@ pub fn main() -> ExitCode {
         Some(Command::Doctor(args)) => doctor::command(&args),
         Some(Command::Probes(args)) => probes::command(&args),
         Some(Command::Explain(args)) => explain::command(&args),
-        Some(Command::Completions(args)) => completions::command(&args),
+        Some(Command::Completions(args)) => completions::command(&args, &definition()),
         #[cfg(feature = "tui")]
         None => tui::command(&cli.tui),
         #[cfg(not(feature = "tui"))]

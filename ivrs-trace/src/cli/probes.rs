@@ -2,20 +2,23 @@
 
 use std::process::ExitCode;
 
+use clap::error::ErrorKind;
 use rustix::thread::CapabilitySet;
 
-use super::leave_out::LeaveOutArgs;
 use crate::{
     live::rights,
     output,
     privilege::Caller,
     probe::{
-        table::{How, Need},
-        tracer::{ProbeStatus, Tracer},
+        table::{How, Need, PROBES},
+        tracer::{LeaveOut, ProbeStatus, Tracer},
     },
     probe_state::ProbeState as State,
     report::probes::{self, ProbeDocument, ProbeState, ProbesDocument},
 };
+
+/// The word for all BPF trampolines.
+const TRAMPOLINES: &str = "trampolines";
 
 /// What the long help and the man page say after the options.
 const MORE: &str = "\
@@ -85,4 +88,30 @@ fn of_probe(probe: &ProbeStatus) -> ProbeDocument {
         fallback: probe.fallback.clone(),
         reason,
     }
+}
+
+/// The switch by which the commands that trace can be made to do without a probe. It is for the tests
+/// of what is left to see then, and hidden from the help.
+#[derive(Debug, clap::Args)]
+pub(super) struct LeaveOutArgs {
+    /// Attach no probe on this function or tracepoint; `trampolines`: use kprobes instead
+    #[arg(long, value_name = "WHAT", hide = true, value_parser = known)]
+    leave_out: Vec<String>,
+}
+
+impl LeaveOutArgs {
+    /// The same for the tracer.
+    pub(super) fn resolved(&self) -> LeaveOut {
+        let (words, symbols) =
+            self.leave_out.iter().cloned().partition::<Vec<_>, _>(|what| what == TRAMPOLINES);
+        LeaveOut { symbols, trampolines: !words.is_empty() }
+    }
+}
+
+fn known(what: &str) -> Result<String, clap::Error> {
+    if what == TRAMPOLINES || PROBES.iter().any(|probe| probe.symbol == what) {
+        return Ok(what.to_owned());
+    }
+    let message = format!("there is no probe on {what}; `ivrs-trace probes` lists them\n");
+    Err(clap::Error::raw(ErrorKind::InvalidValue, message))
 }

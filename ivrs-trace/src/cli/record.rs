@@ -9,7 +9,6 @@ use std::{
 
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::only_failures::OnlyFailuresArgs;
 use crate::{
     host::Snapshot,
     live::{
@@ -19,9 +18,11 @@ use crate::{
         record::{Output, clocks, lost_words, outlive_file_limit, size_words, start},
         rights,
     },
+    model::Model,
     output,
     privilege::{Caller, for_modules},
-    recording::{self, End, Fate, Kind, Loss, MIN_SIZE, Outcome, Status},
+    recording::{self, CreateError, End, Fate, Kind, Loss, MIN_SIZE, Outcome, Status, rotated},
+    report,
     width::{last, split, width},
 };
 
@@ -79,6 +80,45 @@ pub(super) struct Args {
     command: Vec<OsString>,
 }
 
+/// A recording that stays only where somebody was not given a device.
+///
+/// It is written beside the file that was asked for and takes its name when it is to stay, so that a
+/// start that goes well leaves the recording of an earlier failure alone.
+#[derive(Debug, clap::Args)]
+struct OnlyFailuresArgs {
+    /// Keep the file only if an attempt to claim a device failed
+    ///
+    /// record then prints one line about the failure, else nothing. Until the end, the file is named
+    /// FILE.part. A failure does not count if a later attempt of the same process succeeds.
+    #[arg(long, conflicts_with = "snapshot_only")]
+    only_failures: bool,
+    /// With --only-failures: count only failures of this VM (QEMU -name)
+    ///
+    /// Failures of processes whose VM is unknown count too.
+    #[arg(long, value_name = "NAME", requires = "only_failures")]
+    vm: Option<String>,
+}
+
+impl OnlyFailuresArgs {
+    /// The file to write to for now, for a recording that is asked for as `path`. Without `force`,
+    /// what is there under the names that the recording may get is an error.
+    fn part(path: &Path, force: bool) -> Result<PathBuf, CreateError> {
+        for name in [path.to_owned(), rotated(path)] {
+            if !force && name.symlink_metadata().is_ok() {
+                return Err(CreateError::Exists(name));
+            }
+        }
+        let mut part = OsString::from(path);
+        part.push(".part");
+        Ok(part.into())
+    }
+
+    /// What failed, in a line; `None` if nothing did.
+    fn failed(&self, model: &Model) -> Option<String> {
+        report::failures_line(model, &report::failures(model, self.vm.as_deref()))
+    }
+}
+
 /// Records until the command ends, the time is over, or SIGINT or SIGTERM comes. The status is the
 /// command's, else 0; 2 if nothing can be recorded.
 pub(super) fn command(args: &Args) -> anyhow::Result<ExitCode> {
@@ -114,7 +154,7 @@ fn snapshot(output: &Output<'_>) -> anyhow::Result<ExitCode> {
                 live.end_recording("snapshot", None)
             }
             // The file is not the kernel's fault, and files alone would not help.
-            Err(error) if error.is::<recording::CreateError>() => return Err(error),
+            Err(error) if error.is::<CreateError>() => return Err(error),
             Err(error) => {
                 output::complain(&format!("recording files alone: {error:#}"));
                 Some(files_alone(output)?)
@@ -237,7 +277,7 @@ async fn watch(args: &Args, output: &Output<'_>, live: &mut Live) -> anyhow::Res
 
 /// How the recording goes, in one line of a terminal: if it is longer, the name is shortened, then
 /// the rest.
-fn progress_line(name: &str, status: &Status, lost: crate::report::Lost, columns: usize) -> String {
+fn progress_line(name: &str, status: &Status, lost: report::Lost, columns: usize) -> String {
     let lost = lost.ring.saturating_add(lost.read).saturating_add(lost.queue);
     let Status { events, bytes, dropped, trouble } = status;
     let rest = match trouble {
@@ -284,7 +324,7 @@ mod tests {
     #[test]
     fn progress_says_what_is_written_and_what_is_lost() {
         let status = Status { events: 7, bytes: 1536, dropped: 2, trouble: None };
-        let lost = crate::report::Lost { ring: 1, ..Default::default() };
+        let lost = report::Lost { ring: 1, ..Default::default() };
         let line = progress_line("a.ivt", &status, lost, 80);
         assert_eq!(line, "recording to a.ivt: 7 events, 1.5 KiB, 3 lost, Ctrl-C ends it");
         let full = Status { trouble: Some("No space left".to_owned()), ..status };

@@ -6,7 +6,7 @@ use std::{
     process::ExitCode,
 };
 
-use super::{io::source, leave_out::LeaveOutArgs};
+use super::{io::source, probes::LeaveOutArgs};
 use crate::{
     live::{
         self, Live,

@@ -10,7 +10,7 @@ use std::{
     path::{Component, Path},
 };
 
-use super::tree::{Dir, Files, Reading, Tree};
+use super::tree::{Dir, Files, Reading, Tree, exact};
 use crate::pci::Bdf;
 
 /// Bytes of a small file that are read at most.
@@ -318,7 +318,7 @@ fn function_of(target: &Path) -> Option<Bdf> {
         Component::Normal(name) => name.to_str(),
         _ => None,
     });
-    names.filter_map(super::snapshot::exact::<Bdf>).next_back()
+    names.filter_map(exact::<Bdf>).next_back()
 }
 
 fn disks<'t>(dir: &Dir<'_>, at: &impl Fn(&str) -> Reading<Dir<'t>>) -> Reading<Vec<Disk>> {
@@ -504,7 +504,7 @@ fn boot_vga(dir: &Reading<Dir<'_>>) -> BTreeSet<Bdf> {
     let Reading::Read(dir) = dir else { return BTreeSet::new() };
     let names = dir.names().value().cloned().unwrap_or_default();
     let of_firmware = |name: &String| {
-        let bdf = super::snapshot::exact::<Bdf>(name)?;
+        let bdf = exact::<Bdf>(name)?;
         let text = dir.dir(name).and_then(|function| function.text("boot_vga", SMALL));
         text.value().is_some_and(|text| text == "1").then_some(bdf)
     };

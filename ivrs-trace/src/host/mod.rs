@@ -11,16 +11,17 @@ mod names;
 mod region;
 mod snapshot;
 mod tree;
+mod types;
 
 pub use conditions::{Conditions, Disk, Interface, Mount};
 pub use memory::{MapSource, MemoryMap, MemoryRange, MemoryUse, RegionClass};
 pub use names::PciNames;
 pub use region::{ParseRegionError, RegionKind, ReservedRegion};
-pub use snapshot::{
-    AcpiDevice, Dmi, Group, HexBytes, Member, ParseHexBytesError, PciFunction, Skipped, Snapshot,
-    kernel_btf,
-};
+pub use snapshot::{Snapshot, kernel_btf};
 pub use tree::{Files, Place, Reading};
+pub use types::{
+    AcpiDevice, Dmi, Group, HexBytes, Member, ParseHexBytesError, PciFunction, Skipped,
+};
 
 #[cfg(test)]
 mod tests;

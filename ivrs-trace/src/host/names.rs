@@ -9,8 +9,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    snapshot::PciFunction,
     tree::{Dir, Reading},
+    types::PciFunction,
 };
 
 /// Where distributions keep the file, below the root.

@@ -9,9 +9,11 @@
 use std::{
     cell::RefCell,
     collections::BTreeMap,
+    fmt,
     fs::{self, File},
     io::{self, Read},
     path::{Path, PathBuf},
+    str::FromStr,
 };
 
 use serde::{Deserialize, Serialize};
@@ -89,7 +91,7 @@ impl<T> Reading<T> {
         }
     }
 
-    fn unreadable(path: &Path, why: impl std::fmt::Display) -> Self {
+    fn unreadable(path: &Path, why: impl fmt::Display) -> Self {
         Self::Unreadable(format!("{}: {why}", path.display()))
     }
 }
@@ -277,6 +279,11 @@ impl<'f> Tree<'f> {
             (Err(error), _) => Reading::failed(path, &error),
         }
     }
+}
+
+/// The key that is written just so: a copied tree may hold `7` and `07`.
+pub(super) fn exact<K: FromStr + fmt::Display>(name: &str) -> Option<K> {
+    name.parse().ok().filter(|key: &K| key.to_string() == name)
 }
 
 /// A directory of a tree.
