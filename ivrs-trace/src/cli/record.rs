@@ -21,7 +21,7 @@ use crate::{
     model::Model,
     output,
     privilege::{Caller, for_modules},
-    recording::{self, CreateError, End, Fate, Kind, Loss, MIN_SIZE, Outcome, Status, rotated},
+    recording::{CreateError, End, Fate, Kind, Loss, MIN_SIZE, Outcome, Status, rotated},
     report,
     width::{last, split, width},
 };
