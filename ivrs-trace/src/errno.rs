@@ -7,24 +7,24 @@ use serde::{Serialize, Serializer};
 /// An error number, positive, as Linux defines it for x86
 /// (include/uapi/asm-generic/errno-base.h, errno.h).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Errno(pub u32);
+pub struct Errno(pub(crate) u32);
 
 impl Errno {
     /// "Invalid argument"
-    pub const EINVAL: Self = Self(22);
+    pub(crate) const EINVAL: Self = Self(22);
     /// "Operation not permitted"
-    pub const EPERM: Self = Self(1);
+    pub(crate) const EPERM: Self = Self(1);
     /// "Device or resource busy"
-    pub const EBUSY: Self = Self(16);
+    pub(crate) const EBUSY: Self = Self(16);
     /// "No such device"
-    pub const ENODEV: Self = Self(19);
+    pub(crate) const ENODEV: Self = Self(19);
     /// "Address already in use"
-    pub const EADDRINUSE: Self = Self(98);
+    pub(crate) const EADDRINUSE: Self = Self(98);
 
     /// What the GNU C library's `strerror` says in English, for the errors that VFIO and iommufd
     /// return.
     #[must_use]
-    pub fn message(self) -> Option<&'static str> {
+    pub(crate) fn message(self) -> Option<&'static str> {
         Some(match self.0 {
             1 => "Operation not permitted",
             2 => "No such file or directory",
@@ -103,7 +103,7 @@ impl Serialize for Errno {
 /// The error in the return value of a kernel function: -4095 to -1 (`MAX_ERRNO`,
 /// include/linux/err.h).
 #[must_use]
-pub fn of_return(ret: i64) -> Option<Errno> {
+pub(crate) fn of_return(ret: i64) -> Option<Errno> {
     (-4095..0).contains(&ret).then(|| u32::try_from(-ret).map(Errno).ok()).flatten()
 }
 

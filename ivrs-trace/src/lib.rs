@@ -13,9 +13,9 @@
 #[cfg(feature = "live")]
 pub mod cli;
 pub mod codes;
-pub mod command_line;
-pub mod errno;
-pub mod escape;
+mod command_line;
+mod errno;
+mod escape;
 pub mod event;
 pub mod export;
 pub mod firmware;
@@ -27,7 +27,7 @@ pub mod model;
 mod output;
 pub mod pci;
 #[cfg(feature = "live")]
-pub mod privilege;
+mod privilege;
 #[cfg(feature = "live")]
 pub mod probe;
 pub mod probe_state;

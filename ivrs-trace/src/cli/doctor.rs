@@ -10,7 +10,7 @@ use rustix::thread::CapabilitySet;
 
 use super::io::source;
 use crate::{
-    host::{Conditions, Snapshot},
+    host::Conditions,
     live::{self, Live, rights},
     model::{
         Model,
@@ -119,9 +119,7 @@ fn this_host() -> anyhow::Result<(Model, Conditions, Tracing)> {
         }
     }
     tracing.rights = Some(rights(effective, left));
-    let model =
-        model.unwrap_or_else(|| Model::new(Snapshot::read(Path::new("/")), live::require_direct()));
-    Ok((model, conditions, tracing))
+    Ok((model.unwrap_or_else(source::this_host), conditions, tracing))
 }
 
 /// Gives up what `events` and the like would give up, and says what is left.

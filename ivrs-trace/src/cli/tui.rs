@@ -22,14 +22,14 @@ use tokio_stream::StreamExt as _;
 use super::{
     events::FollowArgs,
     io::{
-        facts, save, source,
+        facts::{self, Facts},
+        save, source,
         terminal::{self, Screen},
     },
     report,
 };
 use crate::{
     escape::printable,
-    host::Snapshot,
     live::{
         self, Live,
         record::{self, Output},
@@ -150,9 +150,10 @@ impl Source {
                 bail!("the dashboard needs standard input for its keys: give the recording's file")
             }
             Some(path) if path.is_dir() => {
-                let (model, evidence) = source::model_of_tree(path)?;
-                let mut stage = Stage::new(&model, Origin::Tree, Clocks::default());
-                stage.verdicts.findings.push(evidence);
+                let Facts { model, verdicts, origin, .. } =
+                    facts::gather(Some(path), |_, _, _| {})?;
+                let mut stage = Stage::new(&model, origin, Clocks::default());
+                stage.verdicts = verdicts;
                 Ok(Self::files(model, stage))
             }
             Some(path) => {
@@ -201,7 +202,7 @@ impl Source {
                 Err(error) => why_not = format!("{error:#}"),
             }
         }
-        let model = Model::new(Snapshot::read(Path::new("/")), live::require_direct());
+        let model = source::this_host();
         let mut stage = Stage::new(&model, Origin::Live { traced: false }, record::clocks());
         stage.notes = vec![format!("the kernel is not traced: {}", printable(&why_not))];
         Self::files(model, stage)

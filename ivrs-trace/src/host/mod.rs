@@ -13,15 +13,18 @@ mod snapshot;
 mod tree;
 mod types;
 
-pub use conditions::{Conditions, Disk, Interface, Mount};
-pub use memory::{MapSource, MemoryMap, MemoryRange, MemoryUse, RegionClass};
-pub use names::PciNames;
-pub use region::{ParseRegionError, RegionKind, ReservedRegion};
-pub use snapshot::{Snapshot, kernel_btf};
+pub use conditions::{Conditions, Mount};
+pub(crate) use conditions::{Disk, Interface};
+pub(crate) use memory::{MapSource, MemoryUse, RegionClass};
+pub use memory::{MemoryMap, MemoryRange};
+pub(crate) use names::PciNames;
+pub(crate) use region::RegionKind;
+pub use region::ReservedRegion;
+pub use snapshot::Snapshot;
+pub(crate) use snapshot::kernel_btf;
 pub use tree::{Files, Place, Reading};
-pub use types::{
-    AcpiDevice, Dmi, Group, HexBytes, Member, ParseHexBytesError, PciFunction, Skipped,
-};
+pub use types::{AcpiDevice, Dmi, HexBytes};
+pub(crate) use types::{Group, Member, PciFunction, Skipped};
 
 #[cfg(test)]
 mod tests;

@@ -344,8 +344,7 @@ impl Snapshot {
 }
 
 /// The kernel's BTF below `root`, whole.
-#[must_use]
-pub fn kernel_btf(root: &Path) -> Reading<Vec<u8>> {
+pub(crate) fn kernel_btf(root: &Path) -> Reading<Vec<u8>> {
     let tree = Tree::disk(root);
     let btf = tree.top().and_then(|top| top.dir("sys/kernel/btf"));
     btf.and_then(|dir| dir.bytes("vmlinux", BTF_LIMIT))

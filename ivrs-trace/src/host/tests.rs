@@ -395,8 +395,8 @@ fn a_snapshot_survives_being_written_down() {
     let text = String::from(HexBytes(table.clone()));
     assert!(text.starts_with("4956525330000000"), "{text}");
     assert_eq!(HexBytes::try_from(text), Ok(HexBytes(table)));
-    assert_eq!(HexBytes::try_from("00f".to_owned()), Err(ParseHexBytesError { at: 3 }));
-    assert_eq!(HexBytes::try_from("0x".to_owned()), Err(ParseHexBytesError { at: 1 }));
+    assert_eq!(HexBytes::try_from("00f".to_owned()), Err(types::ParseHexBytesError { at: 3 }));
+    assert_eq!(HexBytes::try_from("0x".to_owned()), Err(types::ParseHexBytesError { at: 1 }));
 }
 
 #[test]

@@ -18,11 +18,11 @@ use crate::probe_state::ProbeState;
 
 /// What is not to be attached, to see how the tool does without.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct LeaveOut {
+pub(crate) struct LeaveOut {
     /// Functions and tracepoints, by the names of the table.
-    pub symbols: Vec<String>,
+    pub(crate) symbols: Vec<String>,
     /// Do without BPF trampolines: kprobes instead, where a probe has them.
-    pub trampolines: bool,
+    pub(crate) trampolines: bool,
 }
 
 /// Why a way to attach a probe cannot be taken.

@@ -7,7 +7,7 @@ use crate::privilege;
 
 /// Why this host cannot be traced.
 #[derive(Debug, Error)]
-pub enum TraceError {
+pub(crate) enum TraceError {
     /// The process lacks the privilege.
     #[error(
         "tracing needs root, or CAP_BPF and CAP_PERFMON: this process lacks {missing}; run it with sudo"

@@ -12,7 +12,7 @@ use aya::{
 };
 use ivrs_trace_common::{ProbeId, ProbeStats, for_each_offset, offsets::ABSENT};
 
-pub use super::{
+pub(crate) use super::{
     attach::LeaveOut,
     error::TraceError,
     status::{Counts, ProbeStatus, has_require_direct},
@@ -35,7 +35,7 @@ const RING_BYTES: u32 = 4 << 20;
 const MODULE_TRIES: u32 = 40;
 
 /// The programs in the kernel.
-pub struct Tracer {
+pub(crate) struct Tracer {
     ebpf: Ebpf,
     #[cfg(feature = "bpf-log")]
     log: super::log::ProgramLog,
@@ -51,7 +51,7 @@ impl Tracer {
     ///
     /// If the process may not, the kernel has no BTF, or nothing that shows a refusal can be
     /// watched. A single missing probe is no error: see [`Tracer::probes`].
-    pub fn start(leave_out: &LeaveOut) -> Result<Self, TraceError> {
+    pub(crate) fn start(leave_out: &LeaveOut) -> Result<Self, TraceError> {
         if let Some(missing) = privilege::missing_for_tracing() {
             return Err(TraceError::Privilege { missing });
         }
@@ -74,7 +74,7 @@ impl Tracer {
 
     /// Attaches the probes whose module has come since. Returns whether it is worth another try
     /// soon: a module that is just being loaded may not take probes yet.
-    pub fn attach_waiting(&mut self) -> bool {
+    pub(crate) fn attach_waiting(&mut self) -> bool {
         let mut again = false;
         for probe in &mut self.probes {
             if probe.state != ProbeState::Waiting {
@@ -122,7 +122,7 @@ impl Tracer {
 
     /// Says that a module was loaded at this time (`CLOCK_MONOTONIC`, ns). Probes of an earlier
     /// load of it died with that; they are attached anew. Returns as [`Tracer::attach_waiting`].
-    pub fn module_loaded(&mut self, name: &str, time_ns: u64) -> bool {
+    pub(crate) fn module_loaded(&mut self, name: &str, time_ns: u64) -> bool {
         for probe in &mut self.probes {
             if probe.spec.home.module() != Some(name) {
                 continue;
@@ -139,13 +139,13 @@ impl Tracer {
 
     /// The table as it stands.
     #[must_use]
-    pub fn probes(&self) -> &[ProbeStatus] {
+    pub(crate) fn probes(&self) -> &[ProbeStatus] {
         &self.probes
     }
 
     /// Whether the kernel has `dev_iommu.require_direct`, without which it refuses nothing.
     #[must_use]
-    pub fn require_direct(&self) -> bool {
+    pub(crate) fn require_direct(&self) -> bool {
         self.require_direct
     }
 
@@ -154,14 +154,14 @@ impl Tracer {
     /// # Errors
     ///
     /// If it was taken before.
-    pub fn take_ring(&mut self) -> Result<RingBuf<MapData>, TraceError> {
+    pub(crate) fn take_ring(&mut self) -> Result<RingBuf<MapData>, TraceError> {
         let map = self.ebpf.take_map("EVENTS").ok_or_else(|| no_map("EVENTS"))?;
         RingBuf::try_from(map).map_err(|error| load_error(&error))
     }
 
     /// Writes to standard error what the programs logged of themselves since.
     #[cfg(feature = "bpf-log")]
-    pub fn flush_log(&mut self) {
+    pub(crate) fn flush_log(&mut self) {
         self.log.flush();
     }
 
@@ -170,7 +170,7 @@ impl Tracer {
     /// # Errors
     ///
     /// If the kernel does not give the map.
-    pub fn counts(&self) -> Result<Counts, TraceError> {
+    pub(crate) fn counts(&self) -> Result<Counts, TraceError> {
         let map = self.ebpf.map("STATS").ok_or_else(|| no_map("STATS"))?;
         let map: PerCpuArray<&MapData, Stats> =
             map.try_into().map_err(|error| load_error(&error))?;

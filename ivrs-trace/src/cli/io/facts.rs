@@ -5,12 +5,12 @@ use std::{io::Read as _, path::Path};
 
 use super::source;
 use crate::{
-    cli::check,
     codes::Code,
+    escape::printable,
     event::Event,
-    host::Snapshot,
+    host::{Skipped, Snapshot},
     live::{self, Live},
-    model::{Model, Verdicts},
+    model::{Finding, Model, Verdicts},
     output,
     recording::{Clocks, Condition, Continues, End, ProbeFact, Start},
     replay::Replay,
@@ -19,6 +19,8 @@ use crate::{
 
 /// Bytes of a host's name that are read at most.
 const NAME: u64 = 256;
+/// How many of the things that could not be placed are listed.
+const LISTED: usize = 32;
 
 /// A host, and how it was looked at.
 pub(crate) struct Facts {
@@ -64,10 +66,23 @@ pub(crate) fn gather(
             of_recording(replay)
         }
     };
-    facts.verdicts.findings.extend(check::skipped(facts.model.host()));
+    facts.verdicts.findings.extend(skipped(facts.model.host()));
     facts.trail = trail;
     facts.events = events;
     Ok(facts)
+}
+
+/// What the host shows and could not be placed; so nothing is lost in silence.
+fn skipped(host: &Snapshot) -> Option<Finding> {
+    let first = host.skipped.first()?;
+    let more = match host.skipped.len() {
+        1 => String::new(),
+        count => format!(", and {} more", count - 1),
+    };
+    let message = printable(&format!("{}: {}{more}; not judged", first.path, first.why));
+    let line = |one: &Skipped| printable(&format!("{}: {}", one.path, one.why));
+    let evidence = host.skipped.iter().take(LISTED).map(line).collect();
+    Some(Finding { evidence, ..Finding::new(Code::Skipped, message) })
 }
 
 fn of_model(model: Model, origin: Origin) -> Facts {
@@ -107,8 +122,7 @@ fn this_host(each: &mut impl FnMut(Option<Clocks>, u64, &Event)) -> anyhow::Resu
             }
         }
     }
-    let model = Model::new(Snapshot::read(Path::new("/")), live::require_direct());
-    let facts = of_model(model, Origin::Live { traced: false });
+    let facts = of_model(source::this_host(), Origin::Live { traced: false });
     Ok(Facts { notes: vec![why_not], names, ..facts })
 }
 

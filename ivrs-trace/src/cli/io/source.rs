@@ -34,33 +34,33 @@ type Input = BufReader<Box<dyn Read>>;
 /// This host, a copied or a recorded one, without asking the kernel.
 pub(crate) fn files(from: Option<&Path>) -> anyhow::Result<Model> {
     match from {
-        Some(path) => Ok(host(path)?.0),
-        None => Ok(Model::new(Snapshot::read(Path::new("/")), live::require_direct())),
+        None => Ok(this_host()),
+        Some(path) if path.is_dir() => Ok(model_of_tree(path)?.0),
+        Some(path) => {
+            let model = recording(path, |_, _, _| {})?.model;
+            tell_attempts(path, &model);
+            Ok(model)
+        }
     }
 }
 
-/// A copied tree or a recording. For a tree, also how it is known whether its kernel refuses: in a
-/// recording that was noted down.
-pub(crate) fn host(path: &Path) -> anyhow::Result<(Model, Option<Finding>)> {
-    if path.is_dir() {
-        let (model, evidence) = model_of_tree(path)?;
-        return Ok((model, Some(evidence)));
-    }
-    let replay = recording(path, |_, _, _| {})?;
-    for line in live::degradations(&replay.probes) {
-        output::complain(&line);
-    }
-    let attempts = replay.model.attempts();
+/// This host by its files alone.
+pub(crate) fn this_host() -> Model {
+    Model::new(Snapshot::read(Path::new("/")), live::require_direct())
+}
+
+/// Says on standard error that a recording has attempts, and which command explains them.
+pub(crate) fn tell_attempts(path: &Path, model: &Model) {
+    let attempts = model.attempts();
     let refused = attempts.iter().filter(|attempt| attempt.outcome == Outcome::Rejected).count();
     if !attempts.is_empty() {
-        let name = name_of(path);
         output::complain(&format!(
-            "{name} also holds {} attempts to take a device, {refused} of them refused: \
-             `ivrs-trace run --from` explains them",
+            "{} also holds {} attempts to take a device, {refused} of them refused: `ivrs-trace \
+             run --from` explains them",
+            name_of(path),
             attempts.len()
         ));
     }
-    Ok((replay.model, None))
 }
 
 /// Reads a recording to its end, says on standard error what is missing in it, and hands over each
@@ -400,7 +400,7 @@ mod tests {
             (folder.path(), "holds no folder `sys`"),
             (&folder.path().join("nowhere"), "cannot read"),
         ] {
-            let error = format!("{:#}", host(path).err().unwrap());
+            let error = format!("{:#}", files(Some(path)).err().unwrap());
             assert!(error.contains(expected) && !error.contains('\n'), "{error}");
         }
     }
