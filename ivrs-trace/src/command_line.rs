@@ -17,14 +17,10 @@ pub struct Vm {
 }
 
 impl Vm {
-    /// The machine of the process that was started so.
-    #[must_use]
     pub(crate) fn of(arguments: &[String]) -> Self {
         Self { name: name(arguments), id: number(arguments) }
     }
 
-    /// What it is called: its name, else its number.
-    #[must_use]
     pub(crate) fn called(self) -> Option<String> {
         self.name.or(self.id)
     }
@@ -65,7 +61,6 @@ impl Keyed {
         Self(value.split(',').map(|part| part.replace('\0', ",")).collect())
     }
 
-    /// The part without a key.
     fn plain(&self) -> Option<&str> {
         self.0.iter().find(|part| !part.contains('=')).map(String::as_str)
     }
@@ -90,7 +85,6 @@ pub struct Hostdev {
 impl Hostdev {
     /// The devices that a process was started with, in order; in the classic form and in JSON, which
     /// libvirt writes since 7.9.
-    #[must_use]
     pub(crate) fn all(arguments: &[String]) -> Vec<Self> {
         arguments
             .iter()
@@ -121,7 +115,6 @@ impl Hostdev {
 
 /// Whether the process is a QEMU, by its command name or by what it was started as: Debian's and
 /// others' `qemu-system-x86_64`, Red Hat's `qemu-kvm`, and `kvm`, as Proxmox calls it.
-#[must_use]
 pub(crate) fn is_qemu(comm: &str, arguments: &[String]) -> bool {
     let program = arguments.first().and_then(|first| first.rsplit('/').next());
     [Some(comm), program]

@@ -10,20 +10,14 @@ use serde::{Serialize, Serializer};
 pub struct Errno(pub(crate) u32);
 
 impl Errno {
-    /// "Invalid argument"
     pub(crate) const EINVAL: Self = Self(22);
-    /// "Operation not permitted"
     pub(crate) const EPERM: Self = Self(1);
-    /// "Device or resource busy"
     pub(crate) const EBUSY: Self = Self(16);
-    /// "No such device"
     pub(crate) const ENODEV: Self = Self(19);
-    /// "Address already in use"
     pub(crate) const EADDRINUSE: Self = Self(98);
 
     /// What the GNU C library's `strerror` says in English, for the errors that VFIO and iommufd
     /// return.
-    #[must_use]
     pub(crate) fn message(self) -> Option<&'static str> {
         Some(match self.0 {
             1 => "Operation not permitted",
@@ -102,7 +96,6 @@ impl Serialize for Errno {
 
 /// The error in the return value of a kernel function: -4095 to -1 (`MAX_ERRNO`,
 /// include/linux/err.h).
-#[must_use]
 pub(crate) fn of_return(ret: i64) -> Option<Errno> {
     (-4095..0).contains(&ret).then(|| u32::try_from(-ret).map(Errno).ok()).flatten()
 }

@@ -6,7 +6,6 @@
 use std::fmt::{self, Write as _};
 
 /// `text` with every character that is not plainly visible written as `\u{..}`.
-#[must_use]
 pub(crate) fn printable(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
@@ -16,7 +15,6 @@ pub(crate) fn printable(text: &str) -> String {
 }
 
 /// The bytes up to the first NUL as printable text; what is not UTF-8 is written as `\xNN`.
-#[must_use]
 pub(crate) fn printable_bytes(bytes: &[u8]) -> String {
     let mut out = String::new();
     let end = bytes.iter().position(|&b| b == 0).unwrap_or(bytes.len());

@@ -9,6 +9,10 @@
     doc = "",
     doc = "This build has no `probe` and no `cli`: the feature `live` is off."
 )]
+#![cfg_attr(
+    not(feature = "live"),
+    allow(dead_code, unused_imports, reason = "the commands, which use the rest, are not built")
+)]
 
 #[cfg(feature = "live")]
 pub mod cli;

@@ -19,7 +19,6 @@ pub(crate) fn print(text: impl AsRef<[u8]>) -> anyhow::Result<()> {
     write(&mut io::stdout().lock(), text.as_ref()).context("cannot write to standard output")
 }
 
-/// Writes a document to standard output, over several lines.
 pub(crate) fn print_json(document: &impl Serialize) -> anyhow::Result<()> {
     print(format!("{}\n", serde_json::to_string_pretty(document)?))
 }

@@ -18,7 +18,6 @@ use crate::{
     report::{self, json, letters::input::Origin},
 };
 
-/// What the long help and the man page say after the options.
 const MORE: &str = "\
 Exit status:
   0  all clear: the kernel would refuse none of the devices
@@ -34,7 +33,6 @@ Examples:
   ivrs-trace check --from trace.ivt --json
       A recorded host, as JSON";
 
-/// Arguments of `check`.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = MORE)]
 pub(super) struct Args {

@@ -7,7 +7,6 @@ use clap_complete::Shell;
 
 use crate::output;
 
-/// What the long help and the man page say after the options.
 const MORE: &str = "\
 Exit status:
   0  the script is complete
@@ -21,7 +20,6 @@ Examples:
   ivrs-trace completions zsh > ~/.zfunc/_ivrs-trace
       For zsh, if .zshrc adds ~/.zfunc to fpath before it calls compinit";
 
-/// Arguments of `completions`.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = MORE)]
 pub(super) struct Args {

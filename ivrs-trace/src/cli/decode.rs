@@ -9,7 +9,6 @@ use crate::{
     report::decode::{self, Detail},
 };
 
-/// What the long help and the man page say after the options.
 const MORE: &str = "\
 Exit status:
   0  success, whatever the findings
@@ -23,7 +22,6 @@ Examples:
   ivrs-trace decode --json trace.ivt
       The tables in a recording";
 
-/// Arguments of `decode`.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = MORE)]
 pub(super) struct Args {

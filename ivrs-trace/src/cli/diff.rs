@@ -11,7 +11,6 @@ use crate::{
     report::{self, json},
 };
 
-/// What the long help and the man page say after the options.
 const MORE: &str = "\
 Exit status:
   0  no difference
@@ -24,7 +23,6 @@ Examples:
   sudo ivrs-trace diff old-table.bin /sys/firmware/acpi/tables/IVRS
       Two tables";
 
-/// Arguments of `diff`.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = MORE)]
 pub(super) struct Args {

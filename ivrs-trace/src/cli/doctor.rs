@@ -23,7 +23,6 @@ use crate::{
     report,
 };
 
-/// What the long help and the man page say after the options.
 const MORE: &str = "\
 Exit status:
   0  no check failed; there may be warnings
@@ -39,7 +38,6 @@ Examples:
   ivrs-trace doctor --from host
       A copied host, whose state of tracing is unknown";
 
-/// Arguments of `doctor`.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = MORE)]
 pub(super) struct Args {

@@ -25,7 +25,6 @@ use crate::{
 /// Bytes of lines that are kept before they are written.
 const BUFFER: usize = 64 * 1024;
 
-/// What the long help and the man page say after the options.
 const MORE: &str = "\
 Exit status:
   0  interrupted, or at the end of the recording
@@ -39,7 +38,6 @@ Examples:
   ivrs-trace events --from trace.ivt --filter device=01:00.0 --filter kind!=region
       The recorded events of one device, without its regions";
 
-/// Arguments of `events`.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = MORE)]
 pub(super) struct Args {

@@ -23,7 +23,6 @@ use crate::{
 /// Bytes of events that wait in memory until the host is known; more wait in a file.
 const WAITING: usize = 16 * 1024 * 1024;
 
-/// What the long help and the man page say after the options.
 const MORE: &str = "\
 Exit status:
   0  the export is complete
@@ -37,7 +36,6 @@ Examples:
   ivrs-trace export --to json --from trace.ivt | jq -c 'select(.record == \"attempt\")'
       The recorded attempts, one per line";
 
-/// Arguments of `export`.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = MORE)]
 pub(super) struct Args {

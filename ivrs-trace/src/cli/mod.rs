@@ -24,7 +24,6 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory as _, Parser, Subcommand};
 
-/// What the long help and the man page say after the options.
 const MORE: &str = "\
 Examples:
   sudo ivrs-trace check

@@ -20,7 +20,6 @@ use crate::{
 /// The word for all BPF trampolines.
 const TRAMPOLINES: &str = "trampolines";
 
-/// What the long help and the man page say after the options.
 const MORE: &str = "\
 Exit status:
   0  the list is complete, even if some probes did not attach
@@ -30,7 +29,6 @@ Examples:
   sudo ivrs-trace probes
       Which kernel functions ivrs-trace can watch here";
 
-/// Arguments of `probes`.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = MORE)]
 pub(super) struct Args {
@@ -55,7 +53,6 @@ pub(super) fn command(args: &Args) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// The table as it stands.
 pub(super) fn document(tracer: &Tracer) -> ProbesDocument {
     ProbesDocument {
         schema: ProbesDocument::SCHEMA,
@@ -100,7 +97,6 @@ pub(super) struct LeaveOutArgs {
 }
 
 impl LeaveOutArgs {
-    /// The same for the tracer.
     pub(super) fn resolved(&self) -> LeaveOut {
         let (words, symbols) =
             self.leave_out.iter().cloned().partition::<Vec<_>, _>(|what| what == TRAMPOLINES);

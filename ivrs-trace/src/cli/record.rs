@@ -29,7 +29,6 @@ use crate::{
 /// How often the line of progress is renewed.
 const PROGRESS: Duration = Duration::from_millis(500);
 
-/// What the long help and the man page say after the options.
 const MORE: &str = "\
 Exit status:
   0      the recording completed normally
@@ -46,7 +45,6 @@ Examples:
   sudo ivrs-trace record -o host.ivt --snapshot-only
       Record the host as it is now, for ivrs-trace check --from host.ivt";
 
-/// Arguments of `record`.
 #[derive(Debug, clap::Args)]
 #[command(
     after_long_help = MORE,

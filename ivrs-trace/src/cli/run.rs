@@ -17,7 +17,6 @@ use crate::{
     report::{self, json},
 };
 
-/// What the long help and the man page say after the options.
 const MORE: &str = "\
 Exit status:
   N      CMD's exit status; 0 with --from
@@ -41,7 +40,6 @@ Examples:
   ivrs-trace run --from trace.ivt
       Explain a recording on any machine, without root";
 
-/// Arguments of `run`.
 #[derive(Debug, clap::Args)]
 #[command(
     after_long_help = MORE,

@@ -54,7 +54,6 @@ const LOOK: Duration = Duration::from_secs(1);
 /// Bytes that a configuration may have.
 const MAX_CONFIG: u64 = 64 * 1024;
 
-/// What the long help and the man page say after the options.
 const MORE: &str = "\
 Exit status:
   0  the user quit
@@ -68,7 +67,6 @@ Examples:
   ivrs-trace tui --from trace.ivt
       A recording, without root";
 
-/// Arguments of `tui`.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = MORE)]
 pub(super) struct Args {
@@ -132,13 +130,9 @@ fn configuration(named: Option<&Path>) -> anyhow::Result<Config> {
     })
 }
 
-/// Where the facts come from.
 enum Source {
-    /// This host, traced.
     Live { live: Box<Live>, stage: Stage, watch: Watch, name: Option<PathBuf>, read: u32 },
-    /// Files of a host alone.
     Files { model: Box<Model>, stage: Stage, watch: Watch },
-    /// A recording.
     Replay(Box<Replay>),
 }
 

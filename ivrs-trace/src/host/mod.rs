@@ -13,18 +13,21 @@ mod snapshot;
 mod tree;
 mod types;
 
-pub use conditions::{Conditions, Mount};
-pub(crate) use conditions::{Disk, Interface};
-pub(crate) use memory::{MapSource, MemoryUse, RegionClass};
-pub use memory::{MemoryMap, MemoryRange};
+pub(crate) use conditions::{Conditions, Disk, Interface};
+pub(crate) use memory::{MapSource, MemoryMap, MemoryUse, RegionClass};
 pub(crate) use names::PciNames;
 pub(crate) use region::RegionKind;
 pub use region::ReservedRegion;
 pub use snapshot::Snapshot;
 pub(crate) use snapshot::kernel_btf;
 pub use tree::{Files, Place, Reading};
-pub use types::{AcpiDevice, Dmi, HexBytes};
+pub use types::HexBytes;
 pub(crate) use types::{Group, Member, PciFunction, Skipped};
+#[cfg(test)]
+pub(crate) use {
+    memory::MemoryRange,
+    types::{AcpiDevice, Dmi},
+};
 
 #[cfg(test)]
 mod tests;

@@ -140,10 +140,8 @@ pub struct Place {
     pub is_dir: bool,
 }
 
-/// A tree that can be read.
 #[derive(Debug)]
 pub(super) struct Tree<'f> {
-    /// Canonical.
     root: Reading<PathBuf>,
     backing: Backing<'f>,
 }
@@ -157,7 +155,6 @@ enum Backing<'f> {
 }
 
 impl<'f> Tree<'f> {
-    /// The tree below a folder.
     pub(super) fn disk(root: &Path) -> Self {
         // An absent root is a mistake of whoever named it, not a host without anything.
         let root = match root.canonicalize() {
@@ -174,7 +171,6 @@ impl<'f> Tree<'f> {
         Self { backing: Backing::Kept(RefCell::new(Files { root, ..Files::default() })), ..tree }
     }
 
-    /// What was read of another tree.
     pub(super) fn files(files: &'f Files) -> Self {
         Self { root: Reading::Read(files.root.clone()), backing: Backing::Files(files) }
     }
@@ -192,7 +188,6 @@ impl<'f> Tree<'f> {
         self.root.value().is_some_and(|root| root != Path::new("/"))
     }
 
-    /// The root itself.
     pub(super) fn top(&self) -> Reading<Dir<'_>> {
         self.root.clone().map(|path| Dir { tree: self, path })
     }
@@ -286,7 +281,6 @@ pub(super) fn exact<K: FromStr + fmt::Display>(name: &str) -> Option<K> {
     name.parse().ok().filter(|key: &K| key.to_string() == name)
 }
 
-/// A directory of a tree.
 #[derive(Clone, Debug)]
 pub(super) struct Dir<'a> {
     tree: &'a Tree<'a>,
@@ -306,7 +300,6 @@ impl Dir<'_> {
         })
     }
 
-    /// The names in this directory.
     pub(super) fn names(&self) -> Reading<Vec<String>> {
         self.tree.names(&self.path)
     }
@@ -316,7 +309,6 @@ impl Dir<'_> {
         self.path.join(name)
     }
 
-    /// Whether there is something at `name`.
     pub(super) fn has(&self, name: &str) -> bool {
         matches!(self.tree.place(&self.path.join(name)), Reading::Read(_))
     }
@@ -387,7 +379,6 @@ impl Dir<'_> {
     }
 }
 
-/// The names in a directory on disk.
 fn names(path: &Path) -> Reading<Vec<String>> {
     let entries = match fs::read_dir(path) {
         Ok(entries) => entries,

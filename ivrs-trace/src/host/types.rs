@@ -18,7 +18,6 @@ pub struct HexBytes(pub Vec<u8>);
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error("not a string of bytes in hex: wrong at character {at}")]
 pub struct ParseHexBytesError {
-    /// Where, from 0.
     pub at: usize,
 }
 
@@ -66,30 +65,22 @@ pub struct AcpiDevice {
 /// Something found that could not be placed.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Skipped {
-    /// Where it is.
     pub path: String,
-    /// Why it could not be placed.
     pub why: String,
 }
 
 /// Board and firmware, `/sys/class/dmi/id`; no serial numbers.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Dmi {
-    /// Maker of the machine.
     pub sys_vendor: Reading<String>,
-    /// Name of the machine.
     pub product_name: Reading<String>,
-    /// Maker of the board.
     pub board_vendor: Reading<String>,
-    /// Name of the board.
     pub board_name: Reading<String>,
-    /// Version of the firmware.
     pub bios_version: Reading<String>,
     /// Date of the firmware, as it writes it (mostly month/day/year).
     pub bios_date: Reading<String>,
 }
 
-/// An IOMMU group.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Group {
     /// Its number. The kernel uses a number again after a group is gone.
@@ -105,24 +96,18 @@ pub struct Group {
     pub members: Reading<Vec<Member>>,
 }
 
-/// A device of a group.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Member {
-    /// A PCI function.
     Pci(Bdf),
     /// Any other device, such as the ACPI device `MSFT0201:00`.
     Other(String),
 }
 
-/// A PCI function.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PciFunction {
-    /// Its address.
     pub bdf: Bdf,
-    /// Vendor id.
     pub vendor: Reading<u16>,
-    /// Device id.
     pub device: Reading<u16>,
     /// Class, subclass and programming interface in the low 24 bits.
     pub class: Reading<u32>,
@@ -138,7 +123,6 @@ pub struct PciFunction {
     /// Device id that this vendor gave.
     #[serde(default)]
     pub subsystem_device: Reading<u16>,
-    /// Revision id.
     #[serde(default)]
     pub revision: Reading<u8>,
     /// The bridge above it; absent on a root bus.
@@ -154,7 +138,6 @@ pub struct PciFunction {
 
 impl PciFunction {
     /// Whether it is a PCI-to-PCI bridge (classes 0x0604 and 0x0609), by its class.
-    #[must_use]
     pub fn is_bridge(&self) -> Option<bool> {
         self.class.value().map(|class| matches!(class >> 8, 0x0604 | 0x0609))
     }

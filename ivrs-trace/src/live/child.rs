@@ -34,7 +34,6 @@ const AFTERMATH: Duration = Duration::from_millis(50);
 /// The exit status for a command that does not exist, as shells give it.
 const NOT_FOUND: u8 = 127;
 
-/// How a command is run.
 #[derive(Debug, clap::Args)]
 pub(crate) struct CommandArgs {
     /// Run CMD as root, not as the user who called sudo, pkexec or doas
@@ -52,7 +51,6 @@ impl Default for CommandArgs {
     }
 }
 
-/// How a command ended.
 pub(crate) enum Ended {
     /// By itself (`command`), or because the time was over (`duration`); its exit status.
     By(&'static str, i32),
@@ -63,7 +61,6 @@ pub(crate) enum Ended {
 /// Where the command writes its results.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Results {
-    /// To this program's standard output.
     Out,
     /// To its standard error, so that standard output has one document and nothing else.
     Err,
@@ -217,7 +214,6 @@ fn has_ended(attempt: &Attempt) -> bool {
     stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with(['Z', 'X']))
 }
 
-/// The signals that are meant for the command.
 struct Signals(Vec<(Number, Signal)>);
 
 impl Signals {
@@ -233,7 +229,6 @@ impl Signals {
         wanted.into_iter().filter_map(one).collect::<io::Result<_>>().map(Self)
     }
 
-    /// The next one that comes.
     async fn next(&mut self) -> Number {
         std::future::poll_fn(|context| {
             for (number, signal) in &mut self.0 {
@@ -272,7 +267,6 @@ fn hand_on(child: &Child, signal: Number) {
     }
 }
 
-/// The status as a shell gives it.
 fn exit_status(status: ExitStatus) -> i32 {
     status.code().or_else(|| status.signal().map(|signal| 128 + signal)).unwrap_or(2)
 }

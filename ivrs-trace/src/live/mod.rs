@@ -42,18 +42,15 @@ const SETTLE: Duration = Duration::from_millis(100);
 /// How often what was lost is written to a recording, at most.
 const LOSS_EVERY: Duration = Duration::from_secs(1);
 
-/// A host that is being traced.
 pub(crate) struct Live {
     tracer: Tracer,
     ring: Ring,
-    /// What is known.
     pub(crate) model: Model,
     number: u64,
     undecoded: u64,
     retry: bool,
     /// When the host is to be read again, if it is not any more what was read.
     stale: Option<Instant>,
-    /// How often it was read.
     snapshots: u32,
     began: Clocks,
     recording: Option<Recording>,
@@ -85,7 +82,6 @@ impl Live {
         Self::start_with(output, &LeaveOut::default(), each)
     }
 
-    /// The same, without some of the probes.
     pub(crate) fn start_with(
         output: Option<&Output<'_>>,
         leave_out: &LeaveOut,
@@ -263,34 +259,28 @@ impl Live {
         Ok(())
     }
 
-    /// How often the host was read so far.
     #[cfg(feature = "tui")]
     pub(crate) fn snapshots(&self) -> u32 {
         self.snapshots
     }
 
-    /// What each probe counted so far.
     pub(crate) fn loss(&self) -> anyhow::Result<Loss> {
         loss(&self.tracer)
     }
 
-    /// Events that could not be decoded.
     #[cfg(feature = "tui")]
     pub(crate) fn undecoded(&self) -> u64 {
         self.undecoded
     }
 
-    /// The clocks when the trace began.
     pub(crate) fn began(&self) -> Clocks {
         self.began
     }
 
-    /// How the recording goes, if there is one.
     pub(crate) fn recorded(&self) -> Option<recording::Status> {
         self.recording.as_ref().map(|recording| recording.recorder.status())
     }
 
-    /// Closes the recording, if there is one, and returns how that ended.
     pub(crate) fn end_recording(
         &mut self,
         reason: &str,
@@ -315,7 +305,6 @@ impl Live {
         Some(recorder.finish_with(end, fate))
     }
 
-    /// What did not arrive so far.
     pub(crate) fn lost(&self) -> anyhow::Result<Lost> {
         Ok(Lost { queue: self.undecoded, ..self.loss()?.as_lost() })
     }
@@ -334,7 +323,6 @@ impl Live {
         }
     }
 
-    /// The probes as they stand.
     pub(crate) fn probes(&self) -> Vec<ProbeFact> {
         probe_facts(&self.tracer)
     }
@@ -391,7 +379,6 @@ pub(crate) fn probe_facts(tracer: &Tracer) -> Vec<ProbeFact> {
     tracer.probes().iter().map(fact).collect()
 }
 
-/// What the probes counted so far.
 fn loss(tracer: &Tracer) -> anyhow::Result<Loss> {
     let probes = tracer.counts()?.into_iter().map(|(symbol, counts)| ProbeLoss {
         symbol: symbol.to_owned(),

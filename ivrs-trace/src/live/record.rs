@@ -56,7 +56,6 @@ impl Output<'_> {
         Ok(made_by_caller(make)?.0)
     }
 
-    /// The file, for people.
     pub(crate) fn name(&self) -> String {
         printable(&self.path.display().to_string())
     }
@@ -66,7 +65,6 @@ impl Output<'_> {
         output::complain(&self.words(outcome));
     }
 
-    /// What has become of it.
     pub(crate) fn words(&self, outcome: &Outcome) -> String {
         let Status { events, bytes, dropped, trouble } = &outcome.status;
         let name = self.name();
@@ -100,7 +98,6 @@ pub(crate) fn outlive_file_limit() -> io::Result<tokio::signal::unix::Signal> {
     signal(SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw()))
 }
 
-/// How a recording begins.
 pub(crate) fn start(
     output: &Output<'_>,
     clocks: Clocks,
@@ -138,7 +135,6 @@ fn words(command: &[OsString]) -> Vec<String> {
     words
 }
 
-/// The clocks now.
 pub(crate) fn clocks() -> Clocks {
     let ns = |clock| {
         let now = clock_gettime(clock);

@@ -8,19 +8,15 @@ use rustix::{
     thread::{set_thread_groups, set_thread_res_gid, set_thread_res_uid},
 };
 
-/// The user who called `sudo`, `run0`, `pkexec` or `doas`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Caller {
-    /// User id.
     pub(crate) uid: u32,
-    /// Group id.
     pub(crate) gid: u32,
 }
 
 impl Caller {
     /// Who called `sudo` or its like, if that is how this process has become root. What they leave in
     /// the environment is believed of a root alone, who can be anybody anyway.
-    #[must_use]
     pub(crate) fn of_sudo() -> Option<Self> {
         let id = |name| std::env::var(name).ok()?.parse().ok().filter(|id| *id != u32::MAX);
         let sudo = || Some(Self { uid: id("SUDO_UID")?, gid: id("SUDO_GID")? });
@@ -34,9 +30,6 @@ impl Caller {
     }
 
     /// Does something as the caller, in this thread.
-    ///
-    /// # Errors
-    /// If the thread may not become the caller, or cannot become what it was again.
     pub(crate) fn acting<T>(self, act: impl FnOnce() -> T) -> io::Result<T> {
         let before = Before { uid: geteuid(), gid: getegid(), groups: getgroups()?, armed: true };
         let (uid, gid) = (Uid::from_raw(self.uid), Gid::from_raw(self.gid));
@@ -95,9 +88,6 @@ impl Drop for Before {
 /// Makes a file. Under `sudo` it is made as the caller: it is theirs, it lies where they may write,
 /// and no link is followed that the kernel would not let them follow. Where they may not write but
 /// root may, root makes it. Says whose it is, if it is the caller's.
-///
-/// # Errors
-/// Those of `how`.
 pub(crate) fn made_by_caller<T, E: IsDenied>(
     mut how: impl FnMut() -> Result<T, E>,
 ) -> Result<(T, Option<Caller>), E> {
@@ -113,7 +103,6 @@ pub(crate) fn made_by_caller<T, E: IsDenied>(
 
 /// An error that may be that of a missing right.
 pub(crate) trait IsDenied {
-    /// Whether another user might have had success.
     fn is_denied(&self) -> bool;
 }
 

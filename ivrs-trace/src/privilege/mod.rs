@@ -21,18 +21,13 @@ use rustix::{
     },
 };
 
-/// A capability that the live commands have a use for.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Need {
-    /// The capability.
     pub(crate) capability: CapabilitySet,
     /// Others of which each will do as well.
     pub(crate) or: CapabilitySet,
-    /// Whether there is no tracing without it.
     pub(crate) required: bool,
-    /// What it is for.
     pub(crate) purpose: &'static str,
-    /// What is missing without it.
     pub(crate) without: &'static str,
 }
 
@@ -79,21 +74,17 @@ pub(crate) const NEEDS: [Need; 5] = [
 ];
 
 impl Need {
-    /// Whether a process with these capabilities lacks it.
-    #[must_use]
     pub(crate) fn is_missing(&self, from: CapabilitySet) -> bool {
         !from.intersects(self.capability | self.or)
     }
 }
 
 /// What the calling thread may do now; `None` if the kernel does not say.
-#[must_use]
 pub(crate) fn effective() -> Option<CapabilitySet> {
     capabilities(None).ok().map(|sets| sets.effective)
 }
 
 /// The capabilities that tracing needs and this process lacks, in words; `None` if it has all.
-#[must_use]
 pub(crate) fn missing_for_tracing() -> Option<String> {
     // Where they cannot be read the kernel itself will answer.
     missing(effective()?)
@@ -106,7 +97,6 @@ fn missing(mask: CapabilitySet) -> Option<String> {
 }
 
 /// `CAP_PERFMON and CAP_BPF`; `none` for an empty set.
-#[must_use]
 pub(crate) fn names(set: CapabilitySet) -> String {
     let mut names: Vec<String> = set.iter_names().map(|(name, _)| format!("CAP_{name}")).collect();
     let unnamed = set.difference(CapabilitySet::all().intersection(named())).bits();
@@ -121,7 +111,6 @@ pub(crate) fn names(set: CapabilitySet) -> String {
     }
 }
 
-/// Every capability that has a name here.
 fn named() -> CapabilitySet {
     CapabilitySet::all().iter_names().map(|(_, flag)| flag).collect()
 }
@@ -159,7 +148,6 @@ pub(crate) fn give_up(keep: CapabilitySet, caller: Option<Caller>) -> io::Result
 
 /// What the threads of this process may still do or make themselves able to do, all together; `None`
 /// if the kernel does not say.
-#[must_use]
 pub(crate) fn held() -> Option<CapabilitySet> {
     let mut held = CapabilitySet::empty();
     for task in fs::read_dir("/proc/self/task").ok()?.flatten() {
@@ -177,21 +165,18 @@ pub(crate) fn held() -> Option<CapabilitySet> {
 /// The level of `kernel.perf_event_paranoid`, where it is so high that only `CAP_SYS_ADMIN` may attach
 /// kprobes, without which no function of a module is watched. Level 3 is Debian's and Ubuntu's own;
 /// mainline ends at 2 and asks for `CAP_PERFMON`.
-#[must_use]
 pub(crate) fn paranoid() -> Option<i32> {
     let level = fs::read_to_string("/proc/sys/kernel/perf_event_paranoid").ok()?;
     level.trim().parse().ok().filter(|level| *level > 2)
 }
 
 /// What the functions of a module that comes later are attached with.
-#[must_use]
 pub(crate) fn for_modules() -> CapabilitySet {
     if paranoid().is_some() { CapabilitySet::SYS_ADMIN } else { CapabilitySet::PERFMON }
 }
 
 /// Kernel lockdown in confidentiality mode forbids reading kernel memory from BPF, whatever the
 /// privilege (`LOCKDOWN_BPF_READ_KERNEL`, kernel/bpf).
-#[must_use]
 pub(crate) fn lockdown_hint() -> &'static str {
     let state = fs::read_to_string("/sys/kernel/security/lockdown").unwrap_or_default();
     if state.contains("[confidentiality]") {

@@ -25,10 +25,8 @@ pub(crate) struct LeaveOut {
     pub(crate) trampolines: bool,
 }
 
-/// Why a way to attach a probe cannot be taken.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Obstacle {
-    /// Why, one line.
     pub(super) reason: String,
     /// The kernel did not let the process attach a kprobe (`perf_event_open`).
     pub(super) denied: bool,

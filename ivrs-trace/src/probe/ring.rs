@@ -6,17 +6,12 @@ use aya::maps::{MapData, RingBuf};
 use bytes::Bytes;
 use tokio::io::{Interest, unix::AsyncFd};
 
-/// The reading side of the ring buffer.
 pub(crate) struct Ring {
     ring: AsyncFd<RingBuf<MapData>>,
 }
 
 impl Ring {
     /// Watches the ring buffer. To be called inside a tokio runtime with I/O enabled.
-    ///
-    /// # Errors
-    ///
-    /// If the runtime cannot watch it.
     pub(crate) fn new(ring: RingBuf<MapData>) -> io::Result<Self> {
         debug_assert!(ring.as_raw_fd() >= 0);
         // SAFETY: `RingBuf` owns the map's file descriptor, never replaces it and closes it only
@@ -26,11 +21,6 @@ impl Ring {
         Ok(Self { ring })
     }
 
-    /// Waits until there are events.
-    ///
-    /// # Errors
-    ///
-    /// If the runtime is shutting down.
     pub(crate) async fn ready(&mut self) -> io::Result<()> {
         self.ring.readable_mut().await?.clear_ready();
         Ok(())

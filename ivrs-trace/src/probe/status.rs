@@ -11,11 +11,8 @@ use super::{
 };
 use crate::probe_state::ProbeState;
 
-/// A probe of the table as it stands on this host.
 pub(crate) struct ProbeStatus {
-    /// The row of the table.
     pub(crate) spec: &'static ProbeSpec,
-    /// How it stands.
     pub(crate) state: ProbeState,
     /// The programs that are attached, or will be when the module comes.
     pub(crate) way: &'static [ProgramSpec],
@@ -34,7 +31,6 @@ pub(crate) struct ProbeStatus {
 pub(crate) type Counts = BTreeMap<&'static str, ProbeStats>;
 
 /// Whether the kernel whose BTF this is has the flag that makes it refuse.
-#[must_use]
 pub(crate) fn has_require_direct(btf: &Btf) -> bool {
     btf.member("dev_iommu", "require_direct").is_some()
 }

@@ -4,37 +4,27 @@
 
 use ivrs_trace_common::ProbeId;
 
-/// A place in the kernel that is watched.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct ProbeSpec {
     /// The id that its events and counters carry.
     pub(crate) id: ProbeId,
-    /// The kernel function, or the tracepoint.
     pub(crate) symbol: &'static str,
-    /// What is learnt there.
     pub(crate) explains: &'static str,
-    /// Where the function lives.
     pub(crate) home: Home,
-    /// What it means if it cannot be attached.
     pub(crate) need: Need,
-    /// Which kernels have what it shows.
     pub(crate) kernels: Kernels,
     /// The ways to attach, the best one first; the first that the kernel takes is used.
     pub(crate) ways: &'static [&'static [ProgramSpec]],
 }
 
-/// Where a function lives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Home {
-    /// In the kernel image: there from the start.
     Kernel,
     /// In this module, which may be loaded later.
     Module(&'static str),
 }
 
 impl Home {
-    /// The module; `None` for the kernel image.
-    #[must_use]
     pub(crate) fn module(self) -> Option<&'static str> {
         match self {
             Self::Kernel => None,
@@ -43,19 +33,15 @@ impl Home {
     }
 }
 
-/// What a missing probe means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Need {
     /// Without it a rejection cannot be seen or explained.
     Verdict,
-    /// It adds context.
     Context,
 }
 
-/// Which kernels have what a probe shows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kernels {
-    /// All that the tool runs on.
     All,
     /// Those that refuse devices (`dev_iommu.require_direct`, mainline since 6.6). On others there
     /// is nothing to see, so a function that is not there is not missed.
@@ -64,16 +50,12 @@ pub(crate) enum Kernels {
     Iommufd,
 }
 
-/// One BPF program.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct ProgramSpec {
-    /// Its name in the BPF object.
     pub(crate) name: &'static str,
-    /// How it is attached.
     pub(crate) how: How,
 }
 
-/// How a program is attached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum How {
     /// At a function's entry, through a BPF trampoline.
@@ -82,27 +64,20 @@ pub(crate) enum How {
     Fexit,
     /// At a function's entry, through a breakpoint or ftrace.
     Kprobe,
-    /// At a function's return.
     Kretprobe,
     /// At a tracepoint, with its raw arguments.
     RawTracepoint,
 }
 
 impl How {
-    /// Whether it needs BPF trampolines.
-    #[must_use]
     pub(crate) fn is_trampoline(self) -> bool {
         matches!(self, Self::Fentry | Self::Fexit)
     }
 
-    /// Whether it is a breakpoint or ftrace that calls it.
-    #[must_use]
     pub(crate) fn is_kprobe(self) -> bool {
         matches!(self, Self::Kprobe | Self::Kretprobe)
     }
 
-    /// The word for it.
-    #[must_use]
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Fentry => "fentry",

@@ -34,7 +34,6 @@ const RING_BYTES: u32 = 4 << 20;
 /// How often a module that is there is tried before its probes count as missing.
 const MODULE_TRIES: u32 = 40;
 
-/// The programs in the kernel.
 pub(crate) struct Tracer {
     ebpf: Ebpf,
     #[cfg(feature = "bpf-log")]
@@ -46,11 +45,6 @@ pub(crate) struct Tracer {
 impl Tracer {
     /// Loads the object and attaches the probes in the kernel image; for those in modules, see
     /// [`Tracer::attach_waiting`].
-    ///
-    /// # Errors
-    ///
-    /// If the process may not, the kernel has no BTF, or nothing that shows a refusal can be
-    /// watched. A single missing probe is no error: see [`Tracer::probes`].
     pub(crate) fn start(leave_out: &LeaveOut) -> Result<Self, TraceError> {
         if let Some(missing) = privilege::missing_for_tracing() {
             return Err(TraceError::Privilege { missing });
@@ -137,39 +131,25 @@ impl Tracer {
         self.attach_waiting()
     }
 
-    /// The table as it stands.
-    #[must_use]
     pub(crate) fn probes(&self) -> &[ProbeStatus] {
         &self.probes
     }
 
-    /// Whether the kernel has `dev_iommu.require_direct`, without which it refuses nothing.
-    #[must_use]
     pub(crate) fn require_direct(&self) -> bool {
         self.require_direct
     }
 
     /// The ring buffer; it can be taken once.
-    ///
-    /// # Errors
-    ///
-    /// If it was taken before.
     pub(crate) fn take_ring(&mut self) -> Result<RingBuf<MapData>, TraceError> {
         let map = self.ebpf.take_map("EVENTS").ok_or_else(|| no_map("EVENTS"))?;
         RingBuf::try_from(map).map_err(|error| load_error(&error))
     }
 
-    /// Writes to standard error what the programs logged of themselves since.
     #[cfg(feature = "bpf-log")]
     pub(crate) fn flush_log(&mut self) {
         self.log.flush();
     }
 
-    /// What the probes counted so far.
-    ///
-    /// # Errors
-    ///
-    /// If the kernel does not give the map.
     pub(crate) fn counts(&self) -> Result<Counts, TraceError> {
         let map = self.ebpf.map("STATS").ok_or_else(|| no_map("STATS"))?;
         let map: PerCpuArray<&MapData, Stats> =
@@ -252,10 +232,8 @@ fn resolve(btf: &Btf) -> Vec<(&'static str, u32)> {
     offsets
 }
 
-/// How far a module is.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum ModuleState {
-    /// It is not loaded.
     Absent,
     /// It is being loaded, or goes.
     Coming,

@@ -1,10 +1,12 @@
 //! A recording through the model, as its events went through it when they happened.
 
+#[cfg(feature = "tui")]
 mod timeline;
 
 use std::io::Read;
 
-pub use timeline::{MAX_TAPE, Player, Tape};
+#[cfg(feature = "tui")]
+pub(crate) use timeline::{MAX_TAPE, Player, Tape};
 
 use crate::{
     event::Event,
@@ -71,7 +73,6 @@ pub fn replay<R: Read>(
     Replay { start, model, files, conditions, probes: fold.probes, lost, end, continues, condition }
 }
 
-/// What did not arrive, all in all.
 pub(super) fn lost(counted: &Loss, condition: &Condition, undecoded: u64) -> Lost {
     let mut lost = counted.as_lost();
     // What the recorder counted is also missing in the numbers, but for the last events.
@@ -82,13 +83,9 @@ pub(super) fn lost(counted: &Loss, condition: &Condition, undecoded: u64) -> Los
 /// Something that a recording tells, which changes what is known.
 #[derive(Debug)]
 pub(super) enum Step {
-    /// An event, with its number.
     Event(u64, Event),
-    /// The host as it then was.
     Host(Files),
-    /// The probes as they then stood.
     Probes(Vec<ProbeFact>),
-    /// What was lost by then.
     Loss(Loss),
 }
 
@@ -98,7 +95,6 @@ pub(super) struct Sorter {
     pub(super) start: Option<Start>,
     pub(super) end: Option<End>,
     pub(super) continues: Option<Continues>,
-    /// Events that could not be decoded.
     pub(super) undecoded: u64,
     hosted: bool,
 }

@@ -32,11 +32,8 @@ pub(crate) struct Facts {
     /// What else is missing, a sentence each.
     pub(crate) notes: Vec<String>,
     pub(crate) trail: Trail,
-    /// When tracing began.
     pub(crate) began: Option<Clocks>,
-    /// Events that were handed over.
     pub(crate) events: u64,
-    /// Names of the host and of its users.
     pub(crate) names: Vec<String>,
 }
 
@@ -126,7 +123,6 @@ fn this_host(each: &mut impl FnMut(Option<Clocks>, u64, &Event)) -> anyhow::Resu
     Ok(Facts { notes: vec![why_not], names, ..facts })
 }
 
-/// Names of this host and of its users.
 pub(crate) fn own_names() -> Vec<String> {
     let mut names: Vec<String> = ["USER", "LOGNAME", "SUDO_USER", "HOSTNAME"]
         .iter()

@@ -61,9 +61,7 @@ pub(crate) fn save(
     }
 }
 
-/// Where it is written.
 enum Target {
-    /// To what is there.
     AsItIs(File),
     /// To a new file, which then takes this place.
     Beside(NamedTempFile, PathBuf),

@@ -34,7 +34,6 @@ pub(crate) struct Screen {
 }
 
 impl Screen {
-    /// Takes over the terminal.
     pub(crate) fn take() -> anyhow::Result<Self> {
         if !io::stdout().is_terminal() || !io::stdin().is_terminal() {
             bail!(
@@ -86,7 +85,6 @@ impl Drop for Screen {
     }
 }
 
-/// Gives the terminal back when it is dropped.
 struct Guard;
 
 impl Drop for Guard {
