@@ -23,6 +23,7 @@ mod escape;
 pub mod event;
 pub mod export;
 pub mod firmware;
+mod fmt;
 pub mod host;
 #[cfg(feature = "live")]
 mod live;

@@ -8,6 +8,7 @@ use crate::{
     codes::Code,
     escape::printable,
     event::Event,
+    firmware::Fact,
     host::{Skipped, Snapshot},
     live::{self, Live},
     model::{Finding, Model, Verdicts},
@@ -77,7 +78,7 @@ fn skipped(host: &Snapshot) -> Option<Finding> {
         count => format!(", and {} more", count - 1),
     };
     let message = printable(&format!("{}: {}{more}; not judged", first.path, first.why));
-    let line = |one: &Skipped| printable(&format!("{}: {}", one.path, one.why));
+    let line = |one: &Skipped| Fact::Skipped { path: one.path.clone(), why: one.why.clone() };
     let evidence = host.skipped.iter().take(LISTED).map(line).collect();
     Some(Finding { evidence, ..Finding::new(Code::Skipped, message) })
 }

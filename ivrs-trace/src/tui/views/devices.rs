@@ -278,7 +278,7 @@ impl Pane for Devices {
             );
             text.report(&page);
             for fact in &cause.evidence {
-                text.paragraph(Role::Dim, "    ", fact);
+                text.paragraph(Role::Dim, "    ", &fact.to_string());
             }
         }
         text
