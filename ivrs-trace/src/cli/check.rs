@@ -75,7 +75,7 @@ pub(super) fn command(args: &Args) -> anyhow::Result<ExitCode> {
         }
         if !verdicts.devices.iter().any(|device| device.bdf == *bdf) {
             bail!(
-                "{bdf} is in no IOMMU group, so VFIO cannot take it at all: no IOMMU serves it, or \
+                "{bdf} is in no IOMMU group, so VFIO cannot claim it: no IOMMU serves it, or \
                  it is an IOMMU itself"
             );
         }

@@ -198,7 +198,7 @@ fn replay(args: &Args, path: &Path) -> anyhow::Result<ExitCode> {
     }
     if lines.shown == 0 && replay.condition.events > 0 {
         output::complain(&format!(
-            "none of its {} events is as asked for",
+            "none of its {} events matches the filters",
             replay.condition.events
         ));
     }

@@ -21,6 +21,7 @@ use crate::{
     model::Model,
     output,
     privilege::{Caller, for_modules},
+    probe::tracer::LeaveOut,
     recording::{CreateError, End, Fate, Kind, Loss, MIN_SIZE, Outcome, Status, rotated},
     report,
     width::{last, split, width},
@@ -146,7 +147,7 @@ pub(super) fn command(args: &Args) -> anyhow::Result<ExitCode> {
 /// The host as it is now: with what the kernel lists for each device, where that may be asked.
 fn snapshot(output: &Output<'_>) -> anyhow::Result<ExitCode> {
     let outcome = if live::can_show() {
-        match Live::start_recording(Some(output), |_, _| {}) {
+        match Live::start_with(Some(output), &LeaveOut::default(), |_, _| {}) {
             Ok(mut live) => {
                 live.warn();
                 live.end_recording("snapshot", None)
@@ -182,7 +183,7 @@ fn files_alone(output: &Output<'_>) -> anyhow::Result<Outcome> {
 
 async fn record(args: &Args, output: &Output<'_>) -> anyhow::Result<ExitCode> {
     let _full = outlive_file_limit()?;
-    let mut live = Live::start_recording(Some(output), |_, _| {})?;
+    let mut live = Live::start_with(Some(output), &LeaveOut::default(), |_, _| {})?;
     let only_failures = args.only_failures.only_failures;
     if !only_failures {
         live.warn();

@@ -126,7 +126,7 @@ fn configuration(named: Option<&Path>) -> anyhow::Result<Config> {
         bail!("the configuration {shown} is longer than {MAX_CONFIG} bytes");
     }
     Config::parse(&text).map_err(|error| {
-        anyhow::anyhow!("the configuration {shown} is of no use: {}", printable(&error.to_string()))
+        anyhow::anyhow!("cannot use the configuration {shown}: {}", printable(&error.to_string()))
     })
 }
 
@@ -170,7 +170,7 @@ impl Source {
     /// This host: its kernel is asked through probes where that is allowed, else files alone are
     /// read.
     fn this_host() -> Self {
-        let mut why_not = "there is no IOMMU group to ask about".to_owned();
+        let mut why_not = "this host has no IOMMU group".to_owned();
         if live::can_show() {
             output::complain("attaching probes and reading the host");
             let mut first = Vec::new();

@@ -275,8 +275,8 @@ impl Snapshot {
     ) -> Reading<HexBytes> {
         match table {
             Reading::Absent if self.has_unit(unit) => Reading::Unreadable(format!(
-                "sys/firmware/acpi/tables/{name}: is not there, though the kernel found an {maker} \
-                 IOMMU by it"
+                "sys/firmware/acpi/tables/{name}: is missing, though the kernel found an {maker} \
+                 IOMMU through it"
             )),
             reading => reading.clone(),
         }
@@ -386,7 +386,7 @@ fn not_empty(dir: &Dir<'_>, name: &str, reading: Reading<String>) -> Reading<Str
         if text.is_empty() {
             let path = dir.path_of(name);
             return Reading::Unreadable(format!(
-                "{}: is empty, as no kernel has it",
+                "{}: is empty, which no kernel leaves it",
                 path.display()
             ));
         }

@@ -45,12 +45,6 @@ pub(crate) struct CommandArgs {
     linger: Duration,
 }
 
-impl Default for CommandArgs {
-    fn default() -> Self {
-        Self { as_root: false, linger: Duration::from_secs(2) }
-    }
-}
-
 pub(crate) enum Ended {
     /// By itself (`command`), or because the time was over (`duration`); its exit status.
     By(&'static str, i32),
@@ -143,7 +137,7 @@ pub(crate) async fn run(
         && live.model.attempts().is_empty()
     {
         output::complain(&format!(
-            "no process tried to take a device; the command ran as {}: --as-root runs it as root",
+            "no process tried to claim a device; the command ran as {}: --as-root runs it as root",
             caller.name()
         ));
     }

@@ -28,7 +28,7 @@ use crate::{
         table::Need,
         tracer::{self, LeaveOut, Tracer},
     },
-    recording::{self, Clocks, End, Fate, Kind, Loss, ProbeFact, ProbeLoss, Recorder},
+    recording::{self, Clocks, End, Fate, Kind, Loss, ProbeFact, ProbeLoss, Recorder, Start},
     report::Lost,
 };
 
@@ -67,21 +67,28 @@ struct Recording {
     first: u64,
 }
 
+impl Recording {
+    /// Writes how a recording begins and the host, which is read for it.
+    fn begin(recorder: Recorder, start: &Start, tracer: &Tracer, first: u64) -> (Snapshot, Self) {
+        let probes = probe_facts(tracer);
+        recorder.json(Kind::START, start);
+        recorder.json(Kind::PROBES, &probes);
+        let (host, files) = Snapshot::read_and_keep(Path::new("/"));
+        recorder.snapshot(0, &files);
+        let (lost, lost_at) = (Lost::default(), Instant::now());
+        (host, Self { recorder, probes, lost, lost_at, first })
+    }
+}
+
 impl Live {
     /// Attaches the probes and reads the host, which makes the kernel list every device's regions.
     /// To be called inside a runtime. The events of that go to `each`.
     pub(crate) fn start(each: impl FnMut(u64, &Event)) -> anyhow::Result<Self> {
-        Self::start_recording(None, each)
+        Self::start_with(None, &LeaveOut::default(), each)
     }
 
-    /// The same, and writes it all to a file. It is made when nothing else can fail any more.
-    pub(crate) fn start_recording(
-        output: Option<&Output<'_>>,
-        each: impl FnMut(u64, &Event),
-    ) -> anyhow::Result<Self> {
-        Self::start_with(output, &LeaveOut::default(), each)
-    }
-
+    /// The same without some of the probes, and writes it all to a file, which is made when nothing else
+    /// can fail any more.
     pub(crate) fn start_with(
         output: Option<&Output<'_>>,
         leave_out: &LeaveOut,
@@ -94,24 +101,16 @@ impl Live {
             if tracer.require_direct() { RequireDirect::Present } else { RequireDirect::Missing };
         let recorder = output.map(Output::create).transpose()?;
         let began = record::clocks();
-        let root = Path::new("/");
         let open_files = open_files::read();
-        let (mut model, recording) = match (output, recorder) {
-            (Some(output), Some(recorder)) => {
-                let probes = probe_facts(&tracer);
-                recorder.json(
-                    Kind::START,
-                    &record::start(output, began, true, require_direct, open_files.clone()),
-                );
-                recorder.json(Kind::PROBES, &probes);
-                let (host, files) = Snapshot::read_and_keep(root);
-                recorder.snapshot(0, &files);
-                let (lost, lost_at) = (Lost::default(), Instant::now());
-                let recording = Recording { recorder, probes, lost, lost_at, first: 0 };
-                (Model::new(host, require_direct), Some(recording))
+        let (host, recording) = match output.zip(recorder) {
+            Some((output, recorder)) => {
+                let start = record::start(output, began, true, require_direct, open_files.clone());
+                let (host, recording) = Recording::begin(recorder, &start, &tracer, 0);
+                (host, Some(recording))
             }
-            _ => (Model::new(Snapshot::read(root), require_direct), None),
+            None => (Snapshot::read(Path::new("/")), None),
         };
+        let mut model = Model::new(host, require_direct);
         model.opened_before(open_files);
         let mut live = Self {
             tracer,
@@ -243,17 +242,12 @@ impl Live {
         tell: impl Fn(&str) + Clone + Send + 'static,
     ) -> anyhow::Result<()> {
         let recorder = output.create_telling(tell)?;
-        let probes = probe_facts(&self.tracer);
         let require_direct = self.model.require_direct();
         let start =
             record::start(output, record::clocks(), true, require_direct, open_files::read());
-        recorder.json(Kind::START, &start);
-        recorder.json(Kind::PROBES, &probes);
-        let (host, files) = Snapshot::read_and_keep(Path::new("/"));
-        recorder.snapshot(0, &files);
-        recorder.end_of_prologue();
-        let (lost, lost_at) = (Lost::default(), Instant::now());
-        self.recording = Some(Recording { recorder, probes, lost, lost_at, first: self.number });
+        let (host, recording) = Recording::begin(recorder, &start, &self.tracer, self.number);
+        recording.recorder.end_of_prologue();
+        self.recording = Some(recording);
         self.snapshots = self.snapshots.saturating_add(1);
         self.model.rehost(host);
         Ok(())
@@ -359,7 +353,7 @@ pub(crate) fn degradations(probes: &[ProbeFact]) -> Vec<String> {
                 probe.reason.as_deref().unwrap_or_default(),
             )))
         }
-        "left_out" => Some(printable(&format!("the probe on {} is left out", probe.symbol))),
+        "left_out" => Some(printable(&format!("the probe on {} is disabled", probe.symbol))),
         _ => None,
     };
     probes.iter().filter_map(line).collect()

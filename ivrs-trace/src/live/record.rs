@@ -2,10 +2,7 @@
 
 use std::{ffi::OsString, io, path::Path};
 
-use rustix::{
-    thread::CapabilitySet,
-    time::{ClockId, clock_gettime},
-};
+use rustix::{thread::CapabilitySet, time::ClockId};
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::rights;
@@ -14,6 +11,7 @@ use crate::{
     model::{OpenFile, RequireDirect},
     output,
     privilege::{Caller, made_by_caller},
+    probe::tracer::now_ns,
     recording::{Clocks, EVENT_LAYOUT, Options, Outcome, Recorder, Start, Status},
 };
 
@@ -76,7 +74,7 @@ impl Output<'_> {
             String::new()
         } else {
             let why = trouble.as_deref().unwrap_or("its writer was ended");
-            format!("; it is not closed ({why}), but can be read as far as it goes")
+            format!("; it is not closed ({why}), but readable up to there")
         };
         let size = size_words(*bytes);
         format!("{name}: {events} events, {size}{dropped}{cut}")
@@ -136,16 +134,10 @@ fn words(command: &[OsString]) -> Vec<String> {
 }
 
 pub(crate) fn clocks() -> Clocks {
-    let ns = |clock| {
-        let now = clock_gettime(clock);
-        let seconds = u64::try_from(now.tv_sec).unwrap_or_default();
-        let rest = u64::try_from(now.tv_nsec).unwrap_or_default();
-        seconds.saturating_mul(1_000_000_000).saturating_add(rest)
-    };
     Clocks {
-        monotonic_ns: ns(ClockId::Monotonic),
-        realtime_ns: ns(ClockId::Realtime),
-        boottime_ns: ns(ClockId::Boottime),
+        monotonic_ns: now_ns(ClockId::Monotonic),
+        realtime_ns: now_ns(ClockId::Realtime),
+        boottime_ns: now_ns(ClockId::Boottime),
     }
 }
 

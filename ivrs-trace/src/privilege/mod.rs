@@ -54,7 +54,7 @@ pub(crate) const NEEDS: [Need; 5] = [
         required: false,
         purpose: "reads /sys/firmware/acpi/tables, which belongs to root",
         without: "the firmware's entry behind a refusal has no number, offset or bytes; its devices \
-                  and memory are still told",
+                  and memory are still shown",
     },
     Need {
         capability: CapabilitySet::SYS_PTRACE,

@@ -111,7 +111,7 @@ fn load_way(
 ) -> Result<Vec<(&'static str, KProbeLinkId)>, Obstacle> {
     let trampoline = way.iter().any(|program| program.how.is_trampoline());
     if trampoline && leave_out.trampolines {
-        return Err("trampolines are left out".to_owned().into());
+        return Err("trampolines are disabled".to_owned().into());
     }
     if trampoline && !btf.has_function(spec.symbol) {
         return Err(absent(spec.symbol).into());
@@ -158,8 +158,8 @@ fn absent(symbol: &str) -> String {
             format!("{symbol} is in this kernel, but BTF does not describe it")
         }
         Some(found) => format!(
-            "this kernel has only {found}, a copy that the compiler made, whose arguments may be \
-             others"
+            "this kernel has only {found}, a copy that the compiler made, whose arguments may \
+             differ"
         ),
         None => "this kernel has no such function, or the compiler inlined it".to_owned(),
     }

@@ -16,7 +16,7 @@ pub(crate) enum TraceError {
          whose struct layouts are read there"
     )]
     Btf(String),
-    #[error("the kernel does not take the BPF object: {reason}{hint}")]
+    #[error("the kernel rejected the BPF object: {reason}{hint}")]
     Load { reason: String, hint: &'static str },
     #[error("no probe that shows a rejection can be attached{hint}: {0}", hint = privilege::lockdown_hint())]
     NoVerdict(String),

@@ -11,6 +11,7 @@ use aya::{
     maps::{Array, MapData, PerCpuArray, RingBuf},
 };
 use ivrs_trace_common::{ProbeId, ProbeStats, for_each_offset, offsets::ABSENT};
+use rustix::time::{ClockId, clock_gettime};
 
 pub(crate) use super::{
     attach::LeaveOut,
@@ -80,7 +81,7 @@ impl Tracer {
             match attach_kprobes(&mut self.ebpf, probe.spec.symbol, probe.way) {
                 Ok(links) => {
                     probe.links = links;
-                    probe.attached_ns = now_ns();
+                    probe.attached_ns = now_ns(ClockId::Monotonic);
                     probe.state = ProbeState::Attached;
                 }
                 Err(Obstacle { reason, denied }) if there != ModuleState::Absent => {
@@ -252,9 +253,9 @@ fn module_state(module: &str) -> ModuleState {
     }
 }
 
-/// `CLOCK_MONOTONIC` now, ns: the clock of the events.
-fn now_ns() -> u64 {
-    let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+/// A clock now, ns; that of the events is `CLOCK_MONOTONIC`.
+pub(crate) fn now_ns(clock: ClockId) -> u64 {
+    let now = clock_gettime(clock);
     let seconds = u64::try_from(now.tv_sec).unwrap_or_default();
     let rest = u64::try_from(now.tv_nsec).unwrap_or_default();
     seconds.saturating_mul(1_000_000_000).saturating_add(rest)

@@ -101,7 +101,7 @@ fn of_model(model: Model, origin: Origin) -> Facts {
 /// This host: its kernel is asked through probes where that is allowed, else files alone are read.
 fn this_host(each: &mut impl FnMut(Option<Clocks>, u64, &Event)) -> anyhow::Result<Facts> {
     let names = own_names();
-    let mut why_not = "the kernel was not traced: there is no IOMMU group to ask about".to_owned();
+    let mut why_not = "the kernel was not traced: this host has no IOMMU group".to_owned();
     if live::can_show() {
         let runtime = live::runtime::runtime()?;
         let _inside = runtime.enter();
@@ -171,9 +171,9 @@ pub(crate) fn origin(start: Option<&Start>, end: Option<&End>) -> Origin {
             match end.reason.as_str() {
                 "command" => format!("ended with its command{status}"),
                 "interrupted" => "ended by an interrupt".to_owned(),
-                "duration" => "ended when its time was over".to_owned(),
+                "duration" => "ended after its time limit".to_owned(),
                 "snapshot" => "of the host at one moment".to_owned(),
-                "rotated" => "which goes on in another file".to_owned(),
+                "rotated" => "continued in another file".to_owned(),
                 _ => "ended".to_owned(),
             }
         }
@@ -196,13 +196,13 @@ pub(crate) fn notes(
     let mut notes = condition.notes();
     if let Some(continues) = continues {
         notes.push(format!(
-            "the recording goes on from {}, whose content is not in it",
+            "the recording continues {}, whose content is not in it",
             continues.before()
         ));
     }
     if start.is_some_and(|start| !start.traced) {
         notes.push(
-            "the recording has files of the host alone: its kernel was not traced".to_owned(),
+            "the recording holds only files of the host: its kernel was not traced".to_owned(),
         );
     }
     notes

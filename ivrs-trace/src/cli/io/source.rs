@@ -55,7 +55,7 @@ pub(crate) fn tell_attempts(path: &Path, model: &Model) {
     let refused = attempts.iter().filter(|attempt| attempt.outcome == Outcome::Rejected).count();
     if !attempts.is_empty() {
         output::complain(&format!(
-            "{} also holds {} attempts to take a device, {refused} of them refused: `ivrs-trace \
+            "{} also holds {} attempts to claim a device, {refused} of them refused: `ivrs-trace \
              run --from` explains them",
             name_of(path),
             attempts.len()
@@ -120,12 +120,12 @@ fn read_recording(
     }
     match &replay.start {
         None => output::complain(&format!(
-            "{name}: its beginning is missing, so it is not known whether its kernel refuses"
+            "{name}: its beginning is missing: whether its kernel refuses devices is unknown"
         )),
         Some(start) if start.event_layout != recording::EVENT_LAYOUT => {
             output::complain(&format!(
-                "{name}: its events are laid out for another version (layout {}); those that do \
-                 not fit are counted as lost",
+                "{name}: another version wrote its events (layout {}); those that do not decode \
+                 count as lost",
                 start.event_layout
             ));
         }
@@ -277,7 +277,7 @@ fn kernel_flag(btf: &Reading<Vec<u8>>, release: Option<&str>) -> KernelFlag {
     let no_btf = match btf {
         Reading::Read(bytes) => match Btf::parse(bytes.clone()) {
             Ok(btf) => return KernelFlag::of_btf(tracer::has_require_direct(&btf)),
-            Err(error) => format!("sys/kernel/btf/vmlinux in the tree is of no use: {error}"),
+            Err(error) => format!("sys/kernel/btf/vmlinux in the tree cannot be used: {error}"),
         },
         Reading::Absent => "the tree has no sys/kernel/btf/vmlinux".to_owned(),
         Reading::Unreadable(why) => printable(why),
@@ -297,8 +297,8 @@ fn evidence(flag: &KernelFlag, release: Option<&str>) -> Finding {
         }
         FlagSource::Release { release, no_btf } => {
             let message = format!(
-                "that kernel {} refuses devices with direct regions is taken from its version \
-                 (mainline does from 6.6 on): {no_btf}",
+                "kernel {} refuses devices with direct regions, by its version (mainline does \
+                 from 6.6 on): {no_btf}",
                 printable(release)
             );
             (Severity::Note, message)
@@ -306,13 +306,13 @@ fn evidence(flag: &KernelFlag, release: Option<&str>) -> Finding {
         FlagSource::Nowhere { no_btf } => {
             let message = match release {
                 Some(text) => format!(
-                    "whether kernel {} has dev_iommu.require_direct is not known: mainline has it \
-                     from 6.6 on, but some distributions' older kernels do too, and {no_btf}",
+                    "cannot tell whether kernel {} has dev_iommu.require_direct: mainline has it \
+                     from 6.6 on, but so do some distributions' older kernels, and {no_btf}",
                     printable(text)
                 ),
                 None => format!(
-                    "whether the kernel has dev_iommu.require_direct is not known: its release \
-                     could not be read (proc/sys/kernel/osrelease), and {no_btf}"
+                    "cannot tell whether the kernel has dev_iommu.require_direct: its release could \
+                     not be read (proc/sys/kernel/osrelease), and {no_btf}"
                 ),
             };
             (Severity::Warning, message)
