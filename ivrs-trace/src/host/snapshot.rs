@@ -181,7 +181,7 @@ impl Snapshot {
 
     /// Takes from an earlier snapshot of the same boot what was read then and cannot be read now, for
     /// want of rights that were given up. Tables and maps stay as they are until the host starts anew.
-    pub fn keep_from(&mut self, earlier: &Self) {
+    pub(crate) fn keep_from(&mut self, earlier: &Self) {
         // Every field is named, so that a new one is not forgotten.
         let Self {
             kernel_release,
@@ -222,8 +222,7 @@ impl Snapshot {
     /// firmware's map where that was not read.
     ///
     /// The reading is that of `/proc/iomem` where neither was.
-    #[must_use]
-    pub fn region_class(&self, start: u64, end_inclusive: u64) -> Reading<RegionClass<'_>> {
+    pub(crate) fn region_class(&self, start: u64, end_inclusive: u64) -> Reading<RegionClass<'_>> {
         let (map, source) = match (&self.iomem, &self.firmware_memory) {
             (Reading::Read(map), _) => (map, MapSource::Iomem),
             (_, Reading::Read(map)) => (map, MapSource::Firmware),
@@ -235,8 +234,7 @@ impl Snapshot {
 
     /// The buses below the bridge `bdf` from its secondary one to the highest on which something
     /// is. The bridge itself may forward more, but its registers are not read.
-    #[must_use]
-    pub fn buses_below(&self, bdf: Bdf) -> Option<(u8, u8)> {
+    pub(crate) fn buses_below(&self, bdf: Bdf) -> Option<(u8, u8)> {
         let functions = self.functions.value()?;
         let bridge = functions.iter().find(|function| function.bdf == bdf)?;
         let secondary = *bridge.secondary_bus.value()?;
@@ -259,8 +257,7 @@ impl Snapshot {
     }
 
     /// Whether virtual functions of this function are there.
-    #[must_use]
-    pub fn has_virtual_functions(&self, bdf: Bdf) -> bool {
+    pub(crate) fn has_virtual_functions(&self, bdf: Bdf) -> bool {
         let functions = self.functions.value();
         functions.into_iter().flatten().any(|f| f.physical_function.value() == Some(&bdf))
     }
@@ -285,15 +282,13 @@ impl Snapshot {
     /// Whether one of the IOMMUs has a name that begins like this: `ivhd` AMD's
     /// (drivers/iommu/amd/init.c), `dmar` Intel's (drivers/iommu/intel/dmar.c), `smmu` ARM's
     /// (drivers/iommu/arm).
-    #[must_use]
-    pub fn has_unit(&self, begin: &str) -> bool {
+    pub(crate) fn has_unit(&self, begin: &str) -> bool {
         self.iommus.value().is_some_and(|units| units.iter().any(|unit| unit.starts_with(begin)))
     }
 
     /// The functions from a root bus down to `bdf`, itself included, and whether it is known that
     /// there is no bridge above the first.
-    #[must_use]
-    pub fn way_to(&self, bdf: Bdf) -> (Vec<Bdf>, bool) {
+    pub(crate) fn way_to(&self, bdf: Bdf) -> (Vec<Bdf>, bool) {
         let functions = self.functions.value().map_or(&[][..], Vec::as_slice);
         let mut way = vec![bdf];
         // A copy may have them in a ring.
