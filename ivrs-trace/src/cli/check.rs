@@ -89,7 +89,7 @@ pub(super) fn command(args: &Args) -> anyhow::Result<ExitCode> {
     if args.json {
         output::print_json(&json::check(&model, verdicts))?;
     } else {
-        output::print(&report::check(&model, &verdicts, output::style()))?;
+        output::print(report::check(&model, &verdicts, output::style()))?;
     }
     Ok(code)
 }

@@ -56,7 +56,7 @@ pub(super) fn command(args: &Args) -> anyhow::Result<ExitCode> {
             Found::Dmar(table) => decode::dmar_text(table, detail, style),
             Found::Log(log) => decode::log_text(log, style),
         };
-        output::print(&format!("{}{text}", if number == 0 { "" } else { "\n" }))?;
+        output::print(format!("{}{text}", if number == 0 { "" } else { "\n" }))?;
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -52,7 +52,7 @@ pub(super) fn command(args: &Args) -> anyhow::Result<ExitCode> {
     if args.json {
         output::print_json(&json::diff(&diff))?;
     } else {
-        output::print(&report::diff(&diff, output::style()))?;
+        output::print(report::diff(&diff, output::style()))?;
     }
     Ok(ExitCode::from(u8::from(!diff.is_empty())))
 }

@@ -69,7 +69,7 @@ pub(super) fn command(args: &Args) -> anyhow::Result<ExitCode> {
     if args.json {
         output::print_json(&health)?;
     } else {
-        output::print(&report::doctor(&health, output::style()))?;
+        output::print(report::doctor(&health, output::style()))?;
     }
     Ok(ExitCode::from(match health.worst() {
         State::Ok | State::Warning => 0,

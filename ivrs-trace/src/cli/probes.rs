@@ -48,7 +48,7 @@ pub(super) fn command(args: &Args) -> anyhow::Result<ExitCode> {
     if args.json {
         output::print_json(&document)?;
     } else {
-        output::print(&probes::text(&document))?;
+        output::print(probes::text(&document))?;
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -95,7 +95,7 @@ fn replay(args: &Args, path: &Path) -> anyhow::Result<ExitCode> {
     if args.json {
         output::print_json(&json::run(&replay.model, replay.lost, status))?;
     } else {
-        output::print(&report::attempts(&replay.model, replay.lost, output::style()))?;
+        output::print(report::attempts(&replay.model, replay.lost, output::style()))?;
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -60,7 +60,7 @@ pub(super) fn command(args: &Args) -> anyhow::Result<ExitCode> {
     if args.json {
         output::print_json(&json::what_if(&answer))?;
     } else {
-        output::print(&report::what_if(&answer, output::style()))?;
+        output::print(report::what_if(&answer, output::style()))?;
     }
     Ok(ExitCode::SUCCESS)
 }

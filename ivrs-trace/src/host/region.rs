@@ -66,6 +66,7 @@ pub struct ReservedRegion {
 
 impl ReservedRegion {
     /// Length in bytes; 0 also for the one region of all 2^64 bytes, which is written the same.
+    #[must_use]
     pub fn length(&self) -> u64 {
         self.end_inclusive.wrapping_sub(self.start).wrapping_add(1)
     }
