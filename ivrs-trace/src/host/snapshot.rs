@@ -256,12 +256,6 @@ impl Snapshot {
         }
     }
 
-    /// Whether virtual functions of this function are there.
-    pub(crate) fn has_virtual_functions(&self, bdf: Bdf) -> bool {
-        let functions = self.functions.value();
-        functions.into_iter().flatten().any(|f| f.physical_function.value() == Some(&bdf))
-    }
-
     /// No IOMMU works without its table: where there is one, the table was only not copied.
     fn table_or_why(
         &self,

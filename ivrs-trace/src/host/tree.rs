@@ -114,23 +114,6 @@ pub struct Files {
     pub targets: BTreeMap<PathBuf, Reading<PathBuf>>,
 }
 
-impl Files {
-    /// The text of a file that was read, by its path below the root and in the folder by which it
-    /// was asked for, such as `etc/os-release` or `sys/class/dmi/id/board_version`; what is not
-    /// UTF-8 is replaced. It is as it was written: who prints it makes it printable.
-    #[must_use]
-    pub fn text(&self, path: &str) -> Option<String> {
-        let path = self.root.join(path);
-        let folder = path.parent()?;
-        let folder = match self.places.get(folder) {
-            Some(Reading::Read(place)) => &place.real,
-            _ => folder,
-        };
-        let content = self.contents.get(&folder.join(path.file_name()?))?.value()?;
-        Some(String::from_utf8_lossy(content).into_owned())
-    }
-}
-
 /// Where a path leads.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Place {

@@ -22,8 +22,6 @@ pub struct Replay {
     pub start: Option<Start>,
     /// What is known of its host, with all attempts.
     pub model: Model,
-    /// What was read of the host: more than the model needs, see [`Files::text`].
-    pub files: Files,
     /// What else bears on tracing and on VFIO; recordings from before this was read have none of it.
     pub conditions: Conditions,
     /// The probes as they stood at the end.
@@ -49,8 +47,7 @@ pub fn replay<R: Read>(
 ) -> Replay {
     let mut sorter = Sorter::default();
     let mut fold = Fold::default();
-    let mut files = Files::default();
-    let mut conditions = Conditions::of_files(&files);
+    let mut conditions = Conditions::of_files(&Files::default());
     for item in &mut reader {
         sorter.sort(item, |start, step| {
             fold.take(start, &step);
@@ -59,7 +56,6 @@ pub fn replay<R: Read>(
                 Step::Host(found) => {
                     let earlier = std::mem::replace(&mut conditions, Conditions::of_files(&found));
                     conditions.keep_from(&earlier);
-                    files = found;
                 }
                 Step::Probes(_) | Step::Loss(_) => {}
             }
@@ -70,7 +66,7 @@ pub fn replay<R: Read>(
     let lost = lost(&fold.loss, &condition, undecoded);
     let mut model = fold.model.unwrap_or_else(|| model_of(start.as_ref(), &Files::default()));
     model.finish();
-    Replay { start, model, files, conditions, probes: fold.probes, lost, end, continues, condition }
+    Replay { start, model, conditions, probes: fold.probes, lost, end, continues, condition }
 }
 
 pub(super) fn lost(counted: &Loss, condition: &Condition, undecoded: u64) -> Lost {
