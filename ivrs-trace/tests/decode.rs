@@ -56,7 +56,7 @@ fn host(tables: &[(&str, &[u8])]) -> (tempfile::TempDir, std::path::PathBuf) {
     }
     let path = folder.path().join("host.ivt");
     let options = Options { path: path.clone(), force: false, max_size: None, owner: None };
-    let recorder = Recorder::create(options, |line| panic!("{line}")).unwrap();
+    let recorder = Recorder::create(options, |line| eprintln!("{line}")).unwrap();
     recorder.snapshot(0, &Snapshot::read_and_keep(&root).1);
     let end = End { reason: "snapshot".to_owned(), exit_status: None, time_ns: 0 };
     assert!(recorder.finish(end).closed);
