@@ -9,7 +9,6 @@ use crate::report::{
     redact::Redactor,
 };
 
-/// What the long help and the man page say after the options.
 const MORE: &str = "\
 Exit status:
   0  the report is complete
@@ -23,7 +22,6 @@ Examples:
   ivrs-trace report --for forum --from trace.ivt
       For a forum, in Markdown";
 
-/// Arguments of `report`.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = MORE)]
 pub(super) struct Args {
