@@ -68,6 +68,14 @@ macro_rules! bodies {
                 }
             }
 
+            /// The names of its fields, in order.
+            #[must_use]
+            pub fn names(&self) -> &'static [&'static str] {
+                match self {
+                    $(Self::$variant { .. } => &[$(stringify!($field)),*],)*
+                }
+            }
+
             /// The field of this name, if the kind has it and it is known.
             #[must_use]
             pub fn field(&self, name: &str) -> Option<Value<'_>> {
