@@ -22,4 +22,5 @@ pub use intel::{
     DecodeDmar, DmarTable, DrhdDocument, RmrrDocument, ScopeDocument, StructureDocument,
     decode_dmar, dmar_text,
 };
+pub(crate) use intel::{dmar_structure, dmar_summary};
 pub use log::{DecodeLog, LoggedIvmd, LoggedRegion, decode_log, log_text};

@@ -151,7 +151,7 @@ impl Keys {
             return Err(KeysError::Action(name.clone()));
         }
         let mut table = Vec::new();
-        for known in ACTIONS {
+        for known in ACTIONS.iter() {
             let own = configured.get(known.name);
             let texts: Vec<&str> = match own {
                 Some(texts) => texts.iter().map(String::as_str).collect(),
@@ -210,7 +210,7 @@ impl Keys {
     ) -> impl Iterator<Item = (&'static Known, &[Chord])> {
         self.table
             .iter()
-            .filter(move |(known, _)| known.scope.holds(view, replay))
+            .filter(move |(known, _)| known.holds(view, replay))
             .map(|(known, chords)| (*known, chords.as_slice()))
     }
 
@@ -225,9 +225,7 @@ impl Keys {
 /// Whether two actions can be done in the same place.
 fn meet(one: &Known, other: &Known) -> bool {
     View::ALL.iter().any(|view| {
-        [false, true]
-            .iter()
-            .any(|replay| one.scope.holds(*view, *replay) && other.scope.holds(*view, *replay))
+        [false, true].iter().any(|replay| one.holds(*view, *replay) && other.holds(*view, *replay))
     })
 }
 

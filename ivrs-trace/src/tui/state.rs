@@ -3,7 +3,8 @@
 use super::History;
 use crate::{
     event::{Body, DeviceFunction, Event},
-    model::{Model, Verdicts},
+    model::{Attempt, DeviceVerdict, Model, Verdicts},
+    pci::Bdf,
     recording::{Clocks, Loss, ProbeFact, Status},
     report::{Lost, calls::Trail, letters::input::Origin},
 };
@@ -122,10 +123,42 @@ pub struct Scene<'a> {
     pub watch: &'a Watch,
 }
 
-impl Scene<'_> {
+impl<'a> Scene<'a> {
     /// Whether a recording is replayed.
-    #[must_use]
-    pub fn is_replay(&self) -> bool {
+    pub(super) fn is_replay(&self) -> bool {
         matches!(self.watch, Watch::Replay { .. })
     }
+
+    /// The attempts with their numbers, counted from 0 over all that were seen.
+    pub(super) fn numbered(
+        &self,
+    ) -> impl DoubleEndedIterator<Item = (u64, &'a Attempt)> + ExactSizeIterator + use<'a> {
+        let dropped = self.model.attempts_dropped();
+        let number = move |index: usize| dropped + u64::try_from(index).unwrap_or_default();
+        self.model.attempts().iter().enumerate().map(move |(index, one)| (number(index), one))
+    }
+
+    /// The verdict of a device.
+    pub(super) fn device(&self, bdf: Bdf) -> Option<&'a DeviceVerdict> {
+        let devices = &self.stage.verdicts.devices;
+        devices.get(devices.binary_search_by_key(&bdf, |one| one.bdf).ok()?)
+    }
+}
+
+impl Watch {
+    /// How the facts come, in a word or two for the top line.
+    pub(super) fn words(&self) -> String {
+        match self {
+            Self::Live { .. } => "live".to_owned(),
+            Self::Replay { position, total, playing, speed, .. } => {
+                let state = if *playing { format!(" playing x{speed}") } else { String::new() };
+                format!("replay {position}/{total}{state}")
+            }
+        }
+    }
+}
+
+/// Nanoseconds as seconds, with six digits after the point.
+pub(super) fn seconds(ns: u64) -> String {
+    format!("{}.{:06}", ns / 1_000_000_000, ns % 1_000_000_000 / 1000)
 }

@@ -22,6 +22,18 @@ pub enum ThemeName {
     Plain,
 }
 
+/// How things look now.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Look {
+    pub(super) theme: ThemeName,
+}
+
+impl Look {
+    pub(super) fn style(self, role: Role) -> Style {
+        self.theme.style(role)
+    }
+}
+
 /// What a piece of text is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {

@@ -43,7 +43,8 @@ pub enum Detail {
 pub fn text(table: &Ivrs, view: &KernelView, detail: Detail, style: Style) -> String {
     let found = findings::of_table(table, view);
     let mut page = Page::new(style);
-    write_summary(&mut page, table, view, &found);
+    write_summary(&mut page, table, view);
+    findings_row(&mut page, &found);
     for header in &table.blocks {
         page.blank();
         write_block(&mut page, header, table, view, detail);
@@ -52,11 +53,11 @@ pub fn text(table: &Ivrs, view: &KernelView, detail: Detail, style: Style) -> St
     page.finish()
 }
 
-/// What there is to say of a table as a whole. `found` is what [`findings::of_table`] says of it.
+/// What there is to say of a table as a whole.
 #[must_use]
-pub fn summary(table: &Ivrs, view: &KernelView, found: &[Finding], style: Style) -> String {
+pub fn summary(table: &Ivrs, view: &KernelView, style: Style) -> String {
     let mut page = Page::new(style);
-    write_summary(&mut page, table, view, found);
+    write_summary(&mut page, table, view);
     page.finish()
 }
 
@@ -96,7 +97,7 @@ fn write_block(
     }
 }
 
-fn write_summary(page: &mut Page, table: &Ivrs, view: &KernelView, found: &[Finding]) {
+fn write_summary(page: &mut Page, table: &Ivrs, view: &KernelView) {
     let used = table.ivhd.iter().filter(|ivhd| view.uses(ivhd)).count();
     let units: BTreeSet<_> = table.ivhd.iter().map(|ivhd| (ivhd.segment, ivhd.devid)).collect();
     let iommus = if view.initialises() { used } else { units.len() };
@@ -153,7 +154,6 @@ fn write_summary(page: &mut Page, table: &Ivrs, view: &KernelView, found: &[Find
     );
     row("IVinfo", &ivinfo(table));
     row("IVHD", &types(table, view));
-    findings_row(page, found);
 }
 
 /// How many findings there are.

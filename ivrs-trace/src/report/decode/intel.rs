@@ -11,7 +11,7 @@ use super::{
 use crate::{
     firmware::{
         Dmar, Drhd, Rmrr,
-        acpi::OtherBlock,
+        acpi::{BlockHeader, OtherBlock},
         findings::{self, sentence},
         intel::dmar::{Scope, structure_name},
     },
@@ -252,6 +252,31 @@ fn of_other(other: &OtherBlock) -> StructureDocument {
 pub fn dmar_text(table: &Dmar, detail: Detail, style: Style) -> String {
     let found = findings::of_dmar(table);
     let mut page = Page::new(style);
+    write_summary(&mut page, table);
+    findings_row(&mut page, &found);
+    for structure in &table.structures {
+        page.blank();
+        write_structure(&mut page, structure, table, detail);
+    }
+    list(&mut page, &found);
+    page.finish()
+}
+
+/// What there is to say of a DMAR as a whole.
+pub(crate) fn dmar_summary(table: &Dmar, style: Style) -> String {
+    let mut page = Page::new(style);
+    write_summary(&mut page, table);
+    page.finish()
+}
+
+/// The text of one structure of a DMAR.
+pub(crate) fn dmar_structure(structure: &BlockHeader, table: &Dmar, style: Style) -> String {
+    let mut page = Page::new(style);
+    write_structure(&mut page, structure, table, Detail::All);
+    page.finish()
+}
+
+fn write_summary(page: &mut Page, table: &Dmar) {
     let memory = match table.rmrr.len() {
         0 => "no RMRR: nothing is to be mapped 1:1".to_owned(),
         number => count(number, "RMRR"),
@@ -302,28 +327,27 @@ pub fn dmar_text(table: &Dmar, detail: Detail, style: Style) -> String {
             u16::from(table.width) + 1
         ),
     );
-    findings_row(&mut page, &found);
-    let mut iommus = table.drhd.iter().peekable();
-    let mut memory = table.rmrr.iter().peekable();
-    let mut others = table.others.iter().peekable();
-    for structure in &table.structures {
-        page.blank();
-        if let Some(drhd) = iommus.next_if(|one| one.offset == structure.offset) {
-            drhd_text(&mut page, drhd, detail);
-        } else if let Some(rmrr) = memory.next_if(|one| one.offset == structure.offset) {
-            rmrr_text(&mut page, rmrr);
-        } else if let Some(other) = others.next_if(|one| one.offset == structure.offset) {
-            other_text(&mut page, other, detail);
-        } else {
-            let title = format!(
-                "Structure of type {} and length {}, which cannot be read whole",
-                structure.kind, structure.length
-            );
-            page.labelled(0, &place(structure.offset), BLOCK, &title);
-        }
+}
+
+fn write_structure(page: &mut Page, structure: &BlockHeader, table: &Dmar, detail: Detail) {
+    // All are in table order.
+    let at = structure.offset;
+    let drhd = table.drhd.binary_search_by_key(&at, |one| one.offset);
+    let rmrr = table.rmrr.binary_search_by_key(&at, |one| one.offset);
+    let other = table.others.binary_search_by_key(&at, |one| one.offset);
+    if let Some(drhd) = drhd.ok().and_then(|at| table.drhd.get(at)) {
+        drhd_text(page, drhd, detail);
+    } else if let Some(rmrr) = rmrr.ok().and_then(|at| table.rmrr.get(at)) {
+        rmrr_text(page, rmrr);
+    } else if let Some(other) = other.ok().and_then(|at| table.others.get(at)) {
+        other_text(page, other, detail);
+    } else {
+        let title = format!(
+            "Structure of type {} and length {}, which cannot be read whole",
+            structure.kind, structure.length
+        );
+        page.labelled(0, &place(structure.offset), BLOCK, &title);
     }
-    list(&mut page, &found);
-    page.finish()
 }
 
 fn drhd_text(page: &mut Page, drhd: &Drhd, detail: Detail) {
