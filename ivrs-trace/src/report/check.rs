@@ -206,7 +206,7 @@ fn device_line(
 ) {
     let named: Vec<String> = device.ivmds().map(|ivmd| ivmd.to_string()).collect();
     let rmrrs: Vec<String> =
-        device.causes.iter().filter_map(|cause| cause.rmrr).map(|one| one.to_string()).collect();
+        device.causes.iter().filter_map(|cause| cause.rmrr()).map(|one| one.to_string()).collect();
     let cause = match (named.is_empty(), device.causes.is_empty()) {
         (false, _) => format!("IVMD {}", named.join(", ")),
         (true, false) if !rmrrs.is_empty() => format!("RMRR {}", rmrrs.join(", ")),
@@ -268,7 +268,7 @@ fn causes(page: &mut Page, model: &Model, devices: &[DeviceVerdict]) {
     let blocks: BTreeMap<usize, &Cause> = devices
         .iter()
         .flat_map(|device| &device.causes)
-        .filter_map(|cause| Some((cause.ivmd?, cause)))
+        .filter_map(|cause| Some((cause.ivmd()?, cause)))
         .collect();
     for cause in blocks.into_values() {
         page.blank();
@@ -277,7 +277,7 @@ fn causes(page: &mut Page, model: &Model, devices: &[DeviceVerdict]) {
     let rmrrs: BTreeMap<usize, &Cause> = devices
         .iter()
         .flat_map(|device| &device.causes)
-        .filter_map(|cause| Some((cause.rmrr?, cause)))
+        .filter_map(|cause| Some((cause.rmrr()?, cause)))
         .collect();
     for cause in rmrrs.into_values() {
         page.blank();
@@ -285,7 +285,7 @@ fn causes(page: &mut Page, model: &Model, devices: &[DeviceVerdict]) {
     }
     let mut unnamed: BTreeMap<(u64, u64), BTreeSet<u32>> = BTreeMap::new();
     for device in devices {
-        for cause in device.causes.iter().filter(|one| one.ivmd.or(one.rmrr).is_none()) {
+        for cause in device.causes.iter().filter(|one| one.entry.is_none()) {
             unnamed.entry((cause.start, cause.end)).or_default().insert(device.group);
         }
     }

@@ -12,7 +12,7 @@ use super::{
     detail::Scroll,
     list::List,
     overlay::{Overlay, Prompt, Wish},
-    pane::{Followed, Pane, Target, entry_of},
+    pane::{Followed, Pane, Target},
     theme::Look,
 };
 use crate::{
@@ -480,7 +480,7 @@ fn words(attempt: &Attempt, scene: &Scene<'_>) -> String {
     }
     let (mut entries, mut others) = (Vec::new(), 0_usize);
     for cause in attempt.rejections.iter().flat_map(|one| scene.model.causes(one)) {
-        match entry_of(&cause) {
+        match cause.entry {
             Some(entry) if !entries.contains(&entry) => entries.push(entry),
             Some(_) => {}
             None => others += 1,

@@ -7,35 +7,7 @@ pub(super) use super::theme::Look;
 use super::{
     Action, Role, Scene, View, detail::Scroll, detail::Text, filter_words::Words, list::List,
 };
-use crate::{event::Filter, model::Attempt, pci::Bdf};
-
-/// An entry of a table by which firmware asks for memory, by its number.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum EntryId {
-    Ivmd(usize),
-    Rmrr(usize),
-}
-
-impl EntryId {
-    pub(super) fn index(self) -> usize {
-        match self {
-            Self::Ivmd(index) | Self::Rmrr(index) => index,
-        }
-    }
-}
-
-pub(super) fn entry_of(cause: &crate::model::Cause) -> Option<EntryId> {
-    cause.ivmd.map(EntryId::Ivmd).or(cause.rmrr.map(EntryId::Rmrr))
-}
-
-impl std::fmt::Display for EntryId {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Ivmd(index) => write!(f, "IVMD {index}"),
-            Self::Rmrr(index) => write!(f, "RMRR {index}"),
-        }
-    }
-}
+use crate::{event::Filter, firmware::EntryId, model::Attempt, pci::Bdf};
 
 /// Something that a row can refer to.
 #[derive(Clone, Debug, PartialEq, Eq)]

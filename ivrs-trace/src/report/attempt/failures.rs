@@ -47,7 +47,7 @@ pub fn failures_line(model: &Model, failures: &[&Attempt]) -> Option<String> {
         .rejections
         .iter()
         .flat_map(|rejection| model.causes(rejection))
-        .filter_map(|cause| cause.ivmd)
+        .filter_map(|cause| cause.ivmd())
         .collect();
     let blocks: Vec<String> = blocks.iter().map(ToString::to_string).collect();
     if !blocks.is_empty() {

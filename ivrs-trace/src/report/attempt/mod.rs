@@ -188,7 +188,7 @@ impl Told {
 
 /// What a cause is called, and its number; `None` for a region that no table explains.
 fn key(cause: &Cause) -> Option<(&'static str, usize)> {
-    cause.ivmd.map(|n| ("IVMD", n)).or(cause.rmrr.map(|n| ("RMRR", n)))
+    cause.ivmd().map(|n| ("IVMD", n)).or(cause.rmrr().map(|n| ("RMRR", n)))
 }
 
 fn rejected(page: &mut Page, model: &Model, attempt: &Attempt, told: &mut Told) {
@@ -208,7 +208,7 @@ fn rejected(page: &mut Page, model: &Model, attempt: &Attempt, told: &mut Told) 
     let mut named = false;
     for rejection in &attempt.rejections {
         let causes = model.causes(rejection);
-        named |= causes.iter().any(|cause| cause.ivmd.is_some());
+        named |= causes.iter().any(|cause| cause.ivmd().is_some());
         if let Some((kind, numbers, device)) = told.all(&causes) {
             let table = if kind == "RMRR" { "DMAR" } else { "IVRS" };
             let (numbers, of) = (numbers.join(", "), format!("of the {table}, as told above of"));
@@ -393,16 +393,16 @@ fn exclusion_text(causes: &[Cause]) -> Option<String> {
 
 /// A cause: the block, its bytes, what the kernel made of it, whom it covers.
 pub(crate) fn cause_block(page: &mut Page, model: &Model, cause: &Cause, device: Option<Bdf>) {
-    if let Some(rmrr) = cause.rmrr.and_then(|index| model.rmrr(index)) {
+    if let Some(rmrr) = cause.rmrr().and_then(|index| model.rmrr(index)) {
         rmrr_block(page, model, cause, rmrr, device);
         return;
     }
-    let block = cause.ivmd.and_then(|index| model.ivmd(index));
-    let entry = cause.ivmd.and_then(|index| model.entry(index));
+    let block = cause.ivmd().and_then(|index| model.ivmd(index));
+    let entry = cause.ivmd().and_then(|index| model.entry(index));
     let (Some(block), Some(entry)) = (block, entry) else {
         page.text(2, &format!("Cause: direct region {}", range_text(cause.start, cause.end)));
         for fact in &cause.evidence {
-            page.text(4, fact);
+            page.text(4, &fact.to_string());
         }
         return;
     };
@@ -660,7 +660,7 @@ fn advice(page: &mut Page, model: &Model, attempt: &Attempt, named: bool) {
 fn slot_advice(model: &Model, attempt: &Attempt) -> Option<String> {
     let blocks = attempt.rejections.iter().flat_map(|one| model.causes(one));
     let widest = blocks
-        .filter_map(|cause| cause.ivmd)
+        .filter_map(|cause| cause.ivmd())
         .filter_map(|ivmd| Some((model.coverage(ivmd)?, model.entry(ivmd)?)))
         .max_by_key(|(coverage, _)| coverage.devices.len())?;
     let (coverage, entry) = widest;

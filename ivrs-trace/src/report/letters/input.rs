@@ -203,12 +203,12 @@ impl<'a> Case<'a> {
             .devices
             .iter()
             .flat_map(|device| &device.causes)
-            .filter_map(|one| one.ivmd);
+            .filter_map(|one| one.ivmd());
         let of_refusals = self
             .refused()
             .flat_map(|attempt| &attempt.rejections)
             .flat_map(|rejection| self.model.causes(rejection))
-            .filter_map(|cause| cause.ivmd);
+            .filter_map(|cause| cause.ivmd());
         let mut indices: Vec<usize> = of_devices.chain(of_refusals).collect();
         indices.sort_unstable();
         indices.dedup();

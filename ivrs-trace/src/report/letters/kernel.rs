@@ -8,7 +8,10 @@ use super::{
     sections,
 };
 use crate::{
-    firmware::amd::{ivrs::Ivmd, kernel::is_effective},
+    firmware::{
+        Fact,
+        amd::{ivrs::Ivmd, kernel::is_effective},
+    },
     host::{Member, Reading, RegionKind},
     model::{DeviceVerdict, Evidence, Outcome, RequireDirect, Severity, Table, Verdict},
     recording::ProbeFact,
@@ -262,7 +265,7 @@ fn attempt(letter: &mut Letter, case: &Case<'_>, told: &Told<'_>) {
         rows.push(("known from", known_from(rejection.evidence, rejection.event)));
         let causes = case.model.causes(rejection);
         for cause in &causes {
-            let what = match (cause.ivmd, cause.rmrr) {
+            let what = match (cause.ivmd(), cause.rmrr()) {
                 (Some(ivmd), _) => format!("IVMD {ivmd}"),
                 (None, Some(rmrr)) => format!("RMRR {rmrr}"),
                 (None, None) => "a direct region without a block".to_owned(),
@@ -271,8 +274,8 @@ fn attempt(letter: &mut Letter, case: &Case<'_>, told: &Told<'_>) {
                 .evidence
                 .iter()
                 // Its bytes are told below.
-                .filter(|fact| !fact.starts_with("IVRS offset") && !fact.contains(": RMRR "))
-                .map(|fact| case.redact.text(fact))
+                .filter(|fact| !matches!(fact, Fact::Entry { .. }))
+                .map(|fact| case.redact.text(&fact.to_string()))
                 .collect();
             let evidence = if evidence.is_empty() {
                 "by the table alone".to_owned()
@@ -297,7 +300,8 @@ fn attempt(letter: &mut Letter, case: &Case<'_>, told: &Told<'_>) {
         ));
     }
     if attempt.outcome == Outcome::Failed {
-        let facts: Vec<String> = attempt.facts.iter().map(|fact| case.redact.text(fact)).collect();
+        let facts: Vec<String> =
+            attempt.facts.iter().map(|fact| case.redact.text(&fact.to_string())).collect();
         let reason = attempt.reason.and_then(|reason| serde_json::to_value(reason).ok());
         let reason = reason.as_ref().and_then(|value| value.as_str()).unwrap_or("unknown");
         rows.push(("reason", reason.replace('_', " ")));

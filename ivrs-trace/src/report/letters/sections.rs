@@ -14,9 +14,9 @@ const ADDRESSES: usize = 32;
 /// The RMRRs that a verdict or a refusal rests on, with their reach, in table order.
 pub(crate) fn culprits<'a>(case: &Case<'a>) -> Vec<(&'a Rmrr, RmrrCoverage)> {
     let of_devices = case.verdicts.devices.iter().flat_map(|device| &device.causes);
-    let mut indices: Vec<usize> = of_devices.filter_map(|cause| cause.rmrr).collect();
+    let mut indices: Vec<usize> = of_devices.filter_map(|cause| cause.rmrr()).collect();
     for rejection in case.refused().flat_map(|attempt| &attempt.rejections) {
-        indices.extend(case.model.causes(rejection).iter().filter_map(|cause| cause.rmrr));
+        indices.extend(case.model.causes(rejection).iter().filter_map(|cause| cause.rmrr()));
     }
     indices.sort_unstable();
     indices.dedup();

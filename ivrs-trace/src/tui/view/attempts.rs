@@ -11,7 +11,7 @@ use crate::{
     tui::{
         Action, Role, Scene,
         detail::Text,
-        pane::{Column, Followed, Piece, Rows, Stamp, Target, entry_of},
+        pane::{Column, Followed, Piece, Rows, Stamp, Target},
         state::seconds,
     },
 };
@@ -166,7 +166,7 @@ impl Rows for Attempts {
         match action {
             Action::Open | Action::ToEntry => {
                 let mut causes = attempt.rejections.iter().flat_map(|one| scene.model.causes(one));
-                causes.find_map(|cause| entry_of(&cause)).map(Target::Entry)
+                causes.find_map(|cause| cause.entry).map(Target::Entry)
             }
             Action::ToDevice => {
                 let blocking = attempt.rejections.iter().find_map(|one| one.device.bdf);

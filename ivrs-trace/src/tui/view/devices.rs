@@ -8,7 +8,7 @@ use std::{
 use super::{plain, verdict};
 use crate::{
     escape::printable,
-    firmware::findings::sentence,
+    firmware::{EntryId, findings::sentence},
     host::PciNames,
     model::{DeviceVerdict, RequireDirect, Verdict},
     pci::Bdf,
@@ -16,7 +16,7 @@ use crate::{
     tui::{
         Action, Role, Scene,
         detail::Text,
-        pane::{Column, EntryId, Piece, Rows, Target, entry_of},
+        pane::{Column, Piece, Rows, Target},
     },
 };
 
@@ -230,7 +230,7 @@ impl Rows for Devices {
             );
             text.report(&page);
             for fact in &cause.evidence {
-                text.paragraph(Role::Dim, "    ", fact);
+                text.paragraph(Role::Dim, "    ", &fact.to_string());
             }
         }
     }
@@ -253,7 +253,7 @@ impl Rows for Devices {
         let device = scene.device(*row)?;
         match action {
             Action::Open | Action::ToEntry => {
-                let entry = device.causes.iter().find_map(entry_of).map(Target::Entry);
+                let entry = device.causes.iter().find_map(|cause| cause.entry).map(Target::Entry);
                 entry.or_else(|| (action == Action::Open).then_some(Target::Group(device.group)))
             }
             Action::ToRegions => Some(Target::Group(device.group)),

@@ -10,7 +10,7 @@ use crate::{
         Action, Role, Scene,
         detail::Text,
         filter_words::Words,
-        pane::{Column, Followed, Piece, Rows, Stamp, Target, entry_of},
+        pane::{Column, Followed, Piece, Rows, Stamp, Target},
         state::seconds,
     },
 };
@@ -194,7 +194,7 @@ impl Rows for Events {
             Action::ToAttempt => attempt_of(event, scene),
             Action::ToEntry => {
                 let verdict = scene.device(device.and_then(|one| one.bdf)?)?;
-                verdict.causes.iter().find_map(entry_of).map(Target::Entry)
+                verdict.causes.iter().find_map(|cause| cause.entry).map(Target::Entry)
             }
             Action::ToEvents => Some(Target::Events(format!("pid={}", event.pid))),
             _ => None,

@@ -19,14 +19,14 @@ use super::{devices::list_devices, plain};
 use crate::{
     codes::{Code, Severity},
     escape::{printable, printable_bytes},
-    firmware::{Finding, TableName, acpi::Header, findings},
+    firmware::{EntryId, Fact, Finding, TableName, acpi::Header, findings},
     model::{DmarTable, Table},
     pci::Bdf,
     report::Style,
     tui::{
         Action, Role, Scene,
         detail::Text,
-        pane::{Column, EntryId, Piece, Rows, Target},
+        pane::{Column, Piece, Rows, Target},
     },
 };
 
@@ -192,12 +192,10 @@ impl Firmware {
     /// The findings about a part, those that name its entry in their evidence among them.
     fn told(&self, part: &Part, text: &mut Text, scene: &Scene<'_>) {
         let place = part.bytes.first().cloned().unwrap_or(0..0);
-        let named = part.entry.map(|_| format!("{} offset {:#x}: ", name(scene), part.offset));
+        let named = |fact: &Fact| matches!(fact, Fact::Entry { id, .. } if Some(*id) == part.entry);
         let of_host = scene.stage.verdicts.findings.iter().filter(|one| match one.place {
             Some(one) => one.table == name(scene) && place.contains(&one.offset),
-            None => named
-                .as_ref()
-                .is_some_and(|named| one.evidence.iter().any(|fact| fact.starts_with(named))),
+            None => one.evidence.iter().any(named),
         });
         let mut found: Vec<&Finding> = of_host.collect();
         let codes: Vec<Code> = found.iter().map(|one| one.code).collect();
@@ -351,9 +349,9 @@ impl Rows for Firmware {
         }
         table.about(part, text, scene);
         if whole {
-            let count = |severity| self.findings.iter().filter(|one| one.severity == severity);
-            let [errors, warnings, notes] = [Severity::Error, Severity::Warning, Severity::Note]
-                .map(|severity| count(severity).count());
+            let all = [Severity::Error, Severity::Warning, Severity::Note];
+            let [errors, warnings, notes] =
+                all.map(|one| self.findings.iter().filter(|found| found.severity == one).count());
             let counts = format!(
                 "{errors} errors, {warnings} warnings, {notes} notes; each is shown at its part"
             );

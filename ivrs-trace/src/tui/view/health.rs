@@ -7,7 +7,7 @@ use super::plain;
 use crate::{
     codes::Severity,
     escape::printable,
-    firmware::TableName,
+    firmware::{EntryId, TableName},
     host::Reading,
     model::{Finding, RequireDirect},
     recording::{ProbeFact, ProbeLoss},
@@ -15,7 +15,7 @@ use crate::{
     tui::{
         Action, Role, Scene, Watch,
         detail::Text,
-        pane::{Column, EntryId, Piece, Rows, Stamp, Target},
+        pane::{Column, Piece, Rows, Stamp, Target},
     },
 };
 
@@ -271,7 +271,7 @@ fn finding(text: &mut Text, found: &Finding) {
     text.line(vec![(Role::Title, format!("{} ", found.code)), (role, word.to_owned())]);
     text.text(&found.message);
     for fact in &found.evidence {
-        text.paragraph(Role::Dim, "  ", fact);
+        text.paragraph(Role::Dim, "  ", &fact.to_string());
     }
     text.blank();
     let style = report::Style { width: text.width(), colour: false };

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::{Kind, Part, Vendor, blocks, branch, style};
 use crate::{
     firmware::{
-        Finding, Ivrs, KernelView, TableName,
+        EntryId, Finding, Ivrs, KernelView, TableName,
         acpi::BlockHeader,
         amd::{
             device_entry::{Content, Entry},
@@ -17,11 +17,7 @@ use crate::{
     model::EntryCoverage,
     pci::Bdf,
     report::{self, decode},
-    tui::{
-        Role, Scene,
-        detail::Text,
-        pane::{EntryId, Piece},
-    },
+    tui::{Role, Scene, detail::Text, pane::Piece},
 };
 
 /// An IVRS and what the kernel makes of it.

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::{Kind, Part, Vendor, blocks, branch, style};
 use crate::{
     firmware::{
-        Dmar, Finding, Rmrr, TableName,
+        Dmar, EntryId, Finding, Rmrr, TableName,
         acpi::BlockHeader,
         findings,
         intel::dmar::{HEADER_LENGTH, Scope, structure_name},
@@ -13,11 +13,7 @@ use crate::{
     model::RmrrCoverage,
     pci::{Bdf, Devid, Segment},
     report::{self, decode},
-    tui::{
-        Role, Scene,
-        detail::Text,
-        pane::{EntryId, Piece},
-    },
+    tui::{Role, Scene, detail::Text, pane::Piece},
 };
 
 /// A DMAR.

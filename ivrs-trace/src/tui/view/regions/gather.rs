@@ -9,11 +9,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{
     escape::printable,
-    firmware::{Rmrr, UnityEntry},
+    firmware::{EntryId, Rmrr, UnityEntry},
     host::{Group, Member, RegionKind, ReservedRegion},
     model::{Model, is_amd, member_name},
     pci::Bdf,
-    tui::pane::EntryId,
 };
 
 /// Differences that are told of one region.

@@ -3,6 +3,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::{
     event::{Event, RegionType},
+    firmware::EntryId,
     host::{Group, MemoryMap, MemoryRange, ReservedRegion, Snapshot},
     model::{
         Model,
@@ -12,7 +13,7 @@ use crate::{
     report::letters::input::Origin,
     tui::{
         Stage, Watch,
-        pane::{EntryId, Listing, Pane as _},
+        pane::{Listing, Pane as _},
     },
 };
 
