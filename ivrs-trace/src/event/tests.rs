@@ -343,7 +343,7 @@ fn every_field_is_found_as_json_has_it() {
             assert_eq!(&found, value, "{name} of {text}");
         }
         assert_eq!(body.device().is_some(), json.get("device").is_some(), "{text}");
-        for name in body.names().iter().filter(|name| body.field(name).is_some()) {
+        for name in body.names().filter(|name| body.field(name).is_some()) {
             assert!(json.get(name).is_some(), "{name} of {text}");
         }
     }

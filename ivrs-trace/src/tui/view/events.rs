@@ -135,8 +135,7 @@ impl Rows for Events {
         text.title("Fields");
         text.row("kind", event.body.kind());
         let body = &event.body;
-        for (name, value) in body.names().iter().filter_map(|name| Some((name, body.field(name)?)))
-        {
+        for (name, value) in body.names().filter_map(|name| Some((name, body.field(name)?))) {
             let shown = match value {
                 Value::Device(device) => {
                     text.row("device", &device.name);
