@@ -5,6 +5,7 @@ use super::{
     page::{Page, Style},
 };
 use crate::{
+    firmware::EntryId,
     model::{
         Change, WhatIf,
         what_if::{DeviceEffect, Effect, Judgement},
@@ -93,13 +94,21 @@ fn device_line(device: &DeviceEffect) -> String {
     line.trim_end().to_owned()
 }
 
+fn list(numbers: &[usize]) -> String {
+    numbers.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+}
+
 fn blocker(side: &Judgement) -> String {
-    let ivmd: Vec<String> = side.ivmd.iter().map(ToString::to_string).collect();
-    let what = match (ivmd.is_empty(), side.unnamed) {
-        (false, 0) => format!("IVMD {}", ivmd.join(", ")),
-        (false, _) => format!("IVMD {} and direct regions that no block explains", ivmd.join(", ")),
-        (true, _) => "direct regions that no block explains".to_owned(),
-    };
+    let entries = [("IVMD", &side.ivmd), ("RMRR", &side.rmrr)];
+    let mut what: Vec<String> = entries
+        .into_iter()
+        .filter(|(_, numbers)| !numbers.is_empty())
+        .map(|(noun, numbers)| format!("{noun} {}", list(numbers)))
+        .collect();
+    if what.is_empty() || side.unnamed > 0 {
+        what.push("direct regions that no entry explains".to_owned());
+    }
+    let what = what.join(" and ");
     match &side.blocked_by {
         Some(member) => format!("{what} through {member}"),
         None => what,
@@ -108,17 +117,15 @@ fn blocker(side: &Judgement) -> String {
 
 /// What a change of the table would put at risk.
 fn at_stake(changes: &[Change]) -> Option<String> {
-    let blocks: Vec<String> =
-        changes.iter().filter_map(|change| change.ivmd()).map(|ivmd| ivmd.to_string()).collect();
-    if blocks.is_empty() {
-        return None;
-    }
+    let entries: Vec<EntryId> = changes.iter().filter_map(|change| change.entry()).collect();
+    let noun = entries.first()?.noun();
+    let blocks: Vec<usize> = entries.iter().map(|entry| entry.index()).collect();
     let (asks, them) = if blocks.len() == 1 { ("asks", "it") } else { ("ask", "them") };
     Some(format!(
-        "IVMD {} {asks} that DMA of the devices to that memory always works. Whether any of them needs \
+        "{noun} {} {asks} that DMA of the devices to that memory always works. Whether any of them needs \
          that only the maker of the board knows; if one does and loses it, its DMA fails or the \
          machine hangs, and that may show late. Ask the maker for firmware without {them}, with the \
          bytes that `ivrs-trace decode` prints.",
-        blocks.join(", "),
+        list(&blocks),
     ))
 }

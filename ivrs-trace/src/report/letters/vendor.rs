@@ -9,6 +9,7 @@ use super::{
     sections,
 };
 use crate::{
+    firmware::EntryId,
     firmware::amd::ivrs::{Ivmd, IvmdKind},
     model::{Change, Outcome, OwnerKind, Verdict},
     pci::Bdf,
@@ -389,7 +390,7 @@ fn changes(letter: &mut Letter, case: &Case<'_>, held: &[Held<'_>]) {
     }
     letter.items(items);
     let all: Vec<Change> =
-        held.iter().map(|one| Change::Without { ivmd: one.block.index }).collect();
+        held.iter().map(|one| Change::Without { entry: EntryId::Ivmd(one.block.index) }).collect();
     let blocks: Vec<&Ivmd> = held.iter().map(|one| one.block).collect();
     if let Ok(answer) = case.model.what_if(&all) {
         let of = |verdict| answer.devices.iter().filter(|one| one.after.verdict == verdict).count();
