@@ -45,7 +45,8 @@ fields! {
     i32 => |ret| Value::Return(i64::from(*ret));
     i64 => |ret| Value::Return(*ret);
     bool => |flag| Value::Flag(*flag);
-    u16, u32, u64 => |number| Value::Number(u64::from(*number));
+    u16, u32 => |number| Value::Number(u64::from(*number));
+    u64 => |number| Value::Number(*number);
     usize => |number| Value::Number(u64::try_from(*number).unwrap_or(u64::MAX));
     String => |plain| Value::Plain(plain);
     Change, DeviceFunction, RegionSource, RegionType, VfioFunction, VfioRequest

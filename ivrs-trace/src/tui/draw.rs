@@ -185,7 +185,7 @@ impl App {
             }
         }
         self.areas.rows = rows_area;
-        draw_scrollbar(frame, inner, total, visible.start, visible.len(), look.style(Role::Border));
+        self.draw_scrollbar(frame, inner, total, visible.start, visible.len());
     }
 
     fn draw_detail(&mut self, frame: &mut Frame<'_>, area: Rect, scene: &Scene<'_>) {
@@ -213,7 +213,7 @@ impl App {
         let drawn = state.text.drawn(first, height, look);
         frame.render_widget(Paragraph::new(drawn), inner);
         let place = Rect { width: inner.width.saturating_add(1), ..inner };
-        draw_scrollbar(frame, place, lines, first, height, look.style(Role::Border));
+        self.draw_scrollbar(frame, place, lines, first, height);
     }
 
     /// Where a replay is, with a mark for each refusal.
@@ -332,6 +332,26 @@ impl App {
         self.areas.palette = rows;
     }
 
+    fn draw_scrollbar(
+        &self,
+        frame: &mut Frame<'_>,
+        area: Rect,
+        total: usize,
+        first: usize,
+        shown: usize,
+    ) {
+        if total <= shown || area.is_empty() {
+            return;
+        }
+        let mut state =
+            ScrollbarState::new(total - shown).position(first).viewport_content_length(shown);
+        let bar = Scrollbar::new(ScrollbarOrientation::VerticalRight)
+            .begin_symbol(None)
+            .end_symbol(None)
+            .style(self.look().style(Role::Border));
+        frame.render_stateful_widget(bar, area, &mut state);
+    }
+
     /// The keys of this view, from the key table.
     fn draw_help(&self, frame: &mut Frame<'_>, body: Rect, first: &mut usize, replay: bool) {
         let look = self.look();
@@ -367,14 +387,7 @@ impl App {
         let shown: Vec<Line<'static>> =
             lines.into_iter().skip(*first).take(usize::from(inner.height)).collect();
         frame.render_widget(Paragraph::new(shown), inner);
-        draw_scrollbar(
-            frame,
-            inner,
-            total,
-            *first,
-            usize::from(inner.height),
-            look.style(Role::Border),
-        );
+        self.draw_scrollbar(frame, inner, total, *first, usize::from(inner.height));
     }
 }
 
@@ -430,26 +443,6 @@ fn draw_field(
     let cursor = head.len() + field.visual_cursor().saturating_sub(width(hidden));
     let x = area.x.saturating_add(u16::try_from(cursor).unwrap_or(u16::MAX));
     frame.set_cursor_position((x.min(area.right().saturating_sub(1)), area.y));
-}
-
-fn draw_scrollbar(
-    frame: &mut Frame<'_>,
-    area: Rect,
-    total: usize,
-    first: usize,
-    shown: usize,
-    style: ratatui::style::Style,
-) {
-    if total <= shown || area.is_empty() {
-        return;
-    }
-    let mut state =
-        ScrollbarState::new(total - shown).position(first).viewport_content_length(shown);
-    let bar = Scrollbar::new(ScrollbarOrientation::VerticalRight)
-        .begin_symbol(None)
-        .end_symbol(None)
-        .style(style);
-    frame.render_stateful_widget(bar, area, &mut state);
 }
 
 fn framed(title: &str, style: ratatui::style::Style) -> Block<'static> {

@@ -12,7 +12,7 @@ use super::{
 
 /// A key with what is held down beside it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Chord {
+pub(crate) struct Chord {
     code: KeyCode,
     control: bool,
     alt: bool,
@@ -195,15 +195,14 @@ impl Keys {
     }
 
     /// What a key does in a view.
-    #[must_use]
-    pub fn action(&self, chord: Chord, view: View, replay: bool) -> Option<Action> {
+    pub(super) fn action(&self, chord: Chord, view: View, replay: bool) -> Option<Action> {
         self.in_place(view, replay)
             .find(|(_, chords)| chords.contains(&chord))
             .map(|(known, _)| known.action)
     }
 
     /// The actions that can be done in a view, each with its keys.
-    pub fn in_place(
+    pub(super) fn in_place(
         &self,
         view: View,
         replay: bool,
@@ -215,8 +214,7 @@ impl Keys {
     }
 
     /// The first key of an action, for a hint; empty if it has none.
-    #[must_use]
-    pub fn hint(&self, action: Action) -> String {
+    pub(super) fn hint(&self, action: Action) -> String {
         let found = self.table.iter().find(|(known, _)| known.action == action);
         found.and_then(|(_, chords)| chords.first()).map(Chord::to_string).unwrap_or_default()
     }

@@ -27,11 +27,13 @@ mod tests;
 
 pub use action::{ACTIONS, Action, Known, Scope};
 pub use app::App;
-pub use config::{Config, ConfigError};
+pub(crate) use config::Config;
 pub use effect::{Effect, Message, Reader, Seek};
-pub use history::{HISTORY, History};
-pub use keys::{Chord, Keys, KeysError, ParseChordError};
-pub use replay::Replay;
+pub use history::HISTORY;
+pub(crate) use history::History;
+pub use keys::{Keys, KeysError, ParseChordError};
+pub(crate) use replay::Replay;
 pub use state::{Scene, Stage, Watch};
-pub use theme::{Role, ThemeName};
+pub(crate) use theme::Role;
+pub use theme::ThemeName;
 pub use view::View;

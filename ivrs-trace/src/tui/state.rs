@@ -13,27 +13,24 @@ use crate::{
 /// again, and how well the kernel can be seen.
 #[derive(Debug)]
 pub struct Stage {
-    /// The verdicts.
-    pub verdicts: Verdicts,
+    pub(crate) verdicts: Verdicts,
     /// The last events.
-    pub history: History,
+    pub(crate) history: History,
     /// The events of attempts.
-    pub trail: Trail,
+    pub(crate) trail: Trail,
     /// The probes as they stand; none where nothing was traced.
-    pub probes: Vec<ProbeFact>,
+    pub(crate) probes: Vec<ProbeFact>,
     /// What each probe counted.
-    pub loss: Loss,
-    /// What did not arrive.
-    pub lost: Lost,
+    pub(crate) loss: Loss,
+    pub(crate) lost: Lost,
     /// What else is missing, a sentence each.
-    pub notes: Vec<String>,
-    /// Where the facts come from.
-    pub origin: Origin,
+    pub(crate) notes: Vec<String>,
+    pub(crate) origin: Origin,
     /// The clocks when tracing began.
-    pub began: Clocks,
+    pub(crate) began: Clocks,
     /// Counts up when something else than events has changed, so that what was made of it is made
     /// again.
-    pub revision: u64,
+    pub(crate) revision: u64,
     stale: bool,
 }
 
@@ -64,7 +61,7 @@ impl Stage {
     }
 
     /// Says that the model has learnt something else than events.
-    pub fn touch(&mut self) {
+    pub(crate) fn touch(&mut self) {
         self.stale = true;
     }
 

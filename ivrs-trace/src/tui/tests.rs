@@ -10,8 +10,8 @@ use proptest::prelude::*;
 use ratatui::{Terminal, backend::TestBackend, buffer::Buffer};
 
 use super::{
-    ACTIONS, Action, App, Chord, Effect, Keys, Message, Reader, Replay, Role, Seek, Stage,
-    ThemeName, View, Watch,
+    ACTIONS, Action, App, Effect, Keys, Message, Reader, Replay, Role, Seek, Stage, ThemeName,
+    View, Watch,
 };
 use crate::{
     model::{Model, RequireDirect, fixture},
@@ -133,7 +133,7 @@ fn key_event(text: &str) -> KeyEvent {
         "up" => KeyCode::Up,
         one => KeyCode::Char(one.chars().next().unwrap()),
     };
-    assert!(text.parse::<Chord>().is_ok(), "{text}");
+    assert!(text.parse::<super::keys::Chord>().is_ok(), "{text}");
     KeyEvent::new(code, if control { KeyModifiers::CONTROL } else { KeyModifiers::NONE })
 }
 
@@ -337,14 +337,14 @@ fn a_replay_goes_where_it_is_told() {
     };
     let total = position(&replay);
     replay.seek(Seek::Start);
-    assert_eq!((position(&replay), replay.model().attempts().len()), (0, 0));
+    assert_eq!((position(&replay), replay.scene().model.attempts().len()), (0, 0));
     replay.seek(Seek::Attempt { on: true });
-    assert_eq!(replay.model().attempts().len(), 1);
+    assert_eq!(replay.scene().model.attempts().len(), 1);
     let begun = position(&replay);
     replay.seek(Seek::Refusal { on: true });
     let refused = position(&replay);
     assert!(begun < refused && refused <= total);
-    assert_eq!(replay.model().attempts()[0].rejections.len(), 1);
+    assert_eq!(replay.scene().model.attempts()[0].rejections.len(), 1);
     replay.seek(Seek::Events(-1));
     assert_eq!(position(&replay), refused - 1);
     replay.seek(Seek::Events(1));
@@ -376,7 +376,7 @@ fn every_moment_of_a_replay_is_the_same_forwards_and_backwards() {
         backwards.seek(Seek::Start);
         let Watch::Replay { position, .. } = forwards.scene().watch else { unreachable!() };
         backwards.seek(Seek::Events(isize::try_from(*position).unwrap()));
-        let told = |replay: &Replay| format!("{:?}", replay.model().attempts());
+        let told = |replay: &Replay| format!("{:?}", replay.scene().model.attempts());
         assert_eq!(told(&forwards), told(&backwards));
         assert_eq!(forwards.scene().stage.history.len(), backwards.scene().stage.history.len());
     }

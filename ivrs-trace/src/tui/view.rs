@@ -12,7 +12,10 @@ use super::{
     Action, Role,
     pane::{Listing, Pane},
 };
-use crate::model::{Outcome, Verdict};
+use crate::{
+    codes::Severity,
+    model::{Outcome, Verdict},
+};
 
 /// The views.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -155,6 +158,16 @@ fn verdict(verdict: Verdict) -> (Role, &'static str) {
         Verdict::Clear => (Role::Good, "clear"),
         Verdict::Unknown => (Role::Doubtful, "unknown"),
     }
+}
+
+/// How much a finding matters in a word, and how it looks.
+fn severity(severity: Severity) -> (Role, &'static str) {
+    let role = match severity {
+        Severity::Error => Role::Bad,
+        Severity::Warning => Role::Doubtful,
+        Severity::Note => Role::Dim,
+    };
+    (role, severity.as_str())
 }
 
 /// The outcome of an attempt in a word, and how it looks.

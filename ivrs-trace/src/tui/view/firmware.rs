@@ -15,7 +15,7 @@ use std::{
     ops::Range,
 };
 
-use super::{devices::list_devices, plain};
+use super::{devices::list_devices, plain, severity};
 use crate::{
     codes::{Code, Severity},
     escape::{printable, printable_bytes},
@@ -56,7 +56,9 @@ struct Part {
     /// What the kernel makes of it.
     effect: Piece,
     /// Its bytes in the table.
-    bytes: Vec<Range<usize>>,
+    bytes: Range<usize>,
+    /// Those of the entry that ends its range, if it is one.
+    range_end: Option<Range<usize>>,
     /// The memory that it asks for, if it does.
     entry: Option<EntryId>,
     /// It has parts that are shown or not.
@@ -64,45 +66,66 @@ struct Part {
 }
 
 impl Part {
+    /// A part that nothing comes of.
+    fn new(kind: Kind, label: String, text: String, bytes: Range<usize>) -> Self {
+        Self {
+            kind,
+            offset: bytes.start,
+            label,
+            text,
+            effect: (Role::Dim, String::new()),
+            bytes,
+            range_end: None,
+            entry: None,
+            folds: false,
+        }
+    }
+
     fn row(&self) -> Row {
         (self.offset, matches!(self.kind, Kind::Nested(..)))
+    }
+
+    /// The bytes to be lit.
+    fn lit(&self) -> Vec<Range<usize>> {
+        [Some(self.bytes.clone()), self.range_end.clone()].into_iter().flatten().collect()
     }
 
     fn header(name: TableName, header: &Header, bytes: usize, used: bool) -> Self {
         let id = printable_bytes(&header.oem_id);
         let checksum = if header.checksum_ok { "right" } else { "wrong" };
+        let text = format!(
+            "{} bytes, revision {}, checksum {checksum}, by {}",
+            header.length,
+            header.revision,
+            id.trim_end()
+        );
+        let effect = if used { (Role::Good, "used") } else { (Role::Bad, "refused") };
         Self {
-            kind: Kind::Header,
-            offset: 0,
-            label: name.to_string(),
-            text: format!(
-                "{} bytes, revision {}, checksum {checksum}, by {}",
-                header.length,
-                header.revision,
-                id.trim_end()
-            ),
-            effect: if used {
-                (Role::Good, "used".to_owned())
-            } else {
-                (Role::Bad, "refused".to_owned())
-            },
-            bytes: vec![0..bytes],
-            entry: None,
-            folds: false,
+            effect: (effect.0, effect.1.to_owned()),
+            ..Self::new(Kind::Header, name.to_string(), text, 0..bytes)
         }
     }
 
     fn raw(name: TableName, length: usize) -> Self {
+        let text = format!("{length} bytes that are not such a table");
         Self {
-            kind: Kind::Raw,
-            offset: 0,
-            label: name.to_string(),
-            text: format!("{length} bytes that are not such a table"),
             effect: (Role::Bad, "not decoded".to_owned()),
-            bytes: Vec::new(),
-            entry: None,
-            folds: false,
+            ..Self::new(Kind::Raw, name.to_string(), text, 0..0)
         }
+    }
+}
+
+/// Devices of this host, under a title.
+struct Devices {
+    title: &'static str,
+    all: Vec<Bdf>,
+    /// Those of them that are likely covered by accident.
+    by_accident: Vec<Bdf>,
+}
+
+impl Devices {
+    fn new(title: &'static str, all: Vec<Bdf>) -> Self {
+        Self { title, all, by_accident: Vec::new() }
     }
 }
 
@@ -134,9 +157,8 @@ trait Vendor {
     fn title(&self) -> String;
     /// What the part says, and what the kernel makes of it.
     fn about(&self, part: &Part, text: &mut Text, scene: &Scene<'_>);
-    /// The devices of this host that the part covers or names: a title, the devices, and those of
-    /// them that are likely covered by accident.
-    fn devices(&self, part: &Part, scene: &Scene<'_>) -> Vec<(&'static str, Vec<Bdf>, Vec<Bdf>)>;
+    /// The devices of this host that the part covers or names.
+    fn devices(&self, part: &Part, scene: &Scene<'_>) -> Vec<Devices>;
 }
 
 /// The table of the host's vendor, if it could be read.
@@ -191,7 +213,7 @@ impl Firmware {
 
     /// The findings about a part, those that name its entry in their evidence among them.
     fn told(&self, part: &Part, text: &mut Text, scene: &Scene<'_>) {
-        let place = part.bytes.first().cloned().unwrap_or(0..0);
+        let place = part.bytes.clone();
         let named = |fact: &Fact| matches!(fact, Fact::Entry { id, .. } if Some(*id) == part.entry);
         let of_host = scene.stage.verdicts.findings.iter().filter(|one| match one.place {
             Some(one) => one.table == name(scene) && place.contains(&one.offset),
@@ -211,12 +233,8 @@ impl Firmware {
         found.sort_by_key(|one| std::cmp::Reverse(one.severity));
         text.title("Findings");
         for one in found {
-            let role = match one.severity {
-                Severity::Error => Role::Bad,
-                Severity::Warning => Role::Doubtful,
-                Severity::Note => Role::Text,
-            };
-            text.paragraph(role, "", &format!("{} ({})", one.code, one.severity.as_str()));
+            let (role, word) = severity(one.severity);
+            text.paragraph(role, "", &format!("{} ({word})", one.code));
             // Those of the table alone are sentences already.
             let whole = one.message.ends_with('.');
             let message =
@@ -344,7 +362,7 @@ impl Rows for Firmware {
         };
         let whole = part.kind == Kind::Header;
         if !whole {
-            bytes::excerpt(text, &self.table, &part.bytes);
+            bytes::excerpt(text, &self.table, &part.lit());
             text.blank();
         }
         table.about(part, text, scene);
@@ -358,12 +376,12 @@ impl Rows for Firmware {
             text.row("Findings", &counts);
         }
         self.told(part, text, scene);
-        for (title, devices, by_accident) in table.devices(part, scene) {
-            list_devices(text, title, devices, &by_accident, scene);
+        for Devices { title, all, by_accident } in table.devices(part, scene) {
+            list_devices(text, title, all, &by_accident, scene);
         }
         if whole {
             text.title("Bytes");
-            bytes::window(text, &self.table, &part.bytes, 0..self.table.len());
+            bytes::window(text, &self.table, &part.lit(), 0..self.table.len());
         }
     }
 
@@ -375,7 +393,7 @@ impl Rows for Firmware {
         let part = self.part(row)?;
         let device = || {
             let covered = vendor(scene)?.devices(part, scene);
-            let mut devices = covered.into_iter().flat_map(|(_, devices, _)| devices);
+            let mut devices = covered.into_iter().flat_map(|devices| devices.all);
             devices.find(|bdf| scene.device(*bdf).is_some()).map(Target::Device)
         };
         match (action, part.entry) {
@@ -404,6 +422,11 @@ impl Rows for Firmware {
             count => format!("{count} parts shown"),
         })
     }
+}
+
+/// What starts at an offset; all is in table order.
+fn at<T>(all: &[T], offset: usize, of: impl Fn(&T) -> usize) -> Option<&T> {
+    all.get(all.binary_search_by_key(&offset, of).ok()?)
 }
 
 /// How a report is asked for here.

@@ -3,9 +3,8 @@
 
 use std::collections::VecDeque;
 
-use super::plain;
+use super::{plain, severity};
 use crate::{
-    codes::Severity,
     escape::printable,
     firmware::{EntryId, TableName},
     host::Reading,
@@ -74,14 +73,6 @@ fn words(row: &Row, scene: &Scene<'_>) -> [Piece; 3] {
             let Some(probe) = stage.probes.get(*index) else { return nothing() };
             [plain(printable(&probe.symbol)), state(probe), plain(printable(&probe.explains))]
         }
-    }
-}
-
-fn severity(severity: Severity) -> (Role, &'static str) {
-    match severity {
-        Severity::Error => (Role::Bad, "error"),
-        Severity::Warning => (Role::Doubtful, "warning"),
-        Severity::Note => (Role::Dim, "note"),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{Kind, Part, Vendor, blocks, branch, style};
+use super::{Devices, Kind, Part, Vendor, at, blocks, branch, style};
 use crate::{
     firmware::{
         EntryId, Finding, Ivrs, KernelView, TableName,
@@ -28,13 +28,7 @@ pub(super) struct Read<'a> {
 
 impl<'a> Read<'a> {
     fn ivhd(&self, header: &BlockHeader) -> Option<&'a Ivhd> {
-        let all = &self.ivrs.ivhd;
-        all.get(all.binary_search_by_key(&header.offset, |one| one.offset).ok()?)
-    }
-
-    fn ivmd(&self, header: &BlockHeader) -> Option<&'a Ivmd> {
-        let all = &self.ivrs.ivmd;
-        all.get(all.binary_search_by_key(&header.offset, |one| one.offset).ok()?)
+        at(&self.ivrs.ivhd, header.offset, |one| one.offset)
     }
 
     /// The IVMD block that a part is.
@@ -48,16 +42,10 @@ impl<'a> Read<'a> {
     /// A block without what it has beneath it.
     fn block(&self, number: usize, header: &BlockHeader, open: bool, scene: &Scene<'_>) -> Part {
         let end = header.offset.saturating_add(usize::from(header.length));
-        let mut part = Part {
-            kind: Kind::Block(number),
-            offset: header.offset,
-            label: format!(" type {:#04x}", header.kind),
-            text: String::new(),
-            effect: (Role::Dim, "ignored".to_owned()),
-            bytes: vec![header.offset..end.min(self.ivrs.bytes().len())],
-            entry: None,
-            folds: false,
-        };
+        let bytes = header.offset..end.min(self.ivrs.bytes().len());
+        let label = format!(" type {:#04x}", header.kind);
+        let mut part = Part::new(Kind::Block(number), label, String::new(), bytes);
+        part.effect = (Role::Dim, "ignored".to_owned());
         if let Some(block) = self.ivhd(header) {
             let of = decode::devices(block.segment, block.devid, block.devid);
             part.label = format!("{}IVHD {:#04x}", if open { '-' } else { '+' }, block.kind.code());
@@ -66,11 +54,11 @@ impl<'a> Read<'a> {
             if self.view.uses(block) {
                 part.effect = (Role::Good, "used".to_owned());
             }
-        } else if let Some(block) = self.ivmd(header) {
+        } else if let Some(block) = at(&self.ivrs.ivmd, header.offset, |one| one.offset) {
             let (first, last) = self.view.devids_of(block);
             // Its fields are read whatever its length says.
             let read = block.offset.saturating_add(block.bytes.len());
-            part.bytes = vec![header.offset..end.max(read).min(self.ivrs.bytes().len())];
+            part.bytes.end = end.max(read).min(self.ivrs.bytes().len());
             part.entry = Some(EntryId::Ivmd(block.index));
             part.label = format!(" IVMD {}", block.index);
             part.text = format!(
@@ -81,7 +69,7 @@ impl<'a> Read<'a> {
                 decode::named_flags(block.flags)
             );
             part.effect = self.effect(block, scene);
-        } else if self.ivrs.unknown.binary_search_by_key(&header.offset, |one| one.offset).is_ok() {
+        } else if at(&self.ivrs.unknown, header.offset, |one| one.offset).is_some() {
             part.text = format!("{} bytes of unknown type", header.length);
         } else {
             part.text = format!("length {}, cannot be read whole", header.length);
@@ -139,28 +127,19 @@ fn entries(block: &Ivhd, number: usize, ivrs: &Ivrs) -> Vec<Part> {
         let bytes = entry.offset..entry.offset.saturating_add(entry.bytes.len());
         let padding = entry.content == Content::Padding;
         if let (true, Some(last)) = (padding && filler == Some(bytes.start), parts.last_mut()) {
-            last.bytes = vec![last.offset..bytes.end];
-            last.text = format!("{} bytes", bytes.end - last.offset);
+            last.bytes.end = bytes.end;
+            last.text = format!("{} bytes", last.bytes.len());
             filler = Some(bytes.end);
             continue;
         }
         filler = padding.then_some(bytes.end);
         let (label, text) = decode::entry(&entry, block.segment);
         let text = if padding { format!("{} bytes", bytes.len()) } else { text };
-        let mut lit = vec![bytes];
+        let mut part = Part::new(Kind::Nested(number, index), label.to_owned(), text, bytes);
         if let Content::Range { end, .. } = &entry.content {
-            lit.push(end.offset..end.offset.saturating_add(end.bytes.len()));
+            part.range_end = Some(end.offset..end.offset.saturating_add(end.bytes.len()));
         }
-        parts.push(Part {
-            kind: Kind::Nested(number, index),
-            offset: entry.offset,
-            label: label.to_owned(),
-            text,
-            effect: (Role::Dim, String::new()),
-            bytes: lit,
-            entry: None,
-            folds: false,
-        });
+        parts.push(part);
     }
     let last = parts.len().saturating_sub(1);
     for (index, part) in parts.iter_mut().enumerate() {
@@ -170,8 +149,7 @@ fn entries(block: &Ivhd, number: usize, ivrs: &Ivrs) -> Vec<Part> {
 }
 
 fn coverage<'a>(ivmd: usize, scene: &Scene<'a>) -> Option<&'a EntryCoverage> {
-    let entries = &scene.stage.verdicts.entries;
-    entries.get(entries.binary_search_by_key(&ivmd, |entry| entry.ivmd).ok()?)
+    at(&scene.stage.verdicts.entries, ivmd, |entry| entry.ivmd)
 }
 
 impl Vendor for Read<'_> {
@@ -229,16 +207,20 @@ impl Vendor for Read<'_> {
         }
     }
 
-    fn devices(&self, part: &Part, scene: &Scene<'_>) -> Vec<(&'static str, Vec<Bdf>, Vec<Bdf>)> {
+    fn devices(&self, part: &Part, scene: &Scene<'_>) -> Vec<Devices> {
         if let Some((ivhd, entry)) = self.device_entry(part) {
             let Some(devids) = entry.devids() else { return Vec::new() };
             let devices = scene.stage.verdicts.devices.iter().map(|one| one.bdf);
             let named = |bdf: &Bdf| bdf.segment == ivhd.segment && devids.contains(&bdf.devid);
-            return vec![("Devices of this host", devices.filter(named).collect(), Vec::new())];
+            return vec![Devices::new("Devices of this host", devices.filter(named).collect())];
         }
         let covered = self.memory(part).and_then(|block| coverage(block.index, scene));
         covered.map_or_else(Vec::new, |entry| {
-            vec![("Covered devices", entry.coverage.devices.clone(), entry.caught().collect())]
+            vec![Devices {
+                title: "Covered devices",
+                all: entry.coverage.devices.clone(),
+                by_accident: entry.caught().collect(),
+            }]
         })
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{Kind, Part, Vendor, blocks, branch, style};
+use super::{Devices, Kind, Part, Vendor, at, blocks, branch, style};
 use crate::{
     firmware::{
         Dmar, EntryId, Finding, Rmrr, TableName,
@@ -32,15 +32,12 @@ enum Structure<'a> {
 
 impl<'a> Read<'a> {
     fn structure(&self, header: &BlockHeader) -> Structure<'a> {
-        let (dmar, at) = (self.dmar, header.offset);
-        let drhd = dmar.drhd.binary_search_by_key(&at, |one| one.offset);
-        let rmrr = dmar.rmrr.binary_search_by_key(&at, |one| one.offset);
-        let other = dmar.others.binary_search_by_key(&at, |one| one.offset);
-        if let Some(drhd) = drhd.ok().and_then(|at| dmar.drhd.get(at)) {
+        let (dmar, offset) = (self.dmar, header.offset);
+        if let Some(drhd) = at(&dmar.drhd, offset, |one| one.offset) {
             Structure::Iommu(drhd)
-        } else if let Some(rmrr) = rmrr.ok().and_then(|at| dmar.rmrr.get(at)) {
+        } else if let Some(rmrr) = at(&dmar.rmrr, offset, |one| one.offset) {
             Structure::Memory(rmrr)
-        } else if other.is_ok() {
+        } else if at(&dmar.others, offset, |one| one.offset).is_some() {
             Structure::Other
         } else {
             Structure::Cut
@@ -58,16 +55,10 @@ impl<'a> Read<'a> {
     /// A structure without its device scopes.
     fn block(&self, number: usize, header: &BlockHeader, open: bool, scene: &Scene<'_>) -> Part {
         let end = header.offset.saturating_add(usize::from(header.length));
-        let mut part = Part {
-            kind: Kind::Block(number),
-            offset: header.offset,
-            label: format!(" type {}", header.kind),
-            text: format!("{} bytes", header.length),
-            effect: (Role::Dim, "not decoded".to_owned()),
-            bytes: vec![header.offset..end.min(self.dmar.bytes().len())],
-            entry: None,
-            folds: false,
-        };
+        let bytes = header.offset..end.min(self.dmar.bytes().len());
+        let (label, text) = (format!(" type {}", header.kind), format!("{} bytes", header.length));
+        let mut part = Part::new(Kind::Block(number), label, text, bytes);
+        part.effect = (Role::Dim, "not decoded".to_owned());
         match self.structure(header) {
             Structure::Iommu(drhd) => {
                 part.folds = !drhd.scopes.is_empty();
@@ -138,15 +129,10 @@ impl<'a> Read<'a> {
 }
 
 fn scopes(of: &[Scope], number: usize) -> impl Iterator<Item = Part> + '_ {
-    of.iter().enumerate().map(move |(index, scope)| Part {
-        kind: Kind::Nested(number, index),
-        offset: scope.offset,
-        label: branch("scope", index + 1 == of.len()),
-        text: scope.to_string(),
-        effect: (Role::Dim, String::new()),
-        bytes: vec![scope.offset..scope.offset.saturating_add(scope.bytes.len())],
-        entry: None,
-        folds: false,
+    of.iter().enumerate().map(move |(index, scope)| {
+        let bytes = scope.offset..scope.offset.saturating_add(scope.bytes.len());
+        let label = branch("scope", index + 1 == of.len());
+        Part::new(Kind::Nested(number, index), label, scope.to_string(), bytes)
     })
 }
 
@@ -201,8 +187,7 @@ impl Vendor for Read<'_> {
         }
     }
 
-    fn devices(&self, part: &Part, scene: &Scene<'_>) -> Vec<(&'static str, Vec<Bdf>, Vec<Bdf>)> {
-        let list = |title, devices| (title, devices, Vec::new());
+    fn devices(&self, part: &Part, scene: &Scene<'_>) -> Vec<Devices> {
         if let Some((segment, rmrr, scope)) = self.scope(part) {
             let devices = match (rmrr, scope.path.as_slice()) {
                 (Some(rmrr), _) => {
@@ -222,13 +207,13 @@ impl Vendor for Read<'_> {
                 }
                 _ => Vec::new(),
             };
-            return vec![list("Devices of this host", devices)];
+            return vec![Devices::new("Devices of this host", devices)];
         }
         let covered = self.memory(part).and_then(|rmrr| coverage(rmrr.index, scene));
         covered.map_or_else(Vec::new, |one| {
             vec![
-                list("Blocked devices", one.devices.clone()),
-                list("Not blocked: USB controllers and displays", one.relaxable.clone()),
+                Devices::new("Blocked devices", one.devices.clone()),
+                Devices::new("Not blocked: USB controllers and displays", one.relaxable.clone()),
             ]
         })
     }
