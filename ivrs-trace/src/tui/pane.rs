@@ -253,7 +253,6 @@ pub(super) trait Pane {
     fn cells(&self, row: usize, scene: &Scene<'_>) -> Vec<Piece>;
     fn row_text(&self, row: usize, scene: &Scene<'_>) -> String;
     fn title(&self, scene: &Scene<'_>) -> String;
-    /// Why there is no row, where it is not for the filter.
     fn none(&self, scene: &Scene<'_>) -> Option<String>;
     /// The text about the selected row, for so many columns.
     fn detail(&self, width: usize, scene: &Scene<'_>) -> Text;
@@ -263,9 +262,7 @@ pub(super) trait Pane {
     fn target(&self) -> Option<Target>;
     /// Selects the row of something; whether there is one.
     fn choose(&mut self, target: &Target, scene: &Scene<'_>) -> bool;
-    /// Where an action leads from the selected row.
     fn link(&self, action: Action, scene: &Scene<'_>) -> Option<Target>;
-    /// Does an action of this view; what is said of it, if it is one.
     fn act(&mut self, action: Action, scene: &Scene<'_>) -> Option<String>;
     /// Shows the rows that a text lets through, all for an empty one.
     ///

@@ -123,6 +123,9 @@ fn of_table(
     matches.map(region).collect()
 }
 
+/// An entry of the table, the member that it leads to a region for, and the region's kind.
+type Led<'a> = (EntryId, &'a Member, RegionKind);
+
 /// A group while its regions are gathered.
 struct Gathered<'a> {
     group: &'a Group,
@@ -135,7 +138,7 @@ struct Gathered<'a> {
     /// The members without a list.
     unlisted: Vec<&'a Member>,
     /// What the table leads to for those, by first and last address.
-    by_table: BTreeMap<(u64, u64), Vec<(EntryId, &'a Member, RegionKind)>>,
+    by_table: BTreeMap<(u64, u64), Vec<Led<'a>>>,
 }
 
 fn of_group(

@@ -3,12 +3,16 @@ use proptest::prelude::*;
 use super::*;
 use crate::{
     event::{Event, RegionType},
-    firmware::EntryId,
+    firmware::{
+        EntryId,
+        intel::builder::{DmarBuilder, ScopeSpec},
+    },
     host::{Group, MemoryMap, MemoryRange, ReservedRegion, Snapshot},
     model::{
         Model,
-        fixture::{AM5, GROUPS, QEMU, SINGLE, bdf, device, host, model, table},
+        fixture::{AM5, GROUPS, QEMU, SINGLE, bdf, device, host, intel_host, model, table},
     },
+    pci::{Devid, Segment},
     recording::Clocks,
     report::letters::input::Origin,
     tui::{
@@ -109,6 +113,25 @@ fn without_lists_the_table_names_the_devices_behind_a_merged_region() {
     group(&mut host, 5).regions = Reading::Unreadable("no".to_owned());
     let mut seen = Seen::of(&host, &[]);
     assert!(seen.detail(0, 90).contains("source     only the IVRS table"));
+}
+
+#[test]
+fn the_table_of_an_intel_host_is_the_dmar() {
+    let scopes = [ScopeSpec::function(Devid(0x0018))];
+    let dmar = DmarBuilder::new().drhd(1, Segment(0), 0xfed9_0000, &[]).rmrr(
+        Segment(0),
+        0x1000,
+        0x1fff,
+        &scopes,
+    );
+    let mut host = intel_host("1: 00:03.0", "", &dmar);
+    group(&mut host, 1).regions = Reading::Unreadable("no".to_owned());
+    let mut seen = Seen::of(&host, &[]);
+    assert_eq!(seen.rows(), ["0x1000 0x1fff direct 4 KiB RMRR 0 group 1 0000:00:03.0"]);
+    let detail = seen.detail(0, 90);
+    assert!(detail.contains("firmware   RMRR 0 of the DMAR"), "{detail}");
+    assert!(detail.contains("source     only the DMAR table"), "{detail}");
+    assert_eq!(seen.link(0, Action::Open), Some(Target::Entry(EntryId::Rmrr(0))));
 }
 
 #[test]
