@@ -18,9 +18,13 @@ pub fn diff(diff: &Diff, style: Style) -> String {
         page.text(2, &field_text(field));
     });
     section(&mut page, "Table", &diff.table, |page, field| page.text(2, &field_text(field)));
-    for (name, changes) in
-        [("IVMD", &diff.ivmd), ("IVHD", &diff.ivhd), ("Other block", &diff.unknown)]
-    {
+    for (name, changes) in [
+        ("IVMD", &diff.ivmd),
+        ("RMRR", &diff.rmrr),
+        ("IVHD", &diff.ivhd),
+        ("DRHD", &diff.drhd),
+        ("Other block", &diff.unknown),
+    ] {
         for change in changes {
             page.blank();
             block(&mut page, name, change);
@@ -76,9 +80,13 @@ fn summary(diff: &Diff) -> String {
         return format!("No difference{what}.");
     }
     let mut parts = Vec::new();
-    for (name, changes) in
-        [("IVMD", &diff.ivmd), ("IVHD", &diff.ivhd), ("other blocks", &diff.unknown)]
-    {
+    for (name, changes) in [
+        ("IVMD", &diff.ivmd),
+        ("RMRR", &diff.rmrr),
+        ("IVHD", &diff.ivhd),
+        ("DRHD", &diff.drhd),
+        ("other blocks", &diff.unknown),
+    ] {
         let kinds: Vec<String> = [
             (Kind::Went, "went"),
             (Kind::Came, "came"),
