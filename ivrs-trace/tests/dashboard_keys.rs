@@ -9,9 +9,9 @@ fn row(known: &Known) -> String {
     let keys: Vec<String> = known.keys.iter().map(|key| format!("`{key}`")).collect();
     let place = match known.scope {
         Scope::Everywhere => String::new(),
-        Scope::In(views) => {
-            let views: Vec<&str> = views.iter().map(|view: &View| view.title().0).collect();
-            views.join(", ")
+        Scope::Own => {
+            let views = View::ALL.into_iter().filter(|view| known.holds(*view, false));
+            views.map(|view| view.title().0).collect::<Vec<_>>().join(", ")
         }
         Scope::Live => "live".to_owned(),
         Scope::Replay => "replay".to_owned(),

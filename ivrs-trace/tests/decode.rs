@@ -16,7 +16,8 @@ use ivrs_trace::{
     },
     host::Snapshot,
     pci::{Devid, Segment},
-    recording::{End, Options, Recorder},
+    facts::End,
+    recording::{Options, Recorder},
 };
 
 fn run(args: &[&str], input: &[u8]) -> Output {

@@ -16,7 +16,9 @@ pub enum Value<'a> {
     Return(i64),
     /// Yes or no.
     Flag(bool),
-    /// A number or a text.
+    /// A number.
+    Number(u64),
+    /// A name or a text.
     Plain(&'a dyn Display),
 }
 
@@ -42,7 +44,10 @@ fields! {
     i32 => |ret| Value::Return(i64::from(*ret));
     i64 => |ret| Value::Return(*ret);
     bool => |flag| Value::Flag(*flag);
-    u16, u32, u64, usize, String => |plain| Value::Plain(plain);
+    u16, u32 => |number| Value::Number(u64::from(*number));
+    u64 => |number| Value::Number(*number);
+    usize => |number| Value::Number(u64::try_from(*number).unwrap_or(u64::MAX));
+    String => |plain| Value::Plain(plain);
     Change, DeviceFunction, RegionSource, RegionType, VfioFunction, VfioRequest
         => |named| Value::Plain(named);
 }

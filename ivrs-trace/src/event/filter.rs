@@ -140,6 +140,7 @@ fn of(event: &Event, name: &str) -> Vec<String> {
     let body = &event.body;
     let device = body.device();
     let plain = |name| match body.field(name) {
+        Some(Value::Number(number)) => Some(number.to_string()),
         Some(Value::Plain(plain)) => Some(plain.to_string()),
         _ => None,
     };

@@ -103,6 +103,14 @@ macro_rules! bodies {
                 }
             }
 
+            /// The names of its fields, in order; of `file`, an address in the kernel, nobody is told.
+            pub fn names(&self) -> impl Iterator<Item = &'static str> + use<> {
+                let all: &[&str] = match self {
+                    $(Self::$variant { .. } => &[$(stringify!($field)),*],)*
+                };
+                all.iter().copied().filter(|name| *name != "file")
+            }
+
             /// The field of this name, if the kind has it and it is known.
             #[must_use]
             pub fn field(&self, name: &str) -> Option<Value<'_>> {

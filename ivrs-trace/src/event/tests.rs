@@ -335,17 +335,17 @@ fn every_field_is_found_as_json_has_it() {
                 Some(Value::Phase(phase)) => serde_json::to_value(phase).unwrap()["phase"].clone(),
                 Some(Value::Return(ret)) => ret.into(),
                 Some(Value::Flag(flag)) => flag.into(),
-                Some(Value::Plain(plain)) => {
-                    let plain = plain.to_string();
-                    let number = value.is_number().then(|| plain.parse::<u64>().unwrap().into());
-                    number.unwrap_or_else(|| plain.into())
-                }
+                Some(Value::Number(number)) => number.into(),
+                Some(Value::Plain(plain)) => plain.to_string().into(),
                 None if name == "kind" => body.kind().into(),
                 None => body.ret().unwrap().into(),
             };
             assert_eq!(&found, value, "{name} of {text}");
         }
         assert_eq!(body.device().is_some(), json.get("device").is_some(), "{text}");
+        for name in body.names().filter(|name| body.field(name).is_some()) {
+            assert!(json.get(name).is_some(), "{name} of {text}");
+        }
     }
 }
 

@@ -8,11 +8,12 @@ use crossterm::event::{
 use ratatui::layout::{Position, Rect};
 
 use super::{
-    Action, Keys, Scene, ThemeName, View, Watch,
-    detail::{Scroll, Text},
+    Action, Effect, Keys, Message, Reader, Scene, Seek, ThemeName, View,
+    detail::Scroll,
+    list::List,
     overlay::{Overlay, Prompt, Wish},
-    pane::{Look, Pane, Target},
-    views::{Attempts, Devices, Events, Firmware, Health, Regions},
+    pane::{Followed, Pane, Target},
+    theme::Look,
 };
 use crate::{
     event::Filter,
@@ -22,77 +23,12 @@ use crate::{
 
 /// Lines that the mouse wheel scrolls.
 const WHEEL: isize = 3;
-/// Attempts, the last ones, of which news are told.
+/// Attempts, the last ones, that the last line announces.
 const NEWS: usize = 64;
 /// Places that one can go back to.
 const BACK: usize = 100;
-
-/// For whom a report is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Reader {
-    /// Kernel developers.
-    Kernel,
-    /// The board's vendor.
-    Vendor,
-    /// People in a forum.
-    Forum,
-}
-
-/// Where a replay is to go.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Seek {
-    /// So many events on, or back.
-    Events(isize),
-    /// To the next attempt, or the one before.
-    Attempt {
-        /// Whether on.
-        on: bool,
-    },
-    /// To the next refusal, or the one before.
-    Refusal {
-        /// Whether on.
-        on: bool,
-    },
-    /// To the beginning.
-    Start,
-    /// To the end.
-    End,
-    /// To a part of the whole: so many of so many.
-    Part(u16, u16),
-}
-
-/// What the dashboard wants to have done: it does nothing itself.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Effect {
-    /// Leave.
-    Quit,
-    /// Write a report to a file.
-    Report(Reader),
-    /// Put text on the clipboard.
-    Copy(String),
-    /// Begin a recording, or end it.
-    Record,
-    /// Move the replay.
-    Seek(Seek),
-    /// Let the replay play, or stop it.
-    Play,
-    /// Change the speed of the replay: doubled, or halved.
-    Speed {
-        /// Whether doubled.
-        faster: bool,
-    },
-    /// Draw all of the screen.
-    Redraw,
-}
-
-/// Something said in the last line.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Message {
-    /// What was done.
-    Done(String),
-    /// What went wrong.
-    Trouble(String),
-}
+/// Columns of a text that is copied.
+const COPIED: usize = 80;
 
 /// An attempt that ended badly and was not looked at yet.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -117,73 +53,66 @@ pub(super) struct Areas {
     pub(super) palette: Rect,
 }
 
-/// The text about the chosen row as it was last made.
-#[derive(Debug, Default)]
-pub(super) struct Shown {
-    key: Option<(View, Option<usize>, usize, u64)>,
-    pub(super) text: Text,
-    pub(super) scroll: Scroll,
+/// A view, open.
+struct Opened {
+    view: View,
+    pane: Box<dyn Pane>,
 }
 
 /// The dashboard.
 pub struct App {
-    pub(super) view: View,
-    devices: Devices,
-    attempts: Attempts,
-    firmware: Firmware,
-    regions: Regions,
-    events: Events,
-    health: Health,
+    /// The view that is shown, and the others.
+    shown: Opened,
+    others: Vec<Opened>,
     pub(super) keys: Keys,
     pub(super) theme: ThemeName,
     pub(super) overlay: Option<Overlay>,
     pub(super) zoomed: bool,
     back: Vec<(View, Option<Target>)>,
     pub(super) notice: Option<Notice>,
-    told: BTreeSet<u64>,
+    announced: BTreeSet<u64>,
     pub(super) message: Option<Message>,
-    pub(super) sought: String,
+    sought: String,
+    followed: Followed,
     pub(super) areas: Areas,
-    pub(super) shown: Shown,
 }
 
 impl App {
     /// A dashboard that shows the devices.
     #[must_use]
     pub fn new(keys: Keys, theme: ThemeName) -> Self {
+        let open = |view: View| Opened { view, pane: (view.spec().open)() };
+        let others = View::ALL.into_iter().filter(|view| *view != View::default());
         Self {
-            view: View::default(),
-            devices: Devices::default(),
-            attempts: Attempts::default(),
-            firmware: Firmware::default(),
-            regions: Regions::default(),
-            events: Events::default(),
-            health: Health::default(),
+            shown: open(View::default()),
+            others: others.map(open).collect(),
             keys,
             theme,
             overlay: None,
             zoomed: false,
             back: Vec::new(),
             notice: None,
-            told: BTreeSet::new(),
+            announced: BTreeSet::new(),
             message: None,
             sought: String::new(),
+            followed: Followed::default(),
             areas: Areas::default(),
-            shown: Shown::default(),
         }
     }
 
     /// The view that is shown.
     #[must_use]
     pub fn view(&self) -> View {
-        self.view
+        self.shown.view
     }
 
     /// Shows only events that these filters let through, and only attempts that have one of each of
     /// `attempts`: the name of a machine, the id of a process, the address of a device.
     pub fn follow(&mut self, events: Vec<Filter>, attempts: Vec<Vec<String>>) {
-        self.events.follow(events);
-        self.attempts.follow(attempts);
+        self.followed = Followed { events, attempts };
+        for opened in self.others.iter_mut().chain([&mut self.shown]) {
+            opened.pane.follow(&self.followed);
+        }
     }
 
     /// Says something in the last line.
@@ -219,7 +148,7 @@ impl App {
             return self.grant(overlay, wish, scene);
         }
         self.message = None;
-        match self.keys.action(key.into(), self.view, scene.is_replay()) {
+        match self.keys.action(key.into(), self.view(), scene.is_replay()) {
             Some(action) => self.act(action, scene),
             None => Vec::new(),
         }
@@ -252,12 +181,12 @@ impl App {
             Action::Quit => return vec![Effect::Quit],
             Action::Help => self.overlay = Some(Overlay::help()),
             Action::Palette => {
-                self.overlay = Some(Overlay::palette(&self.keys, self.view, scene.is_replay()));
+                self.overlay = Some(Overlay::palette(&self.keys, self.view(), scene.is_replay()));
             }
             Action::Report => self.overlay = Some(Overlay::Readers),
             Action::Search => self.overlay = Some(Overlay::prompt(Prompt::Search, "")),
             Action::Filter => {
-                let filter = self.pane().filter().to_owned();
+                let filter = self.pane().state().filter.clone();
                 self.overlay = Some(Overlay::prompt(Prompt::Filter, &filter));
             }
             Action::Unfilter => {
@@ -266,16 +195,16 @@ impl App {
                 }
             }
             Action::Show(view) => self.show(view, scene),
-            Action::NextView => self.show(neighbour(self.view, 1), scene),
-            Action::PreviousView => self.show(neighbour(self.view, View::ALL.len() - 1), scene),
+            Action::NextView => self.show(neighbour(self.view(), 1), scene),
+            Action::PreviousView => self.show(neighbour(self.view(), View::ALL.len() - 1), scene),
             Action::Down => self.step(1),
             Action::Up => self.step(-1),
             Action::PageDown => self.page(1),
             Action::PageUp => self.page(-1),
             Action::First => self.to(0),
             Action::Last => self.to(usize::MAX),
-            Action::ScrollDown => self.shown.scroll.step(1),
-            Action::ScrollUp => self.shown.scroll.step(-1),
+            Action::ScrollDown => self.scroll().step(1),
+            Action::ScrollUp => self.scroll().step(-1),
             Action::Zoom => self.zoomed = !self.zoomed,
             Action::NextMatch => self.search(true, scene),
             Action::PreviousMatch => self.search(false, scene),
@@ -327,8 +256,8 @@ impl App {
                 let by = if mouse.kind == MouseEventKind::ScrollDown { WHEEL } else { -WHEEL };
                 match &mut self.overlay {
                     Some(overlay) => overlay.wheel(by),
-                    None if self.areas.detail.contains(at) => self.shown.scroll.step(by),
-                    None => self.pane_mut().list_mut().step(by),
+                    None if self.areas.detail.contains(at) => self.scroll().step(by),
+                    None => self.list().step(by),
                 }
             }
             MouseEventKind::Down(MouseButton::Left) => return self.click(at, scene),
@@ -352,12 +281,12 @@ impl App {
             self.show(*view, scene);
         } else if self.areas.rows.contains(at) {
             let line = usize::from(at.y.saturating_sub(self.areas.rows.y));
-            if let Some(row) = self.pane().list().at(line) {
+            if let Some(row) = self.pane().state().list.at(line) {
                 // The second click on a row opens it.
-                if self.pane().list().chosen() == Some(row) {
+                if self.pane().state().list.chosen() == Some(row) {
                     return self.act(Action::Open, scene);
                 }
-                self.pane_mut().list_mut().choose(row);
+                self.list().choose(row);
             }
         } else if self.areas.status.contains(at) && self.notice.is_some() {
             self.look_at_notice(scene);
@@ -372,45 +301,43 @@ impl App {
     }
 
     fn step(&mut self, by: isize) {
-        if self.zoomed {
-            self.shown.scroll.step(by);
-        } else {
-            self.pane_mut().list_mut().step(by);
-        }
+        if self.zoomed { self.scroll().step(by) } else { self.list().step(by) }
     }
 
     fn page(&mut self, by: isize) {
         if self.zoomed {
             let lines = isize::try_from(self.areas.detail.height.max(2) - 1).unwrap_or(1);
-            self.shown.scroll.step(by.saturating_mul(lines));
+            self.scroll().step(by.saturating_mul(lines));
         } else {
-            self.pane_mut().list_mut().page(by);
+            self.list().page(by);
         }
     }
 
     fn to(&mut self, row: usize) {
-        if self.zoomed {
-            self.shown.scroll.to(row);
-        } else {
-            self.pane_mut().list_mut().choose(row);
+        if self.zoomed { self.scroll().to(row) } else { self.list().choose(row) }
+    }
+
+    /// Changes the view that is shown.
+    fn switch(&mut self, view: View, scene: &Scene<'_>) {
+        if let Some(other) = self.others.iter_mut().find(|other| other.view == view) {
+            std::mem::swap(&mut self.shown, other);
         }
+        self.pane_mut().sync(scene);
     }
 
     fn show(&mut self, view: View, scene: &Scene<'_>) {
-        if self.view != view {
-            self.view = view;
+        if self.view() != view {
             self.zoomed = false;
-            self.sync(scene);
+            self.switch(view, scene);
         }
     }
 
     /// Goes to what something refers to, and remembers where that was from.
     fn go(&mut self, target: &Target, scene: &Scene<'_>) -> bool {
-        let from = (self.view, self.pane().chosen(scene));
-        self.view = target.view();
-        self.pane_mut().sync(scene);
+        let from = (self.view(), self.pane().target());
+        self.switch(target.view(), scene);
         if !self.pane_mut().choose(target, scene) {
-            self.view = from.0;
+            self.switch(from.0, scene);
             return false;
         }
         self.zoomed = false;
@@ -422,9 +349,8 @@ impl App {
     }
 
     fn follow_link(&mut self, action: Action, scene: &Scene<'_>) {
-        // What has its explanation on the screen already is not shown again.
-        if action == Action::Open && self.view == View::Attempts && !self.zoomed {
-            self.zoomed = self.pane().list().chosen().is_some();
+        if action == Action::Open && self.view().spec().explains && !self.zoomed {
+            self.zoomed = self.list().chosen().is_some();
             return;
         }
         // What is folded opens where it is.
@@ -432,26 +358,21 @@ impl App {
             self.message = Some(Message::Done(said));
             return;
         }
-        let Some(target) = self.pane().link(action, scene) else {
-            self.message = Some(Message::Trouble("this row leads to nothing of that kind".into()));
-            return;
+        let trouble = match self.pane().link(action, scene) {
+            Some(target) if self.go(&target, scene) => return,
+            Some(_) => "no longer shown",
+            None if action == Action::Open => "nothing to open here",
+            None => "this row has none",
         };
-        if !self.go(&target, scene) {
-            self.message =
-                Some(Message::Trouble("what this row leads to is not shown any more".into()));
-        }
+        self.message = Some(Message::Trouble(trouble.to_owned()));
     }
 
     fn go_back(&mut self, scene: &Scene<'_>) {
-        if self.notice.take().is_some() {
-            return;
-        }
-        if std::mem::take(&mut self.zoomed) {
+        if self.notice.take().is_some() || std::mem::take(&mut self.zoomed) {
             return;
         }
         let Some((view, target)) = self.back.pop() else { return };
-        self.view = view;
-        self.pane_mut().sync(scene);
+        self.switch(view, scene);
         if let Some(target) = target {
             self.pane_mut().choose(&target, scene);
         }
@@ -461,26 +382,27 @@ impl App {
         let Some(notice) = self.notice.take() else { return };
         if self.go(&Target::Attempt(notice.attempt), scene) {
             self.zoomed = true;
-            self.shown.scroll.to(0);
+            self.scroll().to(0);
         }
     }
 
     fn newest_refusal(&mut self, scene: &Scene<'_>) {
         self.notice = None;
-        let newest = numbered(scene).rev().find(|(_, one)| one.outcome == Outcome::Rejected);
+        let newest = scene.numbered().rev().find(|(_, one)| one.outcome == Outcome::Rejected);
         match newest.map(|(number, _)| Target::Attempt(number)) {
             Some(target) => {
                 self.zoomed = self.go(&target, scene);
-                self.shown.scroll.to(0);
+                self.scroll().to(0);
             }
-            None => self.message = Some(Message::Done("no refusal was seen so far".into())),
+            None => self.message = Some(Message::Done("no refusal so far".into())),
         }
     }
 
     fn search(&mut self, on: bool, scene: &Scene<'_>) {
         let sought = self.sought.to_lowercase();
         let pane = self.pane();
-        let (rows, from) = (pane.list().rows(), pane.list().chosen().unwrap_or_default());
+        let list = &pane.state().list;
+        let (rows, from) = (list.rows(), list.chosen().unwrap_or_default());
         if sought.is_empty() || rows == 0 {
             return;
         }
@@ -492,9 +414,9 @@ impl App {
             .into_iter()
             .find(|row| pane.row_text(*row, scene).to_lowercase().contains(&sought));
         if let Some(row) = found {
-            self.pane_mut().list_mut().choose(row);
+            self.list().choose(row);
         } else {
-            let text = format!("no row has {:?}", self.sought);
+            let text = format!("no row contains {:?}", self.sought);
             self.message = Some(Message::Trouble(text));
         }
     }
@@ -505,21 +427,22 @@ impl App {
             + u64::try_from(scene.model.attempts().len()).unwrap_or_default();
         let first = total.saturating_sub(u64::try_from(NEWS).unwrap_or_default());
         // A replay may have gone back.
-        self.told.retain(|number| (first..total).contains(number));
+        self.announced.retain(|number| (first..total).contains(number));
         if self.notice.as_ref().is_some_and(|notice| notice.attempt >= total) {
             self.notice = None;
         }
-        let news: Vec<(u64, &Attempt)> = numbered(scene)
+        let news: Vec<(u64, &Attempt)> = scene
+            .numbered()
             .rev()
             .take(NEWS)
             .filter(|(number, one)| {
                 matches!(one.outcome, Outcome::Rejected | Outcome::Failed)
-                    && !self.told.contains(number)
-                    && self.attempts.follows(one)
+                    && !self.announced.contains(number)
+                    && self.followed.lets(one)
             })
             .collect();
         for (number, attempt) in news.into_iter().rev() {
-            self.told.insert(number);
+            self.announced.insert(number);
             let refused = attempt.outcome == Outcome::Rejected;
             // A refusal is not hidden by what fails after it.
             if refused || self.notice.as_ref().is_none_or(|notice| !notice.refused) {
@@ -529,61 +452,25 @@ impl App {
         }
     }
 
-    /// Makes the text about the chosen row again, if it would be another one.
-    pub(super) fn remake(&mut self, width: usize, scene: &Scene<'_>) {
-        let chosen = self.pane().list().chosen();
-        let key = (self.view, chosen, width, scene.stage.revision);
-        // What these say rests on the verdicts and the table alone; the others change with events.
-        let steady = matches!(self.view, View::Devices | View::Firmware | View::Regions);
-        if steady && self.shown.key == Some(key) {
-            return;
-        }
-        let same_row = self.shown.key.is_some_and(|(view, row, ..)| (view, row) == (key.0, key.1));
-        let text = self.pane().detail(width, scene);
-        if !same_row {
-            self.shown.scroll.to(0);
-        }
-        self.shown.text = text;
-        self.shown.key = Some(key);
-    }
-
     pub(super) fn look(&self) -> Look {
         Look { theme: self.theme }
     }
 
     pub(super) fn pane(&self) -> &dyn Pane {
-        match self.view {
-            View::Devices => &self.devices,
-            View::Attempts => &self.attempts,
-            View::Firmware => &self.firmware,
-            View::Regions => &self.regions,
-            View::Events => &self.events,
-            View::Health => &self.health,
-        }
+        &*self.shown.pane
     }
 
     pub(super) fn pane_mut(&mut self) -> &mut dyn Pane {
-        match self.view {
-            View::Devices => &mut self.devices,
-            View::Attempts => &mut self.attempts,
-            View::Firmware => &mut self.firmware,
-            View::Regions => &mut self.regions,
-            View::Events => &mut self.events,
-            View::Health => &mut self.health,
-        }
+        &mut *self.shown.pane
     }
-}
 
-/// Columns of a text that is copied.
-const COPIED: usize = 80;
+    fn list(&mut self) -> &mut List {
+        &mut self.pane_mut().state_mut().list
+    }
 
-/// The attempts with their numbers.
-pub(super) fn numbered<'a>(
-    scene: &Scene<'a>,
-) -> impl DoubleEndedIterator<Item = (u64, &'a Attempt)> + ExactSizeIterator + use<'a> {
-    let dropped = scene.model.attempts_dropped();
-    let number = move |index: usize| dropped + u64::try_from(index).unwrap_or_default();
-    scene.model.attempts().iter().enumerate().map(move |(index, one)| (number(index), one))
+    fn scroll(&mut self) -> &mut Scroll {
+        &mut self.pane_mut().state_mut().scroll
+    }
 }
 
 /// An attempt that has failed, in a few words.
@@ -591,11 +478,10 @@ fn words(attempt: &Attempt, scene: &Scene<'_>) -> String {
     if attempt.outcome != Outcome::Rejected {
         return report::one_line(attempt);
     }
-    let causes = attempt.rejections.iter().flat_map(|one| scene.model.causes(one));
-    let (mut blocks, mut others) = (Vec::new(), 0_usize);
-    for cause in causes {
-        match cause.ivmd().map(|ivmd| ivmd.to_string()) {
-            Some(ivmd) if !blocks.contains(&ivmd) => blocks.push(ivmd),
+    let (mut entries, mut others) = (Vec::new(), 0_usize);
+    for cause in attempt.rejections.iter().flat_map(|one| scene.model.causes(one)) {
+        match cause.entry {
+            Some(entry) if !entries.contains(&entry) => entries.push(entry),
             Some(_) => {}
             None => others += 1,
         }
@@ -607,27 +493,17 @@ fn words(attempt: &Attempt, scene: &Scene<'_>) -> String {
         (None, Some(group)) => format!("group {group}"),
         (None, None) => "a device".to_owned(),
     };
-    match (blocks.as_slice(), others) {
+    match (entries.as_slice(), others) {
         ([], 0) => format!("{device} blocked by firmware"),
         ([], _) => format!("{device} blocked by a 1:1 map"),
-        (blocks, _) => format!("{device} blocked by IVMD {}", blocks.join(", ")),
+        ([first, more @ ..], _) => {
+            let more: Vec<String> = more.iter().map(|one| format!(", {}", one.index())).collect();
+            format!("{device} blocked by {first}{}", more.concat())
+        }
     }
 }
 
 fn neighbour(view: View, by: usize) -> View {
     let place = View::ALL.iter().position(|one| *one == view).unwrap_or_default();
     View::ALL.into_iter().cycle().nth(place + by).unwrap_or_default()
-}
-
-impl Watch {
-    /// How the facts come, in a word or two for the top line.
-    pub(super) fn words(&self) -> String {
-        match self {
-            Self::Live { .. } => "live".to_owned(),
-            Self::Replay { position, total, playing, speed, .. } => {
-                let state = if *playing { format!(" playing x{speed}") } else { String::new() };
-                format!("replay {position}/{total}{state}")
-            }
-        }
-    }
 }

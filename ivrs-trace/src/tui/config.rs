@@ -10,35 +10,25 @@ use super::{Keys, KeysError, ThemeName};
 /// What can be configured.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub struct Config {
+pub(crate) struct Config {
     /// The theme; `dark` if it is not named, and `none` where `NO_COLOR` is set.
-    pub theme: Option<ThemeName>,
+    pub(crate) theme: Option<ThemeName>,
     /// Keys by the name of their action: all keys that it is to have.
-    pub keys: BTreeMap<String, Vec<String>>,
+    pub(crate) keys: BTreeMap<String, Vec<String>>,
 }
 
 /// Why a configuration is of no use.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
-pub enum ConfigError {
+pub(crate) enum ConfigError {
     /// It is not such TOML: where and why, on one line.
     #[error("line {line}: {message}")]
-    Toml {
-        /// The line, from 1.
-        line: usize,
-        /// What is wrong.
-        message: String,
-    },
-    /// The keys cannot be so.
+    Toml { line: usize, message: String },
     #[error("[keys]: {0}")]
     Keys(#[from] KeysError),
 }
 
 impl Config {
-    /// Reads a configuration.
-    ///
-    /// # Errors
-    /// Where it is not such TOML, or its keys cannot be so.
-    pub fn parse(text: &str) -> Result<Self, ConfigError> {
+    pub(crate) fn parse(text: &str) -> Result<Self, ConfigError> {
         let config: Self = toml::from_str(text).map_err(|error| {
             let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
             let message: Vec<&str> = error.message().split_whitespace().collect();

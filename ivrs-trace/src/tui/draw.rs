@@ -12,8 +12,8 @@ use ratatui::{
 };
 
 use super::{
-    Action, Role, Scene, Scope, View, Watch,
-    app::{App, Areas, Message},
+    Action, Message, Role, Scene, Scope, View, Watch,
+    app::{App, Areas},
     overlay::{Overlay, Palette, Prompt},
 };
 use crate::width::{split, width};
@@ -69,7 +69,7 @@ impl App {
             let room = area.right().saturating_sub(x);
             let columns = u16::try_from(text.len()).unwrap_or(u16::MAX).min(room);
             let place = Rect::new(x, area.y, columns, area.height);
-            let role = if view == self.view { Role::Tab } else { Role::Dim };
+            let role = if view == self.view() { Role::Tab } else { Role::Dim };
             frame.render_widget(Span::styled(text, look.style(role)), place);
             self.areas.tabs.push((place, view));
             x = x.saturating_add(columns);
@@ -116,7 +116,7 @@ impl App {
 
     fn draw_rows(&mut self, frame: &mut Frame<'_>, area: Rect, scene: &Scene<'_>) {
         let look = self.look();
-        let title = self.pane().title(scene);
+        let title = fitted(&self.pane().title(scene), usize::from(area.width).saturating_sub(2));
         let block = Block::new()
             .borders(Borders::TOP)
             .border_style(look.style(Role::Border))
@@ -126,11 +126,15 @@ impl App {
         if inner.is_empty() {
             return;
         }
-        self.pane_mut().list_mut().set_height(usize::from(inner.height.saturating_sub(1)));
+        let height = usize::from(inner.height.saturating_sub(1));
+        self.pane_mut().state_mut().list.set_height(height);
+        let noun = self.view().spec().noun;
         let pane = self.pane();
-        let list = pane.list();
+        let list = &pane.state().list;
         if list.rows() == 0 {
-            let text = Paragraph::new(pane.empty(scene))
+            let key = self.keys.hint(Action::Unfilter);
+            let none = || format!("No {noun} matches the filter ({key} clears it).");
+            let text = Paragraph::new(pane.none(scene).unwrap_or_else(none))
                 .wrap(ratatui::widgets::Wrap { trim: true })
                 .style(look.style(Role::Dim));
             frame.render_widget(text, inner);
@@ -150,10 +154,12 @@ impl App {
             width => Constraint::Length(*width),
         });
         let rows = list.visible().map(|row| {
-            let mut cells: Vec<Option<Line<'static>>> =
-                pane.cells(row, scene, look).into_iter().map(Some).collect();
+            let cells = pane.cells(row, scene);
             let cells = shown.iter().map(|(index, _, _)| {
-                cells.get_mut(*index).and_then(Option::take).unwrap_or_default()
+                let cell = cells.get(*index);
+                cell.map_or_else(Line::default, |(role, text)| {
+                    Line::from(Span::styled(text.clone(), look.style(*role)))
+                })
             });
             let style = if list.chosen() == Some(row) {
                 look.style(Role::Chosen)
@@ -179,14 +185,7 @@ impl App {
             }
         }
         self.areas.rows = rows_area;
-        draw_scrollbar(
-            frame,
-            Rect { x: inner.x, ..inner },
-            total,
-            visible.start,
-            visible.len(),
-            look.style(Role::Border),
-        );
+        self.draw_scrollbar(frame, inner, total, visible.start, visible.len());
     }
 
     fn draw_detail(&mut self, frame: &mut Frame<'_>, area: Rect, scene: &Scene<'_>) {
@@ -205,15 +204,16 @@ impl App {
         if inner.is_empty() {
             return;
         }
-        self.remake(usize::from(inner.width), scene);
-        let height = usize::from(inner.height);
-        let lines = self.shown.text.len();
-        self.shown.scroll.limit(lines, height);
-        let first = self.shown.scroll.first();
-        let drawn = self.shown.text.drawn(first, height, look);
+        let pane = self.pane_mut();
+        pane.show(usize::from(inner.width), scene);
+        let state = pane.state_mut();
+        let (lines, height) = (state.text.len(), usize::from(inner.height));
+        state.scroll.limit(lines, height);
+        let first = state.scroll.first();
+        let drawn = state.text.drawn(first, height, look);
         frame.render_widget(Paragraph::new(drawn), inner);
         let place = Rect { width: inner.width.saturating_add(1), ..inner };
-        draw_scrollbar(frame, place, lines, first, height, look.style(Role::Border));
+        self.draw_scrollbar(frame, place, lines, first, height);
     }
 
     /// Where a replay is, with a mark for each refusal.
@@ -243,13 +243,13 @@ impl App {
         if let Some(Overlay::Prompt { prompt, field }) = &self.overlay {
             let head = match prompt {
                 Prompt::Search => "/",
-                Prompt::Filter => "show: ",
+                Prompt::Filter => "filter: ",
             };
             draw_field(frame, area, head, field, look.style(Role::Text));
             return;
         }
         if let Some(Overlay::Readers) = &self.overlay {
-            let text = "Report for: k kernel developers, v the board's vendor, f a forum";
+            let text = "Report for: k kernel developers, v board vendor, f forum";
             frame.render_widget(Span::styled(text, look.style(Role::Key)), area);
             return;
         }
@@ -290,26 +290,13 @@ impl App {
             (Action::StepOn, "step"),
             (Action::RefusalOn, "next refusal"),
         ];
-        let own: &[(Action, &str)] = match self.view {
-            View::Devices => {
-                &[(Action::Open, "cause"), (Action::Gather, "groups"), (Action::Sort, "order")]
-            }
-            View::Attempts => &[
-                (Action::Open, "explain"),
-                (Action::ToEntry, "firmware"),
-                (Action::ToEvents, "events"),
-            ],
-            View::Firmware => &[(Action::Open, "devices")],
-            View::Regions => &[(Action::Open, "firmware"), (Action::ToDevice, "devices")],
-            View::Events => &[(Action::Pause, "pause"), (Action::ToAttempt, "attempt")],
-            View::Health => &[],
-        };
+        let own = self.view().spec().hints;
         let common: &[(Action, &str)] = &[
             (Action::Help, "keys"),
             (Action::Search, "search"),
             (Action::Filter, "filter"),
             (Action::Report, "report"),
-            (Action::Quit, "leave"),
+            (Action::Quit, "quit"),
         ];
         let mut spans = Vec::new();
         let rest = if scene.is_replay() { replay } else { live };
@@ -325,7 +312,7 @@ impl App {
         let look = self.look();
         let area = centred(body, 72, 20);
         frame.render_widget(Clear, area);
-        let block = framed("What to do", look.style(Role::Title));
+        let block = framed("Commands", look.style(Role::Title));
         let inner = block.inner(area);
         frame.render_widget(block, area);
         let [field, rows] =
@@ -345,12 +332,32 @@ impl App {
         self.areas.palette = rows;
     }
 
+    fn draw_scrollbar(
+        &self,
+        frame: &mut Frame<'_>,
+        area: Rect,
+        total: usize,
+        first: usize,
+        shown: usize,
+    ) {
+        if total <= shown || area.is_empty() {
+            return;
+        }
+        let mut state =
+            ScrollbarState::new(total - shown).position(first).viewport_content_length(shown);
+        let bar = Scrollbar::new(ScrollbarOrientation::VerticalRight)
+            .begin_symbol(None)
+            .end_symbol(None)
+            .style(self.look().style(Role::Border));
+        frame.render_stateful_widget(bar, area, &mut state);
+    }
+
     /// The keys of this view, from the key table.
     fn draw_help(&self, frame: &mut Frame<'_>, body: Rect, first: &mut usize, replay: bool) {
         let look = self.look();
         let mut known: Vec<_> = self
             .keys
-            .in_place(self.view, replay)
+            .in_place(self.view(), replay)
             .filter(|(_, chords)| !chords.is_empty())
             .collect();
         // What is special here comes first.
@@ -371,7 +378,7 @@ impl App {
         let height = u16::try_from(lines.len()).unwrap_or(u16::MAX).saturating_add(2);
         let area = centred(body, 72, height);
         frame.render_widget(Clear, area);
-        let title = format!("Keys: {}", self.view.title().0);
+        let title = format!("Keys: {}", self.view().title().0);
         let block = framed(&title, look.style(Role::Title));
         let inner = block.inner(area);
         frame.render_widget(block, area);
@@ -380,14 +387,7 @@ impl App {
         let shown: Vec<Line<'static>> =
             lines.into_iter().skip(*first).take(usize::from(inner.height)).collect();
         frame.render_widget(Paragraph::new(shown), inner);
-        draw_scrollbar(
-            frame,
-            inner,
-            total,
-            *first,
-            usize::from(inner.height),
-            look.style(Role::Border),
-        );
+        self.draw_scrollbar(frame, inner, total, *first, usize::from(inner.height));
     }
 }
 
@@ -398,6 +398,14 @@ fn named(key: &str) -> String {
         Some(first) if key.len() > 1 => first.to_uppercase().chain(chars).collect(),
         _ => key.to_owned(),
     }
+}
+
+/// What fits into so many columns, with a mark where something is missing.
+fn fitted(text: &str, columns: usize) -> String {
+    if width(text) <= columns {
+        return text.to_owned();
+    }
+    format!("{}\u{2026}", split(text, columns.saturating_sub(1)).0)
 }
 
 /// What is lost, and how a recording goes.
@@ -435,26 +443,6 @@ fn draw_field(
     let cursor = head.len() + field.visual_cursor().saturating_sub(width(hidden));
     let x = area.x.saturating_add(u16::try_from(cursor).unwrap_or(u16::MAX));
     frame.set_cursor_position((x.min(area.right().saturating_sub(1)), area.y));
-}
-
-fn draw_scrollbar(
-    frame: &mut Frame<'_>,
-    area: Rect,
-    total: usize,
-    first: usize,
-    shown: usize,
-    style: ratatui::style::Style,
-) {
-    if total <= shown || area.is_empty() {
-        return;
-    }
-    let mut state =
-        ScrollbarState::new(total - shown).position(first).viewport_content_length(shown);
-    let bar = Scrollbar::new(ScrollbarOrientation::VerticalRight)
-        .begin_symbol(None)
-        .end_symbol(None)
-        .style(style);
-    frame.render_stateful_widget(bar, area, &mut state);
 }
 
 fn framed(title: &str, style: ratatui::style::Style) -> Block<'static> {

@@ -11,14 +11,14 @@ pub const HISTORY: usize = 100_000;
 
 /// The last events, in their order.
 #[derive(Debug, Default)]
-pub struct History {
+pub(crate) struct History {
     events: VecDeque<(u64, Event)>,
     dropped: u64,
 }
 
 impl History {
     /// Takes in an event with its number, which is above those before.
-    pub fn push(&mut self, number: u64, event: &Event) {
+    pub(super) fn push(&mut self, number: u64, event: &Event) {
         if self.events.len() == HISTORY {
             self.events.pop_front();
             self.dropped += 1;
@@ -27,40 +27,31 @@ impl History {
     }
 
     /// The event with this number, if it is still kept.
-    #[must_use]
-    pub fn get(&self, number: u64) -> Option<&Event> {
+    pub(super) fn get(&self, number: u64) -> Option<&Event> {
         let place = self.events.binary_search_by_key(&number, |(number, _)| *number).ok()?;
         self.events.get(place).map(|(_, event)| event)
     }
 
     /// The events with this number or a later one.
-    #[must_use]
-    pub fn from(&self, number: u64) -> impl DoubleEndedIterator<Item = (u64, &Event)> {
+    pub(super) fn from(&self, number: u64) -> impl DoubleEndedIterator<Item = (u64, &Event)> {
         let place = self.events.partition_point(|(one, _)| *one < number);
         self.events.range(place..).map(|(number, event)| (*number, event))
     }
 
-    /// The number of the first event that is kept.
-    #[must_use]
-    pub fn first(&self) -> Option<u64> {
+    pub(super) fn first(&self) -> Option<u64> {
         self.events.front().map(|(number, _)| *number)
     }
 
-    /// How many are kept.
-    #[must_use]
-    pub fn len(&self) -> usize {
+    pub(super) fn len(&self) -> usize {
         self.events.len()
     }
 
-    /// Whether none is kept.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
+    pub(super) fn is_empty(&self) -> bool {
         self.events.is_empty()
     }
 
     /// How many are not kept any more.
-    #[must_use]
-    pub fn dropped(&self) -> u64 {
+    pub(super) fn dropped(&self) -> u64 {
         self.dropped
     }
 }

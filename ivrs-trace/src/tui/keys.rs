@@ -12,7 +12,7 @@ use super::{
 
 /// A key with what is held down beside it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Chord {
+pub(crate) struct Chord {
     code: KeyCode,
     control: bool,
     alt: bool,
@@ -151,7 +151,7 @@ impl Keys {
             return Err(KeysError::Action(name.clone()));
         }
         let mut table = Vec::new();
-        for known in ACTIONS {
+        for known in ACTIONS.iter() {
             let own = configured.get(known.name);
             let texts: Vec<&str> = match own {
                 Some(texts) => texts.iter().map(String::as_str).collect(),
@@ -195,28 +195,26 @@ impl Keys {
     }
 
     /// What a key does in a view.
-    #[must_use]
-    pub fn action(&self, chord: Chord, view: View, replay: bool) -> Option<Action> {
+    pub(super) fn action(&self, chord: Chord, view: View, replay: bool) -> Option<Action> {
         self.in_place(view, replay)
             .find(|(_, chords)| chords.contains(&chord))
             .map(|(known, _)| known.action)
     }
 
     /// The actions that can be done in a view, each with its keys.
-    pub fn in_place(
+    pub(super) fn in_place(
         &self,
         view: View,
         replay: bool,
     ) -> impl Iterator<Item = (&'static Known, &[Chord])> {
         self.table
             .iter()
-            .filter(move |(known, _)| known.scope.holds(view, replay))
+            .filter(move |(known, _)| known.holds(view, replay))
             .map(|(known, chords)| (*known, chords.as_slice()))
     }
 
     /// The first key of an action, for a hint; empty if it has none.
-    #[must_use]
-    pub fn hint(&self, action: Action) -> String {
+    pub(super) fn hint(&self, action: Action) -> String {
         let found = self.table.iter().find(|(known, _)| known.action == action);
         found.and_then(|(_, chords)| chords.first()).map(Chord::to_string).unwrap_or_default()
     }
@@ -225,9 +223,7 @@ impl Keys {
 /// Whether two actions can be done in the same place.
 fn meet(one: &Known, other: &Known) -> bool {
     View::ALL.iter().any(|view| {
-        [false, true]
-            .iter()
-            .any(|replay| one.scope.holds(*view, *replay) && other.scope.holds(*view, *replay))
+        [false, true].iter().any(|replay| one.holds(*view, *replay) && other.holds(*view, *replay))
     })
 }
 

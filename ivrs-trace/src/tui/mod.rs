@@ -10,6 +10,7 @@ mod app;
 mod config;
 mod detail;
 mod draw;
+mod effect;
 mod filter_words;
 mod history;
 mod keys;
@@ -19,53 +20,20 @@ mod pane;
 mod replay;
 mod state;
 mod theme;
-mod views;
+mod view;
 
 #[cfg(test)]
 mod tests;
 
 pub use action::{ACTIONS, Action, Known, Scope};
-pub use app::{App, Effect, Message, Reader, Seek};
-pub use config::{Config, ConfigError};
-pub use history::{HISTORY, History};
-pub use keys::{Chord, Keys, KeysError, ParseChordError};
-pub use replay::Replay;
+pub use app::App;
+pub(crate) use config::Config;
+pub use effect::{Effect, Message, Reader, Seek};
+pub use history::HISTORY;
+pub(crate) use history::History;
+pub use keys::{Keys, KeysError, ParseChordError};
+pub(crate) use replay::Replay;
 pub use state::{Scene, Stage, Watch};
-pub use theme::{Role, ThemeName};
-
-/// The views, which are also the tabs at the top.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub enum View {
-    /// A row a PCI function: would it be refused, and for what.
-    #[default]
-    Devices,
-    /// A row a try to take a device, and the chosen one explained.
-    Attempts,
-    /// The IVRS table beside its bytes.
-    Firmware,
-    /// A row a reserved region.
-    Regions,
-    /// A row an event.
-    Events,
-    /// How well the kernel can be seen: probes, losses, findings.
-    Health,
-}
-
-impl View {
-    /// All of them, in the order of the tabs.
-    pub const ALL: [Self; 6] =
-        [Self::Devices, Self::Attempts, Self::Firmware, Self::Regions, Self::Events, Self::Health];
-
-    /// What the tab says, in full and where there is little room.
-    #[must_use]
-    pub fn title(self) -> (&'static str, &'static str) {
-        match self {
-            Self::Devices => ("Devices", "Dev"),
-            Self::Attempts => ("Attempts", "Att"),
-            Self::Firmware => ("Firmware", "Fw"),
-            Self::Regions => ("Regions", "Reg"),
-            Self::Events => ("Events", "Ev"),
-            Self::Health => ("Health", "Hea"),
-        }
-    }
-}
+pub(crate) use theme::Role;
+pub use theme::ThemeName;
+pub use view::View;

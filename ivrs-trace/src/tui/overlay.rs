@@ -85,7 +85,7 @@ impl Overlay {
     }
 
     pub(super) fn palette(keys: &Keys, view: View, replay: bool) -> Self {
-        let offer = |(known, chords): (&'static super::Known, &[super::Chord])| Offer {
+        let offer = |(known, chords): (&'static super::Known, &[super::keys::Chord])| Offer {
             action: known.action,
             name: known.name,
             does: known.does,

@@ -18,7 +18,7 @@ const MAX_WAIT: u64 = 1_000_000_000;
 const SPEEDS: (f64, f64) = (1.0 / 1024.0, 1024.0);
 
 /// A recording that is being looked at.
-pub struct Replay {
+pub(crate) struct Replay {
     tape: Tape,
     player: Player,
     stage: Stage,
@@ -31,8 +31,7 @@ pub struct Replay {
 
 impl Replay {
     /// Shows a recording as it stands at its end.
-    #[must_use]
-    pub fn new(tape: Tape, origin: Origin, notes: Vec<String>) -> Self {
+    pub(crate) fn new(tape: Tape, origin: Origin, notes: Vec<String>) -> Self {
         let player = Player::new(&tape);
         let stage = stage(&tape, &player, &origin, &notes);
         let watch = Watch::Replay {
@@ -47,32 +46,16 @@ impl Replay {
         replay
     }
 
-    /// What there is to see now.
-    #[must_use]
-    pub fn scene(&self) -> Scene<'_> {
+    pub(crate) fn scene(&self) -> Scene<'_> {
         Scene { model: self.player.model(), stage: &self.stage, watch: &self.watch }
     }
 
-    /// What is known of the host now.
-    #[must_use]
-    pub fn model(&self) -> &Model {
-        self.player.model()
-    }
-
-    /// What is kept beside it.
-    #[must_use]
-    pub fn stage(&self) -> &Stage {
-        &self.stage
-    }
-
-    /// Whether it plays.
-    #[must_use]
-    pub fn is_playing(&self) -> bool {
+    pub(crate) fn is_playing(&self) -> bool {
         matches!(self.watch, Watch::Replay { playing: true, .. })
     }
 
     /// Plays, or stops. At the end it begins again.
-    pub fn toggle(&mut self) {
+    pub(crate) fn toggle(&mut self) {
         if !self.is_playing() && self.player.position() >= self.tape.events() {
             self.to(0);
         }
@@ -82,7 +65,7 @@ impl Replay {
     }
 
     /// Plays twice as fast, or half as fast.
-    pub fn change_speed(&mut self, faster: bool) {
+    pub(crate) fn change_speed(&mut self, faster: bool) {
         if let Watch::Replay { speed, .. } = &mut self.watch {
             let wanted = if faster { *speed * 2.0 } else { *speed / 2.0 };
             *speed = wanted.clamp(SPEEDS.0, SPEEDS.1);
@@ -90,7 +73,7 @@ impl Replay {
     }
 
     /// Goes somewhere, and stops there.
-    pub fn seek(&mut self, seek: Seek) {
+    pub(crate) fn seek(&mut self, seek: Seek) {
         let (here, total) = (self.player.position(), self.tape.events());
         let mark = |marks: &[usize], on: bool| {
             if on {
@@ -114,7 +97,7 @@ impl Replay {
     }
 
     /// Lets so much time go by, if it plays. Long waits between events are made short.
-    pub fn advance(&mut self, elapsed: Duration) {
+    pub(crate) fn advance(&mut self, elapsed: Duration) {
         let Watch::Replay { playing: true, speed, .. } = &self.watch else { return };
         self.now_ns = self
             .now_ns

@@ -4,7 +4,8 @@ use super::History;
 use crate::{
     event::{Body, DeviceFunction, Event},
     facts::{Clocks, Loss, Lost, ProbeFact},
-    model::{Model, Verdicts},
+    model::{Attempt, DeviceVerdict, Model, Verdicts},
+    pci::Bdf,
     recording::Status,
     report::{calls::Trail, letters::input::Origin},
 };
@@ -13,27 +14,24 @@ use crate::{
 /// again, and how well the kernel can be seen.
 #[derive(Debug)]
 pub struct Stage {
-    /// The verdicts.
-    pub verdicts: Verdicts,
+    pub(crate) verdicts: Verdicts,
     /// The last events.
-    pub history: History,
+    pub(crate) history: History,
     /// The events of attempts.
-    pub trail: Trail,
+    pub(crate) trail: Trail,
     /// The probes as they stand; none where nothing was traced.
-    pub probes: Vec<ProbeFact>,
+    pub(crate) probes: Vec<ProbeFact>,
     /// What each probe counted.
-    pub loss: Loss,
-    /// What did not arrive.
-    pub lost: Lost,
+    pub(crate) loss: Loss,
+    pub(crate) lost: Lost,
     /// What else is missing, a sentence each.
-    pub notes: Vec<String>,
-    /// Where the facts come from.
-    pub origin: Origin,
+    pub(crate) notes: Vec<String>,
+    pub(crate) origin: Origin,
     /// The clocks when tracing began.
-    pub began: Clocks,
+    pub(crate) began: Clocks,
     /// Counts up when something else than events has changed, so that what was made of it is made
     /// again.
-    pub revision: u64,
+    pub(crate) revision: u64,
     stale: bool,
 }
 
@@ -64,7 +62,7 @@ impl Stage {
     }
 
     /// Says that the model has learnt something else than events.
-    pub fn touch(&mut self) {
+    pub(crate) fn touch(&mut self) {
         self.stale = true;
     }
 
@@ -123,10 +121,42 @@ pub struct Scene<'a> {
     pub watch: &'a Watch,
 }
 
-impl Scene<'_> {
+impl<'a> Scene<'a> {
     /// Whether a recording is replayed.
-    #[must_use]
-    pub fn is_replay(&self) -> bool {
+    pub(super) fn is_replay(&self) -> bool {
         matches!(self.watch, Watch::Replay { .. })
     }
+
+    /// The attempts with their numbers, counted from 0 over all that were seen.
+    pub(super) fn numbered(
+        &self,
+    ) -> impl DoubleEndedIterator<Item = (u64, &'a Attempt)> + ExactSizeIterator + use<'a> {
+        let dropped = self.model.attempts_dropped();
+        let number = move |index: usize| dropped + u64::try_from(index).unwrap_or_default();
+        self.model.attempts().iter().enumerate().map(move |(index, one)| (number(index), one))
+    }
+
+    /// The verdict of a device.
+    pub(super) fn device(&self, bdf: Bdf) -> Option<&'a DeviceVerdict> {
+        let devices = &self.stage.verdicts.devices;
+        devices.get(devices.binary_search_by_key(&bdf, |one| one.bdf).ok()?)
+    }
+}
+
+impl Watch {
+    /// How the facts come, in a word or two for the top line.
+    pub(super) fn words(&self) -> String {
+        match self {
+            Self::Live { .. } => "live".to_owned(),
+            Self::Replay { position, total, playing, speed, .. } => {
+                let state = if *playing { format!(" playing x{speed}") } else { String::new() };
+                format!("replay {position}/{total}{state}")
+            }
+        }
+    }
+}
+
+/// Nanoseconds as seconds, with six digits after the point.
+pub(super) fn seconds(ns: u64) -> String {
+    format!("{}.{:06}", ns / 1_000_000_000, ns % 1_000_000_000 / 1000)
 }

@@ -10,8 +10,8 @@ use proptest::prelude::*;
 use ratatui::{Terminal, backend::TestBackend, buffer::Buffer};
 
 use super::{
-    ACTIONS, Action, App, Chord, Effect, Keys, Message, Reader, Replay, Role, Seek, Stage,
-    ThemeName, View, Watch,
+    ACTIONS, Action, App, Effect, Keys, Message, Reader, Replay, Role, Seek, Stage, ThemeName,
+    View, Watch,
 };
 use crate::{
     facts::Clocks,
@@ -134,7 +134,7 @@ fn key_event(text: &str) -> KeyEvent {
         "up" => KeyCode::Up,
         one => KeyCode::Char(one.chars().next().unwrap()),
     };
-    assert!(text.parse::<Chord>().is_ok(), "{text}");
+    assert!(text.parse::<super::keys::Chord>().is_ok(), "{text}");
     KeyEvent::new(code, if control { KeyModifiers::CONTROL } else { KeyModifiers::NONE })
 }
 
@@ -238,7 +238,7 @@ fn one_key_leads_on_and_one_leads_back() {
     assert_eq!(desk.app.view(), View::Firmware);
     desk.press("enter");
     assert_eq!(desk.app.view(), View::Devices);
-    assert!(desk.screen().contains("Devices held by IVMD 0: 17 blocked"), "{}", desk.screen());
+    assert!(desk.screen().contains("Devices covered by IVMD 0: 17 blocked"), "{}", desk.screen());
     desk.press("esc");
     assert_eq!(desk.app.view(), View::Firmware);
     desk.press("esc F");
@@ -262,7 +262,25 @@ fn a_search_finds_and_goes_on() {
     desk.press("N N");
     assert!(chosen(&desk).contains("0000:20:01.0"), "{}", chosen(&desk));
     desk.press("/ n o s u c h enter");
-    assert!(desk.screen().contains("no row has"), "{}", desk.screen());
+    assert!(desk.screen().contains("no row contains"), "{}", desk.screen());
+}
+
+/// The row of the same number is another one after a filter.
+#[test]
+fn the_text_belongs_to_the_selected_row_after_a_filter() {
+    for (view, before, filter, after) in [
+        ("1", "│ 0000:00:00.0 blocked", "v v", "│ 0000:20:00.0 clear"),
+        ("1", "│ 0000:00:00.0 blocked", "f n v m e enter", "│ 0000:00:05.0 blocked"),
+        ("3", "│ IVRS at 0x0", "f I V M D enter", "│ IVMD 0 at 0xb8"),
+        ("4", "│ 0x7a2d8000 to 0x7a2d8fff  direct", "f m s i enter", "  msi"),
+    ] {
+        let mut desk = Desk::new(ThemeName::Dark, (120, 40));
+        desk.press(&format!("$ esc {view} g"));
+        assert!(desk.screen().contains(before), "{view}: {}", desk.screen());
+        desk.press(filter);
+        let screen = desk.screen();
+        assert!(screen.contains(after) && !screen.contains(before), "{view} {filter}: {screen}");
+    }
 }
 
 #[test]
@@ -270,7 +288,7 @@ fn events_are_filtered_by_the_same_grammar_as_on_the_command_line() {
     let mut desk = Desk::new(ThemeName::Dark, (120, 40));
     desk.press("$ esc 5 f v e r d i c t = b l o c k e d enter");
     assert!(
-        desk.screen().contains("Events: 1, only \"verdict=blocked\" of 145"),
+        desk.screen().contains("Events: 1 of 145, only \"verdict=blocked\""),
         "{}",
         desk.screen()
     );
@@ -288,7 +306,7 @@ fn following_hides_what_others_do() {
     let filters = vec!["pid=1".parse().unwrap()];
     desk.app.follow(filters, vec![vec!["1".to_owned()]]);
     desk.press("0 $ 2");
-    assert!(desk.screen().contains("only of 1"), "{}", desk.screen());
+    assert!(desk.screen().contains("only 1"), "{}", desk.screen());
     assert!(!desk.screen().contains("press Enter"), "{}", desk.screen());
     desk.press("5");
     assert!(desk.screen().contains("Events: 0"), "{}", desk.screen());
@@ -320,14 +338,14 @@ fn a_replay_goes_where_it_is_told() {
     };
     let total = position(&replay);
     replay.seek(Seek::Start);
-    assert_eq!((position(&replay), replay.model().attempts().len()), (0, 0));
+    assert_eq!((position(&replay), replay.scene().model.attempts().len()), (0, 0));
     replay.seek(Seek::Attempt { on: true });
-    assert_eq!(replay.model().attempts().len(), 1);
+    assert_eq!(replay.scene().model.attempts().len(), 1);
     let begun = position(&replay);
     replay.seek(Seek::Refusal { on: true });
     let refused = position(&replay);
     assert!(begun < refused && refused <= total);
-    assert_eq!(replay.model().attempts()[0].rejections.len(), 1);
+    assert_eq!(replay.scene().model.attempts()[0].rejections.len(), 1);
     replay.seek(Seek::Events(-1));
     assert_eq!(position(&replay), refused - 1);
     replay.seek(Seek::Events(1));
@@ -359,7 +377,7 @@ fn every_moment_of_a_replay_is_the_same_forwards_and_backwards() {
         backwards.seek(Seek::Start);
         let Watch::Replay { position, .. } = forwards.scene().watch else { unreachable!() };
         backwards.seek(Seek::Events(isize::try_from(*position).unwrap()));
-        let told = |replay: &Replay| format!("{:?}", replay.model().attempts());
+        let told = |replay: &Replay| format!("{:?}", replay.scene().model.attempts());
         assert_eq!(told(&forwards), told(&backwards));
         assert_eq!(forwards.scene().stage.history.len(), backwards.scene().stage.history.len());
     }
@@ -523,6 +541,42 @@ fn a_host_of_many_groups_is_gathered() {
     let mut terminal = Terminal::new(TestBackend::new(100, 20)).unwrap();
     terminal.draw(|frame| app.draw(frame, &scene)).unwrap();
     insta::assert_snapshot!(screen(terminal.backend().buffer()));
+}
+
+/// The table of Intel's hosts is shown as that of AMD's is: from a device to its RMRR, its scopes and
+/// bytes, and back.
+#[test]
+fn an_intel_host_has_its_dmar_shown() {
+    let told = crate::report::readers::hosts();
+    let (_, intel) = told.iter().find(|(name, _)| *name == "intel").unwrap();
+    let stage = Stage::new(&intel.model, Origin::Tree, Clocks::default());
+    let watch = Watch::Live { recording: None };
+    let scene = super::Scene { model: &intel.model, stage: &stage, watch: &watch };
+    let mut app = app(ThemeName::Plain);
+    let mut terminal = Terminal::new(TestBackend::new(120, 36)).unwrap();
+    let mut screens = String::new();
+    for (name, actions) in [
+        ("header", &[Action::Show(View::Firmware)][..]),
+        ("iommu", &[Action::Down]),
+        ("relaxable", &[Action::Down]),
+        ("blocking", &[Action::Down, Action::Down]),
+        ("scope", &[Action::Down]),
+        ("absent", &[Action::Down, Action::Down]),
+        ("scope again", &[Action::Up, Action::Up]),
+        ("device of the scope", &[Action::Open]),
+        ("entry of the device", &[Action::Open]),
+        ("devices of the entry", &[Action::Open]),
+        ("region of the entry", &[Action::Back, Action::ToRegions]),
+        ("entry of the region", &[Action::Open]),
+    ] {
+        for action in actions {
+            app.message = None;
+            app.act(*action, &scene);
+        }
+        terminal.draw(|frame| app.draw(frame, &scene)).unwrap();
+        writeln!(screens, "=== {name}\n{}", screen(terminal.backend().buffer())).unwrap();
+    }
+    insta::assert_snapshot!(screens);
 }
 
 /// The health view of a host whose kernel has `flag`.

@@ -22,18 +22,28 @@ pub enum ThemeName {
     Plain,
 }
 
+/// How things look now.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Look {
+    pub(super) theme: ThemeName,
+}
+
+impl Look {
+    pub(super) fn style(self, role: Role) -> Style {
+        self.theme.style(role)
+    }
+}
+
 /// What a piece of text is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Role {
-    /// Anything.
+pub(crate) enum Role {
     Text,
     /// What matters less.
     Dim,
     /// A title, the head of a column.
     Title,
-    /// The frame of a pane.
     Border,
-    /// The chosen row.
+    /// The selected row.
     Chosen,
     /// The tab of the view that is shown.
     Tab,
@@ -41,13 +51,13 @@ pub enum Role {
     Key,
     /// Something is blocked, refused or wrong.
     Bad,
-    /// Something is clear or taken.
+    /// Something is clear or attached.
     Good,
     /// Something is unknown or degraded.
     Doubtful,
     /// The notice of a refusal.
     Alarm,
-    /// Bytes of the chosen thing, text that was looked for.
+    /// Bytes of the selected part.
     Lit,
 }
 
@@ -68,16 +78,12 @@ impl ThemeName {
         }
     }
 
-    /// The one after this.
-    #[must_use]
-    pub fn next(self) -> Self {
+    pub(super) fn next(self) -> Self {
         let mut all = Self::ALL.into_iter().cycle().skip_while(|one| *one != self);
         all.nth(1).unwrap_or_default()
     }
 
-    /// The style of a role.
-    #[must_use]
-    pub fn style(self, role: Role) -> Style {
+    pub(super) fn style(self, role: Role) -> Style {
         match self {
             Self::Dark => coloured(role, &DARK),
             Self::Light => coloured(role, &LIGHT),

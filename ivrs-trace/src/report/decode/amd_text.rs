@@ -41,7 +41,8 @@ pub enum Detail {
 pub fn text(table: &Ivrs, view: &KernelView, detail: Detail, style: Style) -> String {
     let found = find::of_table(table, view);
     let mut page = Page::new(style);
-    write_summary(&mut page, table, view, &found);
+    write_summary(&mut page, table, view);
+    findings_row(&mut page, &found);
     for header in &table.blocks {
         page.blank();
         write_block(&mut page, header, table, view, detail);
@@ -50,11 +51,11 @@ pub fn text(table: &Ivrs, view: &KernelView, detail: Detail, style: Style) -> St
     page.finish()
 }
 
-/// What there is to say of a table as a whole. `found` is what [`findings::of_table`] says of it.
+/// What there is to say of a table as a whole.
 #[must_use]
-pub fn summary(table: &Ivrs, view: &KernelView, found: &[Finding], style: Style) -> String {
+pub fn summary(table: &Ivrs, view: &KernelView, style: Style) -> String {
     let mut page = Page::new(style);
-    write_summary(&mut page, table, view, found);
+    write_summary(&mut page, table, view);
     page.finish()
 }
 
@@ -99,7 +100,7 @@ fn write_block(
     }
 }
 
-fn write_summary(page: &mut Page, table: &Ivrs, view: &KernelView, found: &[Finding]) {
+fn write_summary(page: &mut Page, table: &Ivrs, view: &KernelView) {
     let used = table.ivhd.iter().filter(|ivhd| view.uses(ivhd)).count();
     let units: BTreeSet<_> = table.ivhd.iter().map(|ivhd| (ivhd.segment, ivhd.devid)).collect();
     let iommus = if view.initialises() { used } else { units.len() };
@@ -135,7 +136,6 @@ fn write_summary(page: &mut Page, table: &Ivrs, view: &KernelView, found: &[Find
     header(page, &table.header);
     summary_row(page, "IVinfo", &ivinfo(table.ivinfo));
     summary_row(page, "IVHD", &types(table, view));
-    findings_row(page, found);
 }
 
 /// The devices that have regions, each range once.

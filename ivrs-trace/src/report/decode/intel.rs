@@ -145,37 +145,7 @@ object! {
 pub fn dmar_text(table: &Dmar, detail: Detail, style: Style) -> String {
     let found = find::of_dmar(table);
     let mut page = Page::new(style);
-    let memory = match table.rmrr.len() {
-        0 => "no RMRR: it asks for no 1:1 map".to_owned(),
-        number => count(number, "RMRR"),
-    };
-    paragraph(
-        &mut page,
-        0,
-        &format!("DMAR table with {} and {memory}.", count(table.drhd.len(), "IOMMU")),
-    );
-    if let Some(fatal) = table.fatal() {
-        paragraph(&mut page, 2, &find::sentence(&fatal.to_string()));
-    }
-    if !table.rmrr.is_empty() {
-        paragraph(
-            &mut page,
-            2,
-            "Linux refuses the devices that an RMRR names to VFIO, and all below a bridge that it \
-             names; not USB controllers and display devices. `ivrs-trace check` says which \
-             functions of a host those are.",
-        );
-    }
-    page.blank();
-    header(&mut page, &table.header);
-    let text = format!(
-        "{:#04x}: interrupt remapping {}, DMA protection {}; addresses of {} bits",
-        table.flags,
-        if table.flags & 1 != 0 { "yes" } else { "no" },
-        if table.flags & 4 != 0 { "asked for" } else { "not asked for" },
-        u16::from(table.width) + 1
-    );
-    summary_row(&mut page, "Flags", &text);
+    write_summary(&mut page, table);
     findings_row(&mut page, &found);
     for structure in &table.structures {
         page.blank();
@@ -183,6 +153,54 @@ pub fn dmar_text(table: &Dmar, detail: Detail, style: Style) -> String {
     }
     findings(&mut page, &found);
     page.finish()
+}
+
+/// What there is to say of a DMAR as a whole.
+pub(crate) fn dmar_summary(table: &Dmar, style: Style) -> String {
+    let mut page = Page::new(style);
+    write_summary(&mut page, table);
+    page.finish()
+}
+
+/// The text of one structure of a DMAR.
+pub(crate) fn dmar_structure(structure: &BlockHeader, table: &Dmar, style: Style) -> String {
+    let mut page = Page::new(style);
+    write_structure(&mut page, structure, table, Detail::All);
+    page.finish()
+}
+
+fn write_summary(page: &mut Page, table: &Dmar) {
+    let memory = match table.rmrr.len() {
+        0 => "no RMRR: it asks for no 1:1 map".to_owned(),
+        number => count(number, "RMRR"),
+    };
+    paragraph(
+        page,
+        0,
+        &format!("DMAR table with {} and {memory}.", count(table.drhd.len(), "IOMMU")),
+    );
+    if let Some(fatal) = table.fatal() {
+        paragraph(page, 2, &find::sentence(&fatal.to_string()));
+    }
+    if !table.rmrr.is_empty() {
+        paragraph(
+            page,
+            2,
+            "Linux refuses the devices that an RMRR names to VFIO, and all below a bridge that it \
+             names; not USB controllers and display devices. `ivrs-trace check` says which \
+             functions of a host those are.",
+        );
+    }
+    page.blank();
+    header(page, &table.header);
+    let text = format!(
+        "{:#04x}: interrupt remapping {}, DMA protection {}; addresses of {} bits",
+        table.flags,
+        if table.flags & 1 != 0 { "yes" } else { "no" },
+        if table.flags & 4 != 0 { "asked for" } else { "not asked for" },
+        u16::from(table.width) + 1
+    );
+    summary_row(page, "Flags", &text);
 }
 
 fn write_structure(page: &mut Page, structure: &BlockHeader, table: &Dmar, detail: Detail) {

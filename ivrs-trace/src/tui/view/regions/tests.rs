@@ -4,13 +4,21 @@ use super::*;
 use crate::{
     event::{Event, RegionType},
     facts::Clocks,
+    firmware::{
+        EntryId,
+        intel::builder::{DmarBuilder, ScopeSpec},
+    },
     host::{Group, MemoryMap, MemoryRange, ReservedRegion, Snapshot},
     model::{
         Model,
-        fixture::{AM5, GROUPS, QEMU, SINGLE, bdf, device, host, model, table},
+        fixture::{AM5, GROUPS, QEMU, SINGLE, bdf, device, host, intel_host, model, table},
     },
+    pci::{Devid, Segment},
     report::letters::input::Origin,
-    tui::{Stage, ThemeName, Watch},
+    tui::{
+        Stage, Watch,
+        pane::{Listing, Pane as _},
+    },
 };
 
 const LIVE: Watch = Watch::Live { recording: None };
@@ -19,36 +27,34 @@ const LIVE: Watch = Watch::Live { recording: None };
 struct Seen {
     model: Model,
     stage: Stage,
-    pane: Regions,
+    pane: Listing<Regions>,
 }
 
 impl Seen {
     fn of(host: &Snapshot, events: &[Event]) -> Self {
         let model = model(host, events);
         let stage = Stage::new(&model, Origin::Tree, Clocks::default());
-        let mut seen = Self { model, stage, pane: Regions::default() };
-        seen.with(Regions::sync);
+        let mut seen = Self { model, stage, pane: Listing::new(Regions::default()) };
+        seen.with(Listing::sync);
         seen
     }
 
-    fn with<T>(&mut self, look: impl FnOnce(&mut Regions, &Scene<'_>) -> T) -> T {
+    fn with<T>(&mut self, look: impl FnOnce(&mut Listing<Regions>, &Scene<'_>) -> T) -> T {
         let scene = Scene { model: &self.model, stage: &self.stage, watch: &LIVE };
         look(&mut self.pane, &scene)
     }
 
     fn rows(&mut self) -> Vec<String> {
-        self.with(|pane, scene| {
-            (0..pane.list().rows()).map(|row| pane.row_text(row, scene)).collect()
-        })
+        self.with(|pane, scene| (0..pane.rows.len()).map(|row| pane.row_text(row, scene)).collect())
     }
 
     fn detail(&mut self, row: usize, width: usize) -> String {
-        self.pane.list.choose(row);
+        self.pane.state.list.choose(row);
         self.with(|pane, scene| pane.detail(width, scene).plain())
     }
 
     fn link(&mut self, row: usize, action: Action) -> Option<Target> {
-        self.pane.list.choose(row);
+        self.pane.state.list.choose(row);
         self.with(|pane, scene| pane.link(action, scene))
     }
 }
@@ -82,11 +88,11 @@ fn a_region_is_a_row_whoever_has_it() {
         ]
     );
     let detail = seen.detail(0, 90);
-    assert!(detail.contains("what the kernel lists for each device (event"), "{detail}");
-    assert!(detail.contains("Whose it is, in 3 groups"), "{detail}");
+    assert!(detail.contains("the kernel's list for each device (event"), "{detail}");
+    assert!(detail.contains("Devices (3 groups)"), "{detail}");
     assert!(detail.contains("0000:03:01.0  blocked group 11"), "{detail}");
     assert!(!detail.contains("conflict"), "{detail}");
-    assert_eq!(seen.link(0, Action::Open), Some(Target::Entry(1)));
+    assert_eq!(seen.link(0, Action::Open), Some(Target::Entry(EntryId::Ivmd(1))));
     assert_eq!(seen.link(0, Action::ToDevice), Some(Target::Device(bdf("00:03.0"))));
     assert_eq!(seen.link(3, Action::ToEntry), None);
     assert_eq!(seen.link(3, Action::Open), Some(Target::Device(bdf("00:03.0"))));
@@ -101,12 +107,31 @@ fn without_lists_the_table_names_the_devices_behind_a_merged_region() {
     assert_eq!(seen.rows()[0], "0x7a2d9000 0x7a2d9fff direct 4 KiB IVMD 0 group 5 0000:00:07.1");
     // Of interrupts the table says nothing, and the group has two members.
     let detail = seen.detail(1, 90);
-    assert!(detail.contains("which, sysfs does not show\n0000:00:07.0"), "{detail}");
+    assert!(detail.contains("sysfs does not show which\n0000:00:07.0"), "{detail}");
     // Where the regions of the group cannot be read, the table alone says it.
     let mut host = host(GROUPS, &table(&[SINGLE]));
     group(&mut host, 5).regions = Reading::Unreadable("no".to_owned());
     let mut seen = Seen::of(&host, &[]);
-    assert!(seen.detail(0, 90).contains("known by   the IVRS table alone"));
+    assert!(seen.detail(0, 90).contains("source     only the IVRS table"));
+}
+
+#[test]
+fn the_table_of_an_intel_host_is_the_dmar() {
+    let scopes = [ScopeSpec::function(Devid(0x0018))];
+    let dmar = DmarBuilder::new().drhd(1, Segment(0), 0xfed9_0000, &[]).rmrr(
+        Segment(0),
+        0x1000,
+        0x1fff,
+        &scopes,
+    );
+    let mut host = intel_host("1: 00:03.0", "", &dmar);
+    group(&mut host, 1).regions = Reading::Unreadable("no".to_owned());
+    let mut seen = Seen::of(&host, &[]);
+    assert_eq!(seen.rows(), ["0x1000 0x1fff direct 4 KiB RMRR 0 group 1 0000:00:03.0"]);
+    let detail = seen.detail(0, 90);
+    assert!(detail.contains("firmware   RMRR 0 of the DMAR"), "{detail}");
+    assert!(detail.contains("source     only the DMAR table"), "{detail}");
+    assert_eq!(seen.link(0, Action::Open), Some(Target::Entry(EntryId::Rmrr(0))));
 }
 
 #[test]
@@ -138,22 +163,22 @@ fn rows_are_of_a_group_or_match_words_and_keep_the_chosen_one() {
     assert!(seen.with(|pane, scene| pane.choose(&Target::Group(14), scene)));
     assert_eq!(seen.rows().len(), 1);
     assert!(seen.with(|pane, scene| pane.title(scene)).ends_with("only group 14"));
-    assert!(seen.with(|pane, scene| pane.choose(&Target::RegionOf(2), scene)));
-    assert_eq!((seen.rows().len(), seen.pane.list.chosen()), (4, Some(2)));
-    assert_eq!(seen.with(|pane, scene| pane.chosen(scene)), Some(Target::RegionOf(2)));
+    assert!(seen.with(|pane, scene| pane.choose(&Target::RegionOf(EntryId::Ivmd(2)), scene)));
+    assert_eq!((seen.rows().len(), seen.pane.state.list.chosen()), (4, Some(2)));
+    assert_eq!(seen.with(|pane, _| pane.target()), Some(Target::RegionOf(EntryId::Ivmd(2))));
     assert_eq!(
         seen.with(|pane, scene| pane.act(Action::Sort, scene)).as_deref(),
-        Some("ordered by size")
+        Some("sorted by size")
     );
     // It is the second largest.
-    assert_eq!(seen.pane.list.chosen(), Some(1));
+    assert_eq!(seen.pane.state.list.chosen(), Some(1));
     assert!(seen.rows()[0].contains(" msi "));
     assert_eq!(seen.with(|pane, scene| pane.set_filter("Direct 0000:03:01.0 4", scene)), Ok(()));
     assert_eq!(seen.rows().len(), 2);
     assert!(seen.with(|pane, scene| pane.choose(&Target::Group(99), scene)));
     assert_eq!(
-        seen.with(|pane, scene| pane.empty(scene)),
-        "Group 99 has no reserved region. F shows all."
+        seen.with(|pane, scene| pane.none(scene).unwrap()),
+        "Group 99 has no reserved region."
     );
     assert_eq!(seen.with(|pane, scene| pane.set_filter("", scene)), Ok(()));
     assert_eq!(seen.rows().len(), 4);
@@ -179,7 +204,7 @@ fn a_picture_shows_what_is_small_beside_what_is_large() {
     });
     let mut seen = Seen::of(&host, &QEMU.listings(&host, true));
     let detail = seen.detail(1, 60);
-    let picture = detail.split("Where it lies\n").nth(1).unwrap();
+    let picture = detail.split("Address space\n").nth(1).unwrap();
     let picture = picture.split("\n\n").next().unwrap();
     insta::assert_snapshot!(picture, @r"
     ..######DDDDDD=====DDDD=====.....------.....MMMM.....#######
@@ -219,10 +244,10 @@ fn a_region_without_length_and_one_of_everything() {
 #[test]
 fn a_host_without_regions_says_so() {
     let mut host = host("", &table(&[]));
-    let text = Seen::of(&host, &[]).with(|pane, scene| pane.empty(scene));
+    let text = Seen::of(&host, &[]).with(|pane, scene| pane.none(scene).unwrap());
     assert!(text.starts_with("This host has no IOMMU groups"), "{text}");
     host.groups = Reading::Unreadable("iommu_groups: \u{1b}[2J".to_owned());
-    let text = Seen::of(&host, &[]).with(|pane, scene| pane.empty(scene));
+    let text = Seen::of(&host, &[]).with(|pane, scene| pane.none(scene).unwrap());
     assert!(text.contains("\\u{1b}[2J"), "{text}");
 }
 
@@ -237,7 +262,7 @@ fn a_type_that_nobody_knows_is_shown_as_it_is() {
     }
     let mut seen = Seen::of(&host, &events);
     assert!(seen.rows()[0].starts_with("0x1000 0x1fff type 77 4 KiB"), "{:?}", seen.rows());
-    assert!(seen.detail(0, 80).contains("a type that is not known here"));
+    assert!(seen.detail(0, 80).contains("an unknown type"));
 }
 
 proptest! {
@@ -271,11 +296,10 @@ proptest! {
         }
         let listing = QEMU.listing(&device("00:03.0", 1), &[(u64::MAX, 2), (0, u64::MAX)], None);
         let mut seen = Seen::of(&host, &listing);
-        let look = Look { theme: ThemeName::Plain };
-        for row in 0..seen.pane.list.rows() {
+        for row in 0..seen.pane.state.list.rows() {
             let detail = seen.detail(row, width);
             let text = seen.with(|pane, scene| {
-                prop_assert_eq!(pane.cells(row, scene, look).len(), COLUMNS.len());
+                prop_assert_eq!(pane.cells(row, scene).len(), Regions::COLUMNS.len());
                 Ok(pane.row_text(row, scene))
             })?;
             let raw = |c: char| c.is_control() && c != '\n';

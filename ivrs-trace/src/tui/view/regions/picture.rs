@@ -5,14 +5,12 @@
 
 use std::collections::BTreeSet;
 
-use super::{
-    super::super::{Role, detail::Text},
-    gather::Region,
-};
+use super::gather::Region;
 use crate::{
     escape::printable,
     host::{MemoryMap, MemoryUse, RegionKind, Snapshot},
     report,
+    tui::{Role, detail::Text},
 };
 
 /// Parts of the picture that are named, on each side of the chosen region.
@@ -125,7 +123,7 @@ pub(super) fn draw(text: &mut Text, all: &[Region], chosen: usize, memory: &[Str
         if memory.is_empty() { "" } else { "# RAM, = kept by firmware, - other, . nothing; " };
     let left_out = match all.len() - regions.len() {
         0 => String::new(),
-        more => format!("; {more} more regions are not in the picture"),
+        more => format!("; {more} more regions not shown"),
     };
     let legend = "D direct, d direct-relaxable, R reserved, M msi; not to scale";
     text.paragraph(Role::Dim, "", &format!("{map}{legend}{left_out}."));
@@ -233,10 +231,10 @@ fn words(part: &Part, regions: &[Region], memory: &[Stretch]) -> String {
         What::Region(at) => {
             let Some(region) = regions.get(at) else { return size };
             let kind = printable(&region.kind.to_string());
-            let blocks: Vec<String> =
-                region.ivmds.iter().take(4).map(|ivmd| format!(", IVMD {ivmd}")).collect();
+            let entries: Vec<String> =
+                region.entries.iter().take(4).map(|entry| format!(", {entry}")).collect();
             let size = if region.length() == 0 { "no length".to_owned() } else { size };
-            format!("{kind}, {size}{}", blocks.concat())
+            format!("{kind}, {size}{}", entries.concat())
         }
         What::Memory(at) => {
             let name = memory.get(at).map(|stretch| match (&stretch.name, stretch.used_for) {

@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{
     escape::printable,
+    firmware::{EntryId, Rmrr, UnityEntry},
     host::{Group, Member, RegionKind, ReservedRegion},
     model::{Model, is_amd, member_name},
     pci::Bdf,
@@ -30,8 +31,8 @@ pub(super) struct Region {
     pub(super) devices: BTreeSet<Member>,
     /// Members of groups that have it, of which it does not show whether it is theirs.
     pub(super) perhaps: BTreeSet<Member>,
-    /// The IVMD blocks that lead to it, by index.
-    pub(super) ivmds: BTreeSet<usize>,
+    /// The firmware's entries that lead to it.
+    pub(super) entries: BTreeSet<EntryId>,
     /// Number of an event with which the kernel listed it.
     pub(super) listed: Option<u64>,
     /// The `reserved_regions` of a group show it.
@@ -83,7 +84,7 @@ fn row<'a>(
         groups: BTreeSet::new(),
         devices: BTreeSet::new(),
         perhaps: BTreeSet::new(),
-        ivmds: BTreeSet::new(),
+        entries: BTreeSet::new(),
         listed: None,
         shown: false,
         conflicts: Vec::new(),
@@ -95,6 +96,35 @@ fn row<'a>(
 fn is_direct(kind: &RegionKind) -> bool {
     matches!(kind, RegionKind::Direct | RegionKind::DirectRelaxable)
 }
+
+/// The regions that the table leads to for a device, by first and last address.
+fn of_table(
+    model: &Model,
+    amd: &BTreeSet<Bdf>,
+    bdf: Bdf,
+) -> Vec<((u64, u64), EntryId, RegionKind)> {
+    if amd.contains(&bdf) {
+        let entries = model.table().view().into_iter().flat_map(|view| view.regions_of(bdf));
+        let region = |one: &UnityEntry| {
+            let range = (one.start, one.end_inclusive());
+            (range, EntryId::Ivmd(one.ivmd_index), RegionKind::Direct)
+        };
+        return entries.map(region).collect();
+    }
+    if !model.is_intel_host() {
+        return Vec::new();
+    }
+    let kind = match model.is_relaxable(bdf) {
+        Some(true) => RegionKind::DirectRelaxable,
+        _ => RegionKind::Direct,
+    };
+    let matches = model.rmrrs_of(bdf).0.into_iter().map(|found| found.rmrr);
+    let region = |one: &Rmrr| ((one.base, one.limit), EntryId::Rmrr(one.index), kind.clone());
+    matches.map(region).collect()
+}
+
+/// An entry of the table, the member that it leads to a region for, and the region's kind.
+type Led<'a> = (EntryId, &'a Member, RegionKind);
 
 /// A group while its regions are gathered.
 struct Gathered<'a> {
@@ -108,7 +138,7 @@ struct Gathered<'a> {
     /// The members without a list.
     unlisted: Vec<&'a Member>,
     /// What the table leads to for those, by first and last address.
-    by_table: BTreeMap<(u64, u64), Vec<(usize, &'a Member)>>,
+    by_table: BTreeMap<(u64, u64), Vec<Led<'a>>>,
 }
 
 fn of_group(
@@ -132,10 +162,10 @@ fn of_group(
     gathered.listed.merge();
     gathered.of_sysfs(regions);
     // Where nothing was read, the table alone says it.
-    for ((start, end), blocks) in gathered.by_table.iter().filter(|_| in_sysfs.is_none()) {
-        let region = row(regions, (*start, *end, &RegionKind::Direct), group.id);
-        for (ivmd, member) in blocks {
-            region.ivmds.insert(*ivmd);
+    for ((start, end), entries) in gathered.by_table.iter().filter(|_| in_sysfs.is_none()) {
+        for (entry, member, kind) in entries {
+            let region = row(regions, (*start, *end, kind), group.id);
+            region.entries.insert(*entry);
             region.devices.insert((*member).clone());
         }
     }
@@ -150,24 +180,21 @@ impl<'a> Gathered<'a> {
         amd: &BTreeSet<Bdf>,
         member: &'a Member,
     ) {
-        let bdf = match member {
-            Member::Pci(bdf) => Some(*bdf).filter(|bdf| amd.contains(bdf)),
-            Member::Other(_) => None,
+        let by_range = match member {
+            Member::Pci(bdf) => of_table(model, amd, *bdf),
+            Member::Other(_) => Vec::new(),
         };
-        let of = |bdf| Some(model.table().view()?.regions_of(bdf));
-        let entries = bdf.and_then(of).into_iter().flatten();
-        let by_range = entries.map(|one| ((one.start, one.end_inclusive()), one.ivmd_index));
         let name = member_name(member);
         let Some(listing) = model.listing(&name) else {
             self.unlisted.push(member);
-            for (range, ivmd) in by_range {
-                self.by_table.entry(range).or_default().push((ivmd, member));
+            for (range, entry, kind) in by_range {
+                self.by_table.entry(range).or_default().push((entry, member, kind));
             }
             return;
         };
-        let mut blocks: BTreeMap<(u64, u64), Vec<usize>> = BTreeMap::new();
-        for (range, ivmd) in by_range {
-            blocks.entry(range).or_default().push(ivmd);
+        let mut entries: BTreeMap<(u64, u64), Vec<EntryId>> = BTreeMap::new();
+        for (range, entry, _) in by_range {
+            entries.entry(range).or_default().push(entry);
         }
         // The kernel cuts the file at a page.
         let whole = self.in_sysfs.is_some() && self.group.bad_region_lines.is_empty();
@@ -179,7 +206,7 @@ impl<'a> Gathered<'a> {
             region.devices.insert(member.clone());
             region.listed = region.listed.max(Some(listing.event));
             if is_direct(&kind) {
-                region.ivmds.extend(blocks.get(&(start, end)).into_iter().flatten());
+                region.entries.extend(entries.get(&(start, end)).into_iter().flatten());
             }
             if self.shown.hold(&kind, start, end) {
                 region.shown = true;
@@ -209,9 +236,9 @@ impl<'a> Gathered<'a> {
             let within = self.by_table.range((start, 0)..=(start.max(end), u64::MAX));
             for (_, blocks) in within.filter(|((_, last), _)| is_direct(&one.kind) && *last <= end)
             {
-                for (ivmd, member) in blocks {
+                for (entry, member, _) in blocks {
                     named = true;
-                    region.ivmds.insert(*ivmd);
+                    region.entries.insert(*entry);
                     region.devices.insert((*member).clone());
                 }
             }

@@ -2,10 +2,12 @@
 
 use std::ops::Range;
 
-use super::{
-    super::super::{Role, detail::Text},
-    AROUND, BYTES,
-};
+use crate::tui::{Role, detail::Text};
+
+/// Lines of bytes around those of the selected part.
+const AROUND: usize = 1;
+/// Bytes that are shown at most.
+const BYTES: usize = 4096;
 
 /// The lines that hold what is lit, and some around it.
 pub(super) fn excerpt(text: &mut Text, all: &[u8], lit: &[Range<usize>]) {
