@@ -276,7 +276,6 @@ object! {
     }
 
     /// The flags of an IVMD block.
-    #[expect(clippy::struct_excessive_bools, reason = "a bit each, by the names that others build on")]
     FlagsDocument of (flags: IvmdFlags) {
         /// All of them.
         raw: Hex<u8, 2> = Hex(flags.0),
