@@ -9,7 +9,7 @@ use crate::pci::Bdf;
 
 /// A virtual machine, as the command line of its process names it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Vm {
+pub(crate) struct Vm {
     /// Its name: QEMU's `-name`, which libvirt gives the domain's name.
     pub(crate) name: Option<String>,
     /// Its number with Proxmox, which starts QEMU with `-id`.

@@ -19,7 +19,7 @@ pub(crate) const MAX_TAPE: usize = 1_000_000;
 const LOOKED_AT: usize = 16;
 
 #[derive(Debug)]
-pub struct Tape {
+pub(crate) struct Tape {
     /// How it began; absent where that is cut off or damaged.
     pub(crate) start: Option<Start>,
     /// How it ended; absent where it was not closed.

@@ -7,7 +7,6 @@ use super::{Scene, Seek, Stage, Watch};
 use crate::{
     event::Event,
     facts::Clocks,
-    model::Model,
     replay::{Player, Tape},
     report::letters::input::Origin,
 };

@@ -8,7 +8,7 @@ use super::layout::{
 };
 use crate::{
     firmware::{
-        Finding, Ivhd, Ivmd, Ivrs, KernelView, UnityEntry,
+        Ivhd, Ivmd, Ivrs, KernelView, UnityEntry,
         acpi::BlockHeader,
         amd::{
             device_entry::{Content, Devices, Entry, Settings, SpecialKind, Uid},
