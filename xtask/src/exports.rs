@@ -20,11 +20,9 @@ use ivrs_trace::{
     report::{
         self, Lost,
         calls::Trail,
-        letters::{
-            input::{Case, Origin},
-            markup::Format,
-        },
+        letters::input::{Case, Origin},
         redact::Redactor,
+        write::Format,
     },
 };
 

@@ -17,7 +17,6 @@ pub use amd_json::{
     UnknownDocument, decode,
 };
 pub use amd_text::{Detail, block, codes, devices, entry, explanation, named_flags, summary, text};
-pub(super) use intel::memory_text as rmrr_memory_text;
 pub use intel::{
     DecodeDmar, DmarTable, DrhdDocument, RmrrDocument, ScopeDocument, StructureDocument,
     decode_dmar, dmar_text,

@@ -5,17 +5,20 @@
 
 mod attempt;
 pub mod calls;
+mod cause;
 mod check;
 pub mod decode;
+mod devices;
 mod diff;
 mod doctor;
+pub(crate) mod document;
 pub mod json;
 pub mod letters;
-mod page;
 pub mod probes;
 pub mod redact;
 pub mod stream;
 mod what_if;
+pub mod write;
 
 #[cfg(test)]
 mod hosts;
@@ -26,14 +29,16 @@ mod tests;
 #[cfg(test)]
 pub(crate) mod valid;
 
-pub use attempt::{attempt, attempts, cause, failures, failures_line, one_line};
+pub use attempt::{attempt, attempts, failures, failures_line, one_line};
+pub use cause::cause;
 pub use check::check;
 pub use diff::diff;
 pub use doctor::doctor;
+pub use document::Document;
 pub use letters::{forum, kernel, vendor};
-pub use page::Style;
 use serde::Serialize;
 pub use what_if::what_if;
+pub use write::Style;
 
 /// Facts that did not arrive.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]

@@ -16,7 +16,7 @@ use crate::{
         intel::dmar::{Scope, structure_name},
     },
     pci::Segment,
-    report::{Style, hex_bytes, size},
+    report::{Style, cause::rmrr_memory_text, hex_bytes},
 };
 
 /// What `decode --json` prints of a DMAR table.
@@ -344,7 +344,7 @@ fn rmrr_text(page: &mut Page, rmrr: &Rmrr) {
     let title = format!("rmrr:{}, RMRR, {} bytes", rmrr.index, rmrr.length);
     let title = page.style().bold(&title);
     page.labelled(0, &place(rmrr.offset), BLOCK, &title);
-    let memory = memory_text(rmrr);
+    let memory = rmrr_memory_text(rmrr);
     page.labelled(BLOCK, "memory", FIELD, &memory);
     page.labelled(BLOCK, "segment", FIELD, &rmrr.segment.to_string());
     scopes_text(page, &rmrr.scopes);
@@ -352,15 +352,6 @@ fn rmrr_text(page: &mut Page, rmrr: &Rmrr) {
         let label = if number == 0 { "bytes" } else { "" };
         page.labelled(BLOCK, label, FIELD, &hex_bytes(line));
     }
-}
-
-/// The memory of an RMRR, with its size if it has one.
-pub(in crate::report) fn memory_text(rmrr: &Rmrr) -> String {
-    let (base, limit) = (rmrr.base, rmrr.limit);
-    if limit < base {
-        return format!("{base:#x} to {limit:#x}, which is below its start");
-    }
-    format!("{base:#x} to {limit:#x} ({})", size(rmrr.memory_length()))
 }
 
 fn scopes_text(page: &mut Page, scopes: &[Scope]) {

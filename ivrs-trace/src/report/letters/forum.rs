@@ -4,15 +4,19 @@
 use std::collections::BTreeSet;
 
 use super::{
-    input::{self, Case, Standing, TOOL, count},
-    kernel,
-    markup::{Format, Letter},
+    input::{self, Case, Standing, TOOL},
+    sections,
 };
 use crate::{
     codes::Code,
     model::{Outcome, Reason, RequireDirect, Verdict},
     pci::Bdf,
-    report::attempt::reasons::why,
+    report::{
+        Document,
+        attempt::reasons::why,
+        document::{count, list},
+        write::Format,
+    },
 };
 
 /// Addresses of devices that are told.
@@ -21,10 +25,10 @@ const ADDRESSES: usize = 12;
 /// The report.
 #[must_use]
 pub fn forum(case: &Case<'_>, format: Format) -> String {
-    let mut letter = Letter::default();
+    let mut letter = Document::default();
     let standing = case.standing();
     let (held, total) = (case.held_devices().count(), case.verdicts.devices.len());
-    letter.title(&match standing {
+    letter.title(match standing {
         Standing::Blocked if case.refused().next().is_some() => {
             "Passthrough fails: the board's firmware is in the way".to_owned()
         }
@@ -38,7 +42,7 @@ pub fn forum(case: &Case<'_>, format: Format) -> String {
         Standing::Clear => "Passthrough: firmware is not in the way".to_owned(),
         Standing::NoGroups => "Passthrough: no IOMMU is in use".to_owned(),
     });
-    letter.rows(vec![
+    letter.rows([
         (
             "Board",
             case.board().or_else(|| case.machine()).unwrap_or_else(|| "not known".to_owned()),
@@ -57,21 +61,24 @@ pub fn forum(case: &Case<'_>, format: Format) -> String {
         Standing::Unknown => unknown(&mut letter, case),
         Standing::Clear => {
             letter.text(
+                0,
                 "The kernel refuses none of these devices because of a 1:1 map of firmware's. If a \
                  virtual machine does not start, the reason is another one: `ivrs-trace run -- \
-                 COMMAND` with the command that fails tells which call failed and why.",
+                 COMMAND` with the command that fails names the call and the reason.",
             );
             let relaxed = case.verdicts.findings.iter().filter(|one| one.code == Code::RelaxUnity);
-            letter.items(relaxed.map(|one| case.redact.text(&one.message)).collect());
+            letter.items(relaxed.map(|one| case.redact.text(&one.message)));
         }
-        Standing::NoGroups => letter.text(
-            "Without IOMMU groups nothing can be passed through. Look whether the IOMMU (AMD-Vi, \
-             SVM and IOMMU in the BIOS) is switched on, and whether the kernel command line switches \
-             it off.",
-        ),
+        Standing::NoGroups => {
+            letter.text(
+                0,
+            "Without IOMMU groups nothing can be passed through. Check that the IOMMU is switched \
+             on in the BIOS (AMD-Vi, SVM and IOMMU) and not off on the kernel command line.",
+            );
+        }
     }
     let missing = if case.lost.any() || !case.notes.is_empty() {
-        " Something was lost or is missing, which may be why something is not told here."
+        " Some events or facts are missing, so this may lack something."
     } else {
         ""
     };
@@ -80,26 +87,20 @@ pub fn forum(case: &Case<'_>, format: Format) -> String {
     } else {
         ""
     };
-    letter.text(&format!("Written by {TOOL} from {}.{redacted}{missing}", case.origin_text()));
+    letter.text(0, format!("Written by {TOOL} from {}.{redacted}{missing}", case.origin_text()));
     letter.write(format)
 }
 
-fn attempts(letter: &mut Letter, case: &Case<'_>) {
+fn attempts(letter: &mut Document, case: &Case<'_>) {
     let failures = case.failures();
-    let items: Vec<String> = failures
-        .iter()
-        .take(4)
-        .map(|told| {
-            let times =
-                if told.count > 1 { format!(" ({} times)", told.count) } else { String::new() };
-            format!("{}{times}", case.one_line(told.attempt))
-        })
-        .collect();
-    letter.items(items);
+    letter.items(failures.iter().take(4).map(|told| {
+        let times = if told.count > 1 { format!(" ({} times)", told.count) } else { String::new() };
+        format!("{}{times}", case.one_line(told.attempt))
+    }));
     let printed: BTreeSet<String> =
         failures.iter().flat_map(|told| told.attempt.qemu_prints()).take(4).collect();
     for words in printed {
-        letter.text(&format!("QEMU prints: \"{words}\""));
+        letter.text(0, format!("QEMU prints: \"{words}\""));
     }
     let mut reasons: Vec<String> = failures
         .iter()
@@ -107,7 +108,7 @@ fn attempts(letter: &mut Letter, case: &Case<'_>) {
         .filter(|attempt| attempt.outcome == Outcome::Failed)
         .map(|attempt| match attempt.reason {
             None | Some(Reason::Unknown | Reason::FirmwareDirectMap) => {
-                "Why the other call failed cannot be told from what was seen.".to_owned()
+                "The calls that were seen do not tell why the other one failed.".to_owned()
             }
             Some(reason) => case.redact.text(&why(reason, attempt)),
         })
@@ -115,11 +116,11 @@ fn attempts(letter: &mut Letter, case: &Case<'_>) {
     reasons.dedup();
     reasons.truncate(4);
     for reason in reasons {
-        letter.text(&reason);
+        letter.text(0, reason);
     }
 }
 
-fn what(letter: &mut Letter, case: &Case<'_>, standing: Standing) {
+fn what(letter: &mut Document, case: &Case<'_>, standing: Standing) {
     letter.title("What it is");
     let held = case.culprits();
     let total = case.verdicts.devices.len();
@@ -140,7 +141,7 @@ fn what(letter: &mut Letter, case: &Case<'_>, standing: Standing) {
              requested this device have a 1:1 IOMMU mapping\"."
         }
     };
-    letter.text(&format!(
+    letter.text(0, format!(
         "{table} asks for memory that devices must always reach at the same address (a 1:1 map). \
          {refusal}"
     ));
@@ -159,8 +160,8 @@ fn what(letter: &mut Letter, case: &Case<'_>, standing: Standing) {
             .collect();
         items.push(format!(
             "Entry IVMD {} (at offset {}): for {whom}.",
-            input::list(&numbers),
-            input::list(&offsets),
+            list(&numbers),
+            list(&offsets),
         ));
     }
     if blocked > 0 {
@@ -177,12 +178,12 @@ fn what(letter: &mut Letter, case: &Case<'_>, standing: Standing) {
         ));
     }
     if held.is_empty() && case.ivrs().is_none() {
-        items.push(kernel::no_table(case));
+        items.push(sections::no_table(case));
     }
     letter.items(items);
 }
 
-fn will_not(letter: &mut Letter, case: &Case<'_>) {
+fn will_not(letter: &mut Document, case: &Case<'_>) {
     letter.title(if case.standing() == Standing::Later {
         "What will not help with such a kernel"
     } else {
@@ -255,7 +256,7 @@ fn tied(case: &Case<'_>) -> Option<Bdf> {
     })
 }
 
-fn may(letter: &mut Letter, case: &Case<'_>) {
+fn may(letter: &mut Document, case: &Case<'_>) {
     letter.title("What may help");
     let held = case.culprits();
     let mut items = Vec::new();
@@ -293,7 +294,7 @@ fn may(letter: &mut Letter, case: &Case<'_>) {
         buses.dedup();
         items.push(format!(
             "Another slot, if its bus lies outside the range: {} here {} not refused (bus {}). \
-             Which slot has which bus, only trying or the manual tells.",
+             Only a try or the manual tells which slot has which bus.",
             count(outside.len(), "device"),
             if outside.len() == 1 { "is" } else { "are" },
             buses.join(", "),
@@ -313,15 +314,8 @@ fn may(letter: &mut Letter, case: &Case<'_>) {
     letter.items(items);
 }
 
-fn unknown(letter: &mut Letter, case: &Case<'_>) {
-    letter.text("Facts are missing, so that nothing can be said yet:");
-    let mut missing: Vec<String> = case
-        .of(Verdict::Unknown)
-        .filter_map(|device| device.missing.as_ref())
-        .map(|what| case.redact.text(what))
-        .collect();
-    missing.sort();
-    missing.dedup();
-    letter.items(missing);
-    letter.text("Run as root, `ivrs-trace report --for forum` may say more.");
+fn unknown(letter: &mut Document, case: &Case<'_>) {
+    letter.text(0, "Facts are missing, so nothing can be said yet:");
+    letter.items(case.missing());
+    letter.text(0, "Run as root, `ivrs-trace report --for forum` may say more.");
 }

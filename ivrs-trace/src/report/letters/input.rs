@@ -1,23 +1,23 @@
 //! What a report is made from, and what follows from it for every reader alike.
 
-use std::{collections::BTreeMap, fmt::Write as _};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt::Write as _,
+};
 
 use crate::{
     firmware::{
         Ivrs,
-        amd::{
-            ivrs::{Ivmd, IvmdFlags},
-            kernel::UnityEntry,
-        },
+        amd::{ivrs::Ivmd, kernel::UnityEntry},
     },
-    host::{MapSource, PciNames, Reading, RegionClass, Snapshot},
+    host::{MapSource, Reading, RegionClass, Snapshot},
     model::{
-        Attempt, Coverage, DeviceVerdict, Model, Outcome, Owner, RequireDirect, Verdict, Verdicts,
+        Attempt, Cause, Coverage, DeviceVerdict, Model, Outcome, Owner, RequireDirect, Verdict,
+        Verdicts,
     },
     pci::Bdf,
     recording::ProbeFact,
-    report::{Lost, attempt::one_line, calls::Trail, redact::Redactor},
-    width::{cut, pad},
+    report::{Lost, attempt::one_line, calls::Trail, document::list, redact::Redactor},
 };
 
 /// Devices and groups that are told one by one.
@@ -78,7 +78,7 @@ pub(crate) struct Told<'a> {
     pub(crate) count: usize,
 }
 
-/// A block that the kernel heeds and that holds somebody.
+/// A block that Linux uses and that holds somebody.
 pub(crate) struct Held<'a> {
     pub(crate) block: &'a Ivmd,
     pub(crate) entry: &'a UnityEntry,
@@ -196,23 +196,24 @@ impl<'a> Case<'a> {
         (!names.is_empty() && !self.is_amd()).then(|| names.join(", "))
     }
 
-    /// The blocks that hold a device of this host: those that a verdict or a refusal rests on.
+    /// The causes that a verdict or a refusal rests on.
+    pub(crate) fn causes(&self) -> Vec<Cause> {
+        let of_devices = self.verdicts.devices.iter().flat_map(|device| device.causes.clone());
+        let rejections = self.refused().flat_map(|attempt| &attempt.rejections);
+        of_devices.chain(rejections.flat_map(|one| self.model.causes(one))).collect()
+    }
+
+    /// The blocks among them.
     pub(crate) fn culprits(&self) -> Vec<Held<'a>> {
-        let of_devices = self
-            .verdicts
-            .devices
-            .iter()
-            .flat_map(|device| &device.causes)
-            .filter_map(|one| one.ivmd);
-        let of_refusals = self
-            .refused()
-            .flat_map(|attempt| &attempt.rejections)
-            .flat_map(|rejection| self.model.causes(rejection))
-            .filter_map(|cause| cause.ivmd);
-        let mut indices: Vec<usize> = of_devices.chain(of_refusals).collect();
-        indices.sort_unstable();
-        indices.dedup();
+        let indices: BTreeSet<usize> =
+            self.causes().iter().filter_map(|cause| cause.ivmd).collect();
         indices.into_iter().filter_map(|index| self.held(index)).collect()
+    }
+
+    /// What is missing for a verdict.
+    pub(crate) fn missing(&self) -> BTreeSet<String> {
+        let missing = self.of(Verdict::Unknown).filter_map(|device| device.missing.as_ref());
+        missing.map(|what| self.redact.text(what)).collect()
     }
 
     pub(crate) fn held(&self, index: usize) -> Option<Held<'a>> {
@@ -299,47 +300,6 @@ impl<'a> Case<'a> {
         }
     }
 
-    /// A function on one line: address, group, driver in so many columns, ids, what holds it, name.
-    pub(crate) fn device_line(
-        &self,
-        device: &DeviceVerdict,
-        column: usize,
-        names: &PciNames,
-    ) -> String {
-        let function = self.model.function(device.bdf);
-        let ids =
-            function.and_then(|one| Some((one.vendor.value()?, one.device.value()?))).map_or_else(
-                || "----:----".to_owned(),
-                |(vendor, id)| format!("{vendor:04x}:{id:04x}"),
-            );
-        let driver =
-            device.driver.as_deref().map_or_else(|| "-".to_owned(), |one| self.redact.text(one));
-        let blocks: Vec<String> = device.ivmds().map(|one| one.to_string()).collect();
-        let held = match (blocks.is_empty(), device.causes.is_empty()) {
-            (false, _) => format!("IVMD {}", blocks.join(",")),
-            (true, false) => "direct region".to_owned(),
-            (true, true) => String::new(),
-        };
-        // Who has direct regions itself is held by them, whoever comes first in the group.
-        let address = device.bdf.to_string();
-        let itself = self.verdicts.groups.iter().any(|group| group.blocked_by.contains(&address));
-        let through = match device.blocked_by.as_ref().filter(|_| !itself) {
-            Some(name) => format!(" through {}", self.redact.text(name)),
-            None => String::new(),
-        };
-        let held = format!("{held}{through}");
-        let held = if held.is_empty() { held } else { format!("  {held}") };
-        let name = function
-            .and_then(|one| one.device_name(names).or_else(|| one.class_name(names)))
-            .map_or_else(String::new, |name| format!("  {}", self.redact.text(name)));
-        format!(
-            "{}  group {:<3} {}  {ids}{held}{name}",
-            device.bdf,
-            device.group,
-            pad(&cut(&driver, column), column),
-        )
-    }
-
     /// Whether a range is known to touch memory that the operating system uses.
     pub(crate) fn is_ram(&self, start: u64, end: u64) -> bool {
         let class = self.model.host().region_class(start, end);
@@ -379,39 +339,10 @@ pub fn memory(
     })
 }
 
-/// The flags byte bit by bit, in the specification's names.
-pub(crate) fn flags(flags: IvmdFlags) -> String {
-    let bit = |set, name: &str| format!("{name}{}", if set { '+' } else { '-' });
-    let rest = flags.0 & 0xf0;
-    let rest = if rest == 0 { String::new() } else { format!(", reserved bits {rest:#04x}") };
-    format!(
-        "{:#04x}: {} {} {} {}{rest}",
-        flags.0,
-        bit(flags.exclusion(), "ExclusionRange"),
-        bit(flags.write(), "IW"),
-        bit(flags.read(), "IR"),
-        bit(flags.unity(), "Unity"),
-    )
-}
-
-/// `1 device`, `3 devices`.
-pub(crate) fn count(number: usize, word: &str) -> String {
-    format!("{number} {word}{}", crate::report::attempt::plural(number))
-}
-
 /// `IVMD 0`, `IVMD 0 and 1`, `IVMD 0, 1 and 2`.
 pub(crate) fn numbered(blocks: &[&Ivmd]) -> String {
     let numbers: Vec<String> = blocks.iter().map(|block| block.index.to_string()).collect();
     format!("IVMD {}", list(&numbers))
-}
-
-/// `a`, `a and b`, `a, b and c`.
-pub(crate) fn list(words: &[String]) -> String {
-    match words.split_last() {
-        Some((last, before)) if !before.is_empty() => format!("{} and {last}", before.join(", ")),
-        Some((only, _)) => only.clone(),
-        None => String::new(),
-    }
 }
 
 /// The buses that entries cover, and which of these hold functions of this host.
@@ -423,20 +354,4 @@ pub(crate) fn ranges(held: &[Held<'_>]) -> Vec<(Bdf, Bdf, Vec<usize>)> {
         ranges.entry(key).or_default().push(one.block.index);
     }
     ranges.into_iter().map(|((first, last), blocks)| (first, last, blocks)).collect()
-}
-
-/// A table as `acpidump` prints it, which `acpixtract` takes out of any text.
-pub(crate) fn acpidump(name: &str, table: &[u8]) -> Vec<String> {
-    let mut lines = vec![format!("{name} @ 0x0000000000000000")];
-    for (row, bytes) in table.chunks(16).enumerate() {
-        let hex: Vec<String> = bytes.iter().map(|byte| format!("{byte:02X}")).collect();
-        let shown = |byte: &u8| match byte {
-            0x20..0x7f => char::from(*byte),
-            _ => '.',
-        };
-        let text: String = bytes.iter().map(shown).collect();
-        let offset = format!("{:04X}", row * 16);
-        lines.push(format!("{offset:>8}: {:<48} {text}", hex.join(" ")));
-    }
-    lines
 }

@@ -3,20 +3,23 @@
 //! all of it is known and what is missing, and the table itself for `acpixtract`.
 
 use super::{
-    input::{self, Case, Origin, Standing, TOLD, TOOL, Told, count},
-    markup::{COLUMNS, Format, Letter},
+    input::{Case, Origin, Standing, TOLD, TOOL, Told},
     sections,
 };
 use crate::{
-    firmware::amd::{ivrs::Ivmd, kernel::is_effective},
-    host::{Member, Reading, RegionKind},
-    model::{DeviceVerdict, Evidence, Outcome, RequireDirect, Severity, Table, Verdict},
+    firmware::amd::kernel::is_effective,
+    host::Reading,
+    model::{DeviceVerdict, Outcome, RequireDirect, Verdict},
     recording::ProbeFact,
     report::{
-        attempt::{coverage_text, kind_text, memory_text, owner_text, range_text},
-        hex_bytes,
+        Document,
+        attempt::reasons::refused_by,
+        cause::{numbers, range_text},
+        devices::Table,
+        document::{count, list},
+        write::{COLUMNS, Format},
     },
-    width::{cut, width},
+    width::cut,
 };
 
 /// Attempts that are told call by call; of others, what came of them.
@@ -25,37 +28,32 @@ const WHOLE: usize = 3;
 /// The report.
 #[must_use]
 pub fn kernel(case: &Case<'_>, format: Format) -> String {
-    let mut letter = Letter::default();
+    let mut letter = Document::default();
     if format == Format::Text {
         letter.lines(vec![format!("Subject: {}", subject(case))]);
     } else {
-        letter.title(&subject(case));
+        letter.title(subject(case));
     }
-    letter.text(&summary(case));
+    letter.text(0, summary(case));
     system(&mut letter, case);
     attempts(&mut letter, case);
     blocks(&mut letter, case);
     devices(&mut letter, case);
-    regions(&mut letter, case);
+    sections::regions(&mut letter, case);
     findings(&mut letter, case);
     trace(&mut letter, case);
-    table(&mut letter, case);
+    sections::table(&mut letter, case);
     letter.write(format)
 }
 
 fn subject(case: &Case<'_>) -> String {
     let total = case.verdicts.devices.len();
     let held = case.held_devices().count();
-    let culprits = case.culprits();
-    let blocks: Vec<&Ivmd> = culprits.iter().map(|one| one.block).collect();
-    let by = match (blocks.len(), case.is_amd()) {
-        (0, _) => match sections::culprits(case).as_slice() {
-            [] => "1:1 maps".to_owned(),
-            [(rmrr, _)] => format!("RMRR {}", rmrr.index),
-            many => format!("{} RMRRs", many.len()),
-        },
-        (1..=4, _) => input::numbered(&blocks),
-        (many, _) => format!("{many} IVMD blocks"),
+    let by = match numbers(&case.causes()) {
+        Some((name, numbers)) if numbers.len() <= 4 => format!("{name} {}", list(&numbers)),
+        Some(("IVMD", many)) => format!("{} IVMD blocks", many.len()),
+        Some((name, many)) => format!("{} {name}s", many.len()),
+        None => "1:1 maps".to_owned(),
     };
     match case.standing() {
         Standing::Blocked if held == 0 => format!("VFIO: a device is refused for {by}"),
@@ -134,7 +132,7 @@ fn summary(case: &Case<'_>) -> String {
     }
 }
 
-fn system(letter: &mut Letter, case: &Case<'_>) {
+fn system(letter: &mut Document, case: &Case<'_>) {
     let host = case.model.host();
     letter.title("System");
     let refuses = match case.model.require_direct() {
@@ -166,7 +164,7 @@ fn system(letter: &mut Letter, case: &Case<'_>) {
         }
         _ => String::new(),
     };
-    letter.rows(vec![
+    letter.rows([
         ("kernel", case.release()),
         ("1:1 maps", refuses.to_owned()),
         ("cmdline", line),
@@ -175,13 +173,13 @@ fn system(letter: &mut Letter, case: &Case<'_>) {
         ("BIOS", case.bios().unwrap_or_else(|| "not known".to_owned())),
         ("IOMMUs", units.join(", ")),
         ("lockdown", host.lockdown.value().map(|word| case.redact.text(word)).unwrap_or_default()),
-        ("known from", case.origin_text()),
+        ("source", case.origin_text()),
         ("command", command),
         ("report by", TOOL.to_owned()),
     ]);
 }
 
-fn attempts(letter: &mut Letter, case: &Case<'_>) {
+fn attempts(letter: &mut Document, case: &Case<'_>) {
     let all = case.model.attempts();
     if all.is_empty() {
         return;
@@ -193,18 +191,12 @@ fn attempts(letter: &mut Letter, case: &Case<'_>) {
             attempt(letter, case, told);
         }
     }
-    let rest: Vec<String> = failures
-        .iter()
-        .skip(WHOLE)
-        .take(TOLD)
-        .map(|told| {
-            let alike =
-                if told.count > 1 { format!(" ({} alike)", told.count) } else { String::new() };
-            format!("{}{alike}", case.one_line(told.attempt))
-        })
-        .collect();
-    if !rest.is_empty() {
-        letter.text("Further failures, not told call by call:");
+    let rest = failures.iter().skip(WHOLE).take(TOLD).map(|told| {
+        let alike = if told.count > 1 { format!(" ({} alike)", told.count) } else { String::new() };
+        format!("{}{alike}", case.one_line(told.attempt))
+    });
+    if failures.len() > WHOLE {
+        letter.text(0, "Further failures, without their calls:");
         letter.items(rest);
     }
     let good = all
@@ -220,24 +212,24 @@ fn attempts(letter: &mut Letter, case: &Case<'_>) {
         others.push(format!("of {} the end was not seen", count(open, "attempt")));
     }
     if !others.is_empty() {
-        letter.text(&format!("Besides, {}.", others.join("; ")));
+        letter.fact(0, format!("Besides, {}.", others.join("; ")));
     }
     let dropped = case.model.attempts_dropped();
     if dropped > 0 {
-        letter.text(&format!("{dropped} earlier attempts were dropped for want of room."));
+        letter.text(0, format!("{dropped} earlier attempts were dropped for want of room."));
     }
 }
 
-fn attempt(letter: &mut Letter, case: &Case<'_>, told: &Told<'_>) {
+fn attempt(letter: &mut Document, case: &Case<'_>, told: &Told<'_>) {
     let attempt = told.attempt;
     let alike = match told.count {
         1 => String::new(),
         many => format!(" ({many} alike; this is the last.)"),
     };
-    letter.subtitle(&format!("{}{alike}", case.one_line(attempt)));
+    letter.subtitle(format!("{}{alike}", case.one_line(attempt)));
     let group = attempt.group.map_or_else(|| "a group".to_owned(), |id| format!("group {id}"));
     let asked = match (attempt.requested, attempt.requested_from) {
-        (Some(bdf), Some(from)) => format!("{bdf} of {group}, known from {from}"),
+        (Some(bdf), Some(from)) => format!("{bdf} of {group}, from {from}"),
         (Some(bdf), None) => format!("{bdf} of {group}"),
         (None, _) => group,
     };
@@ -259,14 +251,14 @@ fn attempt(letter: &mut Letter, case: &Case<'_>, told: &Told<'_>) {
             format!(", driver {}", case.redact.text(&rejection.driver))
         };
         rows.push(("refused", format!("{}{driver}", case.redact.text(&rejection.device.name))));
-        rows.push(("known from", known_from(rejection.evidence, rejection.event)));
+        let (by, unseen) = refused_by(rejection.evidence, attempt);
+        rows.push(("evidence", format!("{by} (event {}){unseen}", rejection.event)));
         let causes = case.model.causes(rejection);
         for cause in &causes {
-            let what = match (cause.ivmd, cause.rmrr) {
-                (Some(ivmd), _) => format!("IVMD {ivmd}"),
-                (None, Some(rmrr)) => format!("RMRR {rmrr}"),
-                (None, None) => "a direct region without a block".to_owned(),
-            };
+            let what = numbers([cause]).map_or_else(
+                || "a direct region without an entry".to_owned(),
+                |(name, numbers)| format!("{name} {}", list(&numbers)),
+            );
             let evidence: Vec<String> = cause
                 .evidence
                 .iter()
@@ -312,26 +304,9 @@ fn attempt(letter: &mut Letter, case: &Case<'_>, told: &Told<'_>) {
     let any = !lines.is_empty();
     letter.lines(lines);
     if any {
-        letter.text("Number of the event, seconds since the attempt began, call.");
+        letter.text(0, "Number of the event, seconds since the attempt began, call.");
     } else {
-        letter.text("The single calls are not at hand.");
-    }
-}
-
-fn known_from(evidence: Evidence, event: u64) -> String {
-    match evidence {
-        Evidence::Call => {
-            format!("what __iommu_device_set_domain read and returned (event {event})")
-        }
-        Evidence::Warning => {
-            format!("the kernel's _dev_warn (event {event}); the call was not seen")
-        }
-        Evidence::Log => {
-            format!("the line in the kernel's log (event {event}); the call was not seen")
-        }
-        Evidence::Inference => {
-            format!("inference from the error and what is known of the group (event {event})")
-        }
+        letter.fact(0, "Its calls are not at hand.");
     }
 }
 
@@ -339,23 +314,23 @@ fn seconds(ns: u64) -> String {
     format!("{}.{:06}", ns / 1_000_000_000, ns % 1_000_000_000 / 1000)
 }
 
-fn blocks(letter: &mut Letter, case: &Case<'_>) {
+fn blocks(letter: &mut Document, case: &Case<'_>) {
     if case.model.is_intel_host() {
         letter.title("DMAR and its RMRRs");
-        letter.text(&sections::in_words(case));
-        sections::rows(letter, case);
+        letter.text(0, sections::of_dmar(case));
+        sections::rmrrs(letter, case);
         return;
     }
     letter.title("IVRS and its IVMD blocks");
     let Some(ivrs) = case.ivrs() else {
-        letter.text(&no_table(case));
+        letter.text(0, sections::no_table(case));
         return;
     };
     let header = &ivrs.header;
     let text =
         |bytes: &[u8]| case.redact.text(String::from_utf8_lossy(bytes).trim_matches(['\0', ' ']));
-    let heeded = ivrs.ivmd.iter().filter(|block| is_effective(block)).count();
-    letter.rows(vec![
+    let used = ivrs.ivmd.iter().filter(|block| is_effective(block)).count();
+    letter.rows([
         (
             "table",
             format!(
@@ -376,7 +351,7 @@ fn blocks(letter: &mut Letter, case: &Case<'_>) {
                 if ivrs.ivinfo.dma_remap() { "set" } else { "clear" }
             ),
         ),
-        ("IVMD", format!("{}, {heeded} of them heeded by Linux", count(ivrs.ivmd.len(), "block"))),
+        ("IVMD", format!("{}, {used} of them used by Linux", count(ivrs.ivmd.len(), "block"))),
         (
             "other",
             ivrs.unknown
@@ -390,114 +365,14 @@ fn blocks(letter: &mut Letter, case: &Case<'_>) {
         ("walk", ivrs.truncation.map(|cut| cut.to_string()).unwrap_or_default()),
     ]);
     for block in ivrs.ivmd.iter().take(TOLD) {
-        ivmd(letter, case, block);
+        sections::ivmd(letter, case, block.index);
     }
     if let Some(more) = ivrs.ivmd.len().checked_sub(TOLD).filter(|more| *more > 0) {
-        letter.text(&format!("{more} more blocks are in the table below."));
+        letter.fact(0, format!("{more} more blocks are in the table below."));
     }
 }
 
-/// Why no block can be named.
-pub(super) fn no_table(case: &Case<'_>) -> String {
-    match case.model.table() {
-        _ if case.model.is_intel_host() => sections::in_words(case),
-        _ if case.model.host().has_unit("smmu") => {
-            "This host's IOMMU is ARM's: direct regions come from RMR nodes of the IORT, or from \
-             iommu-addresses in the device tree, which this program does not read."
-                .to_owned()
-        }
-        Table::Absent if case.other_iommus().is_some() => format!(
-            "This host's IOMMU is neither AMD's nor Intel's ({}): direct regions come from another \
-             table than those that this program reads.",
-            case.other_iommus().unwrap_or_default()
-        ),
-        Table::Absent => "This host has no IVRS that could be read.".to_owned(),
-        Table::Unreadable(why) => format!("The IVRS was not read: {}.", case.redact.text(why)),
-        Table::Malformed(error) => format!("The IVRS is malformed: {error}."),
-        Table::Read(_) => String::new(),
-    }
-}
-
-fn ivmd(letter: &mut Letter, case: &Case<'_>, block: &Ivmd) {
-    letter.subtitle(&format!("IVMD {} at offset {:#x}", block.index, block.offset));
-    let entry = case.model.entry(block.index);
-    let (first, second) = block.bytes.split_at(block.bytes.len() / 2);
-    let mut rows = vec![
-        (
-            "type",
-            entry.map_or_else(
-                || {
-                    format!(
-                        "{:#04x}, devid {:#06x}, aux {:#06x}, segment {}",
-                        block.kind.code(),
-                        block.devid.0,
-                        block.aux,
-                        block.segment
-                    )
-                },
-                |entry| kind_text(block, entry),
-            ),
-        ),
-        ("flags", input::flags(block.flags)),
-        ("memory", memory_text(block)),
-        ("bytes", hex_bytes(first)),
-        (" ", hex_bytes(second)),
-    ];
-    if let Some(entry) = entry {
-        let access = match (entry.prot.read(), entry.prot.write()) {
-            (true, true) => "read/write",
-            (true, false) => "read-only",
-            (false, true) => "write-only",
-            (false, false) => "neither read nor write",
-        };
-        let from = if block.flags.exclusion() {
-            "; it maps exclusion ranges instead of excluding them"
-        } else {
-            ""
-        };
-        rows.push((
-            "Linux",
-            format!(
-                "unity map entry {} of segment {}, {}, {access}{from}",
-                entry.ordinal,
-                entry.segment,
-                range_text(entry.start, entry.end_inclusive()),
-            ),
-        ));
-        rows.push(("kernel", walked(case, block.index)));
-        rows.push((
-            "memory is",
-            case.memory(entry.start, entry.end_inclusive()).unwrap_or_default(),
-        ));
-        if let Some(coverage) = case.model.coverage(block.index) {
-            let owners = case.model.owners(block.index);
-            rows.push(("covers", coverage_text(&coverage, None)));
-            rows.push(("owner", case.redact.text(&owner_text(block, &coverage, &owners))));
-        }
-    } else {
-        rows.push(("Linux", "ignores it: neither Unity nor ExclusionRange is set".to_owned()));
-    }
-    letter.rows(rows);
-}
-
-/// What the kernel itself was seen to have made of a block.
-fn walked(case: &Case<'_>, ivmd: usize) -> String {
-    let Some(entry) = case.model.entry(ivmd) else { return String::new() };
-    let Some(map) = case.model.unity_map(entry.segment) else { return String::new() };
-    let same = map.entries.get(entry.ordinal).is_some_and(|row| {
-        row.devid_start == entry.devid_start
-            && row.devid_end == entry.devid_end
-            && row.start == entry.start
-            && row.end == entry.end_exclusive
-    });
-    if same {
-        format!("its own unity map has the same entry (event {})", map.event)
-    } else {
-        format!("its own unity map DIFFERS there (event {})", map.event)
-    }
-}
-
-fn devices(letter: &mut Letter, case: &Case<'_>) {
+fn devices(letter: &mut Document, case: &Case<'_>) {
     let devices = &case.verdicts.devices;
     if devices.is_empty() {
         return;
@@ -507,101 +382,44 @@ fn devices(letter: &mut Letter, case: &Case<'_>) {
     let unknown: Vec<_> = case.of(Verdict::Unknown).collect();
     let (later, clear): (Vec<_>, Vec<_>) =
         case.of(Verdict::Clear).partition(|device| !device.causes.is_empty());
-    let title = format!("Refused: {} of {}", blocked.len(), devices.len());
-    device_list(letter, case, &title, &blocked);
+    let table = Table::of(case.model, case.verdicts, case.redact, true);
+    let list = |letter: &mut Document, title: &str, of: &[&DeviceVerdict]| {
+        if of.is_empty() {
+            return;
+        }
+        letter.fact(0, format!("{title}: {} of {}", of.len(), devices.len()));
+        let line = |device: &&DeviceVerdict| {
+            let (line, name) = table.line(device);
+            cut(format!("  {line}  {name}").trim_end(), COLUMNS)
+        };
+        letter.lines(of.iter().take(TOLD).map(line).collect());
+        if let Some(more) = of.len().checked_sub(TOLD).filter(|more| *more > 0) {
+            letter.fact(0, format!("and {more} more."));
+        }
+    };
+    list(letter, "Refused", &blocked);
     let set = blocked
         .iter()
         .filter_map(|device| case.model.listing(&device.bdf.to_string()))
         .filter(|listing| listing.require_direct == Some(true))
         .count();
     if set > 0 {
-        letter.text(&format!(
-            "dev_iommu.require_direct was read from the kernel as set for {set} of them."
-        ));
+        letter.text(
+            0,
+            format!("dev_iommu.require_direct was read from the kernel as set for {set} of them."),
+        );
     }
-    let mut list = |title: &str, devices: &[&DeviceVerdict]| {
-        device_list(letter, case, title, devices);
-    };
-    list(&format!("Not known: {} of {}", unknown.len(), devices.len()), &unknown);
-    list(
-        &format!("With 1:1 maps, not refused by this kernel: {} of {}", later.len(), devices.len()),
-        &later,
-    );
-    list(&format!("Not refused for a 1:1 map: {} of {}", clear.len(), devices.len()), &clear);
-    let mut missing: Vec<String> = unknown
-        .iter()
-        .filter_map(|device| device.missing.as_ref())
-        .map(|what| case.redact.text(what))
-        .collect();
-    missing.sort();
-    missing.dedup();
-    letter.items(missing);
+    for (title, devices) in [
+        ("Not known", &unknown),
+        ("With 1:1 maps, not refused by this kernel", &later),
+        ("Not refused for a 1:1 map", &clear),
+    ] {
+        list(letter, title, devices);
+    }
+    letter.items(case.missing());
 }
 
-fn device_list(letter: &mut Letter, case: &Case<'_>, title: &str, devices: &[&DeviceVerdict]) {
-    if devices.is_empty() {
-        return;
-    }
-    letter.text(title);
-    let names = case.model.host().pci_names.value().cloned().unwrap_or_default();
-    let drivers = devices.iter().filter_map(|device| device.driver.as_ref());
-    let column = drivers.map(|name| width(name)).max().unwrap_or(1).min(14);
-    let line = |device: &&DeviceVerdict| {
-        cut(&format!("  {}", case.device_line(device, column, &names)), COLUMNS)
-    };
-    letter.lines(devices.iter().take(TOLD).map(line).collect());
-    if let Some(more) = devices.len().checked_sub(TOLD).filter(|more| *more > 0) {
-        letter.text(&format!("and {more} more."));
-    }
-}
-
-/// The direct regions that sysfs shows, by groups.
-pub(super) fn regions(letter: &mut Letter, case: &Case<'_>) {
-    let mut lines = Vec::new();
-    for group in case.model.host().groups.value().into_iter().flatten() {
-        let direct = group.regions.value().into_iter().flatten().filter(|region| {
-            matches!(region.kind, RegionKind::Direct | RegionKind::DirectRelaxable)
-        });
-        for region in direct {
-            lines.push(format!(
-                "  group {:<3} {:#018x} {:#018x} {}",
-                group.id, region.start, region.end_inclusive, region.kind
-            ));
-        }
-    }
-    if lines.is_empty() {
-        return;
-    }
-    letter.title("Direct regions in sysfs");
-    letter
-        .text("/sys/kernel/iommu_groups/*/reserved_regions, merged by the kernel over each group:");
-    let more = lines.len().saturating_sub(TOLD);
-    lines.truncate(TOLD);
-    letter.lines(lines);
-    if more > 0 {
-        letter.text(&format!("and {more} more."));
-    }
-    let others: Vec<String> = case
-        .model
-        .host()
-        .groups
-        .value()
-        .into_iter()
-        .flatten()
-        .flat_map(|group| group.members.value().into_iter().flatten().map(|one| (group.id, one)))
-        .filter_map(|(id, member)| match member {
-            Member::Other(name) => Some(format!("{} (group {id})", case.redact.text(name))),
-            Member::Pci(_) => None,
-        })
-        .take(TOLD)
-        .collect();
-    if !others.is_empty() {
-        let others = others.join(", ");
-        letter.items(vec![format!("members of groups that are no PCI functions: {others}")]);
-    }
-}
-
-fn findings(letter: &mut Letter, case: &Case<'_>) {
+fn findings(letter: &mut Document, case: &Case<'_>) {
     let mut findings: Vec<_> = case.verdicts.findings.iter().collect();
     if findings.is_empty() {
         return;
@@ -609,19 +427,15 @@ fn findings(letter: &mut Letter, case: &Case<'_>) {
     findings.sort_by_key(|finding| std::cmp::Reverse(finding.severity));
     letter.title("Findings");
     let items = findings.iter().map(|finding| {
-        let severity = match finding.severity {
-            Severity::Note => "note",
-            Severity::Warning => "warning",
-            Severity::Error => "error",
-        };
+        let severity = finding.severity.as_str();
         let at = finding.place.map_or_else(String::new, |place| format!(" ({place})"));
         format!("{severity}, {}: {}{at}", finding.code, case.redact.text(&finding.message))
     });
-    letter.items(items.collect());
+    letter.items(items);
 }
 
-fn trace(letter: &mut Letter, case: &Case<'_>) {
-    letter.title("How it was seen, and what is missing");
+fn trace(letter: &mut Document, case: &Case<'_>) {
+    letter.title("Sources, and what is missing");
     let symbol = |probe: &ProbeFact| match &probe.module {
         Some(module) => {
             format!("{} [{}]", case.redact.text(&probe.symbol), case.redact.text(module))
@@ -684,18 +498,5 @@ fn trace(letter: &mut Letter, case: &Case<'_>) {
         rows.push(("left out", format!("{} events of early attempts", case.trail.dropped())));
     }
     letter.rows(rows);
-    letter.items(case.notes.iter().map(|note| case.redact.text(note)).collect());
-}
-
-pub(super) fn table(letter: &mut Letter, case: &Case<'_>) {
-    let (name, bytes) = match (case.ivrs(), case.model.dmar().dmar()) {
-        (Some(ivrs), _) => ("IVRS", ivrs.bytes()),
-        (None, Some(dmar)) => ("DMAR", dmar.bytes()),
-        (None, None) => return,
-    };
-    letter.title("The table");
-    letter.text(
-        "As acpidump prints it: `acpixtract -a` takes it out of this report, `iasl -d` decodes it.",
-    );
-    letter.lines(input::acpidump(name, bytes));
+    letter.items(case.notes.iter().map(|note| case.redact.text(note)));
 }

@@ -3,7 +3,6 @@
 mod forum;
 pub mod input;
 mod kernel;
-pub mod markup;
 mod sections;
 mod vendor;
 

@@ -197,8 +197,7 @@ impl Pane for Attempts {
     fn detail(&self, width: usize, scene: &Scene<'_>) -> Text {
         let mut text = Text::new(width);
         let Some((_, attempt)) = self.here(scene) else { return text };
-        let style = report::Style { width, colour: false };
-        text.report(&report::attempt(scene.model, attempt, style));
+        text.document(&report::attempt(scene.model, attempt));
         let steps = scene.stage.trail.steps(scene.model, attempt);
         if steps.is_empty() {
             return text;

@@ -310,7 +310,7 @@ impl Firmware {
         let style = Style { width: text.width(), colour: false };
         let cause = ivmd.and_then(|block| scene.model.cause_of(block.index));
         if let (Some(block), Some(cause)) = (ivmd, cause.filter(|_| view.initialises())) {
-            text.report(&report::cause(scene.model, &cause, None, style));
+            text.document(&report::cause(scene.model, &cause, None));
             if block.flags.exclusion() {
                 text.text(
                     "It asks for an exclusion range, memory where the IOMMU is to let DMA pass. \
