@@ -19,6 +19,7 @@ pub mod escape;
 pub mod event;
 pub mod export;
 pub mod firmware;
+mod fmt;
 pub mod host;
 #[cfg(feature = "live")]
 mod live;

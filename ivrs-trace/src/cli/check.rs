@@ -12,6 +12,7 @@ use super::io::source;
 use crate::{
     codes::Code,
     escape::printable,
+    firmware::Fact,
     host::{Skipped, Snapshot},
     live::{self, Live, rights},
     model::{Finding, Model, Verdict, Verdicts},
@@ -129,7 +130,7 @@ pub(super) fn skipped(host: &Snapshot) -> Option<Finding> {
         count => format!(", and {} more", count - 1),
     };
     let message = printable(&format!("{}: {}{more}; not judged", first.path, first.why));
-    let line = |one: &Skipped| printable(&format!("{}: {}", one.path, one.why));
+    let line = |one: &Skipped| Fact::Skipped { path: one.path.clone(), why: one.why.clone() };
     let evidence = host.skipped.iter().take(TOLD).map(line).collect();
     Some(Finding { evidence, ..Finding::new(Code::Skipped, message) })
 }

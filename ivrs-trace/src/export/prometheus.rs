@@ -107,7 +107,7 @@ fn causes(page: &mut Metrics, verdicts: &Verdicts) {
         .flat_map(|device| device.causes.iter().map(move |cause| (device, cause)))
         // Without a block it is the region of the group that counts.
         .map(|(device, cause)| {
-            let named = cause.ivmd.or(cause.rmrr);
+            let named = cause.ivmd().or(cause.rmrr());
             let group = named.is_none().then_some(device.group);
             (cause.kind, named, group, cause.start, cause.end)
         })

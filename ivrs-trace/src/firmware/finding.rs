@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::reserved::Place;
+use super::{fact::Fact, reserved::Place};
 use crate::codes::{Code, Severity};
 
 /// Anything worth telling that is not a verdict.
@@ -23,8 +23,8 @@ pub struct Finding {
     /// Index of the IVMD block that it is about, if the table alone gives rise to it.
     #[serde(skip)]
     pub ivmd: Option<usize>,
-    /// What this rests on beside what the sentence says, one fact a line.
-    pub evidence: Vec<String>,
+    /// What this rests on beside what the sentence says.
+    pub evidence: Vec<Fact>,
 }
 
 impl Finding {

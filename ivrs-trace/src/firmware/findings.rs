@@ -20,7 +20,7 @@ use super::{
 };
 use crate::{
     codes::Code,
-    firmware::{Finding, Place, TableName},
+    firmware::{Fact, Finding, Place, TableName},
     pci::{Devid, Segment},
 };
 
@@ -89,7 +89,7 @@ impl Found {
             finding.ivmd = Some(ivmd.index);
             let at = ivmd.offset.saturating_add(start);
             let bytes = ivmd.bytes.get(start..=end).unwrap_or_default();
-            finding.evidence.push(format!("offset {at:#x}: {}", hex(bytes)));
+            finding.evidence.push(Fact::Bytes { offset: at, bytes: bytes.to_vec(), more: false });
         }
     }
 
@@ -104,8 +104,8 @@ impl Found {
     }
 }
 
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().join(" ")
+fn of_device_entry(entry: &Entry) -> Fact {
+    Fact::Bytes { offset: entry.offset, bytes: entry.bytes.to_vec(), more: false }
 }
 
 /// What the IVHD blocks in use hand to the kernel.
@@ -164,8 +164,9 @@ fn header(found: &mut Found, table: &Ivrs) {
             table.header.checksum
         );
         if let Some(finding) = found.add(Code::IvrsChecksum, 9, message) {
-            finding.evidence.push(format!("offset 0x9: {:02x}", table.header.checksum));
-            finding.evidence.push(format!("all bytes add up to {sum:#04x}, not to 0"));
+            let bytes = vec![table.header.checksum];
+            finding.evidence.push(Fact::Bytes { offset: 9, bytes, more: false });
+            finding.evidence.push(Fact::Sum(sum));
         }
     }
     if table.trailing > 0 {
@@ -175,7 +176,8 @@ fn header(found: &mut Found, table: &Ivrs) {
             table.header.length
         );
         if let Some(finding) = found.add(Code::IvrsTrailing, table.bytes().len(), message) {
-            finding.evidence.push(format!("offset 0x4: length {:#x}", table.header.length));
+            let value = u64::from(table.header.length);
+            finding.evidence.push(Fact::Field { offset: 4, name: "length", value });
         }
     }
 }
@@ -209,8 +211,8 @@ fn blocks(found: &mut Found, table: &Ivrs) {
         ));
         if let Some(finding) = found.add(Code::IvrsBlockUnknown, block.offset, message) {
             let start = block.bytes.get(..32).unwrap_or(&block.bytes);
-            let more = if block.bytes.len() > 32 { " .." } else { "" };
-            finding.evidence.push(format!("offset {:#x}: {}{more}", block.offset, hex(start)));
+            let (offset, more) = (block.offset, block.bytes.len() > 32);
+            finding.evidence.push(Fact::Bytes { offset, bytes: start.to_vec(), more });
         }
     }
     if let Some(truncation) = table.truncation {
@@ -224,9 +226,8 @@ fn blocks(found: &mut Found, table: &Ivrs) {
         let offset = truncation.offset();
         if let Some(finding) = found.add(code, offset, message) {
             let rest = table.bytes().get(offset..).unwrap_or_default();
-            finding
-                .evidence
-                .push(format!("offset {offset:#x}: {}", hex(rest.get(..4).unwrap_or(rest))));
+            let bytes = rest.get(..4).unwrap_or(rest).to_vec();
+            finding.evidence.push(Fact::Bytes { offset, bytes, more: false });
         }
     }
 }
@@ -279,17 +280,17 @@ fn device_entries(found: &mut Found, ivhd: &Ivhd, entries: &[Entry]) {
             _ => continue,
         };
         if let Some(finding) = found.add(code, entry.offset, message) {
-            finding.evidence.push(format!("offset {:#x}: {}", entry.offset, hex(&entry.bytes)));
+            finding.evidence.push(of_device_entry(entry));
         }
     }
 }
 
 fn protection(found: &mut Found, table: &Ivrs) {
-    let excluded: Vec<String> = table
+    let excluded: Vec<usize> = table
         .ivmd
         .iter()
         .filter(|ivmd| ivmd.flags.exclusion())
-        .map(|ivmd| format!("ivmd:{}", ivmd.index))
+        .map(|ivmd| ivmd.index)
         .take(AT_MOST)
         .collect();
     if !table.ivinfo.dma_remap() || excluded.is_empty() {
@@ -300,8 +301,8 @@ fn protection(found: &mut Found, table: &Ivrs) {
                    entries."
         .to_owned();
     if let Some(finding) = found.add(Code::IvrsDmaProtection, 36, message) {
-        finding.evidence.push(format!("offset 0x24: IVinfo {:#010x}, bit 1 set", table.ivinfo.0));
-        finding.evidence.push(format!("exclusion ranges: {}", excluded.join(", ")));
+        finding.evidence.push(Fact::DmaRemap { ivinfo: table.ivinfo.0 });
+        finding.evidence.push(Fact::ExclusionRanges(excluded));
     }
 }
 
@@ -474,11 +475,7 @@ fn owners(found: &mut Found, ivmd: &Ivmd, devids: RangeInclusive<Devid>, served:
     );
     if let Some(finding) = found.add(Code::IvmdAcpiOwner, ivmd.offset, message) {
         finding.ivmd = Some(ivmd.index);
-        finding.evidence.extend(
-            entries
-                .iter()
-                .map(|entry| format!("offset {:#x}: {}", entry.offset, hex(&entry.bytes))),
-        );
+        finding.evidence.extend(entries.iter().map(|entry| of_device_entry(entry)));
     }
 }
 

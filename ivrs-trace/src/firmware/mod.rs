@@ -7,6 +7,7 @@
 pub mod acpi;
 pub mod amd;
 pub mod dump;
+mod fact;
 mod finding;
 pub mod findings;
 pub mod intel;
@@ -17,9 +18,10 @@ pub use amd::{
     ivrs::{Ivhd, Ivmd, Ivrs},
     kernel::{KernelView, UnityEntry},
 };
+pub use fact::{Fact, UnityFact};
 pub use finding::Finding;
 pub use intel::dmar::{Dmar, Drhd, Rmrr};
-pub use reserved::{Place, TableName};
+pub use reserved::{Entry, EntryId, Place, TableName};
 
 #[cfg(test)]
 mod tests;

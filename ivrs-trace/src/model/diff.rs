@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use serde::Serialize;
 
-use super::{CauseKind, DeviceVerdict, Model, RequireDirect, Table, what_if::Judgement};
+use super::{CauseKind, DeviceVerdict, IvrsTable, Known, RequireDirect, Table, what_if::Judgement};
 use crate::{
     escape::{printable, printable_bytes},
     firmware::{
@@ -211,7 +211,7 @@ impl Diff {
 
 /// What differs in `b` from `a`.
 #[must_use]
-pub fn compare(a: &Model, b: &Model, scope: Scope) -> Diff {
+pub fn compare(a: &Known, b: &Known, scope: Scope) -> Diff {
     let mut diff = Diff {
         compared: scope,
         host: Vec::new(),
@@ -253,7 +253,7 @@ pub fn compare(a: &Model, b: &Model, scope: Scope) -> Diff {
     diff
 }
 
-fn state(table: &Table) -> Option<String> {
+fn state(table: &IvrsTable) -> Option<String> {
     let word = match table {
         Table::Read(_) => "readable",
         Table::Absent => return None,
@@ -263,7 +263,7 @@ fn state(table: &Table) -> Option<String> {
     Some(word.to_owned())
 }
 
-fn why(side: &str, table: &Table) -> Option<String> {
+fn why(side: &str, table: &IvrsTable) -> Option<String> {
     let why = match table {
         Table::Read(_) | Table::Absent => return None,
         Table::Unreadable(why) => printable(why),
@@ -526,7 +526,7 @@ fn text(reading: &Reading<String>) -> Option<String> {
     reading.value().map(|text| printable(text))
 }
 
-fn host(model: &Model) -> Vec<(&'static str, Option<String>)> {
+fn host(model: &Known) -> Vec<(&'static str, Option<String>)> {
     let (host, dmi) = (&model.host, &model.host.dmi);
     let refuses = match model.require_direct() {
         RequireDirect::Present => Some("true".to_owned()),
@@ -568,8 +568,8 @@ fn group_side(group: &Group) -> GroupSide {
     }
 }
 
-fn groups(a: &Model, b: &Model) -> Vec<GroupChange> {
-    let sides = |model: &Model| model.groups().map(group_side).collect::<Vec<_>>();
+fn groups(a: &Known, b: &Known) -> Vec<GroupChange> {
+    let sides = |model: &Known| model.groups().map(group_side).collect::<Vec<_>>();
     let (before, after) = (sides(a), sides(b));
     let pairs =
         pairs(&before, &after, &[&|group| group.members.join(" "), &|group| group.id.to_string()]);
@@ -593,8 +593,8 @@ fn groups(a: &Model, b: &Model) -> Vec<GroupChange> {
     changes
 }
 
-fn devices(a: &Model, b: &Model) -> Vec<DeviceChange> {
-    let verdicts = |model: &Model| -> BTreeMap<Bdf, DeviceVerdict> {
+fn devices(a: &Known, b: &Known) -> Vec<DeviceChange> {
+    let verdicts = |model: &Known| -> BTreeMap<Bdf, DeviceVerdict> {
         model.verdicts().devices.into_iter().map(|device| (device.bdf, device)).collect()
     };
     let (before, after) = (verdicts(a), verdicts(b));
@@ -622,7 +622,7 @@ fn causes(device: &DeviceVerdict) -> BTreeSet<(CauseKind, u64, u64)> {
     device.causes.iter().map(|cause| (cause.kind, cause.start, cause.end)).collect()
 }
 
-fn side(model: &Model, device: Option<&DeviceVerdict>) -> Option<DeviceSide> {
+fn side(model: &Known, device: Option<&DeviceVerdict>) -> Option<DeviceSide> {
     let device = device?;
     let id = |function: &PciFunction| {
         let (vendor, device) = (function.vendor.value()?, function.device.value()?);

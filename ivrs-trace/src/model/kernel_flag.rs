@@ -1,7 +1,22 @@
 //! Whether the kernel refuses devices for their 1:1 maps, and where that shows.
 
-use super::{Model, RequireDirect};
+use serde::{Deserialize, Serialize};
+
+use super::known::Known;
 use crate::escape::printable;
+
+/// Whether the kernel refuses devices for `dev_iommu.require_direct`: mainline since 6.6
+/// (a48ce36e2786), backported by some.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RequireDirect {
+    /// The kernel has the member.
+    Present,
+    /// The kernel does not have it.
+    Missing,
+    /// Nothing shows it: there is no BTF to look into.
+    Unknown,
+}
 
 /// Whether the kernel has `dev_iommu.require_direct`, with where that shows.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -77,8 +92,8 @@ fn version(release: &str) -> Option<(u32, u32)> {
     Some((major.parse().ok()?, minor.parse().ok()?))
 }
 
-/// See [`Model::refuses_by`].
-pub(super) fn evidence(model: &Model) -> Vec<String> {
+/// See [`Known::refuses_by`].
+pub(super) fn evidence(model: &Known) -> Vec<String> {
     let release = model.host().kernel_release.value();
     let release = release.map_or_else(|| "of unknown release".to_owned(), |text| printable(text));
     let mut facts = vec![match (&model.flag.source, model.flag.answer) {
@@ -102,4 +117,12 @@ pub(super) fn evidence(model: &Model) -> Vec<String> {
         );
     }
     facts
+}
+
+impl Known {
+    /// What [`Self::refuses`] rests on, a fact a line: only what was read.
+    #[must_use]
+    pub fn refuses_by(&self) -> Vec<String> {
+        evidence(self)
+    }
 }

@@ -7,17 +7,18 @@
 use serde::Serialize;
 
 use super::{
-    Cause, Coverage, Model, Owner, RequireDirect, RmrrCoverage, host_findings, is_amd, is_intel,
-    member_name, options,
-    reserved::{amd, amd_owners, amd_relaxation, amd_unity, intel},
+    host_findings,
+    kernel_flag::RequireDirect,
+    known::{Known, is_intel, member_name},
+    options,
+    reserved::{Cause, EntryCoverage, RmrrCoverage},
 };
 use crate::{
     codes::Code,
-    firmware::amd::kernel::is_effective,
+    firmware::{Fact, Finding},
     host::{Group, Member, PciFunction, Reading, RegionKind},
     pci::Bdf,
 };
-pub use crate::{codes::Severity, firmware::Finding};
 
 /// The three answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -56,28 +57,7 @@ pub struct DeviceVerdict {
 impl DeviceVerdict {
     /// The IVMD blocks among its causes, by index, in the order of the causes.
     pub fn ivmds(&self) -> impl Iterator<Item = usize> {
-        self.causes.iter().filter_map(|cause| cause.ivmd)
-    }
-}
-
-/// The reach of an IVMD block.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct EntryCoverage {
-    /// Index of the block.
-    pub ivmd: usize,
-    /// What it covers.
-    pub coverage: Coverage,
-    /// For whom it is likely meant, as far as the table names anybody.
-    pub owners: Vec<Owner>,
-}
-
-impl EntryCoverage {
-    /// The PCI functions that are merely caught: covered, though the likely owners are others. None
-    /// where no owner is named.
-    pub fn caught(&self) -> impl Iterator<Item = Bdf> + '_ {
-        let named = !self.owners.is_empty();
-        let is_owner = |bdf: &Bdf| self.owners.iter().any(|owner| owner.bdf == *bdf);
-        self.coverage.devices.iter().copied().filter(move |bdf| named && !is_owner(bdf))
+        self.causes.iter().filter_map(Cause::ivmd)
     }
 }
 
@@ -119,7 +99,7 @@ enum Hold {
     Unknown(String),
 }
 
-pub(super) fn all(model: &Model) -> Verdicts {
+pub(super) fn all(model: &Known) -> Verdicts {
     let mut findings = host_findings::of_host(model);
     let mut devices = Vec::new();
     let mut groups = Vec::new();
@@ -146,26 +126,12 @@ pub(super) fn all(model: &Model) -> Verdicts {
         );
         findings.push(Finding::new(Code::RefusedFrom66, message));
     }
-    findings.extend(amd_relaxation::finding(model, &devices));
-    findings.extend(amd_unity::findings(model));
-    findings.extend(host_findings::of_entries(model));
-    let entries = model
-        .table()
-        .ivrs()
-        .into_iter()
-        .flat_map(|ivrs| &ivrs.ivmd)
-        .filter(|block| is_effective(block))
-        .filter_map(|block| {
-            let coverage = model.coverage(block.index)?;
-            let owners = amd_owners::of_entry(model, block.index);
-            Some(EntryCoverage { ivmd: block.index, coverage, owners })
-        })
-        .collect();
-    let rmrrs = intel::coverage(model);
+    findings.extend(model.entry_findings(&devices));
+    let (entries, rmrrs) = (model.coverages(), model.rmrr_coverages());
     Verdicts { devices, groups, entries, rmrrs, findings }
 }
 
-fn judge_group(model: &Model, id: u32, holds: &[(&Member, Hold)]) -> GroupVerdict {
+fn judge_group(model: &Known, id: u32, holds: &[(&Member, Hold)]) -> GroupVerdict {
     let any = |wanted: fn(&Hold) -> bool| holds.iter().any(|(_, hold)| wanted(hold));
     let held = any(|hold| matches!(hold, Hold::Direct(_) | Hold::Somewhere(_)));
     let verdict = match model.refuses() {
@@ -197,7 +163,7 @@ pub(super) struct Required {
 
 /// The members of a group that are known to need a 1:1 map, in the order in which the kernel tries
 /// them, where that is known. Empty for a kernel that refuses nothing.
-pub(super) fn required(model: &Model, group: Option<u32>) -> Vec<Required> {
+pub(super) fn required(model: &Known, group: Option<u32>) -> Vec<Required> {
     if model.refuses() != RequireDirect::Present {
         return Vec::new();
     }
@@ -222,7 +188,7 @@ pub(super) fn required(model: &Model, group: Option<u32>) -> Vec<Required> {
 }
 
 /// Whether no member of a group needs a 1:1 map, all of them known.
-pub(super) fn is_clear(model: &Model, group: Option<u32>) -> bool {
+pub(super) fn is_clear(model: &Known, group: Option<u32>) -> bool {
     let Some(group) = group.and_then(|id| model.group(id)) else { return false };
     let free = |member| matches!(hold(model, group, member, &mut Vec::new()), Hold::Free);
     group.members.value().is_some_and(|members| members.iter().all(free))
@@ -230,7 +196,7 @@ pub(super) fn is_clear(model: &Model, group: Option<u32>) -> bool {
 
 /// The members in the order in which the kernel tries them, which is the order in which it first
 /// listed their regions, and whether that order is known; else by address.
-fn ordered_members<'a>(model: &Model, group: &'a Group) -> (Vec<&'a Member>, bool) {
+fn ordered_members<'a>(model: &Known, group: &'a Group) -> (Vec<&'a Member>, bool) {
     let mut members: Vec<&Member> = group.members.value().into_iter().flatten().collect();
     let first = |member: &Member| model.listing(&member_name(member)).map(|listing| listing.first);
     let known = members.iter().all(|member| first(member).is_some());
@@ -241,7 +207,7 @@ fn ordered_members<'a>(model: &Model, group: &'a Group) -> (Vec<&'a Member>, boo
 }
 
 fn judge(
-    model: &Model,
+    model: &Known,
     group: &Group,
     function: &PciFunction,
     holds: &[(&Member, Hold)],
@@ -308,16 +274,16 @@ fn is_function(member: &Member, function: &PciFunction) -> bool {
 
 /// What holds a member: the kernel's own listing if there is one, else the table held against the
 /// group's regions in sysfs, else the regions alone.
-fn hold(model: &Model, group: &Group, member: &Member, findings: &mut Vec<Finding>) -> Hold {
+fn hold(model: &Known, group: &Group, member: &Member, findings: &mut Vec<Finding>) -> Hold {
     let name = member_name(member);
     let bdf = match member {
         Member::Pci(bdf) => Some(*bdf),
         Member::Other(_) => None,
     };
-    let causes = amd::of_device(model, &name, bdf);
+    let causes = model.causes_of(&name, bdf);
     if let Some(listing) = model.listing(&name) {
         let direct = listing.direct().count();
-        if let Some(difference) = difference(model, &name, bdf) {
+        if let Some(difference) = bdf.and_then(|bdf| model.difference(&name, bdf)) {
             push_once(findings, difference);
         }
         return match listing.require_direct {
@@ -344,7 +310,7 @@ fn hold(model: &Model, group: &Group, member: &Member, findings: &mut Vec<Findin
     without_listing(model, group, bdf, causes)
 }
 
-fn without_listing(model: &Model, group: &Group, bdf: Option<Bdf>, causes: Vec<Cause>) -> Hold {
+fn without_listing(model: &Known, group: &Group, bdf: Option<Bdf>, causes: Vec<Cause>) -> Hold {
     let shown = match &group.regions {
         Reading::Read(regions) if group.bad_region_lines.is_empty() => {
             Some(regions.iter().any(|region| region.kind == RegionKind::Direct))
@@ -353,11 +319,7 @@ fn without_listing(model: &Model, group: &Group, bdf: Option<Bdf>, causes: Vec<C
     };
     let function = bdf.and_then(|bdf| model.function(bdf));
     let intel = function.is_some_and(is_intel);
-    let from_table = if intel {
-        bdf.is_some_and(|bdf| intel::direct(model, bdf).is_some())
-    } else {
-        model.table().view().is_some() && function.is_some_and(is_amd)
-    };
+    let from_table = bdf.is_some_and(|bdf| model.table_decides(bdf));
     match shown {
         // No member of the group has a direct region: that needs no table.
         Some(false) if causes.is_empty() || relaxed(group, &causes) => Hold::Free,
@@ -389,7 +351,7 @@ fn without_listing(model: &Model, group: &Group, bdf: Option<Bdf>, causes: Vec<C
 }
 
 /// What would tell of a member, and could not be read.
-fn without_evidence(model: &Model) -> String {
+fn without_evidence(model: &Known) -> String {
     let other = if model.host().has_unit("smmu") {
         return "the group's reserved_regions could not be read (on ARM, the table behind them is the \
                 IORT, which is not read here)"
@@ -426,55 +388,28 @@ fn region_causes(group: &Group) -> Vec<Cause> {
     let regions = group.regions.value().into_iter().flatten();
     regions
         .filter(|region| region.kind == RegionKind::Direct)
-        .map(|region| Cause {
-            kind: super::CauseKind::DirectRegion,
-            ivmd: None,
-            rmrr: None,
-            scope: None,
-            offset: None,
-            start: region.start,
-            end: region.end_inclusive,
-            evidence: vec![format!(
-                "/sys/kernel/iommu_groups/{}/reserved_regions: {:#018x} {:#018x} {}",
-                group.id, region.start, region.end_inclusive, region.kind
-            )],
+        .map(|region| {
+            let shown = Fact::Shown {
+                group: group.id,
+                start: region.start,
+                end: region.end_inclusive,
+                kind: "direct",
+            };
+            Cause::region(region.start, region.end_inclusive, vec![shown])
         })
         .collect()
-}
-
-/// Where the kernel lists other direct regions for a device than the table leads to.
-fn difference(model: &Model, name: &str, bdf: Option<Bdf>) -> Option<Finding> {
-    if bdf.and_then(|bdf| model.function(bdf)).is_some_and(is_intel) {
-        return intel::difference(model, name, bdf?);
-    }
-    let view = model.table().view()?;
-    let bdf = bdf?;
-    model.function(bdf).filter(|function| is_amd(function))?;
-    let listing = model.listing(name)?;
-    let entries: Vec<_> = view.regions_of(bdf).collect();
-    let listed: Vec<_> = listing.mapped().collect();
-    let equal = entries.len() == listed.len()
-        && entries.iter().zip(&listed).all(|(entry, region)| amd::same(entry, region));
-    if equal {
-        return None;
-    }
-    let message = format!(
-        "the kernel lists {} direct regions for {bdf}, the IVRS table leads to {}: the table in use \
-         is another one, or the kernel is patched; the verdict follows the kernel",
-        listed.len(),
-        entries.len()
-    );
-    let listed = listed.iter().map(|region| {
-        let (start, end) = (region.start, region.end_inclusive());
-        format!("event {}: the kernel lists {start:#x} to {end:#x}", listing.event)
-    });
-    let blocks = entries.iter().filter_map(|entry| model.ivmd(entry.ivmd_index));
-    let evidence = listed.chain(blocks.map(amd::of_block)).collect();
-    Some(Finding { evidence, ..Finding::new(Code::KernelDiffers, message) })
 }
 
 fn push_once(findings: &mut Vec<Finding>, finding: Finding) {
     if !findings.contains(&finding) {
         findings.push(finding);
+    }
+}
+
+impl Known {
+    /// A verdict for every function that is in a group.
+    #[must_use]
+    pub fn verdicts(&self) -> Verdicts {
+        all(self)
     }
 }

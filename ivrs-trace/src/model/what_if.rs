@@ -10,9 +10,7 @@ use std::{collections::BTreeMap, fmt};
 use serde::Serialize;
 use thiserror::Error;
 
-use super::{
-    DeviceVerdict, DmarTable, Model, RequireDirect, Table, Verdict, Verdicts, attempt, listing,
-};
+use super::{DeviceVerdict, DmarTable, Known, RequireDirect, Table, Verdict, Verdicts, listing};
 use crate::{
     firmware::{Ivmd, Ivrs, KernelView, UnityEntry},
     host::{Group, Member, Reading, RegionKind, ReservedRegion, Snapshot},
@@ -179,7 +177,7 @@ impl From<&DeviceVerdict> for Judgement {
         Self {
             verdict: device.verdict,
             ivmd,
-            unnamed: device.causes.iter().filter(|cause| cause.ivmd.is_none()).count(),
+            unnamed: device.causes.iter().filter(|cause| cause.ivmd().is_none()).count(),
             blocked_by: device.blocked_by.clone(),
         }
     }
@@ -246,7 +244,7 @@ pub struct WhatIf {
 }
 
 /// The host of `model` with the changes.
-pub(super) fn what_if(model: &Model, changes: &[Change]) -> Result<WhatIf, ChangeError> {
+pub(super) fn what_if(model: &Known, changes: &[Change]) -> Result<WhatIf, ChangeError> {
     let (ivrs, view) = table(model)?;
     let moves = moves(model, changes)?;
     let entries = entries(ivrs, view, changes)?;
@@ -268,7 +266,7 @@ pub(super) fn what_if(model: &Model, changes: &[Change]) -> Result<WhatIf, Chang
     })
 }
 
-fn table(model: &Model) -> Result<(&Ivrs, &KernelView), ChangeError> {
+fn table(model: &Known) -> Result<(&Ivrs, &KernelView), ChangeError> {
     let why = match &model.table {
         Table::Read(read) => return Ok((&read.0, &read.1)),
         Table::Absent if model.is_intel_host() => {
@@ -323,7 +321,7 @@ fn check_part(view: &KernelView, block: &Ivmd, first: Bdf, last: Bdf) -> Result<
 }
 
 /// New addresses by old ones.
-fn moves(model: &Model, changes: &[Change]) -> Result<BTreeMap<Bdf, Bdf>, ChangeError> {
+fn moves(model: &Known, changes: &[Change]) -> Result<BTreeMap<Bdf, Bdf>, ChangeError> {
     let mut moves = BTreeMap::new();
     for change in changes {
         let Change::Move { from, to } = *change else { continue };
@@ -346,7 +344,7 @@ fn moves(model: &Model, changes: &[Change]) -> Result<BTreeMap<Bdf, Bdf>, Change
 
 /// The host with the functions at their new addresses and the regions that `view` leads to, for a
 /// kernel that refuses.
-fn variant(model: &Model, ivrs: &Ivrs, view: KernelView, moves: &BTreeMap<Bdf, Bdf>) -> Model {
+fn variant(model: &Known, ivrs: &Ivrs, view: KernelView, moves: &BTreeMap<Bdf, Bdf>) -> Known {
     let relocate = |bdf: &mut Bdf| *bdf = moves.get(bdf).copied().unwrap_or(*bdf);
     let mut host: Snapshot = model.host.clone();
     if let Reading::Read(groups) = &mut host.groups {
@@ -371,14 +369,13 @@ fn variant(model: &Model, ivrs: &Ivrs, view: KernelView, moves: &BTreeMap<Bdf, B
         }
         functions.sort_by_key(|function| function.bdf);
     }
-    let mut variant = Model {
+    let mut variant = Known {
         host,
         table: Table::Read(Box::new((ivrs.clone(), view))),
         dmar: DmarTable::Absent,
         flag: RequireDirect::Present.into(),
         listings: listing::Listings::default(),
-        unity: super::reserved::amd_unity::UnityMaps::default(),
-        attempts: attempt::Tracker::default(),
+        unity: super::unity_map::UnityMaps::default(),
     };
     let regions: Vec<Vec<ReservedRegion>> =
         variant.groups().map(|group| table_regions(&variant, group)).collect();
@@ -393,7 +390,7 @@ fn variant(model: &Model, ivrs: &Ivrs, view: KernelView, moves: &BTreeMap<Bdf, B
 }
 
 /// The regions of a group that are not there because of the table: those stay whatever it says.
-fn unexplained(model: &Model, group: &Group) -> Vec<ReservedRegion> {
+fn unexplained(model: &Known, group: &Group) -> Vec<ReservedRegion> {
     let of_table = table_regions(model, group);
     // The kernel shows overlapping regions of a group merged.
     let explained = |region: &ReservedRegion| {
@@ -410,7 +407,7 @@ fn unexplained(model: &Model, group: &Group) -> Vec<ReservedRegion> {
 }
 
 /// The direct regions that the table leads to for the members of a group.
-fn table_regions(model: &Model, group: &Group) -> Vec<ReservedRegion> {
+fn table_regions(model: &Known, group: &Group) -> Vec<ReservedRegion> {
     model
         .entries_of(group)
         .map(|entry| ReservedRegion {
@@ -446,7 +443,7 @@ fn compare(before: &Verdicts, after: &Verdicts, moves: &BTreeMap<Bdf, Bdf>) -> V
 }
 
 /// Where the host is not one that follows its table.
-fn table_notices(model: &Model, view: &KernelView) -> Vec<String> {
+fn table_notices(model: &Known, view: &KernelView) -> Vec<String> {
     let mut notices: Vec<String> = view
         .fatal
         .iter()
@@ -487,7 +484,7 @@ fn table_notices(model: &Model, view: &KernelView) -> Vec<String> {
 }
 
 /// Where a change does less than it looks.
-fn change_notice(model: &Model, ivrs: &Ivrs, view: &KernelView, change: Change) -> Option<String> {
+fn change_notice(model: &Known, ivrs: &Ivrs, view: &KernelView, change: Change) -> Option<String> {
     if let Change::Move { from, to } = change {
         return Some(if model.is_amd(from) {
             format!(
@@ -512,3 +509,14 @@ fn change_notice(model: &Model, ivrs: &Ivrs, view: &KernelView, change: Change) 
 
 #[cfg(test)]
 pub(super) mod tests;
+
+impl Known {
+    /// What would be said of this host's devices, if the table or their slots were others.
+    ///
+    /// # Errors
+    /// Where a change names a block or a function that there is not, contradicts another one, or
+    /// where there is no table or no group to judge.
+    pub fn what_if(&self, changes: &[Change]) -> Result<WhatIf, ChangeError> {
+        what_if(self, changes)
+    }
+}

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     firmware::{
-        Rmrr,
+        EntryId, Place, Rmrr,
         amd::{
             ivrs::{Ivmd, IvmdFlags, IvmdKind},
             kernel::UnityEntry,
@@ -41,27 +41,37 @@ pub(super) fn cause_block(
     cause: &Cause,
     device: Option<Bdf>,
 ) {
-    let ivmd = cause.ivmd.and_then(|index| Some((model.ivmd(index)?, model.entry(index)?)));
-    if let Some((block, _)) = ivmd {
-        let (index, offset) = (block.index, block.offset);
-        document.headed(2, "Cause:", format!("IVMD {index} of the IVRS, at offset {offset:#x}"));
-        ivmd_rows(document, model, block, device, None);
-    } else if let Some(rmrr) = cause.rmrr.and_then(|index| model.rmrr(index)) {
-        let (index, offset) = (rmrr.index, rmrr.offset);
-        document.headed(2, "Cause:", format!("RMRR {index} of the DMAR, at offset {offset:#x}"));
-        let scope = cause.scope.as_deref();
-        rmrr_rows(document, model, rmrr, device.and_then(|bdf| Some((bdf, scope?))), None);
-    } else {
+    let entry = cause.entry.and_then(|id| model.firmware_entry(id));
+    let Some(entry) = entry else {
         let range = range_text(cause.start, cause.end);
         document.headed(2, "Cause:", format!("direct region {range}"));
         for fact in &cause.evidence {
-            document.fact(4, fact);
+            document.fact(4, fact.to_string());
         }
+        return;
+    };
+    let Place { table, offset } = entry.place;
+    document.headed(2, "Cause:", format!("{} of the {table}, at offset {offset:#x}", entry.id));
+    rows(document, model, entry.id, (device, cause.scope.as_deref()), None);
+}
+
+/// An entry field by field, for a device that it holds by that scope if one is meant. A letter says
+/// besides what memory it is and names the devices.
+pub(super) fn rows(
+    document: &mut Document,
+    model: &Model,
+    id: EntryId,
+    (device, scope): (Option<Bdf>, Option<&str>),
+    letter: Option<&Case<'_>>,
+) {
+    if let Some(block) = id.ivmd().and_then(|index| model.ivmd(index)) {
+        ivmd_rows(document, model, block, device, letter);
+    } else if let Some(rmrr) = id.rmrr().and_then(|index| model.rmrr(index)) {
+        rmrr_rows(document, model, rmrr, device.and_then(|bdf| Some((bdf, scope?))), letter);
     }
 }
 
-/// An IVMD block field by field. A letter says besides what memory it is and names the devices.
-pub(super) fn ivmd_rows(
+fn ivmd_rows(
     document: &mut Document,
     model: &Model,
     block: &Ivmd,
@@ -95,8 +105,8 @@ pub(super) fn ivmd_rows(
     document.row("owner", letter.map_or_else(|| owner.clone(), |case| case.redact.text(&owner)));
 }
 
-/// An RMRR in the same way. `held` is a device and the scope by which it is held.
-pub(super) fn rmrr_rows(
+/// `held` is a device and the scope by which it is held.
+fn rmrr_rows(
     document: &mut Document,
     model: &Model,
     rmrr: &Rmrr,
@@ -304,20 +314,15 @@ pub(super) fn addresses(devices: &[Bdf]) -> String {
 /// them.
 pub(super) fn numbers<'a>(
     causes: impl IntoIterator<Item = &'a Cause>,
-) -> Option<(&'static str, Vec<String>)> {
-    let (mut ivmd, mut rmrr) = (BTreeSet::new(), BTreeSet::new());
-    for cause in causes {
-        ivmd.extend(cause.ivmd);
-        rmrr.extend(cause.rmrr);
-    }
-    let (name, numbers) = if ivmd.is_empty() { ("RMRR", rmrr) } else { ("IVMD", ivmd) };
-    let numbers: Vec<String> = numbers.iter().map(ToString::to_string).collect();
-    (!numbers.is_empty()).then_some((name, numbers))
+) -> Option<(EntryId, Vec<String>)> {
+    let entries: BTreeSet<EntryId> = causes.into_iter().filter_map(|cause| cause.entry).collect();
+    let first = *entries.first()?;
+    let alike = entries.iter().filter(|id| id.table() == first.table());
+    Some((first, alike.map(|id| id.index().to_string()).collect()))
 }
 
 /// The same in words, like `IVMD 0, 1 and 2 of the IVRS`.
-pub(super) fn entries<'a>(causes: impl IntoIterator<Item = &'a Cause>) -> Option<String> {
-    let (name, numbers) = numbers(causes)?;
-    let table = if name == "RMRR" { "DMAR" } else { "IVRS" };
-    Some(format!("{name} {} of the {table}", list(&numbers)))
+pub(super) fn entries(causes: &[Cause]) -> Option<String> {
+    let (first, numbers) = numbers(causes)?;
+    Some(format!("{} {} of the {}", first.noun(), list(&numbers), first.table()))
 }

@@ -11,6 +11,7 @@ use super::{
 };
 use crate::{
     escape::printable,
+    firmware::EntryId,
     host::Reading,
     model::{Cause, DeviceVerdict, Finding, Model, RequireDirect, Verdict, Verdicts},
 };
@@ -148,16 +149,14 @@ fn group_line(document: &mut Document, verdicts: &Verdicts, id: u32, members: us
 fn causes(document: &mut Document, model: &Model, devices: &[DeviceVerdict]) {
     let all =
         || devices.iter().flat_map(|device| device.causes.iter().map(move |one| (device, one)));
-    let entries: BTreeMap<_, &Cause> = all()
-        .filter(|(_, cause)| cause.ivmd.or(cause.rmrr).is_some())
-        .map(|(_, cause)| ((cause.rmrr, cause.ivmd), cause))
-        .collect();
+    let entries: BTreeMap<EntryId, &Cause> =
+        all().filter_map(|(_, cause)| Some((cause.entry?, cause))).collect();
     for cause in entries.into_values() {
         document.blank();
         cause_block(document, model, cause, None);
     }
     let mut unnamed: BTreeMap<(u64, u64), BTreeSet<u32>> = BTreeMap::new();
-    for (device, cause) in all().filter(|(_, cause)| cause.ivmd.or(cause.rmrr).is_none()) {
+    for (device, cause) in all().filter(|(_, cause)| cause.entry.is_none()) {
         unnamed.entry((cause.start, cause.end)).or_default().insert(device.group);
     }
     document.blank();

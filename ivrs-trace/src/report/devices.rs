@@ -59,7 +59,7 @@ impl<'a> Table<'a> {
             None => String::new(),
         };
         let cause = match numbers(&device.causes) {
-            Some((name, numbers)) => format!("  {name} {}", numbers.join(", ")),
+            Some((first, numbers)) => format!("  {} {}", first.noun(), numbers.join(", ")),
             None if device.causes.is_empty() => String::new(),
             None => "  direct regions".to_owned(),
         };

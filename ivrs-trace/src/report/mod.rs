@@ -40,6 +40,8 @@ use serde::Serialize;
 pub use what_if::what_if;
 pub use write::Style;
 
+pub(crate) use crate::fmt::hex_bytes;
+
 /// Facts that did not arrive.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
@@ -58,13 +60,6 @@ impl Lost {
     pub fn any(self) -> bool {
         self != Self::default()
     }
-}
-
-/// Bytes as two hex digits each, separated by spaces.
-#[must_use]
-pub fn hex_bytes(bytes: &[u8]) -> String {
-    let digits: Vec<String> = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-    digits.join(" ")
 }
 
 /// A number of bytes in the largest unit that divides it.

@@ -594,7 +594,7 @@ fn words(attempt: &Attempt, scene: &Scene<'_>) -> String {
     let causes = attempt.rejections.iter().flat_map(|one| scene.model.causes(one));
     let (mut blocks, mut others) = (Vec::new(), 0_usize);
     for cause in causes {
-        match cause.ivmd.map(|ivmd| ivmd.to_string()) {
+        match cause.ivmd().map(|ivmd| ivmd.to_string()) {
             Some(ivmd) if !blocks.contains(&ivmd) => blocks.push(ivmd),
             Some(_) => {}
             None => others += 1,

@@ -4,7 +4,7 @@ use super::{Found, count, sentence};
 use crate::{
     codes::Code,
     firmware::{
-        Finding, TableName,
+        Fact, Finding, TableName,
         acpi::Truncation,
         intel::dmar::{Dmar, Rmrr, ScopeFault, structure_name},
     },
@@ -41,8 +41,9 @@ fn header(found: &mut Found, table: &Dmar) {
             table.header.checksum
         );
         if let Some(finding) = found.add(Code::DmarChecksum, 9, message) {
-            finding.evidence.push(format!("offset 0x9: {:02x}", table.header.checksum));
-            finding.evidence.push(format!("all bytes add up to {sum:#04x}, not to 0"));
+            let bytes = vec![table.header.checksum];
+            finding.evidence.push(Fact::Bytes { offset: 9, bytes, more: false });
+            finding.evidence.push(Fact::Sum(sum));
         }
     }
     if table.trailing > 0 {
@@ -99,8 +100,8 @@ fn memory(found: &mut Found, rmrr: &Rmrr) {
 fn of_rmrr(found: &mut Found, code: Code, rmrr: &Rmrr, message: String) {
     if let Some(finding) = found.add(code, rmrr.offset, message) {
         let at = rmrr.offset.saturating_add(8);
-        let bytes = rmrr.bytes.get(8..24).unwrap_or_default();
-        finding.evidence.push(format!("offset {at:#x}: {}", super::hex(bytes)));
+        let bytes = rmrr.bytes.get(8..24).unwrap_or_default().to_vec();
+        finding.evidence.push(Fact::Bytes { offset: at, bytes, more: false });
     }
 }
 
@@ -134,8 +135,8 @@ fn scopes(found: &mut Found, rmrr: &Rmrr) {
             continue;
         };
         if let Some(finding) = found.add(code, scope.offset, message) {
-            let bytes = super::hex(&scope.bytes);
-            finding.evidence.push(format!("offset {:#x}: {bytes}", scope.offset));
+            let (offset, bytes) = (scope.offset, scope.bytes.clone());
+            finding.evidence.push(Fact::Bytes { offset, bytes, more: false });
         }
     }
 }

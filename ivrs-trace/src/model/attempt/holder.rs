@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::{Process, thread::Facts};
-use crate::{escape::printable, event::Event, host::Member, model::Model, pci::Bdf};
+use crate::{escape::printable, event::Event, host::Member, model::Known, pci::Bdf};
 
 /// Groups and files whose holders are remembered; a host has a few hundred.
 const MAX_HOLDERS: usize = 4096;
@@ -192,7 +192,7 @@ impl Seen {
 
 /// The functions of a group that drivers of the host hold: as the kernel listed them, else as the
 /// host's files show them.
-pub(super) fn host_drivers(facts: &Facts, group: Option<u32>, model: &Model) -> Vec<HostDriver> {
+pub(super) fn host_drivers(facts: &Facts, group: Option<u32>, model: &Known) -> Vec<HostDriver> {
     if facts.members.iter().any(Seen::holds) {
         let held = facts.members.iter().filter(|member| member.holds());
         return held

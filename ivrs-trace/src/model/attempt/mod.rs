@@ -36,7 +36,7 @@ use self::{
     requested::{device_address, requested},
     thread::{Asked, Bind, Claim, Facts, Frame, Outer, Thread, Type1},
 };
-use super::Model;
+use super::Known;
 use crate::{
     command_line::{Hostdev, Vm, is_qemu},
     errno::Errno,
@@ -212,7 +212,7 @@ impl Tracker {
     }
 
     /// Takes in an event. `model` is what is known besides, this tracker left out.
-    pub(super) fn observe(&mut self, number: u64, event: &Event, model: &Model) {
+    pub(super) fn observe(&mut self, number: u64, event: &Event, model: &Known) {
         if self.threads.get(&event.tid).is_some_and(|thread| thread.pid != event.pid) {
             // The thread is gone, and another one has its id.
             self.leave(event.tid);
@@ -369,7 +369,7 @@ impl Tracker {
         event: &Event,
         function: VfioFunction,
         ret: i64,
-        model: &Model,
+        model: &Known,
     ) {
         let Some(thread) = self.threads.get_mut(&event.tid) else { return };
         let facts = &mut thread.facts;
@@ -413,7 +413,7 @@ impl Tracker {
     }
 
     /// Finds or makes the attempt that a call belongs to in which no claim was seen.
-    fn place(&mut self, number: u64, event: &Event, ret: i64, model: &Model) {
+    fn place(&mut self, number: u64, event: &Event, ret: i64, model: &Known) {
         let Some(facts) = self.threads.get(&event.tid).map(|thread| &thread.facts) else { return };
         let Some(outer) = &facts.outer else { return };
         let failed = ret < 0;
@@ -455,7 +455,7 @@ impl Tracker {
         }
     }
 
-    fn container(&mut self, number: u64, event: &Event, phase: Phase, model: &Model) {
+    fn container(&mut self, number: u64, event: &Event, phase: Phase, model: &Known) {
         match phase {
             Phase::Enter => {
                 if self.fresh(event).facts.container.is_some() {
@@ -481,7 +481,7 @@ impl Tracker {
         event: &Event,
         phase: Phase,
         device: Option<&Device>,
-        model: &Model,
+        model: &Known,
     ) {
         match phase {
             Phase::Enter => {
@@ -503,7 +503,7 @@ impl Tracker {
         }
     }
 
-    fn claim_began(&mut self, number: u64, event: &Event, model: &Model) {
+    fn claim_began(&mut self, number: u64, event: &Event, model: &Known) {
         let Some((mut claim, asked)) = claim_of(number, &event.body) else { return };
         claim.before = Some(asked);
         if self.fresh(event).facts.claim.is_some() {
@@ -514,7 +514,7 @@ impl Tracker {
         self.begin(event, model);
     }
 
-    fn claim_ended(&mut self, number: u64, event: &Event, ret: i64, model: &Model) {
+    fn claim_ended(&mut self, number: u64, event: &Event, ret: i64, model: &Known) {
         let Some((mut claim, asked)) = claim_of(number, &event.body) else { return };
         let facts = &mut self.fresh(event).facts;
         claim.before = facts.claim.take().and_then(|claim| claim.before);
@@ -534,7 +534,7 @@ impl Tracker {
     }
 
     /// A device was put on a domain, or the kernel says that it refuses it one.
-    fn refused(&mut self, number: u64, event: &Event, model: &Model) {
+    fn refused(&mut self, number: u64, event: &Event, model: &Known) {
         let Some(thread) = self.threads.get_mut(&event.tid) else { return };
         let called = matches!(event.body, Body::SetDomain { .. });
         // The line of the log comes between the entries and the call that they belong to, or after
@@ -571,7 +571,7 @@ impl Tracker {
         event: &Event,
         phase: Phase,
         group: Option<u32>,
-        model: &Model,
+        model: &Known,
     ) {
         match phase {
             Phase::Enter => {
@@ -600,7 +600,7 @@ impl Tracker {
         }
     }
 
-    fn iommufd_attach(&mut self, number: u64, event: &Event, phase: Phase, model: &Model) {
+    fn iommufd_attach(&mut self, number: u64, event: &Event, phase: Phase, model: &Known) {
         match phase {
             Phase::Enter => {
                 let thread = self.fresh(event);
@@ -627,7 +627,7 @@ impl Tracker {
     }
 
     /// Whether somebody holds the group was asked.
-    fn asked(&mut self, number: u64, event: &Event, model: &Model) {
+    fn asked(&mut self, number: u64, event: &Event, model: &Known) {
         let Body::OwnerClaimed { claimed, group, group_owner, owner_count, foreign_domain } =
             &event.body
         else {
@@ -658,7 +658,7 @@ impl Tracker {
         event: &Event,
         device: Option<&Device>,
         ret: i64,
-        model: &Model,
+        model: &Known,
     ) {
         let Some(error) = crate::errno::of_return(ret) else { return };
         let bdf = device.and_then(|device| device.bdf);
@@ -691,7 +691,7 @@ impl Tracker {
         self.push(attempt);
     }
 
-    fn removed(&mut self, number: u64, device: &Device, model: &Model) {
+    fn removed(&mut self, number: u64, device: &Device, model: &Known) {
         let gone = |group: Option<u32>, requested: Option<Bdf>| {
             group.is_some() && group == device.group
                 || requested.is_some() && requested == device.bdf
@@ -719,7 +719,7 @@ impl Tracker {
 
     /// The attempt of what is open in the thread: the one that it has, one that it goes on with, or
     /// a new one. What is known of it by now is filled in.
-    fn begin(&mut self, event: &Event, model: &Model) {
+    fn begin(&mut self, event: &Event, model: &Known) {
         let Some(thread) = self.threads.get(&event.tid) else { return };
         let facts = &thread.facts;
         let pid = event.pid;
@@ -753,7 +753,7 @@ impl Tracker {
     }
 
     /// What is known of an attempt beside its end.
-    fn fill_in(&mut self, number: u64, event: &Event, model: &Model) {
+    fn fill_in(&mut self, number: u64, event: &Event, model: &Known) {
         let Self { threads, attempts, dropped, lines, changes, .. } = self;
         let Some(thread) = threads.get(&event.tid) else { return };
         let index = number.checked_sub(*dropped).and_then(|index| usize::try_from(index).ok());
@@ -797,7 +797,7 @@ impl Tracker {
     }
 
     /// Says what came of the thread's attempt, by what was seen so far.
-    fn conclude(&mut self, event: &Event, model: &Model) {
+    fn conclude(&mut self, event: &Event, model: &Known) {
         let Self { threads, attempts, dropped, holders, links, .. } = self;
         let Some(thread) = threads.get_mut(&event.tid) else { return };
         let Some(number) = thread.attempt else { return };
@@ -1019,6 +1019,6 @@ fn claim_of(number: u64, body: &Body) -> Option<(Claim, Asked)> {
     Some((claim, asked))
 }
 
-fn group_of(model: &Model, bdf: Bdf) -> Option<u32> {
+fn group_of(model: &Known, bdf: Bdf) -> Option<u32> {
     model.function(bdf)?.group.value().copied()
 }

@@ -16,7 +16,7 @@ use super::{
 use crate::{
     errno::{self, Errno},
     event::{Device, VfioFunction, VfioRequest},
-    model::{Model, RequireDirect, verdict},
+    model::{Known, RequireDirect, verdict},
 };
 
 /// Why an attempt failed.
@@ -115,7 +115,7 @@ pub(super) fn conclude(
     facts: &Facts,
     attempt: &Attempt,
     owners: &impl Owners,
-    model: &Model,
+    model: &Known,
 ) -> Option<Conclusion> {
     let context = Context { facts, attempt, owners, model };
     let outer = facts.outer.as_ref();
@@ -152,7 +152,7 @@ struct Context<'a, O> {
     facts: &'a Facts,
     attempt: &'a Attempt,
     owners: &'a O,
-    model: &'a Model,
+    model: &'a Known,
 }
 
 fn failure(ret: Option<i64>) -> Option<Errno> {

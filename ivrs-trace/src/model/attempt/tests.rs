@@ -7,7 +7,7 @@ use super::*;
 use crate::{
     host::Snapshot,
     model::{
-        RequireDirect,
+        Model, RequireDirect,
         fixture::{
             AM5, GROUPS, Owned, QEMU, SINGLE, Thread as Script, bdf, device, host, model, model_of,
             table, view,
@@ -502,7 +502,7 @@ fn with_each_source_missing_the_next_one_tells_the_refusal() {
             let [refused] = attempt.rejections.as_slice() else { panic!("{name} {evidence:?}") };
             assert_eq!(refused.device.name, "0000:00:07.1", "{name} {evidence:?}");
             assert_eq!((refused.evidence, refused.complete), (*evidence, *walked), "{name}");
-            let causes: Vec<_> = model.causes(refused).iter().map(|cause| cause.ivmd).collect();
+            let causes: Vec<_> = model.causes(refused).iter().map(|cause| cause.ivmd()).collect();
             assert_eq!(causes, [Some(0)], "{name} {evidence:?}");
             assert_eq!(attempt.group, Some(5), "{name} {evidence:?}");
         }
@@ -805,7 +805,7 @@ fn nothing_is_remembered_without_end() {
             number += 1;
         }
     }
-    let (threads, links, holders) = model.attempts.remembered();
+    let (threads, links, holders) = model.remembered();
     assert!(threads <= MAX_THREADS, "{threads}");
     assert!(links <= 4 * (MAX_ATTEMPTS + DROPPED_AT_ONCE), "{links}");
     assert!(holders <= 2 * 4096, "{holders}");

@@ -7,7 +7,7 @@ use crate::{
     firmware::amd::builder::IvrsBuilder,
     host::HexBytes,
     model::{
-        Verdict,
+        Model, Verdict,
         fixture::{AM5, GROUPS, SINGLE, host, model, table},
         what_if::tests::any_ivmd,
     },

@@ -6,7 +6,7 @@ use super::{Line, State};
 use crate::{
     escape::printable,
     host::{Conditions, Disk, Interface, Member, PciFunction, Reading},
-    model::{Model, Verdict, Verdicts, attempt::manages_dma},
+    model::{Known, Verdict, Verdicts, attempt::manages_dma},
     pci::Bdf,
 };
 
@@ -16,7 +16,7 @@ const DEPTH: usize = 16;
 const AT_MOST: usize = 8;
 
 pub(super) fn lines(
-    model: &Model,
+    model: &Known,
     verdicts: &Verdicts,
     conditions: &Conditions,
     bdf: Bdf,
@@ -75,7 +75,7 @@ fn firmware(verdicts: &Verdicts, bdf: Bdf) -> Option<Line> {
             };
             let line =
                 device.causes.iter().take(4).fold(Line::new(code, State::No, by), |line, cause| {
-                    let entry = match (cause.ivmd, cause.rmrr) {
+                    let entry = match (cause.ivmd(), cause.rmrr()) {
                         (Some(index), _) => format!("IVMD {index} of the IVRS"),
                         (None, Some(index)) => format!("RMRR {index} of the DMAR"),
                         (None, None) => "a direct region".to_owned(),
@@ -93,7 +93,7 @@ fn firmware(verdicts: &Verdicts, bdf: Bdf) -> Option<Line> {
 }
 
 /// The PCI functions of its group, itself and bridges left out.
-fn others(model: &Model, bdf: Bdf) -> Vec<Bdf> {
+fn others(model: &Known, bdf: Bdf) -> Vec<Bdf> {
     let group = model.function(bdf).and_then(|function| function.group.value().copied());
     let members = group.and_then(|id| model.group(id)).and_then(|group| group.members.value());
     let function = |member: &Member| match member {
@@ -108,7 +108,7 @@ fn others(model: &Model, bdf: Bdf) -> Vec<Bdf> {
 
 /// A function of the group whose driver does its own DMA makes the group not viable. So does a
 /// bridge's, but for pcieport.
-fn group(model: &Model, bdf: Bdf) -> Option<Line> {
+fn group(model: &Known, bdf: Bdf) -> Option<Line> {
     let code = "device-group";
     let Some(id) = model.function(bdf)?.group.value() else {
         return Some(
@@ -167,7 +167,7 @@ fn group(model: &Model, bdf: Bdf) -> Option<Line> {
 }
 
 /// What a function is in use for, told of a device in whose group it is.
-fn in_use(model: &Model, conditions: &Conditions, bdf: Bdf, function: Bdf) -> Vec<Line> {
+fn in_use(model: &Known, conditions: &Conditions, bdf: Bdf, function: Bdf) -> Vec<Line> {
     let who = if bdf == function { "it".to_owned() } else { format!("{function} of its group") };
     let mut lines = Vec::new();
     lines.extend(storage(conditions, function, &who));

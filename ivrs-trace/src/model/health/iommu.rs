@@ -3,10 +3,10 @@
 use super::{Line, State, count};
 use crate::{
     host::{Conditions, Reading},
-    model::{Model, RequireDirect, Verdict, Verdicts, options},
+    model::{Known, RequireDirect, Verdict, Verdicts, options},
 };
 
-pub(super) fn lines(model: &Model, verdicts: &Verdicts, conditions: &Conditions) -> Vec<Line> {
+pub(super) fn lines(model: &Known, verdicts: &Verdicts, conditions: &Conditions) -> Vec<Line> {
     let mut lines = vec![vendor(model, conditions)];
     let host = model.host();
     let line = match model.refuses() {
@@ -62,7 +62,7 @@ pub(super) fn lines(model: &Model, verdicts: &Verdicts, conditions: &Conditions)
     lines
 }
 
-fn vendor(model: &Model, conditions: &Conditions) -> Line {
+fn vendor(model: &Known, conditions: &Conditions) -> Line {
     let units = match &model.host().iommus {
         Reading::Unreadable(why) => {
             let line = Line::new("iommu", State::Unknown, "whether the IOMMU is on is not known");
@@ -95,7 +95,7 @@ fn vendor(model: &Model, conditions: &Conditions) -> Line {
 }
 
 /// Why there is none.
-fn none(model: &Model, conditions: &Conditions) -> Line {
+fn none(model: &Known, conditions: &Conditions) -> Line {
     let host = model.host();
     let line = Line::new("iommu", State::No, "no IOMMU is on, so VFIO can take no device")
         .from("/sys/class/iommu and /sys/kernel/iommu_groups: empty");

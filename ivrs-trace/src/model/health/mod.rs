@@ -14,7 +14,7 @@ mod tests;
 
 use serde::Serialize;
 
-use super::{Model, Verdict, Verdicts};
+use super::{Known, Verdict, Verdicts};
 use crate::{
     host::{Conditions, Reading},
     pci::Bdf,
@@ -157,7 +157,7 @@ pub struct Right {
 /// the firmware's table.
 #[must_use]
 pub fn health(
-    model: &Model,
+    model: &Known,
     verdicts: &Verdicts,
     conditions: &Conditions,
     tracing: &Tracing,

@@ -13,13 +13,13 @@ use super::{Line, State, unread};
 use crate::{
     escape::printable_bytes,
     host::{Conditions, Reading},
-    model::{Model, Table},
+    model::{Known, Table},
 };
 
 /// `TAINT_OVERRIDDEN_ACPI_TABLE` (include/linux/panic.h), by a table from elsewhere than the initrd.
 const TAINT_OVERRIDDEN: u64 = 1 << 8;
 
-pub(super) fn lines(model: &Model, conditions: &Conditions) -> Vec<Line> {
+pub(super) fn lines(model: &Known, conditions: &Conditions) -> Vec<Line> {
     let mut lines = Vec::new();
     let table = "/sys/firmware/acpi/tables/IVRS";
     match model.table() {

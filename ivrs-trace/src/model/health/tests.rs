@@ -6,7 +6,7 @@ use super::*;
 use crate::{
     firmware::amd::builder::IvrsBuilder,
     host::Snapshot,
-    model::{RequireDirect, fixture},
+    model::{Model, RequireDirect, fixture},
     report::{Style, doctor, valid::parsed},
 };
 

@@ -4,13 +4,13 @@ use super::{Line, Rights, State, Tracing, shown};
 use crate::{
     escape::printable,
     host::{Conditions, Reading},
-    model::Model,
+    model::Known,
 };
 
 /// Probes that are named one by one at most.
 const AT_MOST: usize = 16;
 
-pub(super) fn lines(model: &Model, conditions: &Conditions, tracing: &Tracing) -> Vec<Line> {
+pub(super) fn lines(model: &Known, conditions: &Conditions, tracing: &Tracing) -> Vec<Line> {
     let mut lines = Vec::new();
     if let Some(held) = &tracing.rights {
         rights(&mut lines, held);

@@ -3,10 +3,10 @@
 use super::{Line, State, shown};
 use crate::{
     host::{Conditions, Reading},
-    model::Model,
+    model::Known,
 };
 
-pub(super) fn lines(model: &Model, conditions: &Conditions) -> Vec<Line> {
+pub(super) fn lines(model: &Known, conditions: &Conditions) -> Vec<Line> {
     let mut lines = vec![driver(model, conditions)];
     // Without groups there is nothing that it could isolate.
     if model.groups().next().is_some() {
@@ -15,7 +15,7 @@ pub(super) fn lines(model: &Model, conditions: &Conditions) -> Vec<Line> {
     lines
 }
 
-fn driver(model: &Model, conditions: &Conditions) -> Line {
+fn driver(model: &Known, conditions: &Conditions) -> Line {
     let folder = "/sys/bus/pci/drivers/vfio-pci";
     if conditions.vfio_pci {
         return Line::new("vfio-pci", State::Ok, "the driver vfio-pci is there")
@@ -70,7 +70,7 @@ fn driver(model: &Model, conditions: &Conditions) -> Line {
     }
 }
 
-fn remapping(model: &Model, conditions: &Conditions) -> Line {
+fn remapping(model: &Known, conditions: &Conditions) -> Line {
     let path = "/proc/interrupts";
     let code = "interrupt-remapping";
     let x86 = model.host().iommus.value().is_some_and(|units| {
@@ -120,7 +120,7 @@ fn remapping(model: &Model, conditions: &Conditions) -> Line {
 }
 
 /// Where VFIO is told to do without, when it is loaded.
-fn allow_unsafe(model: &Model, conditions: &Conditions) -> Option<String> {
+fn allow_unsafe(model: &Known, conditions: &Conditions) -> Option<String> {
     let yes = |text: &str| {
         let value = text.split_once("allow_unsafe_interrupts=")?.1;
         value.starts_with(['1', 'y', 'Y']).then_some(())

@@ -12,7 +12,7 @@ use crate::{
         device_entry::{Content, Entry, SpecialKind, Uid},
         ivrs::{IvhdKind, IvmdKind},
     },
-    model::Model,
+    model::Known,
     pci::Bdf,
 };
 
@@ -46,7 +46,7 @@ pub struct Owner {
 }
 
 /// The likely owners of the IVMD block with that index, by address.
-pub(crate) fn of_entry(model: &Model, ivmd: usize) -> Vec<Owner> {
+pub(crate) fn of_entry(model: &Known, ivmd: usize) -> Vec<Owner> {
     let (Some(ivrs), Some(view)) = (model.table().ivrs(), model.table().view()) else {
         return Vec::new();
     };
@@ -88,7 +88,7 @@ pub(crate) fn of_entry(model: &Model, ivmd: usize) -> Vec<Owner> {
 
 type Named = (crate::pci::Devid, OwnerKind, String, Option<String>);
 
-fn named(model: &Model, block: IvhdKind, entry: &Entry) -> Option<Named> {
+fn named(model: &Known, block: IvhdKind, entry: &Entry) -> Option<Named> {
     match &entry.content {
         // The kernel heeds those in blocks of type 0x40 only.
         Content::Acpi(device) if block == IvhdKind::Type40 => {
@@ -111,7 +111,7 @@ fn named(model: &Model, block: IvhdKind, entry: &Entry) -> Option<Named> {
 }
 
 /// The name of the one ACPI device that has this hardware id.
-fn kernel_device(model: &Model, hid: &str) -> Option<String> {
+fn kernel_device(model: &Known, hid: &str) -> Option<String> {
     let mut devices = model.host().acpi_devices.value()?.iter().filter(|device| device.hid == hid);
     let one = devices.next().filter(|_| devices.next().is_none())?;
     Some(printable(one.device.value().unwrap_or(&one.name)))

@@ -4,18 +4,23 @@
 //! (`amd_iommu_get_resv_regions`, drivers/iommu/amd/iommu.c). One that reports `direct-relaxable`
 //! carries a change that was not taken. It is told from the regions, never from an option.
 
+use super::amd::of_listing;
 use crate::{
     codes::Code,
     event::RegionType,
+    firmware::{Fact, Finding},
     host::{Group, Member, RegionKind},
-    model::{DeviceVerdict, Finding, Model, Verdict, is_amd, member_name},
+    model::{
+        known::{Known, is_amd, member_name},
+        verdict::{DeviceVerdict, Verdict},
+    },
 };
 
 /// How many devices, and how many facts, are told one by one.
 const AT_MOST: usize = 32;
 
 /// What there is to say of a kernel that relaxes unity maps; nothing of any other.
-pub(crate) fn finding(model: &Model, devices: &[DeviceVerdict]) -> Option<Finding> {
+pub(crate) fn finding(model: &Known, devices: &[DeviceVerdict]) -> Option<Finding> {
     let mut groups = Vec::new();
     let mut evidence = Vec::new();
     for group in model.groups() {
@@ -50,8 +55,8 @@ pub(crate) fn finding(model: &Model, devices: &[DeviceVerdict]) -> Option<Findin
     Some(Finding { evidence, ..Finding::new(Code::KernelRelaxes, message) })
 }
 
-/// The relaxable regions of the members that an AMD IOMMU serves, a fact a line.
-fn relaxed(model: &Model, group: &Group) -> Vec<String> {
+/// The relaxable regions of the members that an AMD IOMMU serves, as evidence.
+fn relaxed(model: &Known, group: &Group) -> Vec<Fact> {
     let members = group.members.value().into_iter().flatten();
     let amd = |member: &&Member| match member {
         Member::Pci(bdf) => model.function(*bdf).is_some_and(is_amd),
@@ -69,26 +74,19 @@ fn relaxed(model: &Model, group: &Group) -> Vec<String> {
         let regions = group.regions.value().into_iter().flatten();
         return regions
             .filter(|region| region.kind == RegionKind::DirectRelaxable)
-            .map(|region| {
-                format!(
-                    "/sys/kernel/iommu_groups/{}/reserved_regions: {:#018x} {:#018x} {}",
-                    group.id, region.start, region.end_inclusive, region.kind
-                )
+            .map(|region| Fact::Shown {
+                group: group.id,
+                start: region.start,
+                end: region.end_inclusive,
+                kind: "direct-relaxable",
             })
             .collect();
     }
     let regions = listings.iter().flat_map(|(name, listing)| {
-        listing.regions.iter().map(move |region| (name, listing.event, region))
+        listing.regions.iter().map(move |region| (name, listing, region))
     });
     regions
         .filter(|(_, _, region)| region.kind == RegionType::DIRECT_RELAXABLE)
-        .map(|(name, event, region)| {
-            format!(
-                "event {event}: the kernel lists {:#x} to {:#x} as {} for {name}",
-                region.start,
-                region.end_inclusive(),
-                region.kind
-            )
-        })
+        .map(|(name, listing, region)| of_listing(listing, region, name))
         .collect()
 }

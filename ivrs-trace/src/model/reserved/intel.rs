@@ -7,52 +7,23 @@
 
 use std::collections::BTreeSet;
 
+use super::{
+    Cause, CauseKind,
+    amd::{kernel_differs, of_listing},
+};
 use crate::{
-    codes::Code,
     event::RegionType,
     firmware::{
-        acpi::TableError,
-        intel::dmar::{Dmar, Rmrr, Scope, ScopeKind, Step},
+        Entry, EntryId, Fact, Finding, Place, TableName,
+        intel::dmar::{Rmrr, Scope, ScopeKind, Step},
     },
-    host::{HexBytes, PciFunction, Reading},
-    model::{Cause, CauseKind, Finding, Listed, Listing, Model, is_intel},
+    host::PciFunction,
+    model::{
+        known::{Known, is_intel},
+        listing::Listed,
+    },
     pci::Bdf,
 };
-
-/// The host's DMAR table.
-#[derive(Clone, Debug)]
-pub enum DmarTable {
-    /// It was read.
-    Read(Box<Dmar>),
-    /// There is none: no Intel IOMMU, or it is switched off.
-    Absent,
-    /// There may be one, but it could not be read: path and reason.
-    Unreadable(String),
-    /// What is there is not a DMAR table.
-    Malformed(TableError),
-}
-
-impl DmarTable {
-    pub(crate) fn of(reading: &Reading<HexBytes>) -> Self {
-        match reading {
-            Reading::Absent => Self::Absent,
-            Reading::Unreadable(why) => Self::Unreadable(why.clone()),
-            Reading::Read(bytes) => match Dmar::parse(&bytes.0) {
-                Ok(dmar) => Self::Read(Box::new(dmar)),
-                Err(error) => Self::Malformed(error),
-            },
-        }
-    }
-
-    /// The table, if there is a readable one.
-    #[must_use]
-    pub fn dmar(&self) -> Option<&Dmar> {
-        match self {
-            Self::Read(dmar) => Some(dmar),
-            _ => None,
-        }
-    }
-}
 
 /// An RMRR that applies to a function.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -136,8 +107,8 @@ fn is_of_kind(scope: &Scope, function: &PciFunction) -> Option<bool> {
     })
 }
 
-/// See [`Model::rmrrs_of`].
-pub(crate) fn of_function(model: &Model, bdf: Bdf) -> (Vec<RmrrMatch<'_>>, bool) {
+/// See [`Known::rmrrs_of`].
+pub(crate) fn of_function(model: &Known, bdf: Bdf) -> (Vec<RmrrMatch<'_>>, bool) {
     let served = model.function(bdf).is_some_and(is_intel);
     let Some(dmar) = model.dmar().dmar().filter(|dmar| served && dmar.fatal().is_none()) else {
         return (Vec::new(), false);
@@ -163,7 +134,7 @@ pub(crate) fn of_function(model: &Model, bdf: Bdf) -> (Vec<RmrrMatch<'_>>, bool)
 
 /// Whether a scope applies to the last function of `way`, and the bridge through which it does.
 fn fit(
-    model: &Model,
+    model: &Known,
     rmrr: &Rmrr,
     scope: &Scope,
     (way, whole): (&[Bdf], bool),
@@ -219,7 +190,7 @@ pub(crate) fn is_relaxable(function: &PciFunction) -> Option<bool> {
 
 /// The RMRRs for which the kernel refuses a function; `None` where that cannot be told: no Intel
 /// IOMMU serves it, the table could not be read, or its class or the bridges above it.
-pub(crate) fn direct(model: &Model, bdf: Bdf) -> Option<Vec<RmrrMatch<'_>>> {
+pub(crate) fn direct(model: &Known, bdf: Bdf) -> Option<Vec<RmrrMatch<'_>>> {
     let function = model.function(bdf).filter(|function| is_intel(function))?;
     model.dmar().dmar()?;
     let (matches, unknown) = of_function(model, bdf);
@@ -233,39 +204,23 @@ pub(crate) fn direct(model: &Model, bdf: Bdf) -> Option<Vec<RmrrMatch<'_>>> {
 
 /// What holds a function that an Intel IOMMU serves: the direct regions that the kernel listed,
 /// brought back to the RMRRs; without a list, what the table says.
-pub(crate) fn causes(model: &Model, function: &PciFunction) -> Vec<Cause> {
+pub(crate) fn causes(model: &Known, function: &PciFunction) -> Vec<Cause> {
     let matches = of_function(model, function.bdf).0;
     let Some(listing) = model.listing(&function.bdf.to_string()) else {
         let direct = direct(model, function.bdf).unwrap_or_default();
         return direct.iter().map(|found| of_match(found, Vec::new())).collect();
     };
     let listed = listing.direct().map(|region| {
-        let fact = told(listing, region, &function.bdf.to_string());
+        let fact = of_listing(listing, region, &function.bdf.to_string());
         match matches.iter().find(|found| same(found.rmrr, region)) {
             Some(found) => of_match(found, vec![fact]),
-            None => Cause {
-                kind: CauseKind::DirectRegion,
-                ivmd: None,
-                rmrr: None,
-                scope: None,
-                offset: None,
-                start: region.start,
-                end: region.end_inclusive(),
-                evidence: vec![fact, no_rmrr(model)],
-            },
+            None => {
+                let facts = vec![fact, no_rmrr(model)];
+                Cause::region(region.start, region.end_inclusive(), facts)
+            }
         }
     });
     listed.collect()
-}
-
-fn told(listing: &Listing, region: &Listed, name: &str) -> String {
-    format!(
-        "event {}: the kernel lists {:#x} to {:#x} as {} for {name}",
-        listing.event,
-        region.start,
-        region.end_inclusive(),
-        RegionType::DIRECT,
-    )
 }
 
 /// Whether the kernel's region is the one that the RMRR leads to.
@@ -273,20 +228,17 @@ fn same(rmrr: &Rmrr, region: &Listed) -> bool {
     rmrr.base == region.start && rmrr.memory_length() == region.length
 }
 
-fn of_match(found: &RmrrMatch<'_>, mut evidence: Vec<String>) -> Cause {
-    let RmrrMatch { rmrr, scope, through } = found;
+fn of_match(found: &RmrrMatch<'_>, mut evidence: Vec<Fact>) -> Cause {
+    let RmrrMatch { rmrr, scope, through } = *found;
+    let scope_place = Place { table: TableName::Dmar, offset: scope.offset };
+    let scope = scope.to_string();
     evidence.push(of_structure(rmrr));
-    let by = match through {
-        Some(bridge) => format!("is the bridge {bridge}, which the device is below"),
-        None => "is the device".to_owned(),
-    };
-    evidence.push(format!("DMAR offset {:#x}: device scope {scope} {by}", scope.offset));
+    evidence.push(Fact::Scope { place: scope_place, scope: scope.clone(), bridge: through });
     Cause {
         kind: CauseKind::Rmrr,
-        ivmd: None,
-        rmrr: Some(rmrr.index),
-        scope: Some(scope.to_string()),
-        offset: Some(rmrr.offset),
+        entry: Some(EntryId::Rmrr(rmrr.index)),
+        scope: Some(scope),
+        place: Some(rmrr.place()),
         start: rmrr.base,
         end: rmrr.limit,
         evidence,
@@ -294,26 +246,18 @@ fn of_match(found: &RmrrMatch<'_>, mut evidence: Vec<String>) -> Cause {
 }
 
 /// An RMRR as evidence: its place, its number and its bytes.
-pub(crate) fn of_structure(rmrr: &Rmrr) -> String {
-    let bytes = crate::report::hex_bytes(&rmrr.bytes);
-    format!("{}: RMRR {}, {bytes}", rmrr.place(), rmrr.index)
+pub(super) fn of_structure(rmrr: &Rmrr) -> Fact {
+    Entry::from(rmrr).into()
 }
 
 /// Why no RMRR is named.
-fn no_rmrr(model: &Model) -> String {
-    match model.dmar() {
-        DmarTable::Read(_) => "no RMRR of the DMAR leads to this region".to_owned(),
-        DmarTable::Absent => "the host has no DMAR table that could be read".to_owned(),
-        DmarTable::Unreadable(why) => {
-            format!("the DMAR table cannot be read: {}", crate::escape::printable(why))
-        }
-        DmarTable::Malformed(error) => format!("the DMAR table is malformed: {error}"),
-    }
+fn no_rmrr(model: &Known) -> Fact {
+    model.dmar().no_entry(TableName::Dmar)
 }
 
 /// Where the kernel lists other regions for a function than the table leads to. The region for ISA
 /// bridges (`CONFIG_INTEL_IOMMU_FLOPPY_WA`: the first 16 MiB, relaxable) is the kernel's own.
-pub(crate) fn difference(model: &Model, name: &str, bdf: Bdf) -> Option<Finding> {
+pub(crate) fn difference(model: &Known, name: &str, bdf: Bdf) -> Option<Finding> {
     let (matches, unknown) = of_function(model, bdf);
     model.dmar().dmar().filter(|_| !unknown)?;
     let listing = model.listing(name)?;
@@ -329,22 +273,12 @@ pub(crate) fn difference(model: &Model, name: &str, bdf: Bdf) -> Option<Finding>
     if matches.iter().all(in_kernel) && listed.iter().all(in_table) {
         return None;
     }
-    let message = format!(
-        "the kernel lists {} mapped regions for {bdf}, the RMRRs of the DMAR lead to {}: the table \
-         in use is another one, or the kernel is patched; the verdict follows the kernel",
-        listed.len(),
-        matches.len()
-    );
-    let shown = listed.iter().map(|region| {
-        let (start, end) = (region.start, region.end_inclusive());
-        format!("event {}: the kernel lists {start:#x} to {end:#x}", listing.event)
-    });
-    let evidence = shown.chain(matches.iter().map(|found| of_structure(found.rmrr))).collect();
-    Some(Finding { evidence, ..Finding::new(Code::KernelDiffers, message) })
+    let rmrrs = matches.iter().map(|found| of_structure(found.rmrr));
+    Some(kernel_differs(TableName::Dmar, bdf, listing, &listed, matches.len(), rmrrs))
 }
 
 /// The reach of every RMRR on a host with Intel's IOMMU.
-pub(crate) fn coverage(model: &Model) -> Vec<RmrrCoverage> {
+pub(crate) fn coverage(model: &Known) -> Vec<RmrrCoverage> {
     let Some(dmar) = model.dmar().dmar().filter(|_| model.is_intel_host()) else {
         return Vec::new();
     };
@@ -373,7 +307,7 @@ pub(crate) fn coverage(model: &Model) -> Vec<RmrrCoverage> {
 
 /// The scopes that name a function of another kind, with the function: the kernel gives the IOMMU up
 /// for one at boot.
-pub(crate) fn mismatches(model: &Model) -> Vec<(&Rmrr, &Scope, Bdf)> {
+pub(crate) fn mismatches(model: &Known) -> Vec<(&Rmrr, &Scope, Bdf)> {
     let mut found = Vec::new();
     let rmrrs = model.dmar().dmar().into_iter().flat_map(|dmar| &dmar.rmrr);
     for (rmrr, scope) in rmrrs.flat_map(|rmrr| rmrr.scopes.iter().map(move |one| (rmrr, one))) {

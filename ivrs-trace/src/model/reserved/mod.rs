@@ -1,7 +1,18 @@
-//! Which entries of the firmware's tables hold which functions.
+//! Which entries of the firmware's tables hold which functions: the one door from verdicts to the
+//! vendors. A function is asked about here, and whoever serves it answers.
 
-pub(crate) mod amd;
-pub(crate) mod amd_owners;
-pub(crate) mod amd_relaxation;
-pub(crate) mod amd_unity;
-pub(crate) mod intel;
+mod amd;
+mod amd_findings;
+mod amd_owners;
+mod amd_relaxation;
+mod amd_unity;
+pub(super) mod arm;
+mod cause;
+mod door;
+mod intel;
+mod intel_findings;
+mod memory;
+
+pub use amd_owners::{Owner, OwnerKind};
+pub use cause::{Cause, CauseKind, Coverage, EntryCoverage};
+pub use intel::{RmrrCoverage, RmrrMatch};

@@ -14,6 +14,7 @@ use super::{
 };
 use crate::{
     errno::{self, Errno},
+    firmware::EntryId,
     model::{
         Attempt, Cause, CauseKind, Evidence, Model, Outcome, Reason, Rejection, RequireDirect,
         Verdict,
@@ -121,7 +122,7 @@ pub fn attempt(model: &Model, attempt: &Attempt) -> Document {
 }
 
 /// The entries that were told of earlier attempts, each with the device that it was told of.
-type Told = BTreeMap<String, String>;
+type Told = BTreeMap<EntryId, String>;
 
 fn explain(document: &mut Document, model: &Model, attempt: &Attempt, told: &mut Told) {
     document.fact(0, headline(attempt));
@@ -146,9 +147,9 @@ fn rejected(document: &mut Document, model: &Model, attempt: &Attempt, told: &mu
     let mut named = false;
     for rejection in &attempt.rejections {
         let causes = model.causes(rejection);
-        named |= causes.iter().any(|cause| cause.ivmd.is_some());
+        named |= causes.iter().any(|cause| cause.ivmd().is_some());
         let before: Option<Vec<&String>> =
-            causes.iter().map(|cause| told.get(&entries([cause])?)).collect();
+            causes.iter().map(|cause| told.get(&cause.entry?)).collect();
         let device = before.and_then(|devices| devices.first().copied());
         if let (Some(device), Some(entries)) = (device, entries(&causes)) {
             document.headed(2, "Cause:", format!("{entries}, as above for {device}."));
@@ -159,7 +160,7 @@ fn rejected(document: &mut Document, model: &Model, attempt: &Attempt, told: &mu
             for cause in &causes {
                 document.blank();
                 cause_block(document, model, cause, rejection.device.bdf);
-                if let Some(entry) = entries([cause]) {
+                if let Some(entry) = cause.entry {
                     told.entry(entry).or_insert_with(|| rejection.device.name.clone());
                 }
             }
@@ -369,7 +370,7 @@ fn advice(document: &mut Document, model: &Model, attempt: &Attempt, named: bool
 fn slot_advice(model: &Model, attempt: &Attempt) -> Option<String> {
     let blocks = attempt.rejections.iter().flat_map(|one| model.causes(one));
     let (coverage, entry) = blocks
-        .filter_map(|cause| cause.ivmd)
+        .filter_map(|cause| cause.ivmd())
         .filter_map(|ivmd| Some((model.coverage(ivmd)?, model.entry(ivmd)?)))
         .max_by_key(|(coverage, _)| coverage.devices.len())?;
     let (count, all) = (coverage.devices.len(), coverage.of_devices);

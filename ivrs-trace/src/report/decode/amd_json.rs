@@ -620,7 +620,7 @@ pub(super) fn finding(finding: Finding) -> FindingDocument {
         message,
         offset: place.map(|place| self::place(place.offset)),
         ivmd,
-        evidence,
+        evidence: evidence.iter().map(ToString::to_string).collect(),
     }
 }
 

@@ -7,7 +7,7 @@ use std::{
 
 use crate::{
     firmware::{
-        Ivrs,
+        EntryId, Ivrs,
         amd::{ivrs::Ivmd, kernel::UnityEntry},
     },
     host::{MapSource, Reading, RegionClass, Snapshot},
@@ -203,11 +203,14 @@ impl<'a> Case<'a> {
         of_devices.chain(rejections.flat_map(|one| self.model.causes(one))).collect()
     }
 
+    /// The entries that they are.
+    pub(crate) fn entries(&self) -> BTreeSet<EntryId> {
+        self.causes().iter().filter_map(|cause| cause.entry).collect()
+    }
+
     /// The blocks among them.
     pub(crate) fn culprits(&self) -> Vec<Held<'a>> {
-        let indices: BTreeSet<usize> =
-            self.causes().iter().filter_map(|cause| cause.ivmd).collect();
-        indices.into_iter().filter_map(|index| self.held(index)).collect()
+        self.entries().into_iter().filter_map(|id| self.held(id.ivmd()?)).collect()
     }
 
     /// What is missing for a verdict.

@@ -7,7 +7,7 @@ use super::{
     sections,
 };
 use crate::{
-    firmware::amd::kernel::is_effective,
+    firmware::{EntryId, Fact, amd::kernel::is_effective},
     host::Reading,
     model::{DeviceVerdict, Outcome, RequireDirect, Verdict},
     recording::ProbeFact,
@@ -50,9 +50,9 @@ fn subject(case: &Case<'_>) -> String {
     let total = case.verdicts.devices.len();
     let held = case.held_devices().count();
     let by = match numbers(&case.causes()) {
-        Some((name, numbers)) if numbers.len() <= 4 => format!("{name} {}", list(&numbers)),
-        Some(("IVMD", many)) => format!("{} IVMD blocks", many.len()),
-        Some((name, many)) => format!("{} {name}s", many.len()),
+        Some((id, numbers)) if numbers.len() <= 4 => format!("{} {}", id.noun(), list(&numbers)),
+        Some((EntryId::Ivmd(_), many)) => format!("{} IVMD blocks", many.len()),
+        Some((EntryId::Rmrr(_), many)) => format!("{} RMRRs", many.len()),
         None => "1:1 maps".to_owned(),
     };
     match case.standing() {
@@ -255,16 +255,16 @@ fn attempt(letter: &mut Document, case: &Case<'_>, told: &Told<'_>) {
         rows.push(("evidence", format!("{by} (event {}){unseen}", rejection.event)));
         let causes = case.model.causes(rejection);
         for cause in &causes {
-            let what = numbers([cause]).map_or_else(
+            let what = cause.entry.map_or_else(
                 || "a direct region without an entry".to_owned(),
-                |(name, numbers)| format!("{name} {}", list(&numbers)),
+                |entry| entry.to_string(),
             );
             let evidence: Vec<String> = cause
                 .evidence
                 .iter()
                 // Its bytes are told below.
-                .filter(|fact| !fact.starts_with("IVRS offset") && !fact.contains(": RMRR "))
-                .map(|fact| case.redact.text(fact))
+                .filter(|fact| !matches!(fact, Fact::Entry { .. }))
+                .map(|fact| case.redact.text(&fact.to_string()))
                 .collect();
             let evidence = if evidence.is_empty() {
                 "by the table alone".to_owned()
@@ -365,7 +365,7 @@ fn blocks(letter: &mut Document, case: &Case<'_>) {
         ("walk", ivrs.truncation.map(|cut| cut.to_string()).unwrap_or_default()),
     ]);
     for block in ivrs.ivmd.iter().take(TOLD) {
-        sections::ivmd(letter, case, block.index);
+        sections::entry(letter, case, block.place(), EntryId::Ivmd(block.index));
     }
     if let Some(more) = ivrs.ivmd.len().checked_sub(TOLD).filter(|more| *more > 0) {
         letter.fact(0, format!("{more} more blocks are in the table below."));

@@ -2,37 +2,34 @@
 
 use super::input::{Case, TOLD};
 use crate::{
-    firmware::Rmrr,
+    firmware::{EntryId, Place, Rmrr},
     host::{Member, RegionKind},
     model::{DmarTable, Table},
     report::{
         Document,
-        cause::{ivmd_rows, rmrr_memory_text, rmrr_rows, scopes_text},
+        cause::{rmrr_memory_text, rows, scopes_text},
         document::count,
     },
 };
 
-/// An IVMD block with all that is known of it.
-pub(super) fn ivmd(letter: &mut Document, case: &Case<'_>, index: usize) {
-    let Some(block) = case.model.ivmd(index) else { return };
-    letter.subtitle(format!("IVMD {index} at offset {:#x}", block.offset));
-    ivmd_rows(letter, case.model, block, None, Some(case));
+/// An entry with all that is known of it.
+pub(super) fn entry(letter: &mut Document, case: &Case<'_>, place: Place, id: EntryId) {
+    letter.subtitle(format!("{id} at offset {:#x}", place.offset));
+    letter.blank();
+    rows(letter, case.model, id, (None, None), Some(case));
 }
 
-/// Each RMRR that holds devices, in the same way.
+/// Each RMRR that holds devices.
 pub(super) fn rmrrs(letter: &mut Document, case: &Case<'_>) {
     for rmrr in culprits(case) {
-        letter.subtitle(format!("RMRR {} at offset {:#x}", rmrr.index, rmrr.offset));
-        rmrr_rows(letter, case.model, rmrr, None, Some(case));
+        entry(letter, case, rmrr.place(), EntryId::Rmrr(rmrr.index));
     }
 }
 
 /// The RMRRs that a verdict or a refusal rests on, in table order.
 pub(super) fn culprits<'a>(case: &Case<'a>) -> Vec<&'a Rmrr> {
-    let mut indices: Vec<usize> = case.causes().iter().filter_map(|cause| cause.rmrr).collect();
-    indices.sort_unstable();
-    indices.dedup();
-    indices.into_iter().filter_map(|index| case.model.rmrr(index)).collect()
+    let model = case.model;
+    case.entries().into_iter().filter_map(|id| model.rmrr(id.rmrr()?)).collect()
 }
 
 /// The RMRRs that hold devices in a sentence, or why none can be named.

@@ -7,7 +7,10 @@ use super::{
     sections,
 };
 use crate::{
-    firmware::amd::ivrs::{Ivmd, IvmdKind},
+    firmware::{
+        EntryId,
+        amd::ivrs::{Ivmd, IvmdKind},
+    },
     model::{Change, Outcome, OwnerKind, Verdict},
     pci::Bdf,
     report::{
@@ -42,7 +45,8 @@ pub fn vendor(case: &Case<'_>, format: Format) -> String {
         Standing::Blocked | Standing::Later if !held.is_empty() => {
             asked(&mut letter, &held);
             for one in &held {
-                sections::ivmd(&mut letter, case, one.block.index);
+                let id = EntryId::Ivmd(one.block.index);
+                sections::entry(&mut letter, case, one.block.place(), id);
                 letter.row("odd", case.redact.text(&oddities(case, one).join("; ")));
             }
             why(&mut letter, case, &held);

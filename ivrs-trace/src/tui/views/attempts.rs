@@ -232,7 +232,7 @@ impl Pane for Attempts {
         match action {
             Action::Open | Action::ToEntry => {
                 let causes = attempt.rejections.iter().flat_map(|one| scene.model.causes(one));
-                causes.filter_map(|cause| cause.ivmd).map(Target::Entry).next()
+                causes.filter_map(|cause| cause.ivmd()).map(Target::Entry).next()
             }
             Action::ToDevice => {
                 let blocking = attempt.rejections.iter().find_map(|one| one.device.bdf);

@@ -273,7 +273,7 @@ impl Pane for Devices {
             let device = Some(holder.unwrap_or(device.bdf));
             text.document(&report::cause(scene.model, cause, device));
             for fact in &cause.evidence {
-                text.paragraph(Role::Dim, "    ", fact);
+                text.paragraph(Role::Dim, "    ", &fact.to_string());
             }
         }
         text

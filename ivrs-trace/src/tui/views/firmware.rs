@@ -17,7 +17,7 @@ use crate::{
     codes::{Code, Severity},
     escape::{printable, printable_bytes},
     firmware::{
-        Finding, Ivrs, KernelView, TableName,
+        EntryId, Fact, Finding, Ivrs, KernelView, TableName,
         amd::{
             device_entry::{Content, Entry},
             ivrs::{HEADER_LENGTH, Ivhd, Ivmd},
@@ -363,7 +363,6 @@ impl Firmware {
 
     /// The findings about a part of the table.
     fn told(&self, text: &mut Text, place: Range<usize>, ivmd: Option<&Ivmd>, scene: &Scene<'_>) {
-        let named = ivmd.map(|block| format!("{}: ", block.place()));
         let on_host: Vec<_> = scene
             .stage
             .verdicts
@@ -371,11 +370,11 @@ impl Firmware {
             .iter()
             .filter(|one| {
                 // Of several blocks, it names each in its evidence.
-                let named = || {
-                    named.as_ref().is_some_and(|named| {
-                        one.evidence.iter().any(|fact| fact.starts_with(named))
-                    })
+                let is_it = |fact: &Fact| {
+                    let id = ivmd.map(|block| EntryId::Ivmd(block.index));
+                    matches!(fact, Fact::Entry { id: named, .. } if Some(*named) == id)
                 };
+                let named = || one.evidence.iter().any(is_it);
                 one.place.map_or_else(named, |one| {
                     one.table == TableName::Ivrs && place.contains(&one.offset)
                 })

@@ -329,7 +329,7 @@ fn finding(text: &mut Text, found: &Finding) {
     text.line(vec![(Role::Title, format!("{} ", found.code)), (role, word.to_owned())]);
     text.text(&found.message);
     for fact in &found.evidence {
-        text.paragraph(Role::Dim, "  ", fact);
+        text.paragraph(Role::Dim, "  ", &fact.to_string());
     }
     text.blank();
     let style = report::Style { width: text.width(), colour: false };

@@ -4,9 +4,9 @@ use super::*;
 use crate::{
     codes::Code,
     firmware::intel::builder::{DmarBuilder, ScopeSpec},
-    host::Snapshot,
+    host::{HexBytes, Reading, Snapshot},
     model::{
-        RequireDirect, Verdict,
+        Model, RequireDirect, Verdict,
         fixture::{bdf, intel_host, set_class, set_regions},
     },
     pci::{Devid, Segment},
@@ -99,7 +99,7 @@ type Causes = Vec<(CauseKind, Option<usize>)>;
 fn verdict(model: &Model, name: &str) -> (Verdict, Option<String>, Causes) {
     let verdicts = model.verdicts();
     let device = verdicts.devices.iter().find(|device| device.bdf == bdf(name)).unwrap();
-    let causes = device.causes.iter().map(|cause| (cause.kind, cause.rmrr)).collect();
+    let causes = device.causes.iter().map(|cause| (cause.kind, cause.rmrr())).collect();
     (device.verdict, device.blocked_by.clone(), causes)
 }
 
@@ -119,9 +119,12 @@ fn devices_are_judged_as_with_an_ivmd() {
     let verdicts = found.verdicts();
     let device = verdicts.devices.iter().find(|one| one.bdf == bdf("01:00.2")).unwrap();
     let cause = &device.causes[0];
-    assert_eq!((cause.start, cause.end, cause.offset), (0x1000_0000, 0x1000_ffff, Some(0x40)));
+    assert_eq!(
+        (cause.start, cause.end, cause.place.map(|place| place.offset)),
+        (0x1000_0000, 0x1000_ffff, Some(0x40))
+    );
     assert_eq!(cause.scope.as_deref(), Some("endpoint 00:1c.4/00.2"));
-    assert!(cause.evidence[1].contains("offset 0x58"), "{:?}", cause.evidence);
+    assert!(cause.evidence[1].to_string().contains("offset 0x58"), "{:?}", cause.evidence);
 
     // Intel's driver refused before the flag was there, so no BTF is needed to know.
     for flag in [RequireDirect::Missing, RequireDirect::Unknown] {

@@ -1,0 +1,297 @@
+//! What is known of a host, from its files and from what its kernel was seen to do. How functions
+//! are judged by it is in [`verdict`](super::verdict) and [`reserved`](super::reserved).
+
+use std::collections::BTreeSet;
+
+use super::{
+    kernel_flag::{KernelFlag, RequireDirect},
+    listing::{Listing, Listings},
+    options,
+    table::{DmarTable, IvrsTable},
+    unity_map::{UnityMap, UnityMaps},
+};
+use crate::{
+    event::{self, Body, DeviceFunction, Event, Phase},
+    firmware::{Ivmd, Rmrr, UnityEntry},
+    host::{Group, Member, PciFunction, Reading, Snapshot},
+    pci::{Bdf, Devid, Segment},
+};
+
+/// What is known of a host.
+pub struct Known {
+    pub(super) host: Snapshot,
+    pub(super) table: IvrsTable,
+    pub(super) dmar: DmarTable,
+    pub(super) flag: KernelFlag,
+    pub(super) listings: Listings,
+    pub(super) unity: UnityMaps,
+}
+
+impl Known {
+    /// A model of `host`, whose kernel has the flag or not.
+    #[must_use]
+    pub fn new(host: Snapshot, flag: impl Into<KernelFlag>) -> Self {
+        let (table, dmar) = (IvrsTable::of_ivrs(&host.ivrs), DmarTable::of_dmar(&host.dmar));
+        Self {
+            host,
+            table,
+            dmar,
+            flag: flag.into(),
+            listings: Listings::default(),
+            unity: UnityMaps::default(),
+        }
+    }
+
+    /// Takes the host as it is now: devices and groups may have come and gone, and drivers have
+    /// changed. What the kernel has listed stays for the devices that are still there.
+    ///
+    /// What could be read before but cannot any more, for want of rights that were given up, stays.
+    pub fn rehost(&mut self, mut host: Snapshot) {
+        host.keep_from(&self.host);
+        if host.ivrs != self.host.ivrs {
+            self.table = IvrsTable::of_ivrs(&host.ivrs);
+        }
+        if host.dmar != self.host.dmar {
+            self.dmar = DmarTable::of_dmar(&host.dmar);
+        }
+        self.host = host;
+        let Self { host, listings, .. } = self;
+        if let (Reading::Read(functions), Reading::Read(groups)) = (&host.functions, &host.groups) {
+            let others =
+                groups.iter().flat_map(|group| group.members.value().into_iter().flatten());
+            let names: BTreeSet<String> = functions
+                .iter()
+                .map(|function| function.bdf.to_string())
+                .chain(others.map(member_name))
+                .collect();
+            listings.keep(|name| names.contains(name));
+        }
+    }
+
+    /// Takes over what an event shows of the host.
+    pub(super) fn observe(&mut self, number: u64, event: &Event) {
+        match &event.body {
+            Body::UnityEntry { .. } | Body::UnityEnd { .. } => self.unity.observe(number, event),
+            Body::GroupChange { change, device } => {
+                self.listings.observe(number, event);
+                self.regroup(*change, device);
+            }
+            Body::DeviceCall {
+                phase: Phase::Exit { ret: 0 },
+                function,
+                device: Some(device),
+                driver,
+                ..
+            } => {
+                self.listings.observe(number, event);
+                match function {
+                    DeviceFunction::VfioPciProbe => self.bound(device, Some("vfio-pci")),
+                    DeviceFunction::PciProbe => self.bound(device, Some(driver)),
+                    DeviceFunction::PciRemove => self.bound(device, None),
+                    _ => {}
+                }
+            }
+            Body::Region { .. } | Body::RegionsEnd { .. } | Body::DeviceCall { .. } => {
+                self.listings.observe(number, event);
+            }
+            _ => {}
+        }
+    }
+
+    /// A device came into a group or left it. What else there is to know of a new device comes with
+    /// the next [`Self::rehost`].
+    fn regroup(&mut self, change: event::Change, device: &event::Device) {
+        let Some(id) = device.group else { return };
+        let member = device.bdf.map_or_else(|| Member::Other(device.name.clone()), Member::Pci);
+        let Reading::Read(groups) = &mut self.host.groups else { return };
+        let place = groups.binary_search_by_key(&id, |group| group.id);
+        match (change, place) {
+            (event::Change::Added, place) => {
+                let place = place.unwrap_or_else(|place| {
+                    groups.insert(
+                        place,
+                        Group {
+                            id,
+                            domain_type: Reading::Absent,
+                            regions: Reading::Absent,
+                            bad_region_lines: Vec::new(),
+                            members: Reading::Read(Vec::new()),
+                        },
+                    );
+                    place
+                });
+                let group = groups.get_mut(place);
+                if let Some(Group { members: Reading::Read(members), regions, .. }) = group
+                    && !members.contains(&member)
+                {
+                    members.push(member);
+                    members.sort();
+                    // Those that were read are without its own.
+                    *regions = Reading::Absent;
+                }
+            }
+            (event::Change::Removed, Ok(place)) => {
+                let group = groups.get_mut(place);
+                if let Some(Group { members: Reading::Read(members), .. }) = group {
+                    members.retain(|one| *one != member);
+                    if members.is_empty() {
+                        groups.remove(place);
+                    }
+                }
+            }
+            (event::Change::Removed, Err(_)) => {}
+        }
+        let group = match change {
+            event::Change::Added => Reading::Read(id),
+            event::Change::Removed => Reading::Absent,
+        };
+        if let Reading::Read(functions) = &mut self.host.functions
+            && let Some(function) =
+                functions.iter_mut().find(|function| Some(function.bdf) == device.bdf)
+        {
+            function.group = group;
+        }
+    }
+
+    /// A driver has taken a device, or let go of it.
+    fn bound(&mut self, device: &event::Device, driver: Option<&str>) {
+        if let Reading::Read(functions) = &mut self.host.functions
+            && let Some(function) =
+                functions.iter_mut().find(|function| Some(function.bdf) == device.bdf)
+        {
+            function.driver = match driver.filter(|driver| !driver.is_empty()) {
+                Some(driver) => Reading::Read(driver.to_owned()),
+                None => Reading::Absent,
+            };
+        }
+    }
+
+    /// The host as it was read.
+    #[must_use]
+    pub fn host(&self) -> &Snapshot {
+        &self.host
+    }
+
+    /// The host's IVRS table.
+    #[must_use]
+    pub fn table(&self) -> &IvrsTable {
+        &self.table
+    }
+
+    /// The host's DMAR table.
+    #[must_use]
+    pub fn dmar(&self) -> &DmarTable {
+        &self.dmar
+    }
+
+    /// Whether the kernel has the flag by which it refuses any vendor's devices.
+    #[must_use]
+    pub fn require_direct(&self) -> RequireDirect {
+        self.flag.answer
+    }
+
+    /// Whether the kernel refuses devices with direct regions.
+    ///
+    /// On Intel it does with the flag or without: from 3.17 on Intel's driver refused by itself, with
+    /// EPERM when a device was put on its new domain (`device_is_rmrr_locked` in
+    /// `intel_iommu_attach_device`, drivers/iommu/intel/iommu.c), until the flag took that over in 6.6
+    /// (d3aedf94f480).
+    #[must_use]
+    pub fn refuses(&self) -> RequireDirect {
+        if self.is_intel_host() { RequireDirect::Present } else { self.flag.answer }
+    }
+
+    /// Whether Intel's IOMMUs serve the host: their units are called dmarN (`alloc_iommu`,
+    /// drivers/iommu/intel/dmar.c).
+    #[must_use]
+    pub fn is_intel_host(&self) -> bool {
+        self.host.has_unit("dmar")
+    }
+
+    /// The kernel's own unity map of a segment, if it was walked whole.
+    #[must_use]
+    pub fn unity_map(&self, segment: Segment) -> Option<&UnityMap> {
+        self.unity.get(segment)
+    }
+
+    /// What the kernel last listed for the device of this name (`dev_name()`).
+    #[must_use]
+    pub fn listing(&self, name: &str) -> Option<&Listing> {
+        self.listings.get(name)
+    }
+
+    /// The devid that the IVRS says the requests of this function carry, where that is another.
+    #[must_use]
+    pub fn alias(&self, bdf: Bdf) -> Option<Devid> {
+        self.table.view()?.alias_of(bdf).filter(|_| self.is_amd(bdf))
+    }
+
+    /// The options of the kernel command line that bear on the IOMMU and VFIO, printable.
+    #[must_use]
+    pub fn iommu_options(&self) -> Vec<String> {
+        options::of(&self.host).map(crate::escape::printable).collect()
+    }
+
+    /// The IVMD block with this index.
+    #[must_use]
+    pub fn ivmd(&self, index: usize) -> Option<&Ivmd> {
+        self.table.ivrs()?.ivmd.get(index)
+    }
+
+    /// The RMRR structure with this index.
+    #[must_use]
+    pub fn rmrr(&self, index: usize) -> Option<&Rmrr> {
+        self.dmar.dmar()?.rmrr.get(index)
+    }
+
+    /// The unity map entry that the kernel makes of an IVMD block.
+    #[must_use]
+    pub fn entry(&self, ivmd: usize) -> Option<&UnityEntry> {
+        self.table.view()?.entry_of(ivmd)
+    }
+
+    /// The PCI function at this address.
+    #[must_use]
+    pub fn function(&self, bdf: Bdf) -> Option<&PciFunction> {
+        self.functions().find(|function| function.bdf == bdf)
+    }
+
+    /// Whether an AMD IOMMU serves the function at this address.
+    #[must_use]
+    pub fn is_amd(&self, bdf: Bdf) -> bool {
+        self.function(bdf).is_some_and(is_amd)
+    }
+
+    pub(super) fn functions(&self) -> impl Iterator<Item = &PciFunction> {
+        self.host.functions.value().into_iter().flatten()
+    }
+
+    pub(super) fn groups(&self) -> impl Iterator<Item = &Group> {
+        self.host.groups.value().into_iter().flatten()
+    }
+
+    /// The group with this number.
+    #[must_use]
+    pub fn group(&self, id: u32) -> Option<&Group> {
+        self.groups().find(|group| group.id == id)
+    }
+}
+
+/// Whether an AMD IOMMU serves the function: its units are called ivhdN (`iommu_device_sysfs_add` in
+/// drivers/iommu/amd/init.c).
+pub(crate) fn is_amd(function: &PciFunction) -> bool {
+    function.iommu.value().is_some_and(|unit| unit.starts_with("ivhd"))
+}
+
+/// Whether an Intel IOMMU serves the function.
+pub(crate) fn is_intel(function: &PciFunction) -> bool {
+    function.iommu.value().is_some_and(|unit| unit.starts_with("dmar"))
+}
+
+/// A member's name as the kernel's events give it.
+pub(crate) fn member_name(member: &Member) -> String {
+    match member {
+        Member::Pci(bdf) => bdf.to_string(),
+        Member::Other(name) => name.clone(),
+    }
+}

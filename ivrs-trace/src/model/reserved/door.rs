@@ -1,0 +1,190 @@
+//! Asking about functions and entries, whosever table they are in.
+
+use super::{
+    Cause, Coverage, EntryCoverage, Owner, RmrrCoverage, RmrrMatch, amd, amd_findings, amd_owners,
+    amd_relaxation, amd_unity, intel, intel_findings,
+};
+use crate::{
+    firmware::{Entry, EntryId, Fact, Finding, TableName, UnityEntry},
+    host::{Group, Member},
+    model::{
+        attempt::Rejection,
+        known::{Known, is_amd, is_intel},
+        verdict::DeviceVerdict,
+    },
+    pci::Bdf,
+};
+
+impl Known {
+    /// The causes behind a rejection.
+    #[must_use]
+    pub fn causes(&self, rejection: &Rejection) -> Vec<Cause> {
+        if rejection.matches.is_empty() {
+            return self.causes_of(&rejection.device.name, rejection.device.bdf);
+        }
+        amd::of_rejection(self, rejection)
+    }
+
+    /// The cause that an IVMD block is for the devices that it covers; `None` if the kernel ignores
+    /// the block.
+    #[must_use]
+    pub fn cause_of(&self, ivmd: usize) -> Option<Cause> {
+        self.entry(ivmd).map(|entry| amd::of_entry(self, entry, Vec::new()))
+    }
+
+    /// Which devices of this host an IVMD block covers; `None` if the kernel ignores the block.
+    #[must_use]
+    pub fn coverage(&self, ivmd: usize) -> Option<Coverage> {
+        amd::coverage(self, ivmd)
+    }
+
+    /// For whom an IVMD block is likely meant; empty where the table names nobody.
+    #[must_use]
+    pub fn owners(&self, ivmd: usize) -> Vec<Owner> {
+        amd_owners::of_entry(self, ivmd)
+    }
+
+    /// The RMRR structures that apply to a function, and whether more may that cannot be told for
+    /// want of the bridges above it. None where no Intel IOMMU serves it.
+    #[must_use]
+    pub fn rmrrs_of(&self, bdf: Bdf) -> (Vec<RmrrMatch<'_>>, bool) {
+        intel::of_function(self, bdf)
+    }
+
+    /// Whether the kernel lets VFIO take the RMRRs of a function away; `None` where its class could
+    /// not be read.
+    #[must_use]
+    pub fn is_relaxable(&self, bdf: Bdf) -> Option<bool> {
+        intel::is_relaxable(self.function(bdf)?)
+    }
+
+    /// Which devices of this host an RMRR applies to.
+    #[must_use]
+    pub fn rmrr_coverage(&self, index: usize) -> Option<RmrrCoverage> {
+        intel::coverage(self).into_iter().find(|one| one.rmrr == index)
+    }
+
+    /// Whether firmware is known to ask for no 1:1 map of this function itself, whatever its group.
+    #[must_use]
+    pub fn is_free(&self, bdf: Bdf) -> bool {
+        match (self.listing(&bdf.to_string()), self.table.view()) {
+            (Some(listing), _) => {
+                listing.require_direct != Some(true) && listing.direct().next().is_none()
+            }
+            (None, _) if self.function(bdf).is_some_and(is_intel) => {
+                intel::direct(self, bdf).is_some_and(|direct| direct.is_empty())
+            }
+            (None, Some(view)) => self.is_amd(bdf) && view.regions_of(bdf).next().is_none(),
+            (None, None) => false,
+        }
+    }
+
+    /// Whether a table is known to ask for direct regions of a member of a group.
+    pub(crate) fn is_asked_for(&self, group: &Group) -> bool {
+        let direct = |member: &Member| match member {
+            Member::Pci(bdf) => intel::direct(self, *bdf).is_some_and(|direct| !direct.is_empty()),
+            Member::Other(_) => false,
+        };
+        self.entries_of(group).next().is_some()
+            || group.members.value().into_iter().flatten().any(direct)
+    }
+
+    /// The entries of the table that cover members of a group, member by member.
+    pub(crate) fn entries_of(&self, group: &Group) -> impl Iterator<Item = &UnityEntry> {
+        let members = group.members.value().into_iter().flatten();
+        members
+            .filter_map(|member| match member {
+                Member::Pci(bdf) => self.function(*bdf),
+                Member::Other(_) => None,
+            })
+            .filter(|function| is_amd(function))
+            .flat_map(|function| {
+                self.table.view().into_iter().flat_map(|view| view.regions_of(function.bdf))
+            })
+    }
+
+    /// The causes that hold for a device at any time: what the kernel lists for it, brought back to
+    /// the entries of the table; without a listing, what the table says.
+    pub(crate) fn causes_of(&self, name: &str, bdf: Option<Bdf>) -> Vec<Cause> {
+        match bdf.and_then(|bdf| self.function(bdf)).filter(|one| is_intel(one)) {
+            Some(function) => intel::causes(self, function),
+            None => amd::of_device(self, name, bdf),
+        }
+    }
+
+    /// Whether the tables that were read say which direct regions a function has.
+    pub(crate) fn table_decides(&self, bdf: Bdf) -> bool {
+        let Some(function) = self.function(bdf) else { return false };
+        if is_intel(function) {
+            intel::direct(self, bdf).is_some()
+        } else {
+            self.table().view().is_some() && is_amd(function)
+        }
+    }
+
+    /// The table that describes this host's IOMMU, so far as it can be told.
+    #[must_use]
+    pub fn table_name(&self) -> TableName {
+        if self.is_intel_host() { TableName::Dmar } else { TableName::Ivrs }
+    }
+
+    /// Where the kernel lists other direct regions for a device than the table leads to.
+    pub(crate) fn difference(&self, name: &str, bdf: Bdf) -> Option<Finding> {
+        let function = self.function(bdf)?;
+        if is_intel(function) {
+            intel::difference(self, name, bdf)
+        } else {
+            amd::difference(self, name, bdf)
+        }
+    }
+
+    /// What there is to say of the tables as a whole.
+    pub(crate) fn table_findings(&self) -> Vec<Finding> {
+        let mut findings: Vec<Finding> = intel_findings::of_table(self).into_iter().collect();
+        findings.extend(amd_findings::of_table(self));
+        findings
+    }
+
+    /// What there is to say of the tables' entries on this host, and of what the kernel made of them.
+    pub(crate) fn entry_findings(&self, devices: &[DeviceVerdict]) -> Vec<Finding> {
+        let mut findings: Vec<Finding> =
+            amd_relaxation::finding(self, devices).into_iter().collect();
+        findings.extend(amd_unity::findings(self));
+        findings.extend(intel_findings::of_entries(self));
+        findings.extend(amd_findings::of_entries(self));
+        findings
+    }
+
+    /// The reach of every IVMD block that the kernel uses.
+    pub(crate) fn coverages(&self) -> Vec<EntryCoverage> {
+        let blocks = self.table().ivrs().into_iter().flat_map(|ivrs| &ivrs.ivmd);
+        blocks
+            .filter_map(|block| {
+                let coverage = self.coverage(block.index)?;
+                let owners = self.owners(block.index);
+                Some(EntryCoverage { ivmd: block.index, coverage, owners })
+            })
+            .collect()
+    }
+
+    /// The reach of every RMRR of a host with Intel's IOMMU.
+    pub(crate) fn rmrr_coverages(&self) -> Vec<RmrrCoverage> {
+        intel::coverage(self)
+    }
+
+    /// An entry of the tables that were read, if the kernel uses it.
+    #[must_use]
+    pub fn firmware_entry(&self, id: EntryId) -> Option<Entry> {
+        match id {
+            EntryId::Ivmd(index) => Some(Entry::of_ivmd(self.ivmd(index)?, self.entry(index)?)),
+            EntryId::Rmrr(index) => self.rmrr(index).map(Entry::from),
+        }
+    }
+}
+
+/// An entry as evidence: its place, its number and its bytes.
+impl From<Entry> for Fact {
+    fn from(Entry { id, place, bytes, .. }: Entry) -> Self {
+        Self::Entry { id, place, bytes }
+    }
+}

@@ -1,0 +1,40 @@
+//! Whether memory that an entry asks for is kept from the operating system.
+
+use crate::{
+    escape::printable,
+    firmware::Fact,
+    host::{MapSource, Reading},
+    model::known::Known,
+};
+
+/// How many blocks, and how many lines of a memory map, are evidence one by one.
+pub(crate) const AT_MOST: usize = 32;
+
+/// How a memory map lists memory that is not reserved, and its lines; `None` where it is, or where
+/// that cannot be told.
+pub(super) fn not_reserved(model: &Known, start: u64, end: u64) -> Option<(String, Vec<Fact>)> {
+    let Reading::Read(class) = model.host().region_class(start, end) else { return None };
+    let (name, map) = match class.source {
+        MapSource::Iomem => ("/proc/iomem", &model.host().iomem),
+        MapSource::Firmware => ("/sys/firmware/memmap", &model.host().firmware_memory),
+    };
+    // Where lines of the map are lost, what is not listed may have been.
+    let whole = map.value().is_some_and(|map| map.bad == 0);
+    let found = if class.reserved {
+        return None;
+    } else if class.touches_ram() {
+        let names: Vec<String> = class.names().into_iter().map(printable).collect();
+        format!("lists as {}", names.join(" and "))
+    } else if class.gap && whole {
+        if class.ranges.is_empty() { "does not list" } else { "lists only in part" }.to_owned()
+    } else {
+        return None;
+    };
+    let lines = class.ranges.iter().take(AT_MOST).map(|range| Fact::Memory {
+        map: name,
+        start: range.start,
+        end: range.end_inclusive,
+        name: range.name.clone(),
+    });
+    Some((format!("{name} {found}"), lines.collect()))
+}
