@@ -187,11 +187,15 @@ impl Document {
     /// A paragraph that stands for itself; the same one is not said twice. Whether it is a new one.
     pub(crate) fn text(&mut self, indent: usize, text: impl Into<Text>) -> bool {
         let text = Part::Text(text.into());
-        let new = !self.blocks.iter().any(|block| block.part == text);
+        let new = !self.says(&text);
         if new {
             self.push(indent, text);
         }
         new
+    }
+
+    pub(crate) fn says(&self, part: &Part) -> bool {
+        self.blocks.iter().any(|block| block.part == *part)
     }
 
     /// A name and its value, after those before; nothing where the value is empty.

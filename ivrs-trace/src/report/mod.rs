@@ -3,6 +3,7 @@
 //! It judges nothing and reads nothing. What comes from firmware, processes or devices was made
 //! printable when it was decoded.
 
+mod advice;
 mod attempt;
 pub mod calls;
 mod cause;

@@ -8,9 +8,9 @@ use std::collections::BTreeMap;
 pub use failures::{failures, failures_line};
 
 use super::{
-    Document, Lost, Style,
+    Document, Lost, Style, advice,
     cause::{cause_block, entries},
-    document::{Kind, Text, head_of},
+    document::{Kind, Part, Text, head_of},
 };
 use crate::{
     errno::{self, Errno},
@@ -144,10 +144,8 @@ fn rejected(document: &mut Document, model: &Model, attempt: &Attempt, told: &mu
     what_led_up(document, attempt);
     document.blank();
     document.text(2, why_refused(model, attempt));
-    let mut named = false;
     for rejection in &attempt.rejections {
         let causes = model.causes(rejection);
-        named |= causes.iter().any(|cause| cause.ivmd().is_some());
         let before: Option<Vec<&String>> =
             causes.iter().map(|cause| told.get(&cause.entry?)).collect();
         let device = before.and_then(|devices| devices.first().copied());
@@ -174,7 +172,7 @@ fn rejected(document: &mut Document, model: &Model, attempt: &Attempt, told: &mu
         }
     }
     document.blank();
-    if !advice(document, model, attempt, named) {
+    if !advice(document, model, attempt) {
         document.fact(2, "What will not help and what may is the same as above.");
     }
 }
@@ -319,74 +317,23 @@ fn exclusion_text(causes: &[Cause]) -> Option<String> {
 }
 
 /// What will not help and what may; whether any of it was not said before.
-fn advice(document: &mut Document, model: &Model, attempt: &Attempt, named: bool) -> bool {
+fn advice(document: &mut Document, model: &Model, attempt: &Attempt) -> bool {
+    let causes: Vec<Cause> =
+        attempt.rejections.iter().flat_map(|rejection| model.causes(rejection)).collect();
+    // Whoever is only tied to the device that blocks would be free of it in a group of its own.
     let tied = attempt.requested.filter(|bdf| {
         attempt.rejections.iter().all(|one| one.device.bdf != Some(*bdf)) && model.is_free(*bdf)
     });
-    // Whoever is only tied to the device that blocks would be free of it in a group of its own.
-    let vendor = if model.is_intel_host() { "intel" } else { "amd" };
-    let acs = if tied.is_some() { "" } else { " ACS override," };
-    let mut new = document.text(
-        2,
-        head_of(
-            "Will not help:",
-            format!(
-                "iommu=pt or other iommu= and {vendor}_iommu= options,{acs} another bootloader, \
-                 Resizable BAR or Above 4G decoding, other QEMU or libvirt settings. The kernel \
-                 refuses before any of them matters."
-            ),
-        ),
-    );
-    if let Some(bdf) = tied {
-        let text = format!(
-            "a group for {bdf} without the device that blocks, such as another slot (functions of \
-             one card may stay together). Firmware asks for no 1:1 map of {bdf} itself; only the \
-             group ties the two."
-        );
-        new |= document.text(2, head_of("May help:", text));
+    let will_not = advice::will_not(model, &causes, tied.is_none());
+    let may = advice::may(model, &causes, tied, false);
+    let mut new = false;
+    for (head, items) in [("Will not help:", will_not), ("May help:", may)] {
+        let items = Part::Items('-', items.into_iter().map(Text::from).collect());
+        if !document.says(&items) {
+            document.fact(2, Text::of(Kind::Strong, head));
+            document.push(4, items);
+            new = true;
+        }
     }
-    if let Some(text) = slot_advice(model, attempt) {
-        new |= document.text(2, text);
-    }
-    let mut may =
-        "firmware that does not ask for this: a BIOS update or a BIOS setting. The board's \
-                   vendor needs the entry and its bytes above."
-            .to_owned();
-    let protection = model.table().ivrs().is_some_and(|ivrs| {
-        ivrs.ivinfo.dma_remap() && ivrs.ivmd.iter().any(|block| block.flags.exclusion())
-    });
-    if named && protection {
-        may.push_str(
-            " IVinfo bit 1 is set beside exclusion ranges; this matches pre-boot DMA protection \
-             being on. On some boards users report that switching off \"Kernel DMA Protection \
-             Indicator\" or \"Pre-boot DMA Protection\" removed the entries. That weakens the \
-             protection against DMA attacks before the system is up.",
-        );
-    }
-    document.text(2, head_of("May help:", may)) || new
-}
-
-/// Whether another device or slot would do.
-fn slot_advice(model: &Model, attempt: &Attempt) -> Option<String> {
-    let blocks = attempt.rejections.iter().flat_map(|one| model.causes(one));
-    let (coverage, entry) = blocks
-        .filter_map(|cause| cause.ivmd())
-        .filter_map(|ivmd| Some((model.coverage(ivmd)?, model.entry(ivmd)?)))
-        .max_by_key(|(coverage, _)| coverage.devices.len())?;
-    let (count, all) = (coverage.devices.len(), coverage.of_devices);
-    if count < 2 {
-        return None;
-    }
-    Some(if count == all {
-        format!(
-            "Another device will not help: the same entry covers all {count} behind this host's \
-             AMD IOMMU."
-        )
-    } else {
-        let (first, last) = (entry.devid_start, entry.devid_end);
-        format!(
-            "Another slot or card will not help: {first}-{last} is covered ({count} of {all} \
-             devices here)."
-        )
-    })
+    new
 }

@@ -12,9 +12,9 @@ use crate::{
     model::{Outcome, Reason, RequireDirect, Verdict},
     pci::Bdf,
     report::{
-        Document,
+        Document, advice,
         attempt::reasons::why,
-        document::{count, list},
+        document::{capital, count, list},
         write::Format,
     },
 };
@@ -42,15 +42,8 @@ pub fn forum(case: &Case<'_>, format: Format) -> String {
         Standing::Clear => "Passthrough: firmware is not in the way".to_owned(),
         Standing::NoGroups => "Passthrough: no IOMMU is in use".to_owned(),
     });
-    letter.rows([
-        (
-            "Board",
-            case.board().or_else(|| case.machine()).unwrap_or_else(|| "not known".to_owned()),
-        ),
-        ("BIOS", case.bios().unwrap_or_else(|| "not known".to_owned())),
-        ("Kernel", case.release()),
-        ("IOMMU options", case.options().join(" ")),
-    ]);
+    letter.rows(case.host_rows());
+    letter.row("IOMMU options", case.options().join(" "));
     attempts(&mut letter, case);
     match standing {
         Standing::Blocked | Standing::Later => {
@@ -87,7 +80,7 @@ pub fn forum(case: &Case<'_>, format: Format) -> String {
     } else {
         ""
     };
-    letter.text(0, format!("Written by {TOOL} from {}.{redacted}{missing}", case.origin_text()));
+    letter.text(0, format!("Written by {TOOL}.{redacted}{missing}"));
     letter.write(format)
 }
 
@@ -189,35 +182,11 @@ fn will_not(letter: &mut Document, case: &Case<'_>) {
     } else {
         "What will not help"
     });
-    let mut items = vec![
-        "Other settings of the virtual machine, its XML or QEMU: the kernel refuses before they \
-         matter."
-            .to_owned(),
-        "Another bootloader, `iommu=pt`, Resizable BAR or Above 4G decoding: none of them changes \
-         what the firmware asks for."
-            .to_owned(),
-    ];
-    if itself(case) {
-        items.push(
-            "ACS override: it only splits groups, and firmware asks for a map of the device itself."
-                .to_owned(),
-        );
-    }
-    let held = case.culprits();
-    if let Some(widest) = held.iter().max_by_key(|one| one.coverage.devices.len())
-        && widest.coverage.devices.len() > 1
-        && widest.entry.devid_start != widest.entry.devid_end
-    {
-        items.push(format!(
-            "Another card in the same place: the entry is for addresses ({} to {}), not for a kind \
-             of card. It covers {} of {} devices here.",
-            widest.entry.devid_start,
-            widest.entry.devid_end,
-            widest.coverage.devices.len(),
-            widest.coverage.of_devices,
-        ));
-    }
-    letter.items(items);
+    letter.items(sentences(advice::will_not(case.model, &case.causes(), itself(case))));
+}
+
+fn sentences(items: Vec<String>) -> impl Iterator<Item = String> {
+    items.into_iter().map(|item| capital(&item) + ".")
 }
 
 /// Whether those that were asked for, or all that are held, are known to be held for themselves and
@@ -259,29 +228,7 @@ fn tied(case: &Case<'_>) -> Option<Bdf> {
 fn may(letter: &mut Document, case: &Case<'_>) {
     letter.title("What may help");
     let held = case.culprits();
-    let mut items = Vec::new();
-    let protection = case.ivrs().is_some_and(|ivrs| {
-        ivrs.ivinfo.dma_remap() && ivrs.ivmd.iter().any(|block| block.flags.exclusion())
-    });
-    if protection && !held.is_empty() {
-        let reports: Vec<String> = Code::IvrsDmaProtection
-            .explanation()
-            .switches()
-            .map(|one| format!("\"{}\" ({}; {})", one.setting, one.board, one.source))
-            .collect();
-        items.push(format!(
-            "A BIOS setting for DMA protection before boot. The table says that such protection was \
-             on, and has the kind of entries that go with it; that fits, but proves nothing. Users \
-             reported that these settings removed the entries: {}. What it costs: without the \
-             protection the machine is open to attacks by DMA while it boots, and some laptops need \
-             it to sleep.",
-            reports.join("; ")
-        ));
-    }
-    items.push(
-        "A newer BIOS: it may have another table. `ivrs-trace check` tells at once whether it has."
-            .to_owned(),
-    );
+    letter.items(sentences(advice::may(case.model, &case.causes(), tied(case), true)));
     let outside: Vec<Bdf> = case
         .of(Verdict::Clear)
         .filter(|device| device.causes.is_empty() && case.model.is_amd(device.bdf))
@@ -292,26 +239,14 @@ fn may(letter: &mut Document, case: &Case<'_>) {
         let mut buses: Vec<String> =
             outside.iter().map(|bdf| format!("{:02x}", bdf.devid.bus())).collect();
         buses.dedup();
-        items.push(format!(
+        letter.items([format!(
             "Another slot, if its bus lies outside the range: {} here {} not refused (bus {}). \
              Only a try or the manual tells which slot has which bus.",
             count(outside.len(), "device"),
             if outside.len() == 1 { "is" } else { "are" },
             buses.join(", "),
-        ));
+        )]);
     }
-    if let Some(bdf) = tied(case) {
-        items.push(format!(
-            "Whatever gives {bdf} a group of its own, such as another slot: it is held only by \
-             another device of its group."
-        ));
-    }
-    items.push(
-        "The vendor of the board: only they can change the table. `ivrs-trace report --for vendor` \
-         writes what they need to know."
-            .to_owned(),
-    );
-    letter.items(items);
 }
 
 fn unknown(letter: &mut Document, case: &Case<'_>) {

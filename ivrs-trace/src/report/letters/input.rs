@@ -1,9 +1,6 @@
 //! What a report is made from, and what follows from it for every reader alike.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    fmt::Write as _,
-};
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{
     firmware::{
@@ -237,44 +234,30 @@ impl<'a> Case<'a> {
         release.map_or_else(|| "of unknown release".to_owned(), |text| self.redact.release(text))
     }
 
-    /// Maker and name of the board, or of the machine.
-    pub(crate) fn board(&self) -> Option<String> {
-        let dmi = &self.model.host().dmi;
-        let words = |parts: [&Reading<String>; 2]| {
-            let known: Vec<String> = parts
-                .iter()
-                .filter_map(|part| part.value())
-                .map(|text| self.redact.text(text.trim()))
-                .filter(|text| !text.is_empty())
-                .collect();
-            (!known.is_empty()).then(|| known.join(" "))
-        };
-        words([&dmi.board_vendor, &dmi.board_name])
-            .or_else(|| words([&dmi.sys_vendor, &dmi.product_name]))
-    }
-
-    /// Maker and name of the machine, where they say something else than the board's.
-    pub(crate) fn machine(&self) -> Option<String> {
-        let dmi = &self.model.host().dmi;
-        let known: Vec<String> = [&dmi.sys_vendor, &dmi.product_name]
-            .iter()
-            .filter_map(|part| part.value())
+    /// What is known of a pair of DMI fields.
+    fn dmi(&self, parts: [&Reading<String>; 2], between: &str) -> Option<String> {
+        let known = parts.iter().filter_map(|part| part.value());
+        let known: Vec<String> = known
             .map(|text| self.redact.text(text.trim()))
+            .filter(|text| !text.is_empty())
             .collect();
-        let text = known.join(" ");
-        (!text.is_empty() && Some(&text) != self.board().as_ref()).then_some(text)
+        (!known.is_empty()).then(|| known.join(between))
     }
 
-    /// Version and date of the firmware.
-    pub(crate) fn bios(&self) -> Option<String> {
+    /// The machine, its firmware and its kernel, and where the facts come from.
+    pub(crate) fn host_rows(&self) -> [(&'static str, String); 5] {
         let dmi = &self.model.host().dmi;
-        let text = |part: &Reading<String>| part.value().map(|text| self.redact.text(text.trim()));
-        match (text(&dmi.bios_version), text(&dmi.bios_date)) {
-            (Some(version), Some(date)) => Some(format!("{version} of {date}")),
-            (Some(version), None) => Some(version),
-            (None, Some(date)) => Some(format!("of {date}")),
-            (None, None) => None,
-        }
+        let known = |text: Option<String>| text.unwrap_or_else(|| "not known".to_owned());
+        let machine = self.dmi([&dmi.sys_vendor, &dmi.product_name], " ");
+        let board = self.dmi([&dmi.board_vendor, &dmi.board_name], " ").or(machine.clone());
+        let machine = machine.filter(|text| Some(text) != board.as_ref());
+        [
+            ("kernel", self.release()),
+            ("machine", machine.unwrap_or_default()),
+            ("board", known(board)),
+            ("BIOS", known(self.dmi([&dmi.bios_version, &dmi.bios_date], " of "))),
+            ("source", self.origin_text()),
+        ]
     }
 
     /// The options for IOMMU and VFIO on the kernel command line.
@@ -290,15 +273,10 @@ impl<'a> Case<'a> {
             Origin::Live { traced: false } => "files of the running host alone".to_owned(),
             Origin::Tree => "a copied tree of the host's files".to_owned(),
             Origin::Recording { tool, began, ended, .. } => {
-                let mut text = "a recording".to_owned();
-                if let Some(tool) = tool.as_ref().map(|tool| self.redact.text(tool)) {
-                    let _: std::fmt::Result = write!(text, " made by {tool}");
-                }
-                if let Some(began) = began {
-                    let _: std::fmt::Result = write!(text, ", begun {began}");
-                }
-                let _: std::fmt::Result = write!(text, ", {ended}");
-                text
+                let by = tool.as_ref().map(|tool| format!(" made by {}", self.redact.text(tool)));
+                let begun = began.as_ref().map(|began| format!(", begun {began}"));
+                let (by, begun) = (by.unwrap_or_default(), begun.unwrap_or_default());
+                format!("a recording{by}{begun}, {ended}")
             }
         }
     }

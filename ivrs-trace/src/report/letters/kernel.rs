@@ -34,7 +34,9 @@ pub fn kernel(case: &Case<'_>, format: Format) -> String {
     } else {
         letter.title(subject(case));
     }
-    letter.text(0, summary(case));
+    if let Some(summary) = summary(case) {
+        letter.text(0, summary);
+    }
     system(&mut letter, case);
     attempts(&mut letter, case);
     blocks(&mut letter, case);
@@ -61,9 +63,12 @@ fn subject(case: &Case<'_>) -> String {
         Standing::Later => {
             format!("VFIO: Linux 6.6 refuses {held} of {total} PCI functions for {by}")
         }
-        Standing::Unknown => "VFIO: whether 1:1 maps keep PCI functions is open".to_owned(),
-        Standing::Clear => "VFIO: no PCI function is refused for a 1:1 map".to_owned(),
-        Standing::NoGroups => "VFIO: no IOMMU groups".to_owned(),
+        Standing::Unknown => {
+            let open = case.of(Verdict::Unknown).count();
+            format!("VFIO: facts are missing to judge {open} of {total} PCI functions")
+        }
+        Standing::Clear => format!("VFIO: none of {total} PCI functions is refused for a 1:1 map"),
+        Standing::NoGroups => "VFIO: no IOMMU groups, so nothing to judge".to_owned(),
     }
 }
 
@@ -76,7 +81,7 @@ const BY_ITSELF: &str = "intel_iommu_attach_device() answers VFIO's domain with 
                          with an RMRR that is not relaxable (device_is_rmrr_locked, \
                          drivers/iommu/intel/iommu.c, up to 6.5), which costs the whole group";
 
-fn summary(case: &Case<'_>) -> String {
+fn summary(case: &Case<'_>) -> Option<String> {
     let total = case.verdicts.devices.len();
     let held = case.held_devices().count();
     let refused = case.refused().count();
@@ -85,12 +90,12 @@ fn summary(case: &Case<'_>) -> String {
     } else {
         "The IVRS asks for 1:1 maps (IVMD blocks)"
     };
-    match case.standing() {
+    Some(match case.standing() {
         Standing::Blocked => {
             let seen = match refused {
-                0 => "No refusal was watched; this is what the facts below lead to.".to_owned(),
-                1 => "One refusal was watched, and is below.".to_owned(),
-                _ => format!("{refused} refusals were watched, and are below."),
+                0 => "No refusal was seen; this follows from the facts below.".to_owned(),
+                1 => "One refusal was seen, and is below.".to_owned(),
+                _ => format!("{refused} refusals were seen, and are below."),
             };
             let by_itself = case.model.is_intel_host();
             let how = match case.model.require_direct() {
@@ -115,21 +120,9 @@ fn summary(case: &Case<'_>) -> String {
              no dev_iommu.require_direct and hands them out; one with a48ce36e2786 (6.6) refuses \
              them."
         ),
-        Standing::Unknown => format!(
-            "Of the {total} PCI functions in IOMMU groups here, {} cannot be judged: what is \
-             missing is said below.",
-            case.of(Verdict::Unknown).count()
-        ),
-        Standing::Clear => format!(
-            "None of the {total} PCI functions in IOMMU groups here is refused to VFIO for a 1:1 \
-             map of firmware's."
-        ),
-        Standing::NoGroups => {
-            "This host shows no IOMMU groups, so there is no function that VFIO could take, and \
-             nothing to judge."
-                .to_owned()
-        }
-    }
+        // The subject says it.
+        Standing::Unknown | Standing::Clear | Standing::NoGroups => return None,
+    })
 }
 
 fn system(letter: &mut Document, case: &Case<'_>) {
@@ -164,19 +157,17 @@ fn system(letter: &mut Document, case: &Case<'_>) {
         }
         _ => String::new(),
     };
-    letter.rows([
-        ("kernel", case.release()),
+    letter.rows(case.host_rows());
+    for (name, value) in [
         ("1:1 maps", refuses.to_owned()),
         ("cmdline", line),
-        ("machine", case.machine().unwrap_or_default()),
-        ("board", case.board().unwrap_or_else(|| "not known".to_owned())),
-        ("BIOS", case.bios().unwrap_or_else(|| "not known".to_owned())),
         ("IOMMUs", units.join(", ")),
         ("lockdown", host.lockdown.value().map(|word| case.redact.text(word)).unwrap_or_default()),
-        ("source", case.origin_text()),
         ("command", command),
         ("report by", TOOL.to_owned()),
-    ]);
+    ] {
+        letter.row(name, value);
+    }
 }
 
 fn attempts(letter: &mut Document, case: &Case<'_>) {

@@ -34,13 +34,7 @@ pub fn vendor(case: &Case<'_>, format: Format) -> String {
         }
         _ => "Firmware and PCI passthrough",
     });
-    letter.rows([
-        ("Board", case.board().unwrap_or_else(|| "not known".to_owned())),
-        ("Machine", case.machine().unwrap_or_default()),
-        ("BIOS", case.bios().unwrap_or_else(|| "not known".to_owned())),
-        ("System", format!("Linux {}", case.release())),
-        ("Source", case.origin_text()),
-    ]);
+    letter.rows(case.host_rows());
     match standing {
         Standing::Blocked | Standing::Later if !held.is_empty() => {
             asked(&mut letter, &held);
@@ -317,12 +311,6 @@ fn changes(letter: &mut Document, case: &Case<'_>, held: &[Held<'_>]) {
              writing."
                 .to_owned(),
         );
-    }
-    for one in held {
-        let odd = oddities(case, one);
-        if !odd.is_empty() {
-            items.push(format!("IVMD {}: {}.", one.block.index, odd.join("; ")));
-        }
     }
     letter.items(items);
     let all: Vec<Change> =
