@@ -276,3 +276,48 @@ pub(crate) fn capital(text: &str) -> String {
     let first = chars.next().map(char::to_uppercase);
     first.into_iter().flatten().chain(chars).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::Style;
+
+    #[test]
+    fn a_paragraph_is_said_once_and_a_fact_as_often_as_it_is_one() {
+        let mut document = Document::default();
+        assert!(document.text(0, "What to do."));
+        document.fact(0, "A fact.");
+        assert!(!document.text(2, "What to do."));
+        document.fact(0, "A fact.");
+        assert_eq!(document.terminal(Style::default()), "What to do.\nA fact.\nA fact.\n");
+    }
+
+    #[test]
+    fn colours_are_those_of_the_spans_and_stay_with_them_over_lines() {
+        let mut document = Document::default();
+        document.headed(0, "Cause:", "one of BLOCKED");
+        document.fact(0, Text::of(Kind::Verdict(Verdict::Blocked), "two words"));
+        let text = document.terminal(Style { width: 12, colour: true });
+        let bold = "\u{1b}[1mCause:\u{1b}[0m one\n  of BLOCKED\n";
+        assert_eq!(text, format!("{bold}\u{1b}[1;31mtwo words\u{1b}[0m\n"));
+        let text = document.terminal(Style { width: 6, colour: true });
+        assert!(
+            text.ends_with(
+                "\u{1b}[1;31mtwo\u{1b}[0m\n  \u{1b}[1;31mword\u{1b}[0m\n  \u{1b}[1;31ms\u{1b}[0m\n"
+            ),
+            "{text:?}"
+        );
+    }
+
+    #[test]
+    fn values_begin_in_one_column_and_bytes_fill_lines_of_sixteen_or_eight() {
+        let mut document = Document::default();
+        document.row("a", "1");
+        document.row("nothing", "");
+        document.bytes(&[0; 17]);
+        let sixteen = format!("    a      1\n    bytes  {}\n           00\n", ["00"; 16].join(" "));
+        assert_eq!(document.terminal(Style::default()), sixteen);
+        let narrow = document.terminal(Style { width: 50, colour: false });
+        assert!(narrow.contains(&format!("bytes  {}\n", ["00"; 8].join(" "))), "{narrow}");
+    }
+}

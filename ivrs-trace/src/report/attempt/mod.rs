@@ -136,7 +136,8 @@ fn explain(document: &mut Document, model: &Model, attempt: &Attempt, told: &mut
 
 fn rejected(document: &mut Document, model: &Model, attempt: &Attempt, told: &mut Told) {
     document.blank();
-    asked_for(document, attempt);
+    document.headed(2, "Asked for:", asked(attempt) + ".");
+    machine(document, attempt);
     for rejection in &attempt.rejections {
         blocker(document, attempt, rejection);
     }
@@ -233,16 +234,15 @@ fn incomplete_text(model: &Model, rejection: &Rejection, none: bool) -> Text {
     }
 }
 
-fn asked_for(document: &mut Document, attempt: &Attempt) {
+/// What was asked for, and whence that is known.
+pub(super) fn asked(attempt: &Attempt) -> String {
     let group =
         attempt.group.map_or_else(|| "a group".to_owned(), |id| format!("IOMMU group {id}"));
-    let text = match (attempt.requested, attempt.requested_from) {
-        (Some(bdf), Some(from)) => format!("{bdf} of {group} (from {from})."),
-        (Some(bdf), None) => format!("{bdf} of {group}."),
-        (None, _) => format!("{group}; the call does not tell the kernel which device of it."),
-    };
-    document.headed(2, "Asked for:", text);
-    machine(document, attempt);
+    match (attempt.requested, attempt.requested_from) {
+        (Some(bdf), Some(from)) => format!("{bdf} of {group} (from {from})"),
+        (Some(bdf), None) => format!("{bdf} of {group}"),
+        (None, _) => format!("{group}; the call does not tell the kernel which device of it"),
+    }
 }
 
 /// What led up to the failure or the success: who gave the devices to vfio-pci, and then the claim and

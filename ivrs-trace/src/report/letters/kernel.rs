@@ -13,7 +13,7 @@ use crate::{
     recording::ProbeFact,
     report::{
         Document,
-        attempt::reasons::refused_by,
+        attempt::{asked, reasons::refused_by},
         cause::{numbers, range_text},
         devices::Table,
         document::{count, list},
@@ -218,19 +218,13 @@ fn attempt(letter: &mut Document, case: &Case<'_>, told: &Told<'_>) {
         many => format!(" ({many} alike; this is the last.)"),
     };
     letter.subtitle(format!("{}{alike}", case.one_line(attempt)));
-    let group = attempt.group.map_or_else(|| "a group".to_owned(), |id| format!("group {id}"));
-    let asked = match (attempt.requested, attempt.requested_from) {
-        (Some(bdf), Some(from)) => format!("{bdf} of {group}, from {from}"),
-        (Some(bdf), None) => format!("{bdf} of {group}"),
-        (None, _) => group,
-    };
     let vm = attempt
         .process
         .vm
         .as_ref()
         .map(|vm| case.redact.private(vm).unwrap_or_else(|| "name removed".to_owned()));
     let mut rows = vec![
-        ("asked for", asked),
+        ("asked for", asked(attempt)),
         ("guest", vm.unwrap_or_default()),
         ("began at", format!("{} s (CLOCK_MONOTONIC)", seconds(attempt.time_ns))),
     ];
