@@ -6,6 +6,7 @@ use clap::ArgGroup;
 
 use super::io::source;
 use crate::{
+    firmware::EntryId,
     model::Change,
     output,
     pci::Bdf,
@@ -34,12 +35,12 @@ pub(super) struct Args {
     /// Print one JSON document instead of text
     #[arg(long)]
     json: bool,
-    /// Simulate the table without this IVMD block; N counts from 0, as in decode
-    #[arg(long, value_name = "ivmd:N", value_parser = without)]
+    /// Simulate the table without this IVMD block or RMRR; N counts from 0, as in decode
+    #[arg(long, value_name = "ivmd:N|rmrr:N", value_parser = without)]
     without: Vec<Change>,
-    /// Simulate relaxable regions for this IVMD block: the kernel maps them, but lets VFIO claim the
+    /// Simulate relaxable regions for this IVMD block or RMRR: the kernel maps them, but lets VFIO claim the
     /// device
-    #[arg(long, value_name = "ivmd:N", value_parser = relax)]
+    #[arg(long, value_name = "ivmd:N|rmrr:N", value_parser = relax)]
     relax: Vec<Change>,
     /// Simulate this IVMD block for only some of its devices, such as ivmd:0=00:01.0-00:1f.7
     #[arg(long, value_name = "ivmd:N=BDF-BDF", value_parser = narrow)]
@@ -67,12 +68,15 @@ pub(super) fn command(args: &Args) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+fn entry(text: &str) -> Result<EntryId, String> {
+    text.parse()
+}
+
+/// RMRRs name devices one by one: there is no range to narrow.
 fn block(text: &str) -> Result<usize, String> {
-    text.strip_prefix("ivmd:")
-        // `parse` would take a sign.
-        .filter(|digits| digits.bytes().all(|byte| byte.is_ascii_digit()))
-        .and_then(|digits| digits.parse().ok())
-        .ok_or_else(|| "an IVMD block is named like ivmd:0".to_owned())
+    entry(text)?
+        .ivmd()
+        .ok_or_else(|| "only an IVMD block like ivmd:0 has a range to narrow".to_owned())
 }
 
 fn bdf(text: &str) -> Result<Bdf, String> {
@@ -80,11 +84,11 @@ fn bdf(text: &str) -> Result<Bdf, String> {
 }
 
 fn without(text: &str) -> Result<Change, String> {
-    Ok(Change::Without { ivmd: block(text)? })
+    Ok(Change::Without { entry: entry(text)? })
 }
 
 fn relax(text: &str) -> Result<Change, String> {
-    Ok(Change::Relax { ivmd: block(text)? })
+    Ok(Change::Relax { entry: entry(text)? })
 }
 
 fn narrow(text: &str) -> Result<Change, String> {
@@ -110,8 +114,8 @@ mod tests {
     fn changes_are_read_as_they_are_written() {
         let at = |text: &str| text.parse::<Bdf>().unwrap();
         let (first, last) = (at("00:01.0"), at("00:1f.7"));
-        assert_eq!(without("ivmd:2"), Ok(Change::Without { ivmd: 2 }));
-        assert_eq!(relax("ivmd:0"), Ok(Change::Relax { ivmd: 0 }));
+        assert_eq!(without("ivmd:2"), Ok(Change::Without { entry: EntryId::Ivmd(2) }));
+        assert_eq!(relax("ivmd:0"), Ok(Change::Relax { entry: EntryId::Ivmd(0) }));
         assert_eq!(
             narrow("ivmd:0=00:01.0-0000:00:1f.7"),
             Ok(Change::Narrow { ivmd: 0, first, last })
@@ -126,7 +130,7 @@ mod tests {
             without("ivmd:"),
             without("ivmd:+1"),
             without("ivmd:99999999999999999999"),
-            relax("IVMD:0"),
+            relax("dmar:0"),
             narrow("ivmd:0"),
             narrow("ivmd:0=00:01.0"),
             narrow("ivmd:x=00:01.0-00:02.0"),

@@ -61,7 +61,9 @@ impl serde::Serialize for Place {
 
 /// An entry of a table by which firmware asks for memory, by its number among the table's entries of
 /// that kind, from 0. On a command line `ivmd:0`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
 pub enum EntryId {
     /// An IVMD block of the IVRS.
     Ivmd(usize),

@@ -5,14 +5,24 @@
 //! belongs to the table that it booted with. The IVHD blocks stay as they are, and with them the
 //! devices that are behind an IOMMU.
 
-use std::{collections::BTreeMap, fmt};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+};
 
 use serde::Serialize;
 use thiserror::Error;
 
-use super::{DeviceVerdict, DmarTable, Known, RequireDirect, Table, Verdict, Verdicts, listing};
+use super::{
+    kernel_flag::RequireDirect,
+    known::Known,
+    listing::Listings,
+    reserved::Tables,
+    unity_map::UnityMaps,
+    verdict::{DeviceVerdict, Verdict, Verdicts},
+};
 use crate::{
-    firmware::{Ivmd, Ivrs, KernelView, UnityEntry},
+    firmware::{EntryId, TableName},
     host::{Group, Member, Reading, RegionKind, ReservedRegion, Snapshot},
     pci::Bdf,
 };
@@ -22,17 +32,19 @@ use crate::{
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(tag = "change", rename_all = "snake_case")]
 pub enum Change {
-    /// The table does not have this IVMD block.
+    /// The table does not have this entry.
     Without {
-        /// Index of the block.
-        ivmd: usize,
+        /// The entry.
+        #[serde(flatten)]
+        entry: EntryId,
     },
-    /// The regions of this IVMD block are `direct-relaxable`: mapped until VFIO takes the device, and
-    /// no reason to refuse it (`iommu_create_device_direct_mappings`, drivers/iommu/iommu.c, sets
+    /// The regions of this entry are `direct-relaxable`: mapped until VFIO claims the device, and no
+    /// reason to refuse it (`iommu_create_device_direct_mappings`, drivers/iommu/iommu.c, sets
     /// `require_direct` for `direct` regions only; from 6.6).
     Relax {
-        /// Index of the block.
-        ivmd: usize,
+        /// The entry.
+        #[serde(flatten)]
+        entry: EntryId,
     },
     /// This IVMD block applies to a part of its devices only.
     Narrow {
@@ -53,11 +65,12 @@ pub enum Change {
 }
 
 impl Change {
-    /// The block that it changes.
+    /// The entry that it changes.
     #[must_use]
-    pub fn ivmd(self) -> Option<usize> {
+    pub fn entry(self) -> Option<EntryId> {
         match self {
-            Self::Without { ivmd } | Self::Relax { ivmd } | Self::Narrow { ivmd, .. } => Some(ivmd),
+            Self::Without { entry } | Self::Relax { entry } => Some(entry),
+            Self::Narrow { ivmd, .. } => Some(EntryId::Ivmd(ivmd)),
             Self::Move { .. } => None,
         }
     }
@@ -67,8 +80,8 @@ impl Change {
 impl fmt::Display for Change {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Without { ivmd } => write!(f, "without IVMD {ivmd}"),
-            Self::Relax { ivmd } => write!(f, "with IVMD {ivmd} relaxed"),
+            Self::Without { entry } => write!(f, "without {entry}"),
+            Self::Relax { entry } => write!(f, "with {entry} relaxed"),
             Self::Narrow { ivmd, first, last } if first == last => {
                 write!(f, "with IVMD {ivmd} for {first} alone")
             }
@@ -84,8 +97,10 @@ impl fmt::Display for Change {
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum ChangeError {
     /// There is no table to change.
-    #[error("there is no IVRS table to judge from: {why}")]
+    #[error("there is no {table} table to judge from: {why}")]
     NoTable {
+        /// The table that describes the host's IOMMU.
+        table: TableName,
         /// Why not.
         why: String,
     },
@@ -95,19 +110,21 @@ pub enum ChangeError {
         /// Why not.
         why: String,
     },
-    /// The table has no such block.
-    #[error("there is no ivmd:{ivmd}: {}", has(*.count))]
-    NoSuchBlock {
-        /// The index asked for.
-        ivmd: usize,
-        /// How many blocks the table has.
+    /// The table has no such entry.
+    #[error("there is no {}: {}", typed(*.entry), has(*.entry, *.table, *.count))]
+    NoSuchEntry {
+        /// The entry asked for.
+        entry: EntryId,
+        /// The table that describes the host's IOMMU.
+        table: TableName,
+        /// How many entries that table has.
         count: usize,
     },
-    /// Two changes of one block.
-    #[error("ivmd:{ivmd} is changed twice; give one change a block")]
-    BlockTwice {
-        /// The block.
-        ivmd: usize,
+    /// Two changes of one entry.
+    #[error("{} is changed twice; give one change an entry", typed(*.entry))]
+    EntryTwice {
+        /// The entry.
+        entry: EntryId,
     },
     /// The new range is not a part of the block's range.
     #[error(
@@ -147,11 +164,30 @@ pub enum ChangeError {
     },
 }
 
-fn has(count: usize) -> String {
+/// As it is written on a command line: `ivmd:0`.
+fn typed(entry: EntryId) -> String {
+    format!("{}:{}", entry.noun().to_ascii_lowercase(), entry.index())
+}
+
+/// What there is instead of `entry`.
+fn has(entry: EntryId, table: TableName, count: usize) -> String {
+    let of = |index| match table {
+        TableName::Ivrs => EntryId::Ivmd(index),
+        TableName::Dmar => EntryId::Rmrr(index),
+    };
+    let what = match table {
+        TableName::Ivrs => "IVMD block",
+        TableName::Dmar => "RMRR structure",
+    };
+    let subject = if entry.table() == table {
+        "the table".to_owned()
+    } else {
+        format!("the table of this host's IOMMU is the {table}, which")
+    };
     match count {
-        0 => "the table has no IVMD block".to_owned(),
-        1 => "the table has one IVMD block, ivmd:0".to_owned(),
-        count => format!("the table has ivmd:0 to ivmd:{}", count - 1),
+        0 => format!("{subject} has no {what}"),
+        1 => format!("{subject} has one {what}, {}", typed(of(0))),
+        count => format!("{subject} has {} to {}", typed(of(0)), typed(of(count - 1))),
     }
 }
 
@@ -163,7 +199,10 @@ pub struct Judgement {
     pub verdict: Verdict,
     /// The IVMD blocks that hold the device that stops it, in table order.
     pub ivmd: Vec<usize>,
-    /// How many direct regions hold it that no IVMD block explains.
+    /// The RMRR structures that hold it, in table order; absent where there is none.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub rmrr: Vec<usize>,
+    /// How many direct regions hold it that no entry explains.
     pub unnamed: usize,
     /// The member of the group that stops it, where that is another one.
     pub blocked_by: Option<String>,
@@ -171,13 +210,13 @@ pub struct Judgement {
 
 impl From<&DeviceVerdict> for Judgement {
     fn from(device: &DeviceVerdict) -> Self {
-        let mut ivmd: Vec<usize> = device.ivmds().collect();
-        ivmd.sort_unstable();
-        ivmd.dedup();
+        let entries: BTreeSet<EntryId> =
+            device.causes.iter().filter_map(|cause| cause.entry).collect();
         Self {
             verdict: device.verdict,
-            ivmd,
-            unnamed: device.causes.iter().filter(|cause| cause.ivmd().is_none()).count(),
+            ivmd: entries.iter().filter_map(|entry| entry.ivmd()).collect(),
+            rmrr: entries.iter().filter_map(|entry| entry.rmrr()).collect(),
+            unnamed: device.causes.iter().filter(|cause| cause.entry.is_none()).count(),
             blocked_by: device.blocked_by.clone(),
         }
     }
@@ -244,10 +283,10 @@ pub struct WhatIf {
 }
 
 /// The host of `model` with the changes.
-pub(super) fn what_if(model: &Known, changes: &[Change]) -> Result<WhatIf, ChangeError> {
-    let (ivrs, view) = table(model)?;
+fn what_if(model: &Known, changes: &[Change]) -> Result<WhatIf, ChangeError> {
+    let tables = model.tables()?;
     let moves = moves(model, changes)?;
-    let entries = entries(ivrs, view, changes)?;
+    let changed = tables.changed(&by_entry(&tables, changes)?)?;
     if let Reading::Unreadable(why) = &model.host.groups {
         return Err(ChangeError::NoGroups { why: crate::escape::printable(why) });
     }
@@ -255,10 +294,10 @@ pub(super) fn what_if(model: &Known, changes: &[Change]) -> Result<WhatIf, Chang
         let why = "this host's IOMMU is absent or switched off".to_owned();
         return Err(ChangeError::NoGroups { why });
     }
-    let before = variant(model, ivrs, view.clone(), &BTreeMap::new());
-    let after = variant(model, ivrs, KernelView { entries, ..view.clone() }, &moves);
-    let mut notices = table_notices(model, view);
-    notices.extend(changes.iter().filter_map(|change| change_notice(model, ivrs, view, *change)));
+    let mut notices = table_notices(model, &tables);
+    notices.extend(changes.iter().filter_map(|change| tables.change_notice(model, *change)));
+    let before = variant(model, tables, &BTreeMap::new());
+    let after = variant(model, changed, &moves);
     Ok(WhatIf {
         changes: changes.to_vec(),
         devices: compare(&before.verdicts(), &after.verdicts(), &moves),
@@ -266,58 +305,20 @@ pub(super) fn what_if(model: &Known, changes: &[Change]) -> Result<WhatIf, Chang
     })
 }
 
-fn table(model: &Known) -> Result<(&Ivrs, &KernelView), ChangeError> {
-    let why = match &model.table {
-        Table::Read(read) => return Ok((&read.0, &read.1)),
-        Table::Absent if model.is_intel_host() => {
-            "this host has Intel's IOMMU, and what its DMAR asks for is not thought otherwise here; \
-             `ivrs-trace check` names the RMRR behind each verdict"
-                .to_owned()
-        }
-        Table::Absent => "this host has none".to_owned(),
-        Table::Unreadable(why) => format!("{why}; only root may read it"),
-        Table::Malformed(error) => error.to_string(),
-    };
-    Err(ChangeError::NoTable { why: crate::escape::printable(&why) })
-}
-
-/// The unity map entries that the kernel would make. A relaxed block makes one too, but none that
-/// could block, so it counts as none here.
-fn entries(
-    ivrs: &Ivrs,
-    view: &KernelView,
-    changes: &[Change],
-) -> Result<Vec<UnityEntry>, ChangeError> {
-    let mut of_block: BTreeMap<usize, Change> = BTreeMap::new();
+/// The changes of entries, each of which is in the table and has one change.
+fn by_entry(tables: &Tables, changes: &[Change]) -> Result<BTreeMap<EntryId, Change>, ChangeError> {
+    let mut of_entry = BTreeMap::new();
     for change in changes {
-        let Some(ivmd) = change.ivmd() else { continue };
-        let count = ivrs.ivmd.len();
-        let block = ivrs.ivmd.get(ivmd).ok_or(ChangeError::NoSuchBlock { ivmd, count })?;
-        if let Change::Narrow { first, last, .. } = *change {
-            check_part(view, block, first, last)?;
+        let Some(entry) = change.entry() else { continue };
+        let (table, count) = (tables.name(), tables.count());
+        if entry.table() != table || entry.index() >= count {
+            return Err(ChangeError::NoSuchEntry { entry, table, count });
         }
-        if of_block.insert(ivmd, *change).is_some() {
-            return Err(ChangeError::BlockTwice { ivmd });
+        if of_entry.insert(entry, *change).is_some() {
+            return Err(ChangeError::EntryTwice { entry });
         }
     }
-    let apply = |entry: &UnityEntry| match of_block.get(&entry.ivmd_index) {
-        Some(Change::Without { .. } | Change::Relax { .. }) => None,
-        Some(Change::Narrow { first, last, .. }) => {
-            Some(UnityEntry { devid_start: first.devid, devid_end: last.devid, ..*entry })
-        }
-        Some(Change::Move { .. }) | None => Some(*entry),
-    };
-    Ok(view.entries.iter().filter_map(apply).collect())
-}
-
-fn check_part(view: &KernelView, block: &Ivmd, first: Bdf, last: Bdf) -> Result<(), ChangeError> {
-    let (start, end) = view.devids_of(block);
-    let (start, end) = (Bdf::new(block.segment, start), Bdf::new(block.segment, end));
-    // Addresses are ordered by segment first, so a range of another segment is no part either.
-    if start <= first && first <= last && last <= end {
-        return Ok(());
-    }
-    Err(ChangeError::NotAPart { ivmd: block.index, first, last, start, end })
+    Ok(of_entry)
 }
 
 /// New addresses by old ones.
@@ -342,9 +343,9 @@ fn moves(model: &Known, changes: &[Change]) -> Result<BTreeMap<Bdf, Bdf>, Change
     Ok(moves)
 }
 
-/// The host with the functions at their new addresses and the regions that `view` leads to, for a
+/// The host with the functions at their new addresses and the regions that `tables` lead to, for a
 /// kernel that refuses.
-fn variant(model: &Known, ivrs: &Ivrs, view: KernelView, moves: &BTreeMap<Bdf, Bdf>) -> Known {
+fn variant(model: &Known, tables: Tables, moves: &BTreeMap<Bdf, Bdf>) -> Known {
     let relocate = |bdf: &mut Bdf| *bdf = moves.get(bdf).copied().unwrap_or(*bdf);
     let mut host: Snapshot = model.host.clone();
     if let Reading::Read(groups) = &mut host.groups {
@@ -365,23 +366,33 @@ fn variant(model: &Known, ivrs: &Ivrs, view: KernelView, moves: &BTreeMap<Bdf, B
     }
     if let Reading::Read(functions) = &mut host.functions {
         for function in &mut *functions {
+            if moves.contains_key(&function.bdf) {
+                function.parent =
+                    Reading::Unreadable("the bridge above the other slot is not known".to_owned());
+            }
             relocate(&mut function.bdf);
         }
         functions.sort_by_key(|function| function.bdf);
     }
+    let (table, dmar) = tables.into_tables();
     let mut variant = Known {
         host,
-        table: Table::Read(Box::new((ivrs.clone(), view))),
-        dmar: DmarTable::Absent,
+        table,
+        dmar,
         flag: RequireDirect::Present.into(),
-        listings: listing::Listings::default(),
-        unity: super::unity_map::UnityMaps::default(),
+        listings: Listings::default(),
+        unity: UnityMaps::default(),
     };
-    let regions: Vec<Vec<ReservedRegion>> =
-        variant.groups().map(|group| table_regions(&variant, group)).collect();
+    let regions: Vec<_> = variant
+        .groups()
+        .map(|group| (table_regions(&variant, group), variant.asked_for(group).1))
+        .collect();
     if let Reading::Read(groups) = &mut variant.host.groups {
-        for (group, of_table) in groups.iter_mut().zip(regions) {
-            if let Reading::Read(regions) = &mut group.regions {
+        for (group, (of_table, all)) in groups.iter_mut().zip(regions) {
+            if !all {
+                let why = "which entries apply at the other slot is not known";
+                group.regions = Reading::Unreadable(why.to_owned());
+            } else if let Reading::Read(regions) = &mut group.regions {
                 regions.extend(of_table);
             }
         }
@@ -409,10 +420,12 @@ fn unexplained(model: &Known, group: &Group) -> Vec<ReservedRegion> {
 /// The direct regions that the table leads to for the members of a group.
 fn table_regions(model: &Known, group: &Group) -> Vec<ReservedRegion> {
     model
-        .entries_of(group)
-        .map(|entry| ReservedRegion {
-            start: entry.start,
-            end_inclusive: entry.end_inclusive(),
+        .asked_for(group)
+        .0
+        .into_iter()
+        .map(|(start, end_inclusive)| ReservedRegion {
+            start,
+            end_inclusive,
             kind: RegionKind::Direct,
         })
         .collect()
@@ -443,11 +456,11 @@ fn compare(before: &Verdicts, after: &Verdicts, moves: &BTreeMap<Bdf, Bdf>) -> V
 }
 
 /// Where the host is not one that follows its table.
-fn table_notices(model: &Known, view: &KernelView) -> Vec<String> {
-    let mut notices: Vec<String> = view
-        .fatal
-        .iter()
-        .map(|fatal| format!("No region comes of the table as it is: {fatal}."))
+fn table_notices(model: &Known, tables: &Tables) -> Vec<String> {
+    let mut notices: Vec<String> = tables
+        .fatal()
+        .into_iter()
+        .map(|fatal| format!("The table leads to no region: {fatal}."))
         .collect();
     match model.refuses() {
         RequireDirect::Present => {}
@@ -483,33 +496,6 @@ fn table_notices(model: &Known, view: &KernelView) -> Vec<String> {
     notices
 }
 
-/// Where a change does less than it looks.
-fn change_notice(model: &Known, ivrs: &Ivrs, view: &KernelView, change: Change) -> Option<String> {
-    if let Change::Move { from, to } = change {
-        return Some(if model.is_amd(from) {
-            format!(
-                "{from} keeps its group at {to} here; on a real board the slot and the bridges \
-                 above it decide which devices share a group, and the bus numbers."
-            )
-        } else {
-            format!("No AMD IOMMU serves {from}, so no block of the table applies to it anywhere.")
-        });
-    }
-    let block = ivrs.ivmd.get(change.ivmd()?)?;
-    let Some(coverage) = model.coverage(block.index) else {
-        return Some(format!(
-            "The kernel ignores IVMD {} as it is: its flags ({:#04x}) ask for neither a unity map \
-             nor an exclusion range.",
-            block.index, block.flags.0
-        ));
-    };
-    (coverage.devices.is_empty() && view.initialises())
-        .then(|| format!("IVMD {} covers no device of this host as it is.", block.index))
-}
-
-#[cfg(test)]
-pub(super) mod tests;
-
 impl Known {
     /// What would be said of this host's devices, if the table or their slots were others.
     ///
@@ -520,3 +506,6 @@ impl Known {
         what_if(self, changes)
     }
 }
+
+#[cfg(test)]
+pub(super) mod tests;

@@ -7,6 +7,7 @@ use super::{
     valid::{assert_wrong, parsed},
     what_if,
 };
+use crate::firmware::EntryId;
 use crate::{
     event::{Body, DeviceFunction, Event, Phase, VfioRequest},
     host::{Reading, Snapshot},
@@ -520,14 +521,14 @@ fn thought(host: &Snapshot, changes: &[Change]) -> String {
 #[test]
 fn what_would_be_in_words() {
     let (am5, single) = (am5(), single());
-    let all = [0, 1].map(|ivmd| Change::Without { ivmd });
+    let all = [0, 1].map(|ivmd| Change::Without { entry: EntryId::Ivmd(ivmd) });
     let narrow = Change::Narrow { ivmd: 2, first: bdf("05:00.0"), last: bdf("05:00.7") };
     let moved = Change::Move { from: bdf("12:00.0"), to: bdf("04:00.0") };
     for (name, text) in [
-        ("one_of_three", thought(&am5, &[Change::Without { ivmd: 1 }])),
+        ("one_of_three", thought(&am5, &[Change::Without { entry: EntryId::Ivmd(1) }])),
         ("narrowed", thought(&am5, &[all[0], all[1], narrow])),
         ("moved", thought(&am5, &[moved])),
-        ("relaxed", thought(&single, &[Change::Relax { ivmd: 0 }])),
+        ("relaxed", thought(&single, &[Change::Relax { entry: EntryId::Ivmd(0) }])),
         ("without_all", thought(&single, &all[..1])),
     ] {
         insta::assert_snapshot!(format!("what_if_{name}"), text);

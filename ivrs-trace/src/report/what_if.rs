@@ -5,9 +5,12 @@ use super::{
     devices::column,
     document::{Kind, Text, capital, count, list},
 };
-use crate::model::{
-    Change, WhatIf,
-    what_if::{DeviceEffect, Effect, Judgement},
+use crate::{
+    firmware::EntryId,
+    model::{
+        Change, WhatIf,
+        what_if::{DeviceEffect, Effect, Judgement},
+    },
 };
 
 /// What would be, for people.
@@ -83,13 +86,21 @@ fn device_line(device: &DeviceEffect) -> String {
     line.trim_end().to_owned()
 }
 
+fn listed(numbers: &[usize]) -> String {
+    list(&numbers.iter().map(ToString::to_string).collect::<Vec<_>>())
+}
+
 fn blocker(side: &Judgement) -> String {
-    let ivmd: Vec<String> = side.ivmd.iter().map(ToString::to_string).collect();
-    let what = match (ivmd.is_empty(), side.unnamed) {
-        (false, 0) => format!("IVMD {}", ivmd.join(", ")),
-        (false, _) => format!("IVMD {} and direct regions that no block explains", ivmd.join(", ")),
-        (true, _) => "direct regions that no block explains".to_owned(),
-    };
+    let entries = [("IVMD", &side.ivmd), ("RMRR", &side.rmrr)];
+    let mut what: Vec<String> = entries
+        .into_iter()
+        .filter(|(_, numbers)| !numbers.is_empty())
+        .map(|(noun, numbers)| format!("{noun} {}", listed(numbers)))
+        .collect();
+    if what.is_empty() || side.unnamed > 0 {
+        what.push("direct regions that no entry explains".to_owned());
+    }
+    let what = what.join(" and ");
     match &side.blocked_by {
         Some(member) => format!("{what} through {member}"),
         None => what,
@@ -98,17 +109,15 @@ fn blocker(side: &Judgement) -> String {
 
 /// What a change of the table would put at risk.
 fn at_stake(changes: &[Change]) -> Option<String> {
-    let blocks: Vec<String> =
-        changes.iter().filter_map(|change| change.ivmd()).map(|ivmd| ivmd.to_string()).collect();
-    if blocks.is_empty() {
-        return None;
-    }
+    let entries: Vec<EntryId> = changes.iter().filter_map(|change| change.entry()).collect();
+    let noun = entries.first()?.noun();
+    let blocks: Vec<usize> = entries.iter().map(|entry| entry.index()).collect();
     let (asks, them) = if blocks.len() == 1 { ("asks", "it") } else { ("ask", "them") };
     Some(format!(
-        "IVMD {} {asks} that DMA of the devices to that memory always works. Only the board's vendor \
+        "{noun} {} {asks} that DMA of the devices to that memory always works. Only the board's vendor \
          knows whether a device needs it; one that does and loses it fails its DMA or hangs the \
          machine, perhaps late. Ask the vendor for firmware without {them}, with the bytes that \
          `ivrs-trace decode` prints.",
-        list(&blocks),
+        listed(&blocks),
     ))
 }

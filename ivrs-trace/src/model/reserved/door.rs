@@ -5,7 +5,7 @@ use super::{
     amd_relaxation, amd_unity, intel, intel_findings,
 };
 use crate::{
-    firmware::{Entry, EntryId, Fact, Finding, TableName, UnityEntry},
+    firmware::{Entry, EntryId, Fact, Finding, TableName},
     host::{Group, Member},
     model::{
         attempt::Rejection,
@@ -81,26 +81,31 @@ impl Known {
 
     /// Whether a table is known to ask for direct regions of a member of a group.
     pub(crate) fn is_asked_for(&self, group: &Group) -> bool {
-        let direct = |member: &Member| match member {
-            Member::Pci(bdf) => intel::direct(self, *bdf).is_some_and(|direct| !direct.is_empty()),
-            Member::Other(_) => false,
-        };
-        self.entries_of(group).next().is_some()
-            || group.members.value().into_iter().flatten().any(direct)
+        !self.asked_for(group).0.is_empty()
     }
 
-    /// The entries of the table that cover members of a group, member by member.
-    pub(crate) fn entries_of(&self, group: &Group) -> impl Iterator<Item = &UnityEntry> {
+    /// The direct regions that the table asks for members of a group, member by member: first and
+    /// last address. And whether that is all: of a function whose bridges are not known it is not.
+    pub(crate) fn asked_for(&self, group: &Group) -> (Vec<(u64, u64)>, bool) {
         let members = group.members.value().into_iter().flatten();
-        members
-            .filter_map(|member| match member {
-                Member::Pci(bdf) => self.function(*bdf),
-                Member::Other(_) => None,
-            })
-            .filter(|function| is_amd(function))
-            .flat_map(|function| {
-                self.table.view().into_iter().flat_map(|view| view.regions_of(function.bdf))
-            })
+        let functions = members.filter_map(|member| match member {
+            Member::Pci(bdf) => self.function(*bdf),
+            Member::Other(_) => None,
+        });
+        let (mut regions, mut all) = (Vec::new(), true);
+        for function in functions {
+            if is_amd(function) {
+                let view = self.table().view().into_iter();
+                let entries = view.flat_map(|view| view.regions_of(function.bdf));
+                regions.extend(entries.map(|entry| (entry.start, entry.end_inclusive())));
+            } else if is_intel(function) {
+                let direct = intel::direct(self, function.bdf);
+                all &= direct.is_some();
+                let direct = direct.into_iter().flatten();
+                regions.extend(direct.map(|found| (found.rmrr.base, found.rmrr.limit)));
+            }
+        }
+        (regions, all)
     }
 
     /// The causes that hold for a device at any time: what the kernel lists for it, brought back to

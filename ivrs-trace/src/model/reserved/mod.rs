@@ -12,7 +12,9 @@ mod door;
 mod intel;
 mod intel_findings;
 mod memory;
+mod tables;
 
 pub use amd_owners::{Owner, OwnerKind};
 pub use cause::{Cause, CauseKind, Coverage, EntryCoverage};
 pub use intel::{RmrrCoverage, RmrrMatch};
+pub(super) use tables::Tables;

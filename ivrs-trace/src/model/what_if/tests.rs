@@ -9,7 +9,7 @@ use crate::model::fixture::{AM5, GROUPS, QEMU, SINGLE, bdf, host, model, model_o
 const IGNORED: &str = "type=0x22,flags=0x06,devid=0,aux=0x22ff,start=0x1000,length=0x1000";
 
 fn without(ivmd: usize) -> Change {
-    Change::Without { ivmd }
+    Change::Without { entry: EntryId::Ivmd(ivmd) }
 }
 
 fn narrow(ivmd: usize, first: &str, last: &str) -> Change {
@@ -40,11 +40,21 @@ fn effects() {
         // The group goes with its member.
         (&[SINGLE][..], vec![without(0)], BecomesClear, "00:07.0 00:07.1"),
         (&[SINGLE], vec![without(0)], StaysClear, "00:03.0 02:00.0 03:01.0 21:00.0"),
-        (&[SINGLE], vec![Change::Relax { ivmd: 0 }], BecomesClear, "00:07.0 00:07.1"),
+        (
+            &[SINGLE],
+            vec![Change::Relax { entry: EntryId::Ivmd(0) }],
+            BecomesClear,
+            "00:07.0 00:07.1",
+        ),
         // One of three blocks less changes nothing.
         (&AM5, vec![without(1)], BecomesClear, ""),
         (&AM5, vec![without(1)], StaysBlocked, LOW),
-        (&AM5, vec![without(0), without(1), Change::Relax { ivmd: 2 }], BecomesClear, LOW),
+        (
+            &AM5,
+            vec![without(0), without(1), Change::Relax { entry: EntryId::Ivmd(2) }],
+            BecomesClear,
+            LOW,
+        ),
         (&AM5[..1], vec![narrow(0, "00:07.0", "00:07.0")], StaysBlocked, "00:07.0 00:07.1"),
         (&AM5[..1], vec![narrow(0, "00:07.0", "00:07.0")], BecomesClear, "00:03.0 02:00.0 03:01.0"),
         // The bridge blocks what is behind it.
@@ -82,7 +92,11 @@ fn what_cannot_be_is_said_in_one_line() {
         (&[][..], vec![without(0)], "the table has no IVMD block"),
         (&[SINGLE], vec![without(1)], "one IVMD block, ivmd:0"),
         (&AM5, vec![without(3)], "ivmd:0 to ivmd:2"),
-        (&AM5, vec![without(0), Change::Relax { ivmd: 0 }], "ivmd:0 is changed twice"),
+        (
+            &AM5,
+            vec![without(0), Change::Relax { entry: EntryId::Ivmd(0) }],
+            "ivmd:0 is changed twice",
+        ),
         (&AM5, vec![narrow(0, "00:00.0", "10:00.0")], "is not a part of"),
         (&AM5, vec![narrow(0, "01:00.0", "00:00.0")], "is not a part of"),
         (&AM5, vec![narrow(0, "1:00:00.0", "1:00:00.1")], "0000:00:00.0 to 0000:0f:1f.7"),
@@ -119,7 +133,7 @@ fn without_a_table_or_groups_there_is_no_answer() {
 fn what_weakens_the_answer_is_noted() {
     let notices = |answer: WhatIf| answer.notices.join("\n");
     let ignored = notices(of(&[IGNORED], &[without(0)]).unwrap());
-    assert!(ignored.contains("The kernel ignores IVMD 0"), "{ignored}");
+    assert!(ignored.contains("Linux ignores IVMD 0"), "{ignored}");
     let nobody = "type=0x21,flags=0x07,devid=0x00ff,start=0x1000,length=0x1000";
     let idle = notices(of(&[nobody], &[without(0)]).unwrap());
     assert!(idle.contains("covers no device"), "{idle}");
@@ -206,7 +220,7 @@ proptest! {
             .entries
             .iter()
             .map(|entry| entry.ivmd_index)
-            .map(|ivmd| if relax { Change::Relax { ivmd } } else { without(ivmd) })
+            .map(|ivmd| if relax { Change::Relax { entry: EntryId::Ivmd(ivmd) } } else { without(ivmd) })
             .collect();
         let answer = model.what_if(&changes).unwrap();
         for (device, now) in answer.devices.iter().zip(model.verdicts().devices) {

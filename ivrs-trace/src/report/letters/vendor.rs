@@ -314,7 +314,7 @@ fn changes(letter: &mut Document, case: &Case<'_>, held: &[Held<'_>]) {
     }
     letter.items(items);
     let all: Vec<Change> =
-        held.iter().map(|one| Change::Without { ivmd: one.block.index }).collect();
+        held.iter().map(|one| Change::Without { entry: EntryId::Ivmd(one.block.index) }).collect();
     let blocks: Vec<&Ivmd> = held.iter().map(|one| one.block).collect();
     if let Ok(answer) = case.model.what_if(&all) {
         let of = |verdict| answer.devices.iter().filter(|one| one.after.verdict == verdict).count();

@@ -167,3 +167,51 @@ fn what_is_odd_on_this_host_is_told() {
     usb.dmar = Reading::Read(HexBytes(vec![0; 64]));
     assert_eq!(codes(&usb), ["dmar-malformed"]);
 }
+
+#[test]
+fn what_if_knows_rmrrs() {
+    use crate::{
+        firmware::EntryId,
+        model::{Change, what_if::Effect},
+    };
+    let dmar = DmarBuilder::new()
+        .drhd(1, Segment(0), 0xfed9_0000, &[])
+        .rmrr(Segment(0), 0x1000_0000, 0x1000_ffff, &[at(0x0018)])
+        .rmrr(Segment(0), 0x2000_0000, 0x2000_ffff, &[at(0x00e4).below(0, 2)]);
+    let model = model(&intel_host(GROUPS, TREE, &dmar));
+    let with = |changes: &[Change], effect| {
+        let answer = model.what_if(changes).unwrap();
+        let devices = answer.devices.into_iter().filter(move |device| device.effect == effect);
+        devices.map(|device| device.bdf.devid.to_string()).collect::<Vec<_>>().join(" ")
+    };
+    let without = |index| Change::Without { entry: EntryId::Rmrr(index) };
+    assert_eq!(with(&[without(0)], Effect::BecomesClear), "00:03.0");
+    // The group goes with its member.
+    assert_eq!(with(&[without(0)], Effect::StaysBlocked), "01:00.0 01:00.2");
+    let relax = Change::Relax { entry: EntryId::Rmrr(1) };
+    assert_eq!(with(&[relax], Effect::BecomesClear), "01:00.0 01:00.2");
+    let both = model.what_if(&[without(1)]).unwrap();
+    let held = both.devices.iter().find(|device| device.bdf == bdf("01:00.0")).unwrap();
+    assert_eq!((&held.before.rmrr[..], &held.before.ivmd[..]), (&[1][..], &[][..]));
+    // An endpoint is named by its place; whether a bridge that is named leads to another slot is not
+    // known.
+    let moved = Change::Move { from: bdf("00:03.0"), to: bdf("05:00.0") };
+    assert_eq!(with(&[moved], Effect::BecomesClear), "05:00.0");
+    let bridge = at(0x00e0).of_kind(ScopeKind::Bridge);
+    let below = self::model(&host(&[bridge]));
+    let answer = below.what_if(&[moved]).unwrap();
+    let moved = answer.devices.iter().find(|device| device.bdf == bdf("05:00.0")).unwrap();
+    assert_eq!(moved.effect, Effect::Unknown);
+    for (change, expected) in [
+        (without(2), "there is no rmrr:2: the table has rmrr:0 to rmrr:1"),
+        (
+            Change::Without { entry: EntryId::Ivmd(0) },
+            "the table of this host's IOMMU is the DMAR, which has rmrr:0 to rmrr:1",
+        ),
+    ] {
+        let error = model.what_if(&[change]).unwrap_err().to_string();
+        assert!(error.contains(expected), "{error}");
+    }
+    let error = model.what_if(&[without(0), without(0)]).unwrap_err().to_string();
+    assert!(error.contains("rmrr:0 is changed twice"), "{error}");
+}
