@@ -1,7 +1,7 @@
 //! The report for a forum: short, for somebody who has never heard of IVRS and for those who want to
 //! help. What it is, what will not help, what may; no promise, and no advice to change the kernel.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
     input::{self, Case, Standing, TOOL},
@@ -9,6 +9,7 @@ use super::{
 };
 use crate::{
     codes::Code,
+    firmware::Ivmd,
     model::{Outcome, Reason, RequireDirect, Verdict},
     pci::Bdf,
     report::{
@@ -139,23 +140,22 @@ fn what(letter: &mut Document, case: &Case<'_>, standing: Standing) {
          {refusal}"
     ));
     let mut items = Vec::new();
-    for (first, last, blocks) in input::ranges(&held) {
-        let numbers: Vec<String> = blocks.iter().map(ToString::to_string).collect();
+    let mut ranges: BTreeMap<(Bdf, Bdf), Vec<&Ivmd>> = BTreeMap::new();
+    for one in &held {
+        let at = |devid| Bdf::new(one.entry.segment, devid);
+        let range = (at(one.entry.devid_start), at(one.entry.devid_end));
+        ranges.entry(range).or_default().push(one.block);
+    }
+    for ((first, last), blocks) in ranges {
         let whom = if first == last {
             format!("{first} alone")
         } else {
             format!("all devices from {first} to {}, whatever they are", last.devid)
         };
-        let offsets: Vec<String> = held
-            .iter()
-            .filter(|one| blocks.contains(&one.block.index))
-            .map(|one| format!("{:#x}", one.block.offset))
-            .collect();
-        items.push(format!(
-            "Entry IVMD {} (at offset {}): for {whom}.",
-            list(&numbers),
-            list(&offsets),
-        ));
+        let offsets: Vec<String> =
+            blocks.iter().map(|block| format!("{:#x}", block.offset)).collect();
+        let (numbers, offsets) = (input::numbered(&blocks), list(&offsets));
+        items.push(format!("Entry {numbers} (at offset {offsets}): for {whom}."));
     }
     if blocked > 0 {
         let devices: Vec<String> =

@@ -1,6 +1,6 @@
 //! What a report is made from, and what follows from it for every reader alike.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use crate::{
     firmware::{
@@ -12,7 +12,6 @@ use crate::{
         Attempt, Cause, Coverage, DeviceVerdict, Model, Outcome, Owner, RequireDirect, Verdict,
         Verdicts,
     },
-    pci::Bdf,
     recording::ProbeFact,
     report::{Lost, attempt::one_line, calls::Trail, document::list, redact::Redactor},
 };
@@ -324,15 +323,4 @@ pub fn memory(
 pub(crate) fn numbered(blocks: &[&Ivmd]) -> String {
     let numbers: Vec<String> = blocks.iter().map(|block| block.index.to_string()).collect();
     format!("IVMD {}", list(&numbers))
-}
-
-/// The buses that entries cover, and which of these hold functions of this host.
-pub(crate) fn ranges(held: &[Held<'_>]) -> Vec<(Bdf, Bdf, Vec<usize>)> {
-    let mut ranges: BTreeMap<(Bdf, Bdf), Vec<usize>> = BTreeMap::new();
-    for one in held {
-        let at = |devid| Bdf::new(one.entry.segment, devid);
-        let key = (at(one.entry.devid_start), at(one.entry.devid_end));
-        ranges.entry(key).or_default().push(one.block.index);
-    }
-    ranges.into_iter().map(|((first, last), blocks)| (first, last, blocks)).collect()
 }

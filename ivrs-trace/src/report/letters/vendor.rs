@@ -12,7 +12,6 @@ use crate::{
         amd::ivrs::{Ivmd, IvmdKind},
     },
     model::{Change, Outcome, OwnerKind, Verdict},
-    pci::Bdf,
     report::{
         Document,
         cause::range_text,
@@ -101,17 +100,6 @@ fn nothing_to_ask(letter: &mut Document, case: &Case<'_>, standing: Standing) {
 fn asked(letter: &mut Document, held: &[Held<'_>]) {
     letter.title("What the firmware asks for");
     let blocks: Vec<&Ivmd> = held.iter().map(|one| one.block).collect();
-    let numbers = input::numbered(&blocks);
-    let ranges = input::ranges(held);
-    let alone = ranges.len() == 1;
-    let ranges: Vec<String> = ranges
-        .into_iter()
-        .map(|(first, last, of)| {
-            let numbers: Vec<String> = of.iter().map(ToString::to_string).collect();
-            let whom = whom(first, last);
-            if alone { whom } else { format!("{whom} (IVMD {})", list(&numbers)) }
-        })
-        .collect();
     let exclusions = held.iter().filter(|one| one.block.flags.exclusion()).count();
     let kinds = match (exclusions, held.len() - exclusions) {
         (1, 0) => "an exclusion range",
@@ -120,21 +108,16 @@ fn asked(letter: &mut Document, held: &[Held<'_>]) {
         (0, _) => "unity maps",
         _ => "exclusion ranges and unity maps",
     };
-    letter.text(0, format!(
-        "{numbers} of the IVRS {} memory that DMA is to reach unchanged ({kinds}) for {}. IVMD \
-         blocks are counted from 0 in the order of the table, offsets are from its start; the terms \
-         are those of the AMD I/O Virtualization Technology (IOMMU) Specification (48882).",
-        if blocks.len() == 1 { "describes" } else { "describe" },
-        list(&ranges),
-    ));
-}
-
-fn whom(first: Bdf, last: Bdf) -> String {
-    if first == last {
-        format!("the device id of {first}")
-    } else {
-        format!("every device id from {first} to {}", last.devid)
-    }
+    letter.text(
+        0,
+        format!(
+            "{} of the IVRS {} memory that DMA is to reach unchanged ({kinds}). IVMD blocks are \
+             counted from 0 in the order of the table, offsets are from its start; the terms are \
+             those of the AMD I/O Virtualization Technology (IOMMU) Specification (48882).",
+            input::numbered(&blocks),
+            if blocks.len() == 1 { "describes" } else { "describe" },
+        ),
+    );
 }
 
 /// What the specification does not provide for, or what Linux reads in another way.
