@@ -82,7 +82,7 @@ pub fn text(document: &ProbesDocument) -> String {
             (ProbeState::LeftOut, _) => "left out".to_owned(),
             (ProbeState::Missing, _) => "MISSING".to_owned(),
         };
-        page.fact(0, format!("{place:<50} {state}"));
+        page.lines(vec![format!("{place:<50} {state}")]);
         page.fact(4, probe.explains);
         if let Some(why) = &probe.fallback {
             page.fact(4, format!("not by the best way: {why}"));

@@ -228,7 +228,7 @@ fn tied(case: &Case<'_>) -> Option<Bdf> {
 fn may(letter: &mut Document, case: &Case<'_>) {
     letter.title("What may help");
     let held = case.culprits();
-    letter.items(sentences(advice::may(case.model, &case.causes(), tied(case), true)));
+    let mut items = advice::may(case.model, &case.causes(), tied(case), true);
     let outside: Vec<Bdf> = case
         .of(Verdict::Clear)
         .filter(|device| device.causes.is_empty() && case.model.is_amd(device.bdf))
@@ -239,14 +239,15 @@ fn may(letter: &mut Document, case: &Case<'_>) {
         let mut buses: Vec<String> =
             outside.iter().map(|bdf| format!("{:02x}", bdf.devid.bus())).collect();
         buses.dedup();
-        letter.items([format!(
-            "Another slot, if its bus lies outside the range: {} here {} not refused (bus {}). \
-             Only a try or the manual tells which slot has which bus.",
+        items.push(format!(
+            "another slot, if its bus lies outside the range: {} here {} not refused (bus {}). \
+             Only a try or the manual tells which slot has which bus",
             count(outside.len(), "device"),
             if outside.len() == 1 { "is" } else { "are" },
             buses.join(", "),
-        )]);
+        ));
     }
+    letter.items(sentences(items));
 }
 
 fn unknown(letter: &mut Document, case: &Case<'_>) {

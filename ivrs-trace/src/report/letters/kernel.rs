@@ -302,7 +302,6 @@ fn seconds(ns: u64) -> String {
 fn blocks(letter: &mut Document, case: &Case<'_>) {
     if case.model.is_intel_host() {
         letter.title("DMAR and its RMRRs");
-        letter.text(0, sections::of_dmar(case));
         sections::rmrrs(letter, case);
         return;
     }

@@ -19,9 +19,13 @@ pub(super) fn entry(letter: &mut Document, case: &Case<'_>, place: Place, id: En
     rows(letter, case.model, id, (None, None), Some(case));
 }
 
-/// Each RMRR that holds devices.
+/// Each RMRR that holds devices, or why none can be named.
 pub(super) fn rmrrs(letter: &mut Document, case: &Case<'_>) {
-    for rmrr in culprits(case) {
+    let culprits = culprits(case);
+    if culprits.is_empty() {
+        letter.text(0, no_table(case));
+    }
+    for rmrr in culprits {
         entry(letter, case, rmrr.place(), EntryId::Rmrr(rmrr.index));
     }
 }
@@ -33,7 +37,7 @@ pub(super) fn culprits<'a>(case: &Case<'a>) -> Vec<&'a Rmrr> {
 }
 
 /// The RMRRs that hold devices in a sentence, or why none can be named.
-pub(super) fn of_dmar(case: &Case<'_>) -> String {
+fn of_dmar(case: &Case<'_>) -> String {
     let found = culprits(case);
     if !found.is_empty() {
         let told = |rmrr: &&Rmrr| {

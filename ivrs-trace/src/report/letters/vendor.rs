@@ -89,7 +89,6 @@ fn nothing_to_ask(letter: &mut Document, case: &Case<'_>, standing: Standing) {
     });
     letter.items(case.missing());
     if case.ivrs().is_none() {
-        letter.text(0, sections::no_table(case));
         sections::rmrrs(letter, case);
         sections::regions(letter, case);
     } else if blocks > 0 {
