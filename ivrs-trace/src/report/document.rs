@@ -75,7 +75,7 @@ impl From<&str> for Text {
     /// What stands between grave accents is code; an accent without a second one is none.
     fn from(text: &str) -> Self {
         let parts: Vec<&str> = text.split('`').collect();
-        if parts.len() < 3 || parts.len() % 2 == 0 {
+        if parts.len() < 3 || parts.len().is_multiple_of(2) {
             return Self::of(Kind::Plain, text);
         }
         let span = |(index, part): (usize, &&str)| match index % 2 {

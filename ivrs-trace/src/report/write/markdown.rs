@@ -13,7 +13,8 @@ pub(super) fn write(document: &Document) -> String {
             Part::Text(text) => format!("{}\n", inline(text)),
             Part::Rows(rows) => rows.iter().map(|(name, value)| row(name, value)).collect(),
             Part::Items(_, items) => {
-                items.iter().map(|item| format!("- {}\n", inline(item))).collect()
+                let items = items.iter().map(|item| format!("- {}\n", inline(item)));
+                items.collect::<Vec<_>>().concat()
             }
             Part::Tailed(text, tail) => format!("- {} {}\n", inline(text), escaped(tail)),
             Part::Lines(lines) => fenced(lines),
@@ -43,8 +44,8 @@ fn inline(text: &Text) -> String {
 fn fenced(lines: &[String]) -> String {
     let runs = lines.iter().flat_map(|line| line.split(|c| c != '`')).map(str::len);
     let fence = "`".repeat((runs.max().unwrap_or_default() + 1).max(3));
-    let lines: String = lines.iter().map(|line| format!("{}\n", line.trim_end())).collect();
-    format!("{fence}text\n{lines}{fence}\n")
+    let lines: Vec<&str> = lines.iter().map(|line| line.trim_end()).collect();
+    format!("{fence}text\n{}\n{fence}\n", lines.join("\n"))
 }
 
 /// A text of which nothing means anything in Markdown, nor calls or links anybody where it is shown.
