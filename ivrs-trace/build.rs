@@ -51,7 +51,7 @@ fn choose() -> io::Result<Result<PathBuf, String>> {
     for source in digest::SOURCES.iter().chain(&["Cargo.toml", "Cargo.lock"]) {
         println!("cargo::rerun-if-changed={}", root.join(source).display());
     }
-    // Cargo does not tell the target folder, but OUT_DIR is below it, at a depth that depends on
+    // Cargo does not name the target folder, but OUT_DIR is below it, at a depth that depends on
     // how it was called.
     let out = variable("OUT_DIR")?;
     let fresh = out.ancestors().map(|dir| dir.join("ebpf"));

@@ -87,7 +87,7 @@ macro_rules! for_each_probe {
 }
 
 /// Calls `$with!` with every kind of event: the name and number of its [`Kind`], the struct that it
-/// is, and, where it tells of one function, whether on entry, on return or when a tracepoint is hit,
+/// is, and, where it is about one function, whether on entry, on return or when a tracepoint is hit,
 /// and of which probe's.
 #[macro_export]
 macro_rules! for_each_kind {
@@ -137,9 +137,9 @@ macro_rules! for_each_kind {
             /// With an error, and iommufd was not asked. Sent only while [`ProbeId::DEVICE_BIND`] is
             /// attached, which would have seen that.
             DEVICE_OPEN = 40: Attach Exit DEVICE_OPEN;
-            /// The driver is the one that was to take the device.
+            /// The driver is the one that was to bind the device.
             DRIVER_BIND = 41: DeviceCall Exit DRIVER_BIND;
-            /// The driver is the one that lets go of the device.
+            /// The driver is the one that unbinds the device.
             DRIVER_UNBIND = 42: DeviceCall Exit DRIVER_UNBIND;
         }
     };
@@ -196,8 +196,8 @@ macro_rules! declare_kinds {
         }
 
         impl Kind {
-            /// The function that it tells of, by its probe, and where in that it is sent; `None` for
-            /// a kind that tells of no single function, and for a number without a name.
+            /// The function that it is about, by its probe, and where in that it is sent; `None` for
+            /// a kind that is about no single function, and for a number without a name.
             #[must_use]
             pub const fn place(self) -> Option<(ProbeId, Moment)> {
                 match self {
@@ -210,77 +210,254 @@ macro_rules! declare_kinds {
 }
 for_each_kind!(declare_kinds);
 
-/// What one probe counted on one CPU. Counters only grow.
-#[derive(
-    Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout,
-)]
-#[repr(C)]
-pub struct ProbeStats {
-    /// Times that the probe fired.
-    pub hits: u64,
-    /// Events that found the ring buffer full.
-    pub ring_lost: u64,
-    /// Reads of kernel memory that failed, or that needed an offset the kernel does not have.
-    pub read_failed: u64,
-    /// Lists cut because they were longer than [`MAX_REGIONS`], [`MAX_UNITY`] or [`MAX_MEMBERS`].
-    pub truncated: u64,
+/// Declares structs of the wire: the size of each, and of each field the offset, in bytes. They are the
+/// contract of the ring buffer and of recordings: a change must be meant.
+macro_rules! layouts {
+    ($($(#[$meta:meta])* $name:ident: $size:literal {
+        $($(#[$field_meta:meta])* $offset:literal $field:ident: $type:ty,)*
+    })*) => {$(
+        $(#[$meta])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+        #[repr(C)]
+        pub struct $name {
+            $($(#[$field_meta])* #[doc = concat!("At byte ", $offset, ".")] pub $field: $type,)*
+        }
+
+        const _: () = {
+            assert!(size_of::<$name>() == $size);
+            $(assert!(core::mem::offset_of!($name, $field) == $offset);)*
+        };
+    )*};
 }
 
-/// The start of every event.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
-#[repr(C)]
-pub struct Header {
-    /// `CLOCK_MONOTONIC`, ns (`bpf_ktime_get_ns`).
-    pub time_ns: u64,
-    /// Process id (thread group).
-    pub pid: u32,
-    /// Thread id. Everything between a claim's entry and its exit runs in one thread.
-    pub tid: u32,
-    /// What the whole record is.
-    pub kind: Kind,
-    /// The probe that sent it.
-    pub probe: ProbeId,
-    /// The CPU that it ran on.
-    pub cpu: u32,
-    /// Command name of the thread, NUL padded.
-    pub comm: [u8; COMM_LEN],
+/// The same of events, which all begin with a [`Header`].
+macro_rules! events {
+    ($($(#[$meta:meta])* $name:ident: $size:literal { $($fields:tt)* })*) => {
+        layouts! { $($(#[$meta])* $name: $size { 0 header: Header, $($fields)* })* }
+    };
 }
 
-/// A kernel `struct device`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
-#[repr(C)]
-pub struct DeviceId {
-    /// Address of the `struct device`; only good to tell two devices apart.
-    pub ptr: u64,
-    /// PCI segment in the upper 16 bits, devid in the lower; or [`NOT_PCI`].
-    pub sbdf: u32,
-    /// Id of its IOMMU group, or [`NO_GROUP`].
-    pub group: i32,
-    /// `dev_name()`, NUL padded.
-    pub name: [u8; NAME_LEN],
+layouts! {
+    /// What one probe counted on one CPU. Counters only grow.
+    #[derive(Default)]
+    ProbeStats: 32 {
+        /// Times that the probe fired.
+        0 hits: u64,
+        /// Events that found the ring buffer full.
+        8 ring_lost: u64,
+        /// Reads of kernel memory that failed, or that needed an offset the kernel does not have.
+        16 read_failed: u64,
+        /// Lists cut because they were longer than [`MAX_REGIONS`], [`MAX_UNITY`] or [`MAX_MEMBERS`].
+        24 truncated: u64,
+    }
+
+    /// The start of every event.
+    Header: 40 {
+        /// `CLOCK_MONOTONIC`, ns (`bpf_ktime_get_ns`).
+        0 time_ns: u64,
+        /// Process id (thread group).
+        8 pid: u32,
+        /// Thread id. Everything between a claim's entry and its exit runs in one thread.
+        12 tid: u32,
+        /// What the whole record is.
+        16 kind: Kind,
+        /// The probe that sent it.
+        18 probe: ProbeId,
+        /// The CPU that it ran on.
+        20 cpu: u32,
+        /// Command name of the thread, NUL padded.
+        24 comm: [u8; COMM_LEN],
+    }
+
+    /// A kernel `struct device`.
+    DeviceId: 48 {
+        /// Address of the `struct device`; distinguishes two devices, no more.
+        0 ptr: u64,
+        /// PCI segment in the upper 16 bits, devid in the lower; or [`NOT_PCI`].
+        8 sbdf: u32,
+        /// Id of its IOMMU group, or [`NO_GROUP`].
+        12 group: i32,
+        /// `dev_name()`, NUL padded.
+        16 name: [u8; NAME_LEN],
+    }
 }
 
-/// One reserved region that the kernel reported for a device. The regions of one device come one
-/// after the other on one thread, and a [`RegionsEnd`] closes them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
-#[repr(C)]
-pub struct Region {
-    /// Common part.
-    pub header: Header,
-    /// The device it was reported for.
-    pub device: DeviceId,
-    /// First address.
-    pub start: u64,
-    /// Bytes; may be 0.
-    pub length: u64,
-    /// `IOMMU_READ` 1, `IOMMU_WRITE` 2 and others (include/linux/iommu.h).
-    pub prot: u32,
-    /// `enum iommu_resv_type` (include/linux/iommu.h): see [`RegionType`].
-    pub kind: RegionType,
-    /// Position in the returned list, from 0.
-    pub index: u32,
-    /// Zero.
-    pub pad: u32,
+// Texts are padded with NUL. `driver` is the name of the driver that holds the device, empty if none;
+// `ret` what the function returned, 0 on entry; `end` is exclusive, `devid_end` inclusive; `entries` counts
+// the unity map entries of the device's segment that were walked, `matches` the [`UnityMatch`] events just
+// before; `pad` is zero. Texts begin at a multiple of eight bytes: they are cleared by words.
+events! {
+    /// One reserved region that the kernel reported for a device. The regions of one device come one
+    /// after the other on one thread, and a [`RegionsEnd`] closes them.
+    Region: 120 {
+        /// The device it was reported for.
+        40 device: DeviceId,
+        88 start: u64,
+        /// Bytes; may be 0.
+        96 length: u64,
+        /// `IOMMU_READ` 1, `IOMMU_WRITE` 2 and others (include/linux/iommu.h).
+        104 prot: u32,
+        /// `enum iommu_resv_type` (include/linux/iommu.h): see [`RegionType`].
+        108 kind: RegionType,
+        /// Position in the returned list, from 0.
+        112 index: u32,
+        116 pad: u32,
+    }
+
+    /// Closes the regions of one device.
+    RegionsEnd: 96 {
+        40 device: DeviceId,
+        /// Regions walked.
+        88 count: u32,
+        /// [`WALK_CUT`], [`WALK_BROKEN`], [`REGIONS_REQUIRE_DIRECT`], [`REGIONS_FLAG_KNOWN`].
+        92 flags: u32,
+    }
+
+    /// A DMA ownership claim on a group or on a device, on entry or on return; or the question
+    /// whether a group is claimed ([`Kind::OWNER_CLAIMED`]).
+    Claim: 120 {
+        /// The device, for a device claim; else all zero with the group filled in.
+        40 device: DeviceId,
+        /// The owner that asks (`void *owner`).
+        88 owner: u64,
+        /// `iommu_group.owner` as it stands: 0 if a host driver or nobody holds the group.
+        96 group_owner: u64,
+        /// `iommu_group.owner_cnt` as it stands.
+        104 owner_count: u32,
+        /// [`CLAIM_FOREIGN_DOMAIN`] and further bits.
+        108 flags: u32,
+        /// Of [`Kind::OWNER_CLAIMED`] 1 if somebody holds the group.
+        112 ret: i32,
+        116 pad: u32,
+    }
+
+    /// A unity map entry of the kernel that covers the device of the [`SetDomain`] that follows on the
+    /// same thread (`struct unity_map_entry`, `drivers/iommu/amd/amd_iommu_types.h`).
+    UnityMatch: 120 {
+        40 device: DeviceId,
+        88 start: u64,
+        96 end: u64,
+        /// Position in the segment's list, from 0: the order of the effective IVMD blocks.
+        104 ordinal: u32,
+        /// 1 read, 2 write; higher bits as the kernel keeps them.
+        108 prot: u32,
+        112 devid_start: u16,
+        114 devid_end: u16,
+        /// PCI segment of the list.
+        116 segment: u16,
+        118 pad: u16,
+    }
+
+    /// A device was to be put on a domain (`__iommu_device_set_domain`, drivers/iommu/iommu.c), seen
+    /// on return.
+    SetDomain: 144 {
+        40 device: DeviceId,
+        88 driver: [u8; NAME_LEN],
+        /// `iommu_domain.type` of the new domain.
+        120 domain_type: u32,
+        /// [`SET_REQUIRE_DIRECT`] and further bits.
+        124 flags: u32,
+        128 ret: i32,
+        132 entries: u32,
+        136 matches: u32,
+        140 pad: u32,
+    }
+
+    /// A call of a process on a VFIO file, on entry or on return.
+    VfioCall: 128 {
+        /// Address of the `struct file`, or of the `struct vfio_device_file` where the function has
+        /// only that, on entry; else 0. It distinguishes two files, no more.
+        40 file: u64,
+        48 ret: i64,
+        /// The request number, on entry; else 0.
+        56 cmd: u32,
+        60 pad: u32,
+        /// Last part of the path of the file, NUL padded, on entry: `12` or `noiommu-0` for a group.
+        /// Empty where the function has no `struct file`.
+        64 path: [u8; NAME_LEN],
+        /// The device that the request names, where that is `VFIO_GROUP_GET_DEVICE_FD`, on entry.
+        96 name: [u8; NAME_LEN],
+    }
+
+    /// A kernel function that works on one device, on entry or on return.
+    DeviceCall: 128 {
+        /// The device; all zero on the return of a function whose arguments are gone by then.
+        40 device: DeviceId,
+        88 driver: [u8; NAME_LEN],
+        /// Of a function that returns a pointer, an error or 0.
+        120 ret: i32,
+        /// [`DEVICE_REQUIRE_DIRECT`], [`DEVICE_FLAG_KNOWN`].
+        124 flags: u32,
+    }
+
+    /// A device of a group that cannot be claimed. Those of one group come one after the other on one
+    /// thread, just before the return of the claim, or the [`Kind::OWNER_CLAIMED`], that they explain.
+    Member: 128 {
+        40 device: DeviceId,
+        88 driver: [u8; NAME_LEN],
+        /// Position in the group's list, from 0.
+        120 index: u32,
+        /// [`MEMBER_MANAGES_DMA`], [`WALK_CUT`], [`WALK_BROKEN`].
+        124 flags: u32,
+    }
+
+    /// A line that the kernel logs, about what this tool explains.
+    Message: 304 {
+        /// Bytes of the whole line; at most [`MESSAGE_LEN`] of them are kept.
+        40 length: u32,
+        44 pad: u32,
+        /// The line, NUL padded.
+        48 text: [u8; MESSAGE_LEN],
+    }
+
+    /// The kernel warns that it refuses a device (`_dev_warn` with the text that begins "Firmware has
+    /// requested"): inside `__iommu_device_set_domain`, before it returns. [`UnityMatch`] events for the
+    /// device come just before.
+    Warning: 136 {
+        40 device: DeviceId,
+        88 driver: [u8; NAME_LEN],
+        120 entries: u32,
+        124 matches: u32,
+        /// [`SET_REQUIRE_DIRECT`], [`SET_UNITY_WALKED`], [`SET_UNITY_CUT`], [`SET_UNITY_BROKEN`].
+        128 flags: u32,
+        132 pad: u32,
+    }
+
+    /// Closes the [`Kind::UNITY_ENTRY`] events of one segment.
+    UnityEnd: 56 {
+        /// Entries walked.
+        40 count: u32,
+        /// [`WALK_CUT`], [`WALK_BROKEN`].
+        44 flags: u32,
+        /// PCI segment of the list.
+        48 segment: u16,
+        /// `last_bdf` of the segment: the devid at which an IVMD block of type 0x20 ends.
+        50 last_devid: u16,
+        52 pad: u32,
+    }
+
+    /// A function of which only the group or nothing is known, on entry or on return.
+    Attach: 48 {
+        /// Group id where an argument names it; else [`NO_GROUP`].
+        40 group: i32,
+        /// A `bool` is 0 or 1.
+        44 ret: i32,
+    }
+
+    /// A piece of the command line of the process that claims, as the process itself holds it.
+    Args: 560 {
+        /// Where the piece starts in the command line, bytes.
+        40 offset: u32,
+        /// Length of the whole command line, bytes.
+        44 total: u32,
+        /// The piece; arguments end with NUL. Bytes past `total` are zero.
+        48 data: [u8; ARGS_CHUNK],
+    }
+
+    /// A kernel module was loaded.
+    ModuleLoad: 72 {
+        40 name: [u8; NAME_LEN],
+    }
 }
 
 named! {
@@ -299,20 +476,6 @@ named! {
     }
 }
 
-/// Closes the regions of one device.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
-#[repr(C)]
-pub struct RegionsEnd {
-    /// Common part.
-    pub header: Header,
-    /// The device.
-    pub device: DeviceId,
-    /// Regions walked.
-    pub count: u32,
-    /// [`WALK_CUT`], [`WALK_BROKEN`], [`REGIONS_REQUIRE_DIRECT`], [`REGIONS_FLAG_KNOWN`].
-    pub flags: u32,
-}
-
 /// The list was longer than the bound.
 pub const WALK_CUT: u32 = 1;
 /// A read failed in the middle of the list.
@@ -322,83 +485,8 @@ pub const REGIONS_REQUIRE_DIRECT: u32 = 4;
 /// `dev_iommu.require_direct` exists in this kernel and was read.
 pub const REGIONS_FLAG_KNOWN: u32 = 8;
 
-/// A DMA ownership claim on a group or on a device, on entry or on return; or the question
-/// whether a group is claimed ([`Kind::OWNER_CLAIMED`]).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
-#[repr(C)]
-pub struct Claim {
-    /// Common part.
-    pub header: Header,
-    /// The device, for a device claim; else all zero with the group filled in.
-    pub device: DeviceId,
-    /// The owner that asks (`void *owner`).
-    pub owner: u64,
-    /// `iommu_group.owner` as it stands: 0 if a host driver or nobody holds the group.
-    pub group_owner: u64,
-    /// `iommu_group.owner_cnt` as it stands.
-    pub owner_count: u32,
-    /// [`CLAIM_FOREIGN_DOMAIN`] and further bits.
-    pub flags: u32,
-    /// Return value, on return; else 0. Of [`Kind::OWNER_CLAIMED`] 1 if somebody holds the group.
-    pub ret: i32,
-    /// Zero.
-    pub pad: u32,
-}
-
 /// The group is not on its default domain (`group->domain != group->default_domain`).
 pub const CLAIM_FOREIGN_DOMAIN: u32 = 1;
-
-/// A unity map entry of the kernel that covers the device of the [`SetDomain`] that follows on the
-/// same thread (`struct unity_map_entry`, `drivers/iommu/amd/amd_iommu_types.h`).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
-#[repr(C)]
-pub struct UnityMatch {
-    /// Common part.
-    pub header: Header,
-    /// The device.
-    pub device: DeviceId,
-    /// First address.
-    pub start: u64,
-    /// End address, exclusive.
-    pub end: u64,
-    /// Position in the segment's list, from 0: the order of the effective IVMD blocks.
-    pub ordinal: u32,
-    /// 1 read, 2 write; higher bits as the kernel keeps them.
-    pub prot: u32,
-    /// First devid, inclusive.
-    pub devid_start: u16,
-    /// Last devid, inclusive.
-    pub devid_end: u16,
-    /// PCI segment of the list.
-    pub segment: u16,
-    /// Zero.
-    pub pad: u16,
-}
-
-/// A device was to be put on a domain (`__iommu_device_set_domain`, drivers/iommu/iommu.c), seen
-/// on return.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
-#[repr(C)]
-pub struct SetDomain {
-    /// Common part.
-    pub header: Header,
-    /// The device.
-    pub device: DeviceId,
-    /// Name of the driver that holds it, NUL padded; empty if none.
-    pub driver: [u8; NAME_LEN],
-    /// `iommu_domain.type` of the new domain.
-    pub domain_type: u32,
-    /// [`SET_REQUIRE_DIRECT`] and further bits.
-    pub flags: u32,
-    /// Return value.
-    pub ret: i32,
-    /// Unity map entries that were walked, of the device's segment.
-    pub entries: u32,
-    /// [`UnityMatch`] events sent for this device just before.
-    pub matches: u32,
-    /// Zero.
-    pub pad: u32,
-}
 
 /// `dev->iommu->require_direct` is set.
 pub const SET_REQUIRE_DIRECT: u32 = 1;
@@ -413,194 +501,14 @@ pub const SET_UNITY_BROKEN: u32 = 16;
 /// What the kernel refuses on: both must be set.
 pub const SET_REFUSED: u32 = SET_REQUIRE_DIRECT | SET_BLOCKING;
 
-/// A call of a process on a VFIO file, on entry or on return.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
-#[repr(C)]
-pub struct VfioCall {
-    /// Common part.
-    pub header: Header,
-    /// Address of the `struct file`, or of the `struct vfio_device_file` where the function has
-    /// only that, on entry; else 0. Only good to tell two files apart.
-    pub file: u64,
-    /// Return value, on return; else 0.
-    pub ret: i64,
-    /// The request number, on entry; else 0.
-    pub cmd: u32,
-    /// Zero.
-    pub pad: u32,
-    /// Last part of the path of the file, NUL padded, on entry: `12` or `noiommu-0` for a group.
-    /// Empty where the function has no `struct file`.
-    pub path: [u8; NAME_LEN],
-    /// The device asked for, where the request is `VFIO_GROUP_GET_DEVICE_FD`, on entry.
-    pub name: [u8; NAME_LEN],
-}
-
-/// A kernel function that works on one device, on entry or on return.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
-#[repr(C)]
-pub struct DeviceCall {
-    /// Common part.
-    pub header: Header,
-    /// The device; all zero on the return of a function whose arguments are gone by then.
-    pub device: DeviceId,
-    /// Name of the driver that holds it, NUL padded; empty if none.
-    pub driver: [u8; NAME_LEN],
-    /// Return value, on return; else 0. Of a function that returns a pointer, an error or 0.
-    pub ret: i32,
-    /// [`DEVICE_REQUIRE_DIRECT`], [`DEVICE_FLAG_KNOWN`].
-    pub flags: u32,
-}
-
 /// `dev_iommu.require_direct` is set.
 pub const DEVICE_REQUIRE_DIRECT: u32 = 1;
 /// `dev_iommu.require_direct` exists in this kernel and was read.
 pub const DEVICE_FLAG_KNOWN: u32 = 2;
 
-/// A device of a group that cannot be claimed. Those of one group come one after the other on one
-/// thread, just before the return of the claim, or the [`Kind::OWNER_CLAIMED`], that they explain.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
-#[repr(C)]
-pub struct Member {
-    /// Common part.
-    pub header: Header,
-    /// The device.
-    pub device: DeviceId,
-    /// Name of the driver that holds it, NUL padded; empty if none.
-    pub driver: [u8; NAME_LEN],
-    /// Position in the group's list, from 0.
-    pub index: u32,
-    /// [`MEMBER_MANAGES_DMA`], [`WALK_CUT`], [`WALK_BROKEN`].
-    pub flags: u32,
-}
-
 /// The driver manages DMA itself (`driver_managed_dma`), as VFIO's own do, and so leaves the group
 /// free to be claimed.
 pub const MEMBER_MANAGES_DMA: u32 = 16;
 
-/// A line that the kernel logs, about what this tool explains.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
-#[repr(C)]
-pub struct Message {
-    /// Common part. The thread is the one that logs.
-    pub header: Header,
-    /// Bytes of the whole line; at most [`MESSAGE_LEN`] of them are kept.
-    pub length: u32,
-    /// Zero.
-    pub pad: u32,
-    /// The line, NUL padded.
-    pub text: [u8; MESSAGE_LEN],
-}
-
-/// The kernel warns that it refuses a device (`_dev_warn` with the text that begins "Firmware has
-/// requested"): inside `__iommu_device_set_domain`, before it returns. [`UnityMatch`] events for the
-/// device come just before.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
-#[repr(C)]
-pub struct Warning {
-    /// Common part.
-    pub header: Header,
-    /// The device.
-    pub device: DeviceId,
-    /// Name of the driver that holds it, NUL padded; empty if none.
-    pub driver: [u8; NAME_LEN],
-    /// Unity map entries that were walked, of the device's segment.
-    pub entries: u32,
-    /// [`UnityMatch`] events sent for this device just before.
-    pub matches: u32,
-    /// [`SET_REQUIRE_DIRECT`], [`SET_UNITY_WALKED`], [`SET_UNITY_CUT`], [`SET_UNITY_BROKEN`].
-    pub flags: u32,
-    /// Zero.
-    pub pad: u32,
-}
-
-/// Closes the [`Kind::UNITY_ENTRY`] events of one segment.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
-#[repr(C)]
-pub struct UnityEnd {
-    /// Common part.
-    pub header: Header,
-    /// Entries walked.
-    pub count: u32,
-    /// [`WALK_CUT`], [`WALK_BROKEN`].
-    pub flags: u32,
-    /// PCI segment of the list.
-    pub segment: u16,
-    /// `last_bdf` of the segment: the devid at which an IVMD block of type 0x20 ends.
-    pub last_devid: u16,
-    /// Zero.
-    pub pad: u32,
-}
-
-/// A function of which only the group or nothing is known, on entry or on return.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
-#[repr(C)]
-pub struct Attach {
-    /// Common part.
-    pub header: Header,
-    /// Group id where an argument names it; else [`NO_GROUP`].
-    pub group: i32,
-    /// Return value, on return; else 0. A `bool` is 0 or 1.
-    pub ret: i32,
-}
-
-/// A piece of the command line of the process that claims, as the process itself holds it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
-#[repr(C)]
-pub struct Args {
-    /// Common part.
-    pub header: Header,
-    /// Where the piece starts in the command line, bytes.
-    pub offset: u32,
-    /// Length of the whole command line, bytes.
-    pub total: u32,
-    /// The piece; arguments end with NUL. Bytes past `total` are zero.
-    pub data: [u8; ARGS_CHUNK],
-}
-
-/// A kernel module was loaded.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
-#[repr(C)]
-pub struct ModuleLoad {
-    /// Common part.
-    pub header: Header,
-    /// Its name, NUL padded.
-    pub name: [u8; NAME_LEN],
-}
-
 /// The largest event, bytes.
 pub const MAX_EVENT: usize = size_of::<Args>();
-
-// The layout is the contract of the ring buffer and of recordings: a change must be meant.
-const _: () = {
-    assert!(size_of::<ProbeStats>() == 32);
-    assert!(size_of::<Header>() == 40);
-    assert!(core::mem::offset_of!(Header, kind) == 16);
-    assert!(size_of::<DeviceId>() == 48);
-    assert!(size_of::<Region>() == 120);
-    assert!(size_of::<RegionsEnd>() == 96);
-    assert!(size_of::<Claim>() == 120);
-    assert!(size_of::<UnityMatch>() == 120);
-    assert!(size_of::<SetDomain>() == 144);
-    assert!(size_of::<VfioCall>() == 128);
-    assert!(size_of::<DeviceCall>() == 128);
-    assert!(size_of::<Member>() == 128);
-    assert!(size_of::<Message>() == 304);
-    assert!(size_of::<Warning>() == 136);
-    assert!(size_of::<UnityEnd>() == 56);
-    assert!(size_of::<Attach>() == 48);
-    assert!(size_of::<Args>() == 560);
-    assert!(size_of::<ModuleLoad>() == 72);
-    assert!(core::mem::offset_of!(SetDomain, domain_type) == 120);
-    // Names are cleared by words of eight bytes.
-    assert!(core::mem::offset_of!(DeviceId, name) == 16);
-    assert!(core::mem::offset_of!(SetDomain, driver) == 88);
-    assert!(core::mem::offset_of!(VfioCall, path) == 64);
-    assert!(core::mem::offset_of!(VfioCall, name) == 96);
-    assert!(core::mem::offset_of!(DeviceCall, driver) == 88);
-    assert!(core::mem::offset_of!(Member, driver) == 88);
-    assert!(core::mem::offset_of!(Warning, driver) == 88);
-    assert!(core::mem::offset_of!(Message, text) == 48);
-    assert!(core::mem::offset_of!(Args, data) == 48);
-    assert!(core::mem::offset_of!(ModuleLoad, name) == 40);
-    assert!(core::mem::offset_of!(UnityMatch, devid_start) == 112);
-};

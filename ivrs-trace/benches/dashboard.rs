@@ -19,7 +19,6 @@ use ratatui::{Terminal, backend::TestBackend};
 
 /// Events that come between two drawings, of 5,000 a second at 30 drawings a second.
 const NEW: usize = 5_000 / 30;
-/// Columns and lines.
 const SCREEN: (u16, u16) = (120, 40);
 
 /// A host with events that go on for ever.
@@ -28,7 +27,6 @@ struct Host {
     stage: Stage,
     watch: Watch,
     round: Vec<Event>,
-    /// Events so far.
     number: usize,
 }
 

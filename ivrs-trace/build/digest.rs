@@ -2,7 +2,7 @@
 //!
 //! One file for two users: `build.rs` of ivrs-trace compares digests to choose an object, and
 //! `cargo xtask build-ebpf` writes them. The compiler is not part of it: whoever builds with
-//! another one may, and `--check-prebuilt` tells the difference.
+//! another one may, and `--check-prebuilt` finds the difference.
 
 use std::fmt::Write as _;
 use std::fs;

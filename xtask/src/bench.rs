@@ -5,7 +5,6 @@ use anyhow::Result;
 
 use crate::{run, workspace};
 
-/// Runs the benchmark of the dashboard.
 pub(crate) fn command() -> Result<()> {
     let root = workspace::root()?;
     let mut cargo = workspace::cargo(&root);

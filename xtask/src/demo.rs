@@ -3,7 +3,7 @@
 //! It boots the lab's guest with the firmware of many desktop boards and traces two attaches in
 //! it: one that the guest's kernel refuses and one that it grants. It fails if either ends
 //! otherwise. With `--tui` it hands over the dashboard in that guest, where the first of the two is
-//! tried again and again.
+//! repeated.
 
 use std::io::{self, IsTerminal as _, Write as _};
 use std::sync::mpsc::{self, RecvTimeoutError, Sender};
@@ -50,7 +50,7 @@ cat << 'END'
   This guest's firmware has claimed every device on buses 0x00 to 0x0f.
 
   Press Enter, and the dashboard of ivrs-trace starts. Some seconds later, and
-  then every 20 seconds, a program tries to take 00:03.0, as a virtual machine
+  then every 20 seconds, a program attaches 00:03.0, as a virtual machine
   would at its start, and the guest's kernel refuses.
 
   When the last line says so:

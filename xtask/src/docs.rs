@@ -15,15 +15,11 @@ use ivrs_trace::{codes::Code, schema};
 use crate::program::Program;
 use crate::{files, run, workspace};
 
-/// Folders of which every file is made.
 const FOLDERS: [&str; 2] = ["docs/schema", "docs/man"];
-/// Where Markdown files are, beside `docs`.
 const README: &str = "README.md";
-/// How an example begins, up to the command.
 const BEGIN: &str = "<!-- made by cargo xtask docs: ";
 /// Where the screens of the dashboard are: one of them in place of a command is shown unchanged.
 const SCREENS: &str = "docs/screens/";
-/// Tells the lab's test of the dashboard to write its screens.
 const WRITE_SCREENS: &str = "IVRS_TRACE_WRITE_SCREENS";
 const END: &str = "<!-- end of what is made -->";
 /// How the paragraph of one IVMD block begins.
@@ -63,7 +59,6 @@ fn screens() -> Result<()> {
     run::quietly(&mut cargo, "running the dashboard in the lab")
 }
 
-/// Fails if a checked-in file differs from what the code says.
 pub(crate) fn check() -> Result<()> {
     let stale = stale(&workspace::root()?)?;
     let names: Vec<_> = stale.iter().map(|(name, _)| name.display().to_string()).collect();

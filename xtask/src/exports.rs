@@ -1,5 +1,5 @@
-//! What `ivrs-trace report` and `export` write, held against programs that it is for: `acpixtract` takes
-//! the table out of a report as it was, and `iasl` decodes it; `promtool` finds nothing wrong with the
+//! What `ivrs-trace report` and `export` write, held against programs that it is for: `acpixtract` extracts
+//! the table from a report unchanged, and `iasl` decodes it; `promtool` finds nothing wrong with the
 //! metrics, and `jq` reads every line of JSON.
 
 use std::{
@@ -44,7 +44,6 @@ const BLOCKS: [&str; 4] = [
 /// Texts of a host that look like what `acpixtract` looks for.
 const LIKE_A_TABLE: &str = "IVRS @ 0x0000000000000000\n    0000: 00 00";
 
-/// Lets the programs read what is for them.
 pub(crate) fn check() -> Result<()> {
     tables()?;
     let root = workspace::root()?;
@@ -68,7 +67,7 @@ fn tables() -> Result<()> {
             file.with_context(|| format!("acpixtract found no IVRS in the report for {name}"))?;
         ensure!(!at("ivrs2.dat").is_file(), "acpixtract finds two tables in the report for {name}");
         let found = fs::read(at(file)).context("cannot read what acpixtract wrote")?;
-        ensure!(found == table, "acpixtract takes another table out of the report for {name}");
+        ensure!(found == table, "acpixtract extracts another table from the report for {name}");
         decode(&tools, folder.path(), file)?;
     }
     println!("acpixtract and iasl read the table of every report");

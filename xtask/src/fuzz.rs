@@ -35,7 +35,7 @@ const COVERAGE: [&str; 7] = [
 ];
 /// Bytes of an input. Real tables have a few hundred, dumps of them some thousand.
 const MAX_LENGTH: u32 = 8192;
-/// Seconds that an input may take. On a busy machine one takes milliseconds.
+/// Seconds for one input. On a busy machine one needs milliseconds.
 const TIMEOUT_S: u32 = 10;
 /// What a target may use in all, the fuzzer and its corpus included; the targets themselves bound
 /// what an input may use of that.
@@ -69,7 +69,6 @@ pub(crate) fn command(args: &Args) -> Result<()> {
     fuzz.once(target, &std::path::absolute(input)?)
 }
 
-/// Every target for `seconds` each.
 pub(crate) fn all(seconds: u32) -> Result<()> {
     let fuzz = Fuzz::new()?;
     fuzz.run(&fuzz.chosen(&[])?, seconds)
@@ -77,9 +76,7 @@ pub(crate) fn all(seconds: u32) -> Result<()> {
 
 struct Fuzz {
     root: PathBuf,
-    /// `ivrs-trace/fuzz`
     dir: PathBuf,
-    /// For what is built and found.
     out: PathBuf,
 }
 
@@ -90,7 +87,6 @@ impl Fuzz {
         Ok(Self { dir, root, out: workspace::target_dir()?.join("fuzz") })
     }
 
-    /// The targets that were named, or all of them.
     fn chosen(&self, named: &[String]) -> Result<Vec<String>> {
         let dir = self.dir.join("targets");
         let mut paths = files::list(&dir)?;
@@ -160,7 +156,6 @@ impl Fuzz {
         command
     }
 
-    /// One target, one input, and what it says.
     fn once(&self, target: &str, input: &Path) -> Result<()> {
         ensure!(input.is_file(), "{} is not a file", input.display());
         self.build(&[target.to_owned()])?;

@@ -9,10 +9,8 @@ use anyhow::{Context as _, Result, bail};
 use crate::{ebpf, run, workspace};
 
 const NAME: &str = "ivrs-trace";
-/// The example of its package that writes the man pages.
 const MAN_PAGES: &str = "man-pages";
 
-/// The program, built.
 pub(crate) struct Program<'a> {
     root: &'a Path,
 }

@@ -12,7 +12,6 @@ use anyhow::{Context as _, Result, bail, ensure};
 const HEARTBEAT: Duration = Duration::from_secs(15);
 const TAIL_LINES: usize = 12;
 
-/// The standard output of `command` as text.
 pub(crate) fn output(command: &mut Command) -> Result<String> {
     let name = name(command);
     let output =
@@ -24,7 +23,6 @@ pub(crate) fn output(command: &mut Command) -> Result<String> {
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
-/// Runs `command` with its output where ours goes.
 pub(crate) fn shown(command: &mut Command) -> Result<()> {
     let name = name(command);
     let status = command.status().with_context(|| format!("cannot run {name}"))?;

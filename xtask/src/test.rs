@@ -24,7 +24,6 @@ pub(crate) struct Args {
 const TABLES: [(&str, &str); 2] =
     [("IVRS_TABLES_DIR", "../shared/ivrs-tables"), ("DMAR_TABLES_DIR", "../shared/dmar-tables")];
 
-/// The kernels that the tests in the lab boot.
 const KERNELS: [&str; 5] =
     ["debian-6.12", "debian-6.1", "debian-newest", "iommufd", "iommufd-relax"];
 
@@ -79,7 +78,6 @@ fn all(args: &Args, steps: &mut Steps) -> Result<()> {
 /// What all steps but those of `--full` may take together on two idle processors with a warm cache.
 const BUDGET: Duration = Duration::from_mins(25);
 
-/// Which steps ran and how long each took.
 #[derive(Default)]
 struct Steps(Vec<(&'static str, Duration)>);
 
@@ -106,7 +104,6 @@ impl fmt::Display for Steps {
     }
 }
 
-/// Runs cargo with its output where ours goes.
 fn cargo(root: &Path, arguments: &str) -> Result<()> {
     let mut cargo = workspace::cargo(root);
     cargo.args(arguments.split(' '));

@@ -72,7 +72,7 @@ fn send(
 }
 
 /// Sends the command line of the calling process: it may be gone before user space can look, and
-/// on the group path the kernel is never told which device of the group is wanted.
+/// on the group path the kernel never learns which device of the group the process wants.
 #[inline(always)]
 pub(super) fn args(probe: Probe) {
     // SAFETY: the helper has no preconditions.

@@ -1,5 +1,5 @@
-//! Functions and tracepoints that are about one device: what iommufd and vfio-pci make of it, and
-//! the group that it comes into or leaves.
+//! Functions and tracepoints that are about one device: what iommufd and vfio-pci do with it,
+//! and the group that it enters or leaves.
 
 use ivrs_trace_common::{DEVICE_FLAG_KNOWN, DEVICE_REQUIRE_DIRECT, DeviceCall, Kind};
 
@@ -28,7 +28,7 @@ pub(super) fn pci_call(probe: Probe, kind: Kind, pci: u64, ret: i32) {
     call(probe, kind, dev, ret);
 }
 
-/// The device at `dev` comes into `group` or leaves it, which the device itself need not say.
+/// The device at `dev` enters `group` or leaves it, which the device itself need not say.
 #[inline(always)]
 pub(super) fn group_change(probe: Probe, kind: Kind, dev: u64, group: i32) {
     let mut reader = Reader::new(probe);

@@ -25,13 +25,11 @@ static STATS: PerCpuArray<ProbeStats> = PerCpuArray::with_max_entries(PROBES, 0)
 #[map]
 static SEES_DEVICE_BIND: Array<u32> = Array::with_max_entries(1, 0);
 
-/// Whether the probe on `iommufd_device_bind` is attached.
 #[inline(always)]
 pub(super) fn sees_device_bind() -> bool {
     SEES_DEVICE_BIND.get(0).copied() == Some(1)
 }
 
-/// A probe at work.
 #[derive(Clone, Copy)]
 pub(super) struct Probe(ProbeId);
 
@@ -42,13 +40,11 @@ impl Probe {
         Self(id)
     }
 
-    /// Its number, for diagnostics.
     #[cfg(feature = "log")]
     pub(super) fn id(self) -> u16 {
         self.0.0
     }
 
-    /// Counts that the probe fired.
     #[inline(always)]
     pub(super) fn hit(id: ProbeId) -> Self {
         let probe = Self(id);
@@ -56,13 +52,11 @@ impl Probe {
         probe
     }
 
-    /// Counts a failed read.
     #[inline(always)]
     pub(super) fn read_failed(self) {
         self.count(|stats| &raw mut stats.read_failed);
     }
 
-    /// Counts a list that was longer than its bound.
     #[inline(always)]
     pub(super) fn truncated(self) {
         self.count(|stats| &raw mut stats.truncated);
@@ -89,7 +83,7 @@ impl Probe {
         });
     }
 
-    /// The same, for an event of which only its content tells whether it is wanted.
+    /// The same, for an event of which only the content shows whether it is wanted.
     #[inline(always)]
     pub(super) fn send_if<T: 'static>(self, kind: Kind, fill: impl FnOnce(*mut T) -> bool) {
         let Some(mut entry) = EVENTS.reserve::<T>(0) else {

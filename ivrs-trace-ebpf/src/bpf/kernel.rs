@@ -67,7 +67,6 @@ impl Reader {
         self.at(address)
     }
 
-    /// The address of the member at `offset` of the struct at `base`.
     #[inline(always)]
     pub(super) fn address(&mut self, base: u64, offset: &Global<u32>) -> u64 {
         base.wrapping_add(self.offset(offset))
@@ -90,13 +89,11 @@ impl Reader {
         u64::from(offset)
     }
 
-    /// Whether every read so far has worked.
     #[inline(always)]
     pub(super) fn intact(&self) -> bool {
         self.failed == 0
     }
 
-    /// Counts the failure, if there was one.
     #[inline(always)]
     pub(super) fn finish(self) {
         if self.failed != 0 {
@@ -135,7 +132,6 @@ impl Reader {
         }
     }
 
-    /// Last part of the path of a `struct file`.
     #[inline(always)]
     pub(super) fn file_name(&mut self, file: u64, out: *mut [u8; NAME_LEN]) {
         let dentry: u64 = self.member(file, &FILE_DENTRY);
@@ -156,7 +152,6 @@ impl Reader {
         u32::from(managed & 1)
     }
 
-    /// Name of a `struct module`.
     #[inline(always)]
     pub(super) fn module_name(&mut self, module: u64, out: *mut [u8; NAME_LEN]) {
         let from = self.address(module, &MODULE_NAME);
@@ -174,7 +169,7 @@ impl Reader {
         self.name(from, out);
     }
 
-    /// What tells a `struct device` from others.
+    /// What identifies a `struct device`.
     #[inline(always)]
     pub(super) fn device(&mut self, dev: u64, out: &mut DeviceId) {
         out.ptr = dev;
@@ -248,7 +243,6 @@ impl Reader {
     }
 }
 
-/// Whether this kernel has `dev_iommu.require_direct`.
 #[inline(always)]
 pub(super) fn knows_require_direct() -> bool {
     REQUIRE_DIRECT_BIT.load() != ABSENT

@@ -10,20 +10,15 @@ use aya_ebpf::helpers::generated::bpf_loop;
 
 use super::kernel::{LIST_NEXT, Reader};
 
-/// Looks at the entries of a list.
 pub(super) trait Visit {
     /// Looks at the entry whose `struct list_head` is at `at`. Of a list with a next entry `more` is
     /// set.
     fn visit(&mut self, reader: &mut Reader, at: u64, index: u32, more: bool);
 }
 
-/// How a walk ended.
 pub(super) struct End {
-    /// Entries that were visited.
     pub(super) count: u32,
-    /// There were more.
     pub(super) cut: bool,
-    /// A read failed on the way.
     pub(super) broken: bool,
 }
 

@@ -21,7 +21,6 @@ pub(super) fn report(probe: Probe, group: u64) {
     reader.finish();
 }
 
-/// Sends each device of a group.
 struct Members {
     probe: Probe,
 }

@@ -94,7 +94,7 @@ macro_rules! program {
             0
         }
     };
-    // and this takes them back.
+    // and this gives them back.
     (kept $name:ident $id:ident($($argument:ident = $at:literal),*) |$probe:ident $(, $ret:ident)?| $work:expr) => {
         #[kretprobe]
         fn $name(_ctx: RetProbeContext) -> u32 {
@@ -142,7 +142,6 @@ fn amd_unity_map(ctx: FEntryContext) -> i32 {
     0
 }
 
-/// See [`amd_unity_map`].
 #[kprobe]
 fn amd_unity_map_kprobe(ctx: ProbeContext) -> u32 {
     unity::all(Probe::of(ProbeId::AMD_RESV_REGIONS), argument(&ctx, 0));
@@ -208,8 +207,8 @@ on_return! {
     |probe, ret| device::call(probe, Kind::DIRECT_MAPPINGS, dev, ret)
 }
 
-// `int pci_device_probe(struct device *dev)`: a driver is to take a device. It runs in the thread that
-// asked for that; the driver's own function may run in another.
+// `int pci_device_probe(struct device *dev)`: a driver is to bind a device. It runs in the thread that
+// asked for it; the driver's own function may run in another.
 on_return! {
     DRIVER_BIND(dev = 0)
     driver_bind driver_bind_kprobe driver_bind_kretprobe
@@ -219,7 +218,7 @@ on_return! {
     }
 }
 
-// `void pci_device_remove(struct device *dev)`: a driver lets go of a device, which still names it.
+// `void pci_device_remove(struct device *dev)`: a driver unbinds a device, which still names it.
 program!(fexit driver_unbind DRIVER_UNBIND(dev = 0) |probe| unbound(probe, dev));
 program!(kprobe driver_unbind_kprobe DRIVER_UNBIND(dev = 0) |probe| unbound(probe, dev));
 
@@ -293,7 +292,6 @@ fn container_ioctl_enter(ctx: ProbeContext) -> u32 {
     0
 }
 
-/// See [`container_ioctl_enter`].
 #[kretprobe]
 fn container_ioctl_exit(ctx: RetProbeContext) -> u32 {
     if saved::take(ProbeId::CONTAINER_IOCTL).is_some() {

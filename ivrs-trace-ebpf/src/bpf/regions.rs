@@ -40,7 +40,6 @@ pub(super) fn report(probe: Probe, dev: u64, head: u64) {
     reader.finish();
 }
 
-/// Sends each region of a device.
 struct Regions<'a> {
     probe: Probe,
     device: &'a DeviceId,

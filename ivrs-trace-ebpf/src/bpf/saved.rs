@@ -7,7 +7,6 @@
 use aya_ebpf::{helpers::bpf_get_current_pid_tgid, macros::map, maps::LruHashMap};
 use ivrs_trace_common::ProbeId;
 
-/// What is kept of a call.
 pub(super) type Arguments = [u64; 3];
 
 /// By thread and probe: a thread is in one call of a function at a time.
@@ -24,7 +23,7 @@ fn key(probe: ProbeId) -> u64 {
 pub(super) fn keep<const N: usize>(probe: ProbeId, arguments: [u64; N]) {
     let mut all: Arguments = [0; 3];
     all.iter_mut().zip(arguments).for_each(|(to, from)| *to = from);
-    // Where the map takes nothing, the return finds nothing, which is counted there.
+    // Where the map is full, the return finds nothing and counts that.
     let _: Result<(), _> = SAVED.insert(key(probe), all, 0);
 }
 

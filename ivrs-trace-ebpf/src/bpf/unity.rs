@@ -22,18 +22,14 @@ use super::{
 #[map]
 static WALKED: HashMap<u64, u8> = HashMap::with_max_entries(256, 0);
 
-/// How a walk went.
 pub(super) struct Walk {
-    /// Entries that were looked at.
     pub(super) entries: u32,
-    /// Entries that were sent.
     pub(super) matches: u32,
     /// `SET_UNITY_*`
     pub(super) flags: u32,
 }
 
 impl Walk {
-    /// No walk.
     pub(super) const NONE: Self = Self { entries: 0, matches: 0, flags: 0 };
 }
 
@@ -80,7 +76,6 @@ pub(super) fn all(probe: Probe, dev: u64) {
     reader.finish();
 }
 
-/// Whether the segment's map was sent.
 #[inline(always)]
 fn sent(segment: u64) -> bool {
     // SAFETY: the value is not looked at.
@@ -112,7 +107,6 @@ fn walk(
     Walk { entries: end.count, matches: entries.matches, flags }
 }
 
-/// Sends entries: all, or those that cover a device.
 struct Entries<'a> {
     probe: Probe,
     kind: Kind,

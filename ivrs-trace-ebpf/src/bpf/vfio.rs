@@ -66,7 +66,6 @@ unsafe fn begin(event: *mut VfioCall, file: u64, cmd: u32) {
     }
 }
 
-/// A call on a file returns.
 #[inline(always)]
 pub(super) fn exit(probe: Probe, kind: Kind, ret: i64) {
     probe.send(kind, |event: *mut VfioCall| {

@@ -15,8 +15,11 @@ use ivrs_trace::{
     pci::Devid,
 };
 
-/// The functions, each with its group; a class of 0604 is a bridge.
-pub const FUNCTIONS: [(&str, &str, &str); 6] = [
+/// A function's address, its group and its class; 0604 is a bridge.
+pub type Function = (&'static str, &'static str, &'static str);
+
+/// The functions of the host.
+pub const FUNCTIONS: [Function; 6] = [
     ("0000:00:03.0", "1", "0x020000"),
     ("0000:00:07.0", "5", "0x030000"),
     ("0000:00:07.1", "5", "0x040300"),
@@ -55,7 +58,7 @@ pub fn ivrs() -> Result<Vec<u8>, BuildError> {
 /// If its files cannot be written, or it cannot be written down.
 pub fn json() -> io::Result<String> {
     let root = tempfile::tempdir()?;
-    write(root.path())?;
+    write(root.path(), &FUNCTIONS)?;
     let json = serde_json::to_string(&Snapshot::read(root.path()))?;
     Ok(json.replace(&*root.path().to_string_lossy(), ""))
 }
@@ -88,7 +91,7 @@ pub const NEXT_FILE: u8 = 0x1e;
 ///
 /// # Errors
 /// If one cannot be written.
-pub fn write(root: &Path) -> io::Result<()> {
+pub fn write(root: &Path, functions: &[Function]) -> io::Result<()> {
     let file = |path: PathBuf, content: &[u8]| {
         fs::create_dir_all(path.parent().unwrap_or(root))?;
         fs::write(path, content)
@@ -103,7 +106,7 @@ pub fn write(root: &Path) -> io::Result<()> {
     file(root.join("sys/firmware/acpi/tables/IVRS"), &ivrs)?;
     fs::create_dir_all(root.join("sys/class/iommu/ivhd0"))?;
     let groups = root.join("sys/kernel/iommu_groups");
-    for (name, group, class) in FUNCTIONS {
+    for (name, group, class) in functions {
         let group = groups.join(group);
         file(group.join("type"), b"DMA-FQ\n")?;
         let regions = "0x000000007a2d9000 0x000000007a2d9fff direct\n\

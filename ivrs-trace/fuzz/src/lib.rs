@@ -2,7 +2,7 @@
 //!
 //! A target is a program of its own in `targets/`. It holds what is read from outside to three
 //! things: no panic, no hang, and no more memory than a bound that grows with the input. Time is
-//! libFuzzer's to watch; `cargo xtask fuzz` tells it how long an input may take.
+//! libFuzzer's to watch; `cargo xtask fuzz` sets how long an input may run.
 
 pub mod host;
 pub mod script;
@@ -15,11 +15,10 @@ use cap::Cap;
 #[global_allocator]
 static HEAP: Cap<System> = Cap::new(System, usize::MAX);
 
-/// Bytes that any input may take, however small it is. A line `*` of a dump can stand for a whole
+/// Bytes that any input may use, however small it is. A line `*` of a dump can stand for a whole
 /// table of a megabyte, in a buffer that doubles as it grows.
 const FREE: usize = 4 * 1024 * 1024;
 
-/// Done before the first input.
 static SET_UP: Once = Once::new();
 
 /// Does `work` with at most [`FREE`] bytes of the heap and `factor` bytes more for each byte of

@@ -34,11 +34,9 @@ pub struct Record {
     pub value: [u8; 4],
 }
 
-/// What command lines hold.
 const ARGS: &[u8] = b"qemu-system-x86\0-name\0guest=win11,debug-threads=on\0-device\0\
     vfio-pci,host=0000:03:01.0\0-device\0{\"driver\":\"vfio-pci\",\"host\":\"0000:00:07.0\"}\0";
 
-/// What the kernel logs.
 const LOG: &[u8] = b"vfio-pci 0000:00:07.1: Firmware has requested this device have a 1:1 IOMMU \
     mapping, rejecting configuring the device without a 1:1 mapping.\n";
 
@@ -56,7 +54,6 @@ fn name<const N: usize>(text: &[u8]) -> [u8; N] {
     name
 }
 
-/// A wire event that a record stands for.
 trait Made {
     fn made(record: &Record, header: wire::Header) -> Self;
 }
@@ -225,7 +222,6 @@ impl Record {
         if self.group < 0 { name(b"noiommu-0") } else { name(&[digit]) }
     }
 
-    /// A piece of a command line.
     fn args(&self) -> [u8; wire::ARGS_CHUNK] {
         let offset = usize::from(self.index) * 8;
         let mut data = name(ARGS.get(offset..).unwrap_or_default());

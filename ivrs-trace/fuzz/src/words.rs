@@ -1,4 +1,4 @@
-//! Everything that is told of a model, made and looked at.
+//! Every report on a model, made and checked.
 
 use ivrs_trace::{
     model::{
@@ -11,10 +11,10 @@ use serde_json::to_string;
 
 use crate::assert_printable;
 
-/// What the commands tell of a host: `check`, and `diff` and `what-if` on it.
+/// The reports of `check`, `diff` and `what-if` on a host.
 ///
 /// # Panics
-/// If some of it cannot be said, or has what a terminal would obey.
+/// If one fails or has what a terminal would obey.
 pub fn of_host(model: &Model) {
     let verdicts = model.verdicts();
     assert_printable(&report::check(model, &verdicts, Style::default()));
@@ -46,10 +46,10 @@ pub fn of_host(model: &Model) {
     }
 }
 
-/// What `run` tells of attempts.
+/// The reports of `run` on attempts.
 ///
 /// # Panics
-/// If some of it cannot be said, or has what a terminal would obey.
+/// If one fails or has what a terminal would obey.
 pub fn of_attempts(model: &Model) {
     assert_printable(&report::attempts(model, Lost::default(), Style::default()));
     for attempt in model.attempts() {

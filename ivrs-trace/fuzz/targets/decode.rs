@@ -1,4 +1,4 @@
-//! What is said of an IVRS table, as text and as a document.
+//! The reports on an IVRS table, as text and as a document.
 #![no_main]
 
 use ivrs_trace::{
@@ -11,7 +11,7 @@ use ivrs_trace::{
 use ivrs_trace_fuzz::{assert_printable, bounded};
 use libfuzzer_sys::fuzz_target;
 
-// Four bytes can be a device entry, which takes some lines to tell.
+// Four bytes can be a device entry, which becomes some lines.
 fuzz_target!(|data: &[u8]| bounded(data, 1024, || {
     match Ivrs::parse(data) {
         Ok(table) => {

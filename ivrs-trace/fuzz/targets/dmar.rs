@@ -1,4 +1,4 @@
-//! A DMAR table: parser, findings, the way back through the builder, and what is said of it.
+//! A DMAR table: parser, findings, the way back through the builder, and the reports on it.
 #![no_main]
 
 use ivrs_trace::{
@@ -17,7 +17,7 @@ use ivrs_trace::{
 use ivrs_trace_fuzz::{assert_printable, bounded};
 use libfuzzer_sys::fuzz_target;
 
-// Two bytes can be a device scope, which takes a line to tell.
+// Two bytes can be a device scope, which becomes a line.
 fuzz_target!(|data: &[u8]| bounded(data, 2048, || {
     match Dmar::parse(data) {
         Ok(table) => parsed(&table),

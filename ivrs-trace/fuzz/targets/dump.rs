@@ -4,7 +4,6 @@
 use ivrs_trace::{
     firmware::{
         Dmar, Ivrs, TableError,
-        acpi::TableError,
         amd::ivrs::SIGNATURE,
         dump::{self, Dump, TABLE_LIMIT},
         intel::dmar,
@@ -30,7 +29,7 @@ fuzz_target!(|data: &[u8]| bounded(data, 512, || {
                         Ok(_) | Err(TableError::LengthTooSmall { .. }) => {}
                         Err(error) => assert_eq!(Some(error), None, "from {}", found.form),
                     }
-                    // What was found is found again as it is.
+                    // What was found is found again unchanged.
                     if let Ok(Dump::Table(again)) = dump::read(&found.table) {
                         assert_eq!(again.table, found.table);
                     }

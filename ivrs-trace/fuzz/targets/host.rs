@@ -9,7 +9,7 @@ use ivrs_trace_fuzz::{bounded, words};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|data: &[u8]| {
-    // Every IVMD block can cover every device, and is told with each.
+    // Every IVMD block can cover every device, and is reported with each.
     bounded(data, 4 * 1024, || {
         let Ok(host) = serde_json::from_slice::<Snapshot>(data) else { return };
         let json = serde_json::to_vec(&host).unwrap_or_default();

@@ -1,5 +1,5 @@
-//! An IVRS table: parser, kernel's view, and the way back through the builder. What is said of a table
-//! is a target of its own, as the words take ten times as long.
+//! An IVRS table: parser, kernel's view, and the way back through the builder. The reports on
+//! it are a target of their own, as they need ten times as long.
 #![no_main]
 
 use ivrs_trace::{

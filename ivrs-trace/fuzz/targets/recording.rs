@@ -7,7 +7,7 @@ use ivrs_trace::{
         Kind, Reader,
         frame::{self, FileHeader},
     },
-    replay,
+    replay::replay,
 };
 use ivrs_trace_fuzz::{assert_printable, bounded, words};
 use libfuzzer_sys::fuzz_target;

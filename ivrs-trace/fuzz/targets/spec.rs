@@ -1,4 +1,4 @@
-//! An IVMD block as text: what is taken for one comes out of a built table the same.
+//! An IVMD block as text: what parses comes out of a built table the same.
 #![no_main]
 
 use ivrs_trace::firmware::amd::{builder::IvmdSpec, ivrs::Ivrs};

@@ -16,10 +16,12 @@ static ROOT: LazyLock<TempDir> = LazyLock::new(|| {
     // In memory where there is such a folder.
     let memory = Path::new("/dev/shm");
     let made = if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() };
-    made.and_then(|dir| host::write(dir.path()).map(|()| dir)).unwrap_or_else(|error| {
-        eprintln!("cannot write the host's files: {error}");
-        std::process::exit(1)
-    })
+    made.and_then(|dir| host::write(dir.path(), &host::FUNCTIONS).map(|()| dir)).unwrap_or_else(
+        |error| {
+            eprintln!("cannot write the host's files: {error}");
+            std::process::exit(1)
+        },
+    )
 });
 
 fuzz_target!(|data: &[u8]| {

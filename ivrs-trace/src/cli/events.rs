@@ -92,7 +92,9 @@ impl FollowArgs {
     /// The filters that they stand for, after others.
     pub(super) fn after(&self, mut filters: Vec<Filter>) -> Result<Follow, ParseFilterError> {
         filters.extend(self.filters()?);
-        Ok(Follow::new(filters))
+        let mut follow = Follow::default();
+        follow.set(filters);
+        Ok(follow)
     }
 
     /// The filters that they stand for.

@@ -163,9 +163,8 @@ pub fn main() -> ExitCode {
         #[cfg(feature = "tui")]
         None => tui::command(&cli.tui),
         #[cfg(not(feature = "tui"))]
-        None => {
-            output::print(&Cli::command().render_help().to_string()).map(|()| ExitCode::from(2))
-        }
+        None => crate::output::print(&Cli::command().render_help().to_string())
+            .map(|()| ExitCode::from(2)),
     };
     result.unwrap_or_else(|error| {
         if crate::output::is_broken_pipe(&error) {

@@ -18,9 +18,7 @@ const MAX_PROCESSES: usize = 4096;
 #[derive(Default)]
 struct Pieces {
     bytes: Vec<u8>,
-    /// Length of all of it, bytes.
     total: usize,
-    /// A piece is missing.
     gap: bool,
 }
 
@@ -49,11 +47,10 @@ impl Pieces {
 
 /// The command lines of processes, as events bring them.
 #[derive(Default)]
-pub struct CommandLines {
+pub(crate) struct CommandLines {
     processes: BTreeMap<u32, Known>,
     /// The processes in the order in which their command lines began, by [`Known::number`].
     order: BTreeMap<u64, u32>,
-    /// Counts the command lines.
     count: u64,
 }
 
@@ -66,8 +63,8 @@ struct Known {
 }
 
 impl CommandLines {
-    /// Takes in a piece of a command line; other events tell nothing. True if it was one.
-    pub fn observe(&mut self, event: &Event) -> bool {
+    /// Adds the piece of a command line that an event brings. True if it was one.
+    pub(crate) fn observe(&mut self, event: &Event) -> bool {
         let Body::Args { offset, total, bytes, .. } = &event.body else { return false };
         if *offset == 0 {
             // The process may be another one by now, with the number of one that ended.
@@ -96,8 +93,7 @@ impl CommandLines {
     }
 
     /// The arguments of a process that came whole, printable; empty where nothing came.
-    #[must_use]
-    pub fn of(&self, pid: u32) -> &[String] {
+    pub(crate) fn of(&self, pid: u32) -> &[String] {
         self.processes.get(&pid).map_or(&[], |known| &known.arguments)
     }
 }

@@ -4,8 +4,7 @@ use ivrs_trace_common::{self as wire, Moment, ProbeId};
 use zerocopy::{FromBytes, Immutable, KnownLayout};
 
 use super::{
-    Body, Change, Device, DeviceFunction, Event, Phase, RegionSource, RegionType, VfioFunction,
-    VfioRequest,
+    Body, Change, Device, Event, Phase, RegionSource, RegionType, VfioFunction, VfioRequest,
 };
 use crate::{escape::printable_bytes, pci::Bdf};
 
@@ -50,7 +49,6 @@ impl Event {
     }
 }
 
-/// What the struct of a kind says.
 trait Decode {
     /// The body; `None` for a kind that is not of this struct.
     fn body(&self) -> Option<Body>;
@@ -90,7 +88,7 @@ const WALK_INCOMPLETE: u32 = wire::WALK_CUT | wire::WALK_BROKEN;
 /// The same of a unity map.
 const UNITY_INCOMPLETE: u32 = wire::SET_UNITY_CUT | wire::SET_UNITY_BROKEN;
 
-/// Entry or return, of a kind that tells of a function.
+/// Entry or return, of a kind that is about a function.
 fn phase(kind: wire::Kind, ret: impl Into<i64>) -> Phase {
     match kind.place() {
         Some((_, Moment::Enter)) => Phase::Enter,
@@ -209,7 +207,7 @@ impl Decode for wire::Member {
 impl Decode for wire::VfioCall {
     fn body(&self) -> Option<Body> {
         let (probe, _) = self.header.kind.place()?;
-        let function = VfioFunction::named(probe.symbol())?;
+        let function = probe.symbol().parse().ok()?;
         let phase = phase(self.header.kind, self.ret);
         // Only an entry has them.
         let enters = phase == Phase::Enter;
@@ -254,7 +252,7 @@ impl Decode for wire::DeviceCall {
             ProbeId::GROUP_REMOVE => Body::GroupChange { change: Change::Removed, device },
             _ => Body::DeviceCall {
                 phase: phase(self.header.kind, self.ret),
-                function: DeviceFunction::named(probe.symbol())?,
+                function: probe.symbol().parse().ok()?,
                 device: (device.ptr != 0).then_some(device),
                 driver: printable_bytes(&self.driver),
                 require_direct: has(self.flags, wire::DEVICE_FLAG_KNOWN)

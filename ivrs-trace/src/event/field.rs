@@ -20,7 +20,6 @@ pub enum Value<'a> {
     Plain(&'a dyn Display),
 }
 
-/// A type that a field can have.
 pub(super) trait Field {
     /// What it holds; `None` where that is not known, or is not for others.
     fn value(&self) -> Option<Value<'_>>;

@@ -11,40 +11,29 @@ use thiserror::Error;
 use super::{Body, CommandLines, Event, Value};
 use crate::{command_line::Vm, pci::Bdf};
 
-/// What can be asked for.
 const NAMES: [&str; 8] = ["device", "group", "vm", "pid", "tid", "comm", "kind", "verdict"];
-/// The values of `verdict`.
 const VERDICTS: [&str; 3] = ["blocked", "failed", "passed"];
 
-/// A filter.
+/// A condition that events must meet.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Filter {
     name: &'static str,
-    /// It holds for those that are not so.
     not: bool,
     values: Vec<String>,
 }
 
 /// Why a text is no filter.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[expect(missing_docs, reason = "the messages say it")]
 pub enum ParseFilterError {
-    /// It has no `=`.
     #[error("a filter is written like device=01:00.0 or kind!=region,regions_end")]
     NoEquals,
-    /// There is no such name.
     #[error("there is nothing to filter by that name: there are {}", NAMES.join(", "))]
     Name,
-    /// It has no values, or an empty one.
     #[error("a value is missing after the =")]
     NoValue,
-    /// It is not a value that this name can have.
     #[error("{name} cannot be that: it is {expected}")]
-    Value {
-        /// The name.
-        name: &'static str,
-        /// What it can be.
-        expected: &'static str,
-    },
+    Value { name: &'static str, expected: &'static str },
 }
 
 impl FromStr for Filter {
@@ -70,56 +59,36 @@ impl fmt::Display for Filter {
 /// It must be shown every event, in order, also those that are not followed: what it knows of a
 /// process came with another event.
 #[derive(Default)]
-pub struct Follow {
+pub(crate) struct Follow {
     filters: Vec<Filter>,
     lines: CommandLines,
 }
 
 impl Follow {
-    /// Follows what every one of these lets through.
-    #[must_use]
-    pub fn new(filters: Vec<Filter>) -> Self {
-        Self { filters, lines: CommandLines::default() }
-    }
-
-    /// The filters.
-    #[must_use]
-    pub fn filters(&self) -> &[Filter] {
-        &self.filters
-    }
-
     /// Follows what every one of these lets through, from the next event on. What is known of
     /// processes stays.
-    pub fn set(&mut self, filters: Vec<Filter>) {
+    pub(crate) fn set(&mut self, filters: Vec<Filter>) {
         self.filters = filters;
     }
 
     /// Takes in the next event and says whether it is followed.
-    pub fn lets(&mut self, event: &Event) -> bool {
+    pub(crate) fn lets(&mut self, event: &Event) -> bool {
         self.lines.observe(event);
         let arguments = self.lines.of(event.pid);
         self.filters.iter().all(|filter| filter.lets(event, arguments))
     }
-
-    /// The virtual machine that the process of an event runs, by its command line, if that has come.
-    #[must_use]
-    pub fn machine(&self, pid: u32) -> Vm {
-        Vm::of(self.lines.of(pid))
-    }
 }
 
-/// A PCI address as events have it; anything else as it is.
+/// A PCI address as events have it; anything else unchanged.
 fn plain(name: &str, value: &str) -> String {
     let bdf = (name == "device").then(|| value.parse::<Bdf>().ok()).flatten();
     bdf.map_or_else(|| value.to_owned(), |bdf| bdf.to_string())
 }
 
 impl Filter {
-    /// The filter that lets through what is one of these; `None` where there are none. The values may
-    /// have commas.
+    /// Passes what is one of these; `None` where there are none. The values may have commas.
     ///
     /// # Errors
-    ///
     /// As for a text.
     pub fn any_of(name: &str, values: &[String]) -> Result<Option<Self>, ParseFilterError> {
         if values.is_empty() {
@@ -151,8 +120,7 @@ impl Filter {
 
     /// Whether the filter lets the event through. `arguments` is the command line of its process, as
     /// far as it is known; only `vm` needs it.
-    #[must_use]
-    pub fn lets(&self, event: &Event, arguments: &[String]) -> bool {
+    pub(crate) fn lets(&self, event: &Event, arguments: &[String]) -> bool {
         let found = match self.name {
             "vm" => {
                 let Vm { name, id } = Vm::of(arguments);
@@ -352,7 +320,8 @@ mod tests {
         events.extend([call(1), call(2), call(3)]);
         let followed = |filters: &[&str]| {
             let filters = filters.iter().map(|text| text.parse().unwrap()).collect();
-            let mut follow = Follow::new(filters);
+            let mut follow = Follow::default();
+            follow.set(filters);
             let number = |(number, event)| follow.lets(event).then_some(number);
             (0..).zip(&events).filter_map(number).collect::<Vec<u32>>()
         };
@@ -362,9 +331,9 @@ mod tests {
         assert_eq!(followed(&["vm=other", "kind=set_domain"]), [4]);
         assert_eq!(followed(&["vm!=win11"]), [0, 2, 4, 5], "what is no machine is not that one");
         // The process is another one now.
-        let mut follow = Follow::new(vec!["vm=win11".parse().unwrap()]);
+        let mut follow = Follow::default();
+        follow.set(vec!["vm=win11".parse().unwrap()]);
         assert!(follow.lets(&args(1, "qemu|-name|win11|")) && follow.lets(&call(1)));
-        assert_eq!(follow.machine(1).name.as_deref(), Some("win11"));
         assert!(!follow.lets(&args(1, "qemu|-name|third|")) && !follow.lets(&call(1)));
     }
 

@@ -3,7 +3,7 @@
 //! Decoding checks the length and the kind, and keeps what it does not know. It interprets nothing:
 //! that is [`crate::model`]'s work. No I/O, no clock.
 
-use std::fmt;
+use std::{fmt, str::FromStr};
 
 use ivrs_trace_common::{self as wire, ProbeId};
 use serde::Serialize;
@@ -14,13 +14,17 @@ use field::Field as _;
 mod command_lines;
 mod decode;
 mod field;
+#[cfg(any(feature = "live", feature = "tui"))]
 mod filter;
 mod text;
 
-pub use command_lines::CommandLines;
+pub(crate) use command_lines::CommandLines;
 pub use decode::DecodeError;
 pub use field::Value;
-pub use filter::{Filter, Follow, ParseFilterError};
+#[cfg(any(feature = "live", feature = "tui"))]
+pub(crate) use filter::Follow;
+#[cfg(any(feature = "live", feature = "tui"))]
+pub use filter::{Filter, ParseFilterError};
 
 #[cfg(test)]
 mod tests;
@@ -44,6 +48,37 @@ pub struct Event {
     pub body: Body,
 }
 
+macro_rules! meanings {
+    ($($field:ident $text:literal;)*) => {
+        macro_rules! meaning {
+            $(($field) => { $text };)*
+            ($other:ident) => { "" };
+        }
+    };
+}
+
+// What a field means in every kind that has it.
+meanings! {
+    device "The device.";
+    driver "The driver that holds it; empty if none does.";
+    ordinal "Position in the segment's list, from 0.";
+    segment "PCI segment.";
+    devid_start "First devid, inclusive.";
+    devid_end "Last devid, inclusive.";
+    start "First address.";
+    end "End address, exclusive.";
+    phase "Entry or return.";
+    count "How many there were.";
+    index "Position in the list, from 0.";
+    incomplete "The kernel's list (regions, unity map, group) could not be read to its end.";
+    unity_matches "How many of them cover the device: that many `unity_match` came just before.";
+    group "The group, if it could be read.";
+    group_owner "The owner that the group has; 0 if a host driver or nobody holds it.";
+    owner_count "How many hold the group.";
+    foreign_domain "The group is not on its default domain.";
+    function "What was called.";
+}
+
 /// Declares [`Body`] from one list of kinds and fields, by the names that they have in JSON.
 macro_rules! bodies {
     ($($(#[$meta:meta])* $variant:ident $kind:literal {
@@ -55,7 +90,7 @@ macro_rules! bodies {
         #[serde(tag = "kind")]
         pub enum Body {
             $($(#[$meta])* #[serde(rename = $kind)] $variant {
-                $($(#[$field_meta])* $field: $type,)*
+                $(#[doc = meaning!($field)] $(#[$field_meta])* $field: $type,)*
             },)*
         }
 
@@ -85,13 +120,10 @@ macro_rules! bodies {
 bodies! {
     /// The kernel listed a reserved region for a device.
     Region "region" {
-        /// The device.
         device: Device,
         /// Which function listed it.
         source: RegionSource,
-        /// Position in the list, from 0.
         index: u32,
-        /// First address.
         start: u64,
         /// Bytes; may be 0.
         length: u64,
@@ -102,63 +134,46 @@ bodies! {
     }
     /// The list of a device's regions is complete.
     RegionsEnd "regions_end" {
-        /// The device.
         device: Device,
         /// Which function listed them.
         source: RegionSource,
-        /// How many there were.
         count: u32,
         /// `dev_iommu.require_direct`; absent where the kernel has no such flag.
         #[serde(skip_serializing_if = "Option::is_none")]
         require_direct: Option<bool>,
-        /// The list could not be read to its end.
         incomplete: bool,
     }
     /// DMA ownership of a group or of a device is claimed.
     Claim "claim" {
-        /// Entry or return.
         #[serde(flatten)]
         phase: Phase,
-        /// The device, if the claim is on one.
+        /// Absent where the claim is on a group.
         #[serde(skip_serializing_if = "Option::is_none")]
         device: Option<Device>,
-        /// The group, if it could be read.
         #[serde(skip_serializing_if = "Option::is_none")]
         group: Option<u32>,
-        /// The owner that asks: an address, good to tell two owners apart.
+        /// The owner that claims: an address, which distinguishes two owners.
         owner: u64,
-        /// The owner that the group has; 0 if a host driver or nobody holds it.
         group_owner: u64,
-        /// How many hold the group.
         owner_count: u32,
-        /// The group is not on its default domain.
         foreign_domain: bool,
     }
     /// An entry of the kernel's unity map that covers the device of the `set_domain` that follows
     /// on the same thread.
     UnityMatch "unity_match" {
-        /// The device.
         device: Device,
-        /// Position in the segment's list, from 0.
         ordinal: u32,
-        /// PCI segment.
         segment: u16,
-        /// First devid, inclusive.
         devid_start: u16,
-        /// Last devid, inclusive.
         devid_end: u16,
-        /// First address.
         start: u64,
-        /// End address, exclusive.
         end: u64,
         /// 1 read, 2 write.
         prot: u32,
     }
     /// The kernel was asked to put a device on a domain.
     SetDomain "set_domain" {
-        /// The device.
         device: Device,
-        /// The driver that holds it; empty if none does.
         driver: String,
         /// `iommu_domain.type` of the new domain.
         domain_type: u32,
@@ -171,17 +186,13 @@ bodies! {
         /// Entries of the unity map that were looked at; absent where there was no reason to.
         #[serde(skip_serializing_if = "Option::is_none")]
         unity_entries: Option<u32>,
-        /// How many of them cover the device.
         unity_matches: u32,
-        /// The unity map could not be read to its end.
         incomplete: bool,
     }
     /// A call of a process on a VFIO file.
     VfioCall "vfio_call" {
-        /// Entry or return.
         #[serde(flatten)]
         phase: Phase,
-        /// What was called.
         function: VfioFunction,
         /// The request, on entry to an ioctl.
         #[serde(skip_serializing_if = "Option::is_none")]
@@ -190,24 +201,21 @@ bodies! {
         /// `noiommu-0` for `/dev/vfio/noiommu-0`.
         #[serde(skip_serializing_if = "Option::is_none")]
         path: Option<String>,
-        /// Address of the open file, on entry: good to tell two open files apart, no more.
+        /// Address of the open file, on entry: it distinguishes two open files, no more.
         #[serde(skip)]
         file: u64,
-        /// The device asked for, where the request names one.
+        /// The device that the request names.
         #[serde(skip_serializing_if = "Option::is_none")]
         device_name: Option<String>,
     }
     /// A kernel function works on one device.
     DeviceCall "device_call" {
-        /// Entry or return.
         #[serde(flatten)]
         phase: Phase,
-        /// What was called.
         function: DeviceFunction,
-        /// The device, where the function still has it.
+        /// Absent where the function no longer has it.
         #[serde(skip_serializing_if = "Option::is_none")]
         device: Option<Device>,
-        /// The driver that holds it; empty if none does.
         driver: String,
         /// `dev_iommu.require_direct`; absent where the kernel has no such flag.
         #[serde(skip_serializing_if = "Option::is_none")]
@@ -221,7 +229,6 @@ bodies! {
     }
     /// `iommufd_device_attach`
     IommufdAttach "iommufd_attach" {
-        /// Entry or return.
         #[serde(flatten)]
         phase: Phase,
     }
@@ -230,14 +237,10 @@ bodies! {
     OwnerClaimed "owner_claimed" {
         /// The answer.
         claimed: bool,
-        /// The group, if it could be read.
         #[serde(skip_serializing_if = "Option::is_none")]
         group: Option<u32>,
-        /// The owner that the group has; 0 if a host driver or nobody holds it.
         group_owner: u64,
-        /// How many hold the group.
         owner_count: u32,
-        /// The group is not on its default domain.
         foreign_domain: bool,
     }
     /// Whether the interrupts of a group's devices are isolated was asked
@@ -245,22 +248,17 @@ bodies! {
     IsolatedMsi "isolated_msi" {
         /// The answer.
         isolated: bool,
-        /// The group, if it could be read.
         #[serde(skip_serializing_if = "Option::is_none")]
         group: Option<u32>,
     }
     /// A device of a group that cannot be claimed; the return of the claim, or the
     /// `owner_claimed`, follows on the same thread.
     Member "member" {
-        /// The device.
         device: Device,
-        /// The driver that holds it; empty if none does.
         driver: String,
         /// The driver manages DMA itself and leaves the group free, as VFIO's own do.
         manages_dma: bool,
-        /// Position in the group's list, from 0.
         index: u32,
-        /// The group's list could not be read to its end.
         incomplete: bool,
     }
     /// A line that the kernel logs.
@@ -273,65 +271,50 @@ bodies! {
     /// The kernel warns that it refuses a device: inside `__iommu_device_set_domain`, before that
     /// returns.
     Warning "warning" {
-        /// The device.
         device: Device,
-        /// The driver that holds it; empty if none does.
         driver: String,
         /// Entries of the unity map that were looked at; absent where there was no unity map.
         #[serde(skip_serializing_if = "Option::is_none")]
         unity_entries: Option<u32>,
-        /// How many of them cover the device: that many `unity_match` came just before.
         unity_matches: u32,
-        /// The unity map could not be read to its end.
         incomplete: bool,
     }
     /// A device came into a group or left it.
     GroupChange "group_change" {
         /// Which of both.
         change: Change,
-        /// The device; its group is the one that it came into or left.
+        /// Its group is the one that it came into or left.
         device: Device,
     }
     /// An entry of the kernel's unity map of a segment.
     UnityEntry "unity_entry" {
-        /// Position in the segment's list, from 0.
         ordinal: u32,
-        /// PCI segment.
         segment: u16,
-        /// First devid, inclusive.
         devid_start: u16,
-        /// Last devid, inclusive.
         devid_end: u16,
-        /// First address.
         start: u64,
-        /// End address, exclusive.
         end: u64,
         /// 1 read, 2 write.
         prot: u32,
     }
     /// The unity map of a segment is complete.
     UnityEnd "unity_end" {
-        /// PCI segment.
         segment: u16,
         /// `last_bdf` of the segment, where an IVMD block for all devices ends.
         last_devid: u16,
-        /// How many entries there were.
         count: u32,
-        /// The list could not be read to its end.
         incomplete: bool,
     }
     /// `vfio_container_attach_group`
     ContainerAttach "container_attach" {
-        /// Entry or return.
         #[serde(flatten)]
         phase: Phase,
     }
     /// `vfio_iommu_type1_attach_group`
     Type1Attach "type1_attach" {
-        /// Entry or return.
         #[serde(flatten)]
         phase: Phase,
-        /// The group, on entry.
+        /// Only on entry.
         #[serde(skip_serializing_if = "Option::is_none")]
         group: Option<u32>,
     }
@@ -341,7 +324,7 @@ bodies! {
         offset: u32,
         /// Length of the whole command line, bytes.
         total: u32,
-        /// The piece as it is; arguments end with NUL.
+        /// The piece; arguments end with NUL.
         #[serde(skip)]
         bytes: Vec<u8>,
         /// The piece, printable; arguments are separated by spaces.
@@ -372,8 +355,7 @@ impl Body {
     }
 
     /// The kernel function that it is a call of.
-    #[must_use]
-    pub fn function(&self) -> Option<&'static str> {
+    pub(crate) fn function(&self) -> Option<&'static str> {
         let probe = match self {
             Self::VfioCall { function, .. } => return Some(function.name()),
             Self::DeviceCall { function, .. } => return Some(function.name()),
@@ -401,8 +383,7 @@ impl Body {
     }
 
     /// Whether it has this flag, and it is set.
-    #[must_use]
-    pub fn is(&self, flag: &str) -> bool {
+    pub(crate) fn is(&self, flag: &str) -> bool {
         matches!(self.field(flag), Some(Value::Flag(true)))
     }
 }
@@ -432,20 +413,20 @@ macro_rules! named {
         }
 
         impl $type {
-            /// Its name.
-            #[must_use]
-            pub fn name(self) -> &'static str {
+            pub(crate) fn name(self) -> &'static str {
                 match self {
                     $(Self::$value => $name,)*
                 }
             }
+        }
 
-            /// The value of this name.
-            #[must_use]
-            pub fn named(name: &str) -> Option<Self> {
+        impl FromStr for $type {
+            type Err = ();
+
+            fn from_str(name: &str) -> Result<Self, ()> {
                 match name {
-                    $($name => Some(Self::$value),)*
-                    _ => None,
+                    $($name => Ok(Self::$value),)*
+                    _ => Err(()),
                 }
             }
         }
@@ -481,11 +462,11 @@ named! {
         IommufdBind = "iommufd_device_bind",
         /// `iommu_create_device_direct_mappings`: the place where `require_direct` is set.
         DirectMappings = "iommu_create_device_direct_mappings",
-        /// `vfio_pci_probe`: vfio-pci takes the device as its driver.
+        /// `vfio_pci_probe`: vfio-pci binds the device.
         VfioPciProbe = "vfio_pci_probe",
-        /// `pci_device_probe`: a driver was to take the device.
+        /// `pci_device_probe`: a driver was to bind the device.
         PciProbe = "pci_device_probe",
-        /// `pci_device_remove`: a driver let go of the device.
+        /// `pci_device_remove`: a driver unbound the device.
         PciRemove = "pci_device_remove",
     }
 }
@@ -514,7 +495,7 @@ named! {
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Device {
-    /// Address of its `struct device`: good to tell two devices apart, no more.
+    /// Address of its `struct device`: it distinguishes two devices, no more.
     #[serde(skip)]
     pub ptr: u64,
     /// `dev_name()`, printable.
@@ -534,7 +515,7 @@ pub struct RegionType(pub u32);
 impl RegionType {
     /// Must be mapped 1:1 at all times; sets `require_direct`.
     pub const DIRECT: Self = Self(wire::RegionType::DIRECT.0);
-    /// Mapped 1:1 until a driver of the machine's owner takes the device; it blocks nothing.
+    /// Mapped 1:1 until a driver binds the device; it blocks nothing.
     pub const DIRECT_RELAXABLE: Self = Self(wire::RegionType::DIRECT_RELAXABLE.0);
 }
 

@@ -13,7 +13,7 @@ pub const ACPI_HEADER: usize = 36;
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum TableError {
     /// Fewer bytes than the fixed part of the table.
-    #[error("{length} bytes are too few for {} table: its header alone has {needed}", article(.signature))]
+    #[error("{length} bytes are too few for {} table: its header alone has {needed}", article(*.signature))]
     TooShort {
         /// Of the table that was looked for.
         signature: [u8; 4],
@@ -25,7 +25,7 @@ pub enum TableError {
     /// The first four bytes are not the signature.
     #[error(
         "not {} table: it starts with \"{}\", not with \"{}\"",
-        article(.signature), .found.escape_ascii(), .signature.escape_ascii()
+        article(*.signature), .found.escape_ascii(), .signature.escape_ascii()
     )]
     BadSignature {
         /// Of the table that was looked for.
@@ -53,7 +53,7 @@ pub enum TableError {
     },
 }
 
-fn article(signature: &[u8; 4]) -> String {
+fn article(signature: [u8; 4]) -> String {
     let article = if signature.starts_with(b"I") { "an" } else { "a" };
     format!("{article} {}", signature.escape_ascii())
 }

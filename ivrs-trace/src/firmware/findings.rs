@@ -105,7 +105,7 @@ impl Found {
 }
 
 fn of_device_entry(entry: &Entry) -> Fact {
-    Fact::Bytes { offset: entry.offset, bytes: entry.bytes.to_vec(), more: false }
+    Fact::Bytes { offset: entry.offset, bytes: entry.bytes.clone(), more: false }
 }
 
 /// What the IVHD blocks in use hand to the kernel.

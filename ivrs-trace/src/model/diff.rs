@@ -4,21 +4,24 @@
 //! told from one that went; two tables without a difference here are equal byte for byte. What is
 //! printed came from firmware or sysfs and leaves here printable.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
-use super::{CauseKind, DeviceVerdict, IvrsTable, Known, RequireDirect, Table, what_if::Judgement};
+pub use super::diff_blocks::{Block, BlockChange, Field, Kind};
+use super::diff_blocks::{fields, pairs};
+use super::{
+    kernel_flag::RequireDirect,
+    known::Known,
+    reserved::{CauseKind, diff as reserved_diff},
+    verdict::DeviceVerdict,
+    what_if::Judgement,
+};
 use crate::{
-    escape::{printable, printable_bytes},
-    firmware::{
-        Ivhd, Ivmd, Ivrs, KernelView,
-        acpi::OtherBlock,
-        amd::ivrs::{HEADER_LENGTH, IVMD_LENGTH, IvmdKind},
-    },
+    escape::printable,
+    firmware::TableName,
     host::{Group, Member, PciFunction, Reading, Snapshot},
     pci::Bdf,
-    report::hex_bytes,
 };
 
 /// How much of two models is compared.
@@ -30,83 +33,6 @@ pub enum Scope {
     Table,
     /// The hosts too.
     Host,
-}
-
-/// What became of a thing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[serde(rename_all = "snake_case")]
-pub enum Kind {
-    /// Only the first has it.
-    Went,
-    /// Only the second has it.
-    Came,
-    /// Both have it, with other content.
-    Changed,
-    /// Both have it with the same content, at another place.
-    Moved,
-}
-
-impl Kind {
-    fn of(before: bool, after: bool, same_content: bool) -> Self {
-        match (before, after) {
-            (true, false) => Self::Went,
-            (false, _) => Self::Came,
-            (true, true) if same_content => Self::Moved,
-            (true, true) => Self::Changed,
-        }
-    }
-}
-
-/// A value that is another one in the second. `None` where there is none, or where it is not known.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-pub struct Field {
-    /// Its name.
-    pub name: &'static str,
-    /// In the first.
-    pub before: Option<String>,
-    /// In the second.
-    pub after: Option<String>,
-}
-
-/// A block of a table.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-pub struct Block {
-    /// Its number among the blocks of its sort, from 0.
-    pub index: usize,
-    /// Where it starts, bytes from the start of the table, in hex.
-    #[cfg_attr(feature = "schema", schemars(with = "crate::schema::Hex"))]
-    pub offset: String,
-    /// Its bytes, as many as the table has.
-    #[cfg_attr(feature = "schema", schemars(with = "crate::schema::HexBytes"))]
-    pub bytes: String,
-    /// What it is, in a few words.
-    #[serde(skip)]
-    pub title: String,
-    #[serde(skip)]
-    fields: Vec<(&'static str, String)>,
-    /// Device entries, in an IVHD.
-    #[serde(skip)]
-    entries: Vec<String>,
-    /// By what it is recognised where its bytes are others, the surest first.
-    #[serde(skip)]
-    keys: [String; 2],
-}
-
-/// A block that differs.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-pub struct BlockChange {
-    /// What became of it.
-    pub change: Kind,
-    /// The block in the first table.
-    pub before: Option<Block>,
-    /// The block in the second table.
-    pub after: Option<Block>,
-    /// What is in it that differs, if it changed.
-    pub fields: Vec<Field>,
 }
 
 /// A group of devices.
@@ -185,6 +111,12 @@ pub struct Diff {
     pub ivhd: Vec<BlockChange>,
     /// The IVMD blocks.
     pub ivmd: Vec<BlockChange>,
+    /// The DRHD structures; absent where none differs.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub drhd: Vec<BlockChange>,
+    /// The RMRR structures; absent where none differs.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub rmrr: Vec<BlockChange>,
     /// The blocks of other types.
     pub unknown: Vec<BlockChange>,
     /// The groups.
@@ -203,6 +135,8 @@ impl Diff {
             && self.table.is_empty()
             && self.ivhd.is_empty()
             && self.ivmd.is_empty()
+            && self.drhd.is_empty()
+            && self.rmrr.is_empty()
             && self.unknown.is_empty()
             && self.groups.is_empty()
             && self.devices.is_empty()
@@ -218,31 +152,22 @@ pub fn compare(a: &Known, b: &Known, scope: Scope) -> Diff {
         table: Vec::new(),
         ivhd: Vec::new(),
         ivmd: Vec::new(),
+        drhd: Vec::new(),
+        rmrr: Vec::new(),
         unknown: Vec::new(),
         groups: Vec::new(),
         devices: Vec::new(),
         notices: Vec::new(),
     };
-    match (&a.table, &b.table) {
-        (Table::Read(one), Table::Read(other)) => {
-            diff.table = fields(&header(&one.0, &one.1), &header(&other.0, &other.1));
-            diff.ivhd = blocks(
-                &numbered(&one.0.ivhd, |index, block| ivhd(&one.0, index, block)),
-                &numbered(&other.0.ivhd, |index, block| ivhd(&other.0, index, block)),
-            );
-            diff.ivmd = blocks(
-                &numbered(&one.0.ivmd, |_, block| ivmd(&one.0, block)),
-                &numbered(&other.0.ivmd, |_, block| ivmd(&other.0, block)),
-            );
-            diff.unknown =
-                blocks(&numbered(&one.0.unknown, unknown), &numbered(&other.0.unknown, unknown));
-        }
-        (one, other) => {
-            diff.table = fields(&[("table", state(one))], &[("table", state(other))]);
-            let sides = [("first", one), ("second", other)];
-            diff.notices.extend(sides.iter().filter_map(|(side, table)| why(side, table)));
-        }
-    }
+    let ivrs = reserved_diff::compare(a, b, TableName::Ivrs);
+    let dmar = reserved_diff::compare(a, b, TableName::Dmar);
+    [diff.ivhd, diff.ivmd, diff.unknown] = ivrs.sections;
+    let [drhd, rmrr, others] = dmar.sections;
+    (diff.drhd, diff.rmrr) = (drhd, rmrr);
+    diff.unknown.extend(others);
+    (diff.table, diff.notices) = (ivrs.fields, ivrs.notices);
+    diff.table.extend(dmar.fields);
+    diff.notices.extend(dmar.notices);
     if scope == Scope::Host {
         diff.host = fields(&host(a), &host(b));
         let sides = [("first", &a.host), ("second", &b.host)];
@@ -251,25 +176,6 @@ pub fn compare(a: &Known, b: &Known, scope: Scope) -> Diff {
         diff.devices = devices(a, b);
     }
     diff
-}
-
-fn state(table: &IvrsTable) -> Option<String> {
-    let word = match table {
-        Table::Read(_) => "readable",
-        Table::Absent => return None,
-        Table::Unreadable(_) => "unreadable",
-        Table::Malformed(_) => "malformed",
-    };
-    Some(word.to_owned())
-}
-
-fn why(side: &str, table: &IvrsTable) -> Option<String> {
-    let why = match table {
-        Table::Read(_) | Table::Absent => return None,
-        Table::Unreadable(why) => printable(why),
-        Table::Malformed(error) => error.to_string(),
-    };
-    Some(format!("The table of the {side} could not be compared: {why}."))
 }
 
 fn unreadable(side: &str, host: &Snapshot) -> Vec<String> {
@@ -286,239 +192,6 @@ fn failure<T>(reading: &Reading<T>) -> Option<&str> {
     match reading {
         Reading::Unreadable(why) => Some(why),
         Reading::Read(_) | Reading::Absent => None,
-    }
-}
-
-/// The fields of both in order, where they differ. Both have the same names.
-fn fields(
-    before: &[(&'static str, Option<String>)],
-    after: &[(&'static str, Option<String>)],
-) -> Vec<Field> {
-    let differ = before.iter().zip(after).filter(|((_, old), (_, new))| old != new);
-    differ
-        .map(|((name, old), (_, new))| Field { name, before: old.clone(), after: new.clone() })
-        .collect()
-}
-
-/// Things of two lists that belong together: the n-th of a key with the n-th of the same key, by the
-/// first key that both still have free. Then those that are left.
-fn pairs<'a, T>(
-    before: &'a [T],
-    after: &'a [T],
-    keys: &[&dyn Fn(&T) -> String],
-) -> Vec<(Option<&'a T>, Option<&'a T>)> {
-    let mut pairs = Vec::new();
-    let mut before: Vec<&T> = before.iter().collect();
-    let mut after: Vec<Option<&T>> = after.iter().map(Some).collect();
-    for key in keys {
-        let mut free: BTreeMap<String, VecDeque<&mut Option<&'a T>>> = BTreeMap::new();
-        for slot in &mut after {
-            if let Some(item) = *slot {
-                free.entry(key(item)).or_default().push_back(slot);
-            }
-        }
-        before.retain(|old| match free.get_mut(&key(old)).and_then(VecDeque::pop_front) {
-            Some(slot) => {
-                pairs.push((Some(*old), slot.take()));
-                false
-            }
-            None => true,
-        });
-    }
-    pairs.extend(before.into_iter().map(|old| (Some(old), None)));
-    pairs.extend(after.into_iter().flatten().map(|new| (None, Some(new))));
-    pairs
-}
-
-fn numbered<T>(blocks: &[T], make: impl Fn(usize, &T) -> Block) -> Vec<Block> {
-    blocks.iter().enumerate().map(|(index, block)| make(index, block)).collect()
-}
-
-/// The changes by their place in the second table, those that went by the one they had.
-fn blocks(before: &[Block], after: &[Block]) -> Vec<BlockChange> {
-    let pairs = pairs(
-        before,
-        after,
-        &[
-            &|block| block.bytes.clone(),
-            &|Block { keys: [first, _], .. }| first.clone(),
-            &|Block { keys: [_, second], .. }| second.clone(),
-        ],
-    );
-    let mut changes: Vec<BlockChange> = pairs
-        .into_iter()
-        .filter(|(old, new)| old != new)
-        .map(|(old, new)| {
-            let same = old.map(|block| &block.bytes) == new.map(|block| &block.bytes);
-            BlockChange {
-                change: Kind::of(old.is_some(), new.is_some(), same),
-                fields: old.zip(new).map(|(old, new)| block_fields(old, new)).unwrap_or_default(),
-                before: old.cloned(),
-                after: new.cloned(),
-            }
-        })
-        .collect();
-    changes.sort_by_key(|change| {
-        let place = change.after.as_ref().or(change.before.as_ref());
-        (place.map(|block| block.index), change.change)
-    });
-    changes
-}
-
-fn block_fields(before: &Block, after: &Block) -> Vec<Field> {
-    let mut names: Vec<&'static str> = before.fields.iter().map(|(name, _)| *name).collect();
-    let new = after.fields.iter().map(|(name, _)| *name);
-    names.extend(new.filter(|name| !before.fields.iter().any(|(other, _)| other == name)));
-    let value = |block: &Block, name| {
-        let field = block.fields.iter().find(|(other, _)| *other == name);
-        field.map(|(_, value)| value.clone())
-    };
-    let mut differ: Vec<Field> = names
-        .into_iter()
-        .map(|name| Field { name, before: value(before, name), after: value(after, name) })
-        .filter(|field| field.before != field.after)
-        .collect();
-    if before.entries == after.entries {
-        // What no field tells, such as bytes that the walk over device entries does not get to.
-        if differ.is_empty() && before.bytes != after.bytes {
-            let (before, after) = (Some(before.bytes.clone()), Some(after.bytes.clone()));
-            differ.push(Field { name: "bytes", before, after });
-        }
-        return differ;
-    }
-    let found = differ.len();
-    differ.extend(
-        pairs(&before.entries, &after.entries, &[&String::clone]).into_iter().filter_map(
-            |(old, new)| {
-                let (before, after) = (old.cloned(), new.cloned());
-                (before != after).then_some(Field { name: "device_entry", before, after })
-            },
-        ),
-    );
-    if differ.len() == found {
-        // The same entries in another order, which can matter: a later one overrules an earlier.
-        let all = |block: &Block| Some(block.entries.join("; "));
-        let (before, after) = (all(before), all(after));
-        differ.push(Field { name: "device_entries", before, after });
-    }
-    differ
-}
-
-/// The header, and what the table is as a whole. With the blocks these are all of its bytes.
-fn header(ivrs: &Ivrs, view: &KernelView) -> Vec<(&'static str, Option<String>)> {
-    let header = &ivrs.header;
-    let id = |bytes: &[u8]| {
-        // Blanks and zeros at the end are told apart by the second part.
-        let name = printable_bytes(bytes);
-        Some(format!("\"{}\" ({})", name.trim_end(), hex_bytes(bytes)))
-    };
-    let fatal: Vec<String> = view.fatal.iter().map(ToString::to_string).collect();
-    let cut = ivrs.truncation.map(|stop| stop.offset());
-    let rest = cut.and_then(|offset| ivrs.bytes().get(offset..)).map(hex_bytes);
-    vec![
-        ("oem_id", id(&header.oem_id)),
-        ("oem_table_id", id(&header.oem_table_id)),
-        ("oem_revision", Some(format!("{:#x}", header.oem_revision))),
-        ("creator_id", id(&header.creator_id)),
-        ("creator_revision", Some(format!("{:#x}", header.creator_revision))),
-        ("revision", Some(header.revision.to_string())),
-        ("length", Some(header.length.to_string())),
-        ("checksum", Some(format!("{:#04x}", header.checksum))),
-        ("checksum_ok", Some(header.checksum_ok.to_string())),
-        ("ivinfo", Some(format!("{:#010x}", ivrs.ivinfo.0))),
-        ("reserved", ivrs.bytes().get(40..HEADER_LENGTH).map(hex_bytes)),
-        ("stops", ivrs.truncation.map(|stop| stop.to_string())),
-        ("rest", rest),
-        ("ivhd_type", view.target_ivhd_type.map(|code| format!("{code:#04x}"))),
-        ("fatal", (!fatal.is_empty()).then(|| fatal.join("; "))),
-    ]
-}
-
-/// The bytes of a block, as many as the table has.
-fn bytes_of(ivrs: &Ivrs, offset: usize, length: usize) -> &[u8] {
-    let rest = ivrs.bytes().get(offset..).unwrap_or_default();
-    rest.get(..length).unwrap_or(rest)
-}
-
-fn ivhd(ivrs: &Ivrs, index: usize, block: &Ivhd) -> Block {
-    let kind = block.kind.code();
-    let mut fields = vec![
-        ("type", format!("{kind:#04x}")),
-        ("flags", format!("{:#04x}", block.flags)),
-        ("block_length", block.length.to_string()),
-        ("devid", String::from(block.devid)),
-        ("cap_offset", format!("{:#x}", block.cap_offset)),
-        ("mmio", format!("{:#x}", block.mmio)),
-        ("segment", String::from(block.segment)),
-        ("info", format!("{:#06x}", block.info)),
-        ("feature_info", format!("{:#010x}", block.feature_info)),
-    ];
-    fields.extend(block.efr.map(|efr| ("efr", format!("{efr:#x}"))));
-    fields.extend(block.efr2.map(|efr2| ("efr2", format!("{efr2:#x}"))));
-    let unit = Bdf::new(block.segment, block.devid);
-    let bytes = bytes_of(ivrs, block.offset, usize::from(block.length));
-    Block {
-        index,
-        offset: format!("{:#x}", block.offset),
-        bytes: hex_bytes(bytes),
-        title: format!("type {kind:#04x}, the IOMMU {unit}, registers at {:#x}", block.mmio),
-        fields,
-        entries: block.raw_entries(ivrs).map(|entry| hex_bytes(entry.bytes)).collect(),
-        keys: [format!("{kind} {unit}"), format!("{kind} {:#x}", block.mmio)],
-    }
-}
-
-fn ivmd(ivrs: &Ivrs, block: &Ivmd) -> Block {
-    let kind = block.kind.code();
-    let devids = match block.kind {
-        IvmdKind::All => "all devices".to_owned(),
-        IvmdKind::Device => block.devid.to_string(),
-        IvmdKind::Range => format!("{} to {}", block.devid, crate::pci::Devid(block.aux)),
-    };
-    let length = usize::from(block.block_length).max(IVMD_LENGTH);
-    let bytes = bytes_of(ivrs, block.offset, length);
-    let memory = format!("{:#x}, {}", block.start, crate::report::size(block.length));
-    Block {
-        index: block.index,
-        offset: format!("{:#x}", block.offset),
-        bytes: hex_bytes(bytes),
-        title: format!(
-            "type {kind:#04x}, flags {:#04x}, {devids} of segment {}, memory at {memory}",
-            block.flags.0, block.segment
-        ),
-        fields: vec![
-            ("type", format!("{kind:#04x}")),
-            ("flags", format!("{:#04x}", block.flags.0)),
-            ("block_length", block.block_length.to_string()),
-            ("devid", String::from(block.devid)),
-            ("aux", format!("{:#06x}", block.aux)),
-            ("segment", String::from(block.segment)),
-            ("reserved", bytes.get(10..16).map(hex_bytes).unwrap_or_default()),
-            ("start", format!("{:#x}", block.start)),
-            ("length", format!("{:#x}", block.length)),
-            ("extra", bytes.get(IVMD_LENGTH..).map(hex_bytes).unwrap_or_default()),
-        ],
-        entries: Vec::new(),
-        keys: [
-            format!("{:#x} {:#x}", block.start, block.length),
-            format!("{kind} {} {} {:#x}", block.segment, block.devid, block.aux),
-        ],
-    }
-}
-
-fn unknown(index: usize, block: &OtherBlock) -> Block {
-    let kind = format!("{:#04x}", block.kind);
-    Block {
-        index,
-        offset: format!("{:#x}", block.offset),
-        bytes: hex_bytes(&block.bytes),
-        title: format!("type {kind}, {} bytes", block.length),
-        fields: vec![
-            ("block_length", block.length.to_string()),
-            ("bytes", hex_bytes(&block.bytes)),
-        ],
-        entries: Vec::new(),
-        keys: [kind.clone(), kind],
     }
 }
 

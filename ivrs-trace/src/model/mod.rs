@@ -6,6 +6,7 @@
 
 mod attempt;
 pub mod diff;
+mod diff_blocks;
 pub mod health;
 mod host_findings;
 mod kernel_flag;

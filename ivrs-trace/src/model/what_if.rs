@@ -286,7 +286,7 @@ pub struct WhatIf {
 fn what_if(model: &Known, changes: &[Change]) -> Result<WhatIf, ChangeError> {
     let tables = model.tables()?;
     let moves = moves(model, changes)?;
-    let changed = tables.changed(&by_entry(&tables, changes)?)?;
+    let otherwise = tables.changed(&by_entry(&tables, changes)?)?;
     if let Reading::Unreadable(why) = &model.host.groups {
         return Err(ChangeError::NoGroups { why: crate::escape::printable(why) });
     }
@@ -297,7 +297,7 @@ fn what_if(model: &Known, changes: &[Change]) -> Result<WhatIf, ChangeError> {
     let mut notices = table_notices(model, &tables);
     notices.extend(changes.iter().filter_map(|change| tables.change_notice(model, *change)));
     let before = variant(model, tables, &BTreeMap::new());
-    let after = variant(model, changed, &moves);
+    let after = variant(model, otherwise, &moves);
     Ok(WhatIf {
         changes: changes.to_vec(),
         devices: compare(&before.verdicts(), &after.verdicts(), &moves),

@@ -16,9 +16,13 @@ pub fn diff(diff: &Diff, style: Style) -> String {
     document.text(0, summary(diff));
     section(&mut document, "Kernel, board and firmware", diff.host.iter().map(field_text));
     section(&mut document, "Table", diff.table.iter().map(field_text));
-    for (name, changes) in
-        [("IVMD", &diff.ivmd), ("IVHD", &diff.ivhd), ("Other block", &diff.unknown)]
-    {
+    for (name, changes) in [
+        ("IVMD", &diff.ivmd),
+        ("RMRR", &diff.rmrr),
+        ("IVHD", &diff.ivhd),
+        ("DRHD", &diff.drhd),
+        ("Other block", &diff.unknown),
+    ] {
         for change in changes {
             block(&mut document, name, change);
         }
@@ -66,9 +70,13 @@ fn summary(diff: &Diff) -> String {
         return format!("No difference{what}.");
     }
     let mut parts = Vec::new();
-    for (name, changes) in
-        [("IVMD", &diff.ivmd), ("IVHD", &diff.ivhd), ("other blocks", &diff.unknown)]
-    {
+    for (name, changes) in [
+        ("IVMD", &diff.ivmd),
+        ("RMRR", &diff.rmrr),
+        ("IVHD", &diff.ivhd),
+        ("DRHD", &diff.drhd),
+        ("other blocks", &diff.unknown),
+    ] {
         let kinds: Vec<String> = [
             (Kind::Went, "removed"),
             (Kind::Came, "added"),

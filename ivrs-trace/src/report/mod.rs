@@ -41,7 +41,7 @@ use serde::Serialize;
 pub use what_if::what_if;
 pub use write::Style;
 
-pub(crate) use crate::fmt::hex_bytes;
+pub(crate) use crate::fmt::{hex_bytes, size};
 
 /// Facts that did not arrive.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
@@ -61,17 +61,4 @@ impl Lost {
     pub fn any(self) -> bool {
         self != Self::default()
     }
-}
-
-/// A number of bytes in the largest unit that divides it.
-#[must_use]
-pub fn size(bytes: u64) -> String {
-    const UNITS: [(u32, &str); 4] = [(40, "TiB"), (30, "GiB"), (20, "MiB"), (10, "KiB")];
-    for (shift, unit) in UNITS {
-        let one = 1_u64 << shift;
-        if bytes >= one && bytes.is_multiple_of(one) {
-            return format!("{} {unit}", bytes >> shift);
-        }
-    }
-    if bytes == 1 { "1 byte".to_owned() } else { format!("{bytes} bytes") }
 }

@@ -7,13 +7,11 @@ use std::thread;
 
 use rustix::io::Errno;
 
-use crate::ioctl::{Page, errno_name};
+use crate::ioctl::Page;
 use crate::pci::Function;
 use crate::request::{Path, Request};
 use crate::{iommufd, vfio};
 
-/// Why the devices were not attached.
-#[derive(Debug)]
 pub(crate) enum Failure {
     /// The kernel refused a call, or a group was not viable; the text is that call's line.
     Refused(String),
@@ -27,10 +25,8 @@ impl From<String> for Failure {
     }
 }
 
-/// Where the calls' lines go.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Log {
-    /// Whether they are printed.
     pub(crate) shown: bool,
 }
 
@@ -56,12 +52,13 @@ impl Log {
     }
 
     fn refused(self, call: &str, errno: Errno) -> Failure {
-        let line = format!("{call} = -1 {}", errno_name(errno));
+        let name = ivrs_trace::errno::Errno(errno.raw_os_error().unsigned_abs());
+        let line = format!("{call} = -1 {name}");
         self.show(&line);
         Failure::Refused(line)
     }
 
-    /// Opens a node. A missing one, or one that may not be opened, means that nothing was tried;
+    /// Opens a node. A missing one, or one that may not be opened, means that nothing was called;
     /// any other error is the kernel's refusal.
     fn open(self, path: &str) -> Result<File, Failure> {
         let opened = File::options().read(true).write(true).open(path);

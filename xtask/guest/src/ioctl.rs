@@ -1,10 +1,9 @@
-//! The one way in which this program calls the kernel on a file, and the names of what it answers.
+//! The one way in which this program calls the kernel on a file.
 
 use std::ffi::{c_int, c_void};
 use std::fs::File;
 use std::ptr;
 
-use rustix::io::Errno;
 use rustix::ioctl::{Ioctl, IoctlOutput, Opcode, ioctl, opcode};
 
 /// Makes the call `_IO(';', number)` on a file and returns the plain result. `VFIO_TYPE` and
@@ -77,36 +76,4 @@ impl Page {
     pub(crate) fn address(&self) -> u64 {
         u64::try_from(ptr::from_ref(&self.0).addr()).unwrap_or_default()
     }
-}
-
-/// The name of an errno that these calls return; the number of any other.
-pub(crate) fn errno_name(errno: Errno) -> String {
-    let name = match errno {
-        Errno::PERM => "EPERM",
-        Errno::NOENT => "ENOENT",
-        Errno::INTR => "EINTR",
-        Errno::IO => "EIO",
-        Errno::NXIO => "ENXIO",
-        Errno::TOOBIG => "E2BIG",
-        Errno::BADF => "EBADF",
-        Errno::AGAIN => "EAGAIN",
-        Errno::NOMEM => "ENOMEM",
-        Errno::ACCESS => "EACCES",
-        Errno::FAULT => "EFAULT",
-        Errno::BUSY => "EBUSY",
-        Errno::EXIST => "EEXIST",
-        Errno::NODEV => "ENODEV",
-        Errno::INVAL => "EINVAL",
-        Errno::MFILE => "EMFILE",
-        Errno::NOTTY => "ENOTTY",
-        Errno::NOSPC => "ENOSPC",
-        Errno::NOSYS => "ENOSYS",
-        Errno::OVERFLOW => "EOVERFLOW",
-        Errno::BADFD => "EBADFD",
-        Errno::OPNOTSUPP => "EOPNOTSUPP",
-        Errno::ADDRINUSE => "EADDRINUSE",
-        Errno::TIMEDOUT => "ETIMEDOUT",
-        _ => return format!("errno {}", errno.raw_os_error()),
-    };
-    name.to_owned()
 }

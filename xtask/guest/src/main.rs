@@ -43,9 +43,9 @@ fn run(request: &Request) -> Result<(), Failure> {
         .addresses
         .iter()
         .map(|address| {
-            let function = Function::find(address)?;
+            let function = Function::find(*address)?;
             if function.is_bridge()? {
-                return Err(format!("{address} is a PCI bridge: VFIO takes endpoints only"));
+                return Err(format!("{address} is a PCI bridge: VFIO attaches endpoints only"));
             }
             // Without an IOMMU, the group comes with the binding.
             if !request.noiommu {

@@ -1,59 +1,23 @@
 //! PCI functions as sysfs shows them, and their binding to vfio-pci.
 
-use std::fmt;
 use std::fs;
 use std::io::{ErrorKind, Read as _};
 use std::path::{Path, PathBuf};
-use std::str::FromStr;
+
+use ivrs_trace::pci::Bdf;
 
 /// There once the driver is loaded.
 pub(crate) const VFIO_PCI: &str = "/sys/bus/pci/drivers/vfio-pci";
 const DEVICES: &str = "/sys/bus/pci/devices";
 const GROUPS: &str = "/sys/kernel/iommu_groups";
 
-/// The address of a function, written `DDDD:BB:DD.F`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Address(String);
-
-impl fmt::Display for Address {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl FromStr for Address {
-    type Err = String;
-
-    /// The domain may be left out where it is 0.
-    fn from_str(text: &str) -> Result<Self, String> {
-        let parts = || {
-            let (front, function) = text.rsplit_once('.')?;
-            let (front, device) = front.rsplit_once(':')?;
-            let (domain, bus) = front.rsplit_once(':').unwrap_or(("0", front));
-            let number = |digits: &str, longest: usize| {
-                let hex = !digits.is_empty()
-                    && digits.len() <= longest
-                    && digits.bytes().all(|byte| byte.is_ascii_hexdigit());
-                hex.then(|| u32::from_str_radix(digits, 16).ok()).flatten()
-            };
-            let (domain, bus) = (number(domain, 8)?, number(bus, 2)?);
-            let (device, function) = (number(device, 2)?, number(function, 1)?);
-            (device < 32 && function < 8)
-                .then(|| Self(format!("{domain:04x}:{bus:02x}:{device:02x}.{function}")))
-        };
-        parts().ok_or_else(|| format!("{text:?} is not a PCI address like 0000:00:03.0 or 00:03.0"))
-    }
-}
-
-/// A function that this machine has.
-#[derive(Debug)]
 pub(crate) struct Function {
     folder: PathBuf,
 }
 
 impl Function {
-    pub(crate) fn find(address: &Address) -> Result<Self, String> {
-        let folder = Path::new(DEVICES).join(&address.0);
+    pub(crate) fn find(address: Bdf) -> Result<Self, String> {
+        let folder = Path::new(DEVICES).join(address.to_string());
         if folder.exists() {
             Ok(Self { folder })
         } else {
@@ -65,7 +29,6 @@ impl Function {
         file_name(&self.folder)
     }
 
-    /// The number of its IOMMU group.
     pub(crate) fn group_of_iommu(&self) -> Result<String, String> {
         self.link("iommu_group")?.ok_or_else(|| {
             let name = self.name();
@@ -89,7 +52,7 @@ impl Function {
         write(&self.folder.join("remove"), "1")
     }
 
-    /// Whether its configuration header is a PCI bridge's (type 1). vfio-pci takes none of those.
+    /// Whether its configuration header is a PCI bridge's (type 1). vfio-pci binds none of those.
     pub(crate) fn is_bridge(&self) -> Result<bool, String> {
         /// The header type in configuration space; bit 7 marks multi-function devices.
         const HEADER_TYPE: usize = 0x0e;
@@ -154,30 +117,4 @@ fn file_name(path: &Path) -> String {
 
 fn write(path: &Path, text: &str) -> Result<(), String> {
     fs::write(path, text).map_err(|error| format!("cannot write {}: {error}", path.display()))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn addresses_with_and_without_domain() {
-        for (text, expected) in [
-            ("00:03.0", "0000:00:03.0"),
-            ("0000:21:00.7", "0000:21:00.7"),
-            ("10000:e1:1F.0", "10000:e1:1f.0"),
-        ] {
-            assert_eq!(text.parse::<Address>().unwrap().to_string(), expected);
-        }
-    }
-
-    #[test]
-    fn what_is_no_address_is_told() {
-        for text in
-            ["", ".", "03.0", "00:03", "00:20.0", "00:03.8", "0:0:0:0.0", "+0:03.0", "00:é.0"]
-        {
-            let error = text.parse::<Address>().unwrap_err();
-            assert!(error.contains(&format!("{text:?}")), "{error}");
-        }
-    }
 }

@@ -4,7 +4,7 @@ use std::num::NonZeroU32;
 use std::str::FromStr;
 use std::time::Duration;
 
-use crate::pci::Address;
+use ivrs_trace::pci::Bdf;
 
 pub(crate) const USAGE: &str = "\
 usage: vfio-attach BDF... [OPTION]...
@@ -50,7 +50,7 @@ pub(crate) enum Bind {
 
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Request {
-    pub(crate) addresses: Vec<Address>,
+    pub(crate) addresses: Vec<Bdf>,
     pub(crate) path: Path,
     pub(crate) noiommu: bool,
     pub(crate) bind: Bind,
@@ -97,7 +97,7 @@ impl Request {
                 _ if argument.starts_with('-') => {
                     return Err(format!("unknown option {argument} (--help lists the known ones)"));
                 }
-                _ => request.addresses.push(argument.parse()?),
+                _ => request.addresses.push(argument.parse::<Bdf>().map_err(|e| e.to_string())?),
             }
         }
         if request.addresses.is_empty() {

@@ -24,7 +24,6 @@ const LISTS_BELIEVED: Duration = Duration::from_hours(24);
 const LISTS_JUST_MADE: Duration = Duration::from_mins(10);
 
 /// The private apt. Only the holder of the cache's lock uses it.
-#[derive(Debug)]
 pub(super) struct Apt<'a> {
     lock: &'a Locked<'a>,
     folder: PathBuf,
@@ -150,7 +149,6 @@ impl<'a> Apt<'a> {
         Ok(newest)
     }
 
-    /// All package names that begin with `prefix`.
     fn names(&self, prefix: &str) -> Result<Vec<String>> {
         self.lists(LISTS_BELIEVED)?;
         let text = run::output(self.command("apt-cache").args(["pkgnames", prefix]))?;
@@ -247,7 +245,8 @@ impl<'a> Apt<'a> {
             // The lists may name what the archive has replaced since: do not believe them again.
             let _ = fs::remove_file(self.stamp());
         }
-        downloaded.context("the download failed (a second try fetches the package lists anew)")?;
+        downloaded
+            .context("the download failed (run it again: it fetches the package lists anew)")?;
         files::make_folder(dest)?;
         for deb in files::list(debs.path())? {
             run::quietly(Command::new("dpkg").arg("-x").arg(&deb).arg(dest), "unpacking")?;
@@ -315,7 +314,6 @@ fn system_archive(sources: &str, os_release: &str) -> Option<String> {
     })
 }
 
-/// The names of the packages that the system has installed.
 fn installed() -> Result<BTreeSet<String>> {
     let text = run::output(Command::new("dpkg-query").args([
         "-W",

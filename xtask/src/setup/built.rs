@@ -55,7 +55,6 @@ pub(super) fn folder(item: &Item) -> Result<PathBuf> {
     })
 }
 
-/// The version line of the C compiler.
 fn compiler() -> Result<String> {
     let text = run::output(Command::new("gcc").arg("--version"))
         .context("no C compiler here: install the packages gcc and libc6-dev")?;
@@ -131,7 +130,7 @@ impl Build {
         )?;
         let got = files::text(build.tree.join(".config"))?;
         let missed = not_taken(CONFIGURATION, &got);
-        ensure!(missed.is_empty(), "this source does not take {}", missed.join(", "));
+        ensure!(missed.is_empty(), "this source does not have {}", missed.join(", "));
         Ok(build)
     }
 

@@ -17,12 +17,10 @@ use tempfile::TempDir;
 use super::items::Item;
 use crate::files;
 
-/// Prefix of the folders in which something is being made.
 const PARTIAL: &str = ".partial-";
 /// How long an answer of the package archive ("the newest is ...") is believed.
 const BELIEVED: Duration = Duration::from_hours(24);
 
-/// The cache folder.
 #[derive(Debug, Clone)]
 pub(crate) struct Cache {
     root: PathBuf,
@@ -98,7 +96,6 @@ impl Cache {
 }
 
 /// The cache folder while this process alone may add to it.
-#[derive(Debug)]
 pub(crate) struct Locked<'a> {
     cache: &'a Cache,
     _file: File,

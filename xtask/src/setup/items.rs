@@ -13,15 +13,12 @@ use sha2::{Digest as _, Sha256};
 use super::apt::Apt;
 use super::cache::Cache;
 
-/// A thing that the cache keeps.
-#[derive(Debug)]
 pub(crate) struct Item {
     pub(super) name: &'static str,
     pub(super) from: Origin,
 }
 
 /// How an item is got, and what its key is.
-#[derive(Debug)]
 pub(super) enum Origin {
     /// Unpacked from packages of Debian. Key: the versions of those in `keys`. A pinned one is taken
     /// where the archive has it, and asked for daily where not; any version of the others does.
@@ -134,7 +131,6 @@ impl Item {
         matches!(self.from, Origin::Image { .. } | Origin::Source { .. })
     }
 
-    /// Its folder's name for `key`.
     pub(super) fn folder(&self, key: &str) -> String {
         let mark = if self.is_kernel() { "_" } else { "-" };
         format!("{}{}{key}", self.name, if key.is_empty() { "" } else { mark })
@@ -164,7 +160,6 @@ impl Item {
         }
     }
 
-    /// The folder of its pinned version, if the cache has it.
     pub(super) fn pinned(&self) -> Result<Option<PathBuf>> {
         let Origin::Packages { pinned: Some(version), .. } = self.from else { return Ok(None) };
         Ok(Cache::open()?.get(&self.folder(version)))
@@ -191,7 +186,6 @@ impl Item {
         })
     }
 
-    /// All packages to unpack, and the key.
     fn newest(&self, apt: &Apt<'_>) -> Result<(Vec<String>, String)> {
         let (keys, also, needs, pinned) = match self.from {
             Origin::Packages { keys, also, needs, pinned, .. } => (keys, also, needs, pinned),

@@ -8,13 +8,12 @@ use super::built;
 use super::items::{KERNELS, Origin};
 use super::kernel_files::{Kernel, dependencies};
 
-/// The kernel of which VFIO takes no device under QEMU without [`Kernel::needs_unsafe_interrupts`].
+/// The kernel on which VFIO attaches no device under QEMU without [`Kernel::needs_unsafe_interrupts`].
 ///
 /// 7.3 (6.18 does not yet) wants a southbridge at the IOAPIC's devid and switches interrupt
 /// remapping off without one (`check_sb_ioapic`, `drivers/iommu/amd/init.c`). QEMU has none there.
 const WITHOUT_REMAPPING: &str = "debian-newest";
 
-/// The names of Debian's kernels that [`kernel`] knows.
 pub(crate) fn kernels() -> impl Iterator<Item = &'static str> {
     KERNELS.iter().filter(|item| matches!(item.from, Origin::Image { .. })).map(|item| item.name)
 }
@@ -30,7 +29,7 @@ pub(crate) fn kernel(name: &str) -> Result<Kernel> {
     let folder = if host_drivers {
         item.unpacked(|apt, packages, dest| {
             apt.fetch_unpack(packages, dest)?;
-            // Newer packages take it for granted that /lib is /usr/lib, as depmod does.
+            // Newer packages expect that /lib is /usr/lib, as depmod does.
             let lib = dest.join("lib");
             if !lib.exists() {
                 symlink("usr/lib", &lib)

@@ -11,16 +11,13 @@ use super::apt::Apt;
 use super::tools::Unpacked;
 use crate::{files, run};
 
-/// An unpacked kernel.
 #[derive(Debug, Clone)]
 pub(crate) struct Kernel {
     /// What `uname -r` says in it.
     pub(crate) release: String,
-    /// The compressed kernel image.
     pub(crate) vmlinuz: PathBuf,
     /// Its `lib/modules/RELEASE` folder, with `modules.dep` in it.
     pub(crate) modules: PathBuf,
-    /// The version of the package.
     pub(crate) version: String,
     /// Whether VFIO refuses devices on it under QEMU unless it may use interrupts that are not
     /// remapped.

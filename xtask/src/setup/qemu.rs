@@ -10,7 +10,6 @@ use crate::run;
 
 const PROGRAM: &str = "qemu-system-x86_64";
 
-/// A QEMU that boots the lab's guest.
 #[derive(Debug, Clone)]
 pub(crate) struct Qemu {
     programs: Unpacked,
@@ -19,7 +18,6 @@ pub(crate) struct Qemu {
 }
 
 impl Qemu {
-    /// A command that starts it.
     pub(crate) fn command(&self) -> Command {
         command(&self.programs)
     }
@@ -44,7 +42,6 @@ impl Qemu {
     }
 }
 
-/// A QEMU that is fit for the lab.
 pub(crate) fn qemu() -> Result<Qemu> {
     if let Ok(qemu) = Qemu::of(Unpacked { root: None }) {
         return Ok(qemu);
@@ -69,7 +66,7 @@ fn command(programs: &Unpacked) -> Command {
 }
 
 /// Whether this version boots the lab's guest. 10.0.2 panics or hangs in its interrupt
-/// remapping; 11.1 hangs in boot; the versions between 7.2 and 10.0 were not tried.
+/// remapping; 11.1 hangs in boot; the versions between 7.2 and 10.0 are untested.
 fn fit(version: &str) -> bool {
     let mut numbers = version.split('.').map(|number| number.parse::<u32>().unwrap_or(0));
     let mut next = || numbers.next().unwrap_or(0);

@@ -22,7 +22,6 @@ use super::items::{
 };
 use crate::{files, run, workspace};
 
-/// The target that the BPF programs are compiled for.
 pub(crate) const TARGET: &str = "bpfel-unknown-none";
 
 /// A compiler and a linker for BPF that belong together.
@@ -107,7 +106,6 @@ pub(crate) fn toolchain() -> Result<Toolchain> {
     )
 }
 
-/// Debian's compiler and a linker made with Debian's LLVM.
 fn debian() -> Result<Toolchain> {
     let rustc = RUSTC.unpacked(|apt, packages, dest| {
         apt.fetch_unpack(packages, dest)?;
@@ -181,7 +179,6 @@ fn debian_linker(major: u32) -> Result<(PathBuf, bool)> {
     Ok((folder, made().is_some()))
 }
 
-/// `cargo install bpf-linker` into `dest`.
 fn install_linker(
     dest: &Path,
     item: &Item,

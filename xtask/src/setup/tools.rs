@@ -9,8 +9,6 @@ use anyhow::{Context as _, Result};
 use super::items::{self, Item};
 use crate::{files, run};
 
-/// Programs of one package.
-#[derive(Debug)]
 pub(crate) struct Tools {
     item: Item,
     programs: &'static [&'static str],
@@ -26,7 +24,6 @@ pub(crate) const JQ: Tools = Tools { item: items::JQ, programs: &["jq"], version
 pub(crate) const PROMTOOL: Tools =
     Tools { item: items::PROMETHEUS, programs: &["promtool"], version: "--version" };
 
-/// Programs that are there.
 #[derive(Clone, Debug)]
 pub(crate) struct Unpacked {
     /// The folder that they were unpacked into; `None` for the system's own.
@@ -81,7 +78,6 @@ pub(super) fn library_path(root: &Path) -> Option<String> {
     (!dirs.is_empty()).then_some(dirs)
 }
 
-/// The path of a statically linked busybox.
 pub(crate) fn busybox() -> Result<PathBuf> {
     let binary = |folder: &Path| {
         // The second path is where systems with a merged /usr have it.

@@ -48,7 +48,6 @@ impl Options {
     }
 }
 
-/// The exit status where it is the lab that failed and not the command in the guest.
 const LAB_FAILED: u8 = 125;
 
 const LOGIN: &str = "exec sh -l\n";

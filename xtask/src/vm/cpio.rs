@@ -22,7 +22,6 @@ const REGULAR: u32 = 0o100_000;
 const LINK: u32 = 0o120_000;
 
 /// An archive being written to `out`. Nothing is complete before [`Archive::finish`].
-#[derive(Debug)]
 pub(crate) struct Archive<W> {
     out: W,
     /// Bytes written so far: every header and every content starts on a multiple of four.
@@ -44,13 +43,11 @@ impl<W: Write> Archive<W> {
         self.member(path, REGULAR | mode, content)
     }
 
-    /// Adds a symbolic link at `path` that points to `target`.
     pub(crate) fn link(&mut self, path: &str, target: &str) -> Result<()> {
         self.parents(path)?;
         self.member(path, LINK | 0o777, target.as_bytes())
     }
 
-    /// Adds a folder with the permission bits `mode`, unless it is there.
     pub(crate) fn folder(&mut self, path: &str, mode: u32) -> Result<()> {
         self.parents(path)?;
         if self.folders.insert(path.to_owned()) {
@@ -89,13 +86,7 @@ impl<W: Write> Archive<W> {
     }
 
     fn parents(&mut self, path: &str) -> Result<()> {
-        for (end, _) in path.match_indices('/') {
-            let parent = path.split_at(end).0;
-            if self.folders.insert(parent.to_owned()) {
-                self.member(parent, FOLDER | 0o755, &[])?;
-            }
-        }
-        Ok(())
+        path.rsplit_once('/').map_or(Ok(()), |(parent, _)| self.folder(parent, 0o755))
     }
 
     fn member(&mut self, path: &str, mode: u32, content: &[u8]) -> Result<()> {

@@ -1,7 +1,7 @@
 //! The firmware that the guest's kernel sees: which IVRS or DMAR it gets, by name, from blocks on the
 //! command line or from a file, and how it is made to fit the emulated machine.
 //!
-//! The kernel takes a table from the initrd in place of the firmware's if signature, OEM id and
+//! The kernel uses a table from the initrd in place of the firmware's if signature, OEM id and
 //! OEM table id are the same and the OEM revision is higher (`drivers/acpi/tables.c`,
 //! `acpi_table_initrd_override`). The IVHD blocks must describe the machine that there is, or
 //! nothing works; so they are always the machine's own, except where a file has them too.
@@ -81,7 +81,7 @@ impl FromStr for Firmware {
             "rmrr-single" => Source::Rmrr(vec![single]),
             "rmrr" => Source::Rmrr(vec![
                 single,
-                // A USB controller, from which the kernel lets VFIO take the map away.
+                // A USB controller, whose map the kernel lets VFIO drop.
                 (0x7a2d_8000, function(0x0030)),
                 // 01:00.0, by the way over the port above it.
                 (0x7b2f_6000, function(0x0040).below(0, 0)),
@@ -108,12 +108,10 @@ impl Firmware {
         self
     }
 
-    /// Whether it is the machine's own.
     pub(super) fn is_own(&self) -> bool {
         self.source == Source::default() && self.added.is_empty()
     }
 
-    /// The table to put in place of the machine's `own`.
     pub(super) fn table(&self, own: &Ivrs) -> Result<Override> {
         let (blocks, remapped) = match &self.source {
             Source::Ivmd(blocks, remapped) => (blocks, *remapped),
@@ -152,7 +150,6 @@ impl Firmware {
         Ok(Override { table: made.build()?, note: None })
     }
 
-    /// The table of a file, unchanged or with the machine's own IVHD.
     fn fit_file(&self, own: &Ivrs, bytes: &[u8]) -> Result<Override> {
         let given = Ivrs::parse(bytes).context("it is not an IVRS table")?;
         let fits = own.ivhd.iter().any(|own| {
@@ -199,7 +196,7 @@ fn like(own: &Ivrs) -> IvrsBuilder {
     IvrsBuilder::like(own).oem_revision(own.header.oem_revision.saturating_add(1))
 }
 
-/// Writes into `table` what the kernel compares before it takes it in place of `own`, and the
+/// Writes into `table` what the kernel compares before it uses it in place of `own`, and the
 /// checksum that follows from that.
 fn take_identity(table: &mut [u8], own: &Ivrs) -> Result<()> {
     // OEM id, OEM table id and OEM revision follow each other in the ACPI header.
@@ -225,7 +222,6 @@ mod tests {
 
     use super::*;
 
-    /// A table like the one that QEMU makes.
     fn own() -> Ivrs {
         let table = IvrsBuilder::new()
             .revision(1)

@@ -27,12 +27,9 @@ const ON_DEMAND: &[&str] = &["vfio", "vfio_iommu_type1", "vfio_pci"];
 const PASSWD: &str = include_str!("passwd");
 const GROUP: &str = include_str!("group");
 
-/// What differs from run to run.
-#[derive(Debug)]
 pub(super) struct Overlay<'a> {
     /// Programs for `/usr/bin`: name and file on the host.
     pub(super) programs: Vec<(&'a str, PathBuf)>,
-    /// The table that must be in effect when the guest is up.
     pub(super) table: Option<&'a Table>,
     pub(super) userland: Userland,
     pub(super) script: &'a str,
@@ -40,7 +37,6 @@ pub(super) struct Overlay<'a> {
     pub(super) terminal: Option<&'a str>,
 }
 
-/// Writes the whole initrd for one run to `path`.
 pub(super) fn write(path: &Path, kernel: &Kernel, overlay: &Overlay<'_>) -> Result<()> {
     let base = base(kernel)?;
     let mut out = BufWriter::new(files::create(path)?);

@@ -14,7 +14,6 @@ use crate::setup;
 const DOMAINS: [(&str, [u8; 3]); 2] = [("covered", [0x00, 0x03, 0]), ("free", [0x21, 0x00, 0])];
 const DOMAIN: &str = include_str!("libvirt/domain.xml");
 
-/// Files of the guest, with their modes.
 const FILES: [(&str, u32, &str); 6] = [
     ("lab/start", 0o755, include_str!("libvirt/start.sh")),
     ("sbin/modprobe", 0o755, include_str!("libvirt/modprobe.sh")),

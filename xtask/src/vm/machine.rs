@@ -62,22 +62,18 @@ const DEVICES: &[&str] = &[
 /// How long QEMU's firmware may take to build its tables (it takes about one second).
 const TABLES_LIMIT: Duration = Duration::from_secs(30);
 
-/// What of the machine can be chosen.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Board {
     pub(super) iommu: Iommu,
-    /// Whether the IOMMU remaps interrupts.
     pub(super) interrupt_remapping: bool,
     pub(super) cpus: u32,
 }
 
 impl Iommu {
-    /// The signature of the table that describes it.
     pub(super) fn table(self) -> &'static str {
         if self == Self::Intel { "DMAR" } else { "IVRS" }
     }
 
-    /// The argument with which the guest's kernel uses it.
     pub(super) fn kernel_argument(self) -> Option<&'static str> {
         match self {
             // The kernel logs every block of the IVRS.
@@ -110,7 +106,6 @@ fn arguments(board: Board) -> Vec<String> {
     arguments
 }
 
-/// A QEMU command line for the machine, without memory, kernel and ports.
 pub(super) fn command(qemu: &Qemu, board: Board) -> Command {
     let mut command = qemu.command();
     command.args(arguments(board)).stdin(Stdio::null()).stdout(Stdio::null());

@@ -28,7 +28,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 use clap::builder::BoolishValueParser;
-use clap::{ArgAction, ValueEnum, value_parser};
+use clap::{ArgAction, Args as _, FromArgMatches as _, ValueEnum, value_parser};
 use ivrs_trace::firmware::{Dmar, Ivrs};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use tempfile::TempDir;
@@ -43,17 +43,14 @@ use qemu::Process;
 
 use crate::{build, files, setup};
 
-/// The most processors that a guest may have.
 const MAX_CPUS: u32 = 2;
-/// The same for the container of VFIO and for iommufd. modprobe takes it from the kernel's command
+/// The same for the container of VFIO and for iommufd. modprobe reads it from the kernel's command
 /// line; a kernel without iommufd does not mind.
 const ALLOW_UNSAFE_INTERRUPTS: &str =
     "vfio_iommu_type1.allow_unsafe_interrupts=1 iommufd.allow_unsafe_interrupts=1";
-/// How often a running guest is looked at.
 const PERIOD: Duration = Duration::from_millis(10);
 /// For guests that no signal ends.
 static NEVER: AtomicBool = AtomicBool::new(false);
-/// How many lines of the kernel log an error repeats.
 const TAIL: usize = 12;
 
 /// What runs in a guest besides the command.
@@ -109,19 +106,10 @@ fn seconds(text: &str) -> Result<Duration, ParseIntError> {
 }
 
 impl Default for Guest {
+    /// The guest of a command line without options.
     fn default() -> Self {
-        Self {
-            kernel: "debian-6.12".to_owned(),
-            firmware: Firmware::default(),
-            userland: Userland::default(),
-            iommu: Iommu::default(),
-            interrupt_remapping: true,
-            allow_unsafe_interrupts: None,
-            cpus: 1,
-            memory: 2048,
-            append: String::new(),
-            limit: Duration::from_mins(2),
-        }
+        let matches = Self::augment_args(clap::Command::new("guest")).get_matches_from(["guest"]);
+        Self::from_arg_matches(&matches).unwrap_or_else(|error| error.exit())
     }
 }
 
@@ -138,12 +126,9 @@ pub struct Outcome {
     pub kernel_log: String,
 }
 
-/// Which of the script's outputs bytes belong to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Stream {
-    /// Its standard output.
     Stdout,
-    /// Its standard error.
     Stderr,
 }
 
@@ -279,7 +264,6 @@ impl Guest {
         Ok((temporary, command))
     }
 
-    /// The table to put in, if any.
     fn table(&self, qemu: &setup::Qemu, board: Board) -> Result<Option<Table>> {
         if self.firmware.is_own() {
             return Ok(None);
@@ -303,10 +287,7 @@ impl Guest {
     }
 }
 
-/// An ACPI table to be put in.
-#[derive(Debug)]
 struct Table {
-    /// Its signature.
     name: &'static str,
     bytes: Vec<u8>,
 }
@@ -333,7 +314,6 @@ impl Running {
         files::lossy(&self.folder.path().join("console")).unwrap_or_default()
     }
 
-    /// The exit status, once the guest has written it.
     fn result(&mut self) -> Result<Option<u8>> {
         match said(&self.control()?) {
             Some(Ok(status)) => Ok(Some(status)),
@@ -395,7 +375,7 @@ fn said(text: &str) -> Option<Result<u8, &'static str>> {
     let (whole, _) = text.rsplit_once('\n')?;
     whole.lines().find_map(|line| match line {
         "wrong-firmware" => {
-            Some(Err("the guest's kernel did not take the table that was put in; nothing was run"))
+            Some(Err("the guest's kernel did not use the table that was put in; nothing was run"))
         }
         "not-started" => Some(Err("libvirt did not start in the guest; nothing was run")),
         _ => line.strip_prefix("exit ")?.parse().ok().map(Ok),

@@ -17,17 +17,14 @@ use object::{Object, ObjectSection};
 
 use crate::files;
 
-/// A module as it goes into the guest.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Module {
     /// Its name with underscores, as in `/proc/modules`.
     pub(crate) name: String,
-    /// The decompressed `.ko`.
     pub(crate) content: Vec<u8>,
     info: Info,
 }
 
-/// What a module says of itself.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 struct Info {
     depends: Vec<String>,
@@ -140,7 +137,6 @@ fn ordered(mut found: BTreeMap<String, Module>) -> Vec<Module> {
     order
 }
 
-/// The module files of a kernel by name, and the names that are built in.
 #[derive(Debug, Default)]
 struct Index {
     files: BTreeMap<String, PathBuf>,

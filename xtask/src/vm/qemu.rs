@@ -12,14 +12,12 @@ use rustix::process::{Signal, getpid, getppid, set_parent_process_death_signal};
 use crate::files;
 
 /// A running QEMU. Dropping it kills it.
-#[derive(Debug)]
 pub(super) struct Process {
     child: Child,
     log: PathBuf,
 }
 
 impl Process {
-    /// Starts QEMU with its own messages in the file `log`.
     pub(super) fn start(mut command: Command, log: &Path) -> Result<Self> {
         let file = files::create(log)?;
         command.stderr(file);

@@ -5,10 +5,9 @@ use std::io;
 use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 use rustix::termios::{OptionalActions, Termios, tcgetattr, tcgetwinsize, tcsetattr};
 
-/// The terminal's state as it was, put back when this is dropped.
+/// The terminal's state, put back when this is dropped.
 ///
 /// QEMU makes the terminal raw and does not undo it when it is killed.
-#[derive(Debug)]
 pub(super) struct Saved {
     mode: Option<Termios>,
     flags: Option<OFlags>,

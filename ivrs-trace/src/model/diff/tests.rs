@@ -73,6 +73,8 @@ fn mirrored(diff: &Diff) -> Diff {
         table: fields(&diff.table),
         ivhd: blocks(&diff.ivhd),
         ivmd: blocks(&diff.ivmd),
+        drhd: blocks(&diff.drhd),
+        rmrr: blocks(&diff.rmrr),
         unknown: blocks(&diff.unknown),
         groups: groups.collect(),
         devices: devices.collect(),
@@ -82,7 +84,9 @@ fn mirrored(diff: &Diff) -> Diff {
 
 /// Without the order that places in the second give.
 fn sorted(mut diff: Diff) -> Diff {
-    for changes in [&mut diff.ivhd, &mut diff.ivmd, &mut diff.unknown] {
+    for changes in
+        [&mut diff.ivhd, &mut diff.ivmd, &mut diff.rmrr, &mut diff.drhd, &mut diff.unknown]
+    {
         for change in changes.iter_mut() {
             change.fields.sort();
         }
@@ -90,6 +94,35 @@ fn sorted(mut diff: Diff) -> Diff {
     }
     diff.groups.sort();
     diff
+}
+
+#[test]
+fn structures_of_a_dmar_are_compared_as_blocks_of_an_ivrs() {
+    use crate::firmware::intel::builder::{DmarBuilder, ScopeSpec};
+    let scope = |devid| ScopeSpec::function(crate::pci::Devid(devid));
+    let table = |rmrrs: &[(u64, u16)]| {
+        let dmar = DmarBuilder::new().drhd(1, crate::pci::Segment(0), 0xfed9_0000, &[]);
+        let dmar = rmrrs.iter().fold(dmar, |dmar, (page, devid)| {
+            dmar.rmrr(crate::pci::Segment(0), *page, *page + 0xfff, &[scope(*devid)])
+        });
+        let dmar = Reading::Read(HexBytes(dmar.build().unwrap()));
+        model(&Snapshot { dmar, ..Snapshot::default() }, &[])
+    };
+    let of = |before: &[(u64, u16)], after: &[(u64, u16)]| {
+        let diff = compare(&table(before), &table(after), Scope::Table);
+        assert_eq!((diff.ivmd.len(), diff.drhd.len(), diff.unknown.len()), (0, 0, 0));
+        diff.rmrr.iter().map(|one| one.change).collect::<Vec<_>>()
+    };
+    let (usb, gpu) = ((0x1000_0000, 0x00a0), (0x2000_0000, 0x0100));
+    assert_eq!(of(&[usb, gpu], &[usb, gpu]), []);
+    assert_eq!(of(&[usb, gpu], &[gpu]), [Kind::Went, Kind::Moved]);
+    assert_eq!(of(&[usb], &[usb, gpu]), [Kind::Came]);
+    // The same memory for another device.
+    let diff = compare(&table(&[usb]), &table(&[(usb.0, 0x00a1)]), Scope::Table);
+    let names: Vec<&str> = diff.rmrr[0].fields.iter().map(|field| field.name).collect();
+    assert_eq!((diff.rmrr[0].change, &names[..]), (Kind::Changed, &["device_entry"; 2][..]));
+    let lost = compare(&table(&[usb]), &of_bytes(&[0; 40]), Scope::Table);
+    assert!(lost.table.iter().any(|field| field.before.as_deref() == Some("readable")));
 }
 
 #[test]

@@ -212,12 +212,11 @@ pub(crate) fn causes(model: &Known, function: &PciFunction) -> Vec<Cause> {
     };
     let listed = listing.direct().map(|region| {
         let fact = of_listing(listing, region, &function.bdf.to_string());
-        match matches.iter().find(|found| same(found.rmrr, region)) {
-            Some(found) => of_match(found, vec![fact]),
-            None => {
-                let facts = vec![fact, no_rmrr(model)];
-                Cause::region(region.start, region.end_inclusive(), facts)
-            }
+        if let Some(found) = matches.iter().find(|found| same(found.rmrr, region)) {
+            of_match(found, vec![fact])
+        } else {
+            let facts = vec![fact, no_rmrr(model)];
+            Cause::region(region.start, region.end_inclusive(), facts)
         }
     });
     listed.collect()

@@ -2,14 +2,17 @@
 //! vendors. A function is asked about here, and whoever serves it answers.
 
 mod amd;
+mod amd_diff;
 mod amd_findings;
 mod amd_owners;
 mod amd_relaxation;
 mod amd_unity;
 pub(super) mod arm;
 mod cause;
+pub(super) mod diff;
 mod door;
 mod intel;
+mod intel_diff;
 mod intel_findings;
 mod memory;
 mod tables;
