@@ -10,8 +10,9 @@ use std::{collections::BTreeMap, fs, hint::black_box, path::Path};
 use criterion::{BatchSize, Criterion};
 use ivrs_trace::{
     event::Event,
+    facts::Clocks,
     model::Model,
-    recording::{self, Clocks},
+    recording::{self},
     report::letters::input::Origin,
     tui::{Action, App, HISTORY, Keys, Scene, Stage, ThemeName, View, Watch},
 };

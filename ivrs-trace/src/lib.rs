@@ -18,12 +18,15 @@ pub mod errno;
 pub mod escape;
 pub mod event;
 pub mod export;
+pub mod facts;
 pub mod firmware;
 mod fmt;
+pub mod hex;
 pub mod host;
 #[cfg(feature = "live")]
 mod live;
 pub mod model;
+mod object;
 #[cfg(feature = "live")]
 mod output;
 pub mod pci;

@@ -43,11 +43,11 @@ impl ProbeState {
         }
     }
 
-    /// Why the probe is missing.
+    /// Why the probe is missing, where that is known.
     #[must_use]
     pub fn reason(&self) -> Option<&str> {
         match self {
-            Self::Missing { reason } => Some(reason),
+            Self::Missing { reason } if !reason.is_empty() => Some(reason),
             _ => None,
         }
     }

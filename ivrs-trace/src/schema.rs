@@ -11,6 +11,7 @@ use crate::{
     errno::Errno,
     event::{RegionType, VfioRequest},
     export,
+    hex::{Hex, HexBytes},
     model::health::Health,
     pci::{Bdf, Devid, Segment},
     report::{decode, json, probes::ProbesDocument},
@@ -51,6 +52,10 @@ fn of<T: JsonSchema>(name: &'static str, title: &str) -> Named {
     Named { name, schema }
 }
 
+fn text_schema(pattern: &str, description: &str) -> Schema {
+    json_schema!({ "type": "string", "pattern": pattern, "description": description })
+}
+
 /// Describes types that are written as text of one pattern.
 macro_rules! text {
     ($($type:ty, $name:literal, $pattern:literal, $description:literal;)+) => {$(
@@ -60,19 +65,23 @@ macro_rules! text {
             }
 
             fn json_schema(_: &mut SchemaGenerator) -> Schema {
-                json_schema!({ "type": "string", "pattern": $pattern, "description": $description })
+                text_schema($pattern, $description)
             }
         }
     )+};
 }
 
-/// A number as text in hex.
-pub(crate) struct Hex;
-/// Bytes as two hex digits each with blanks between.
-pub(crate) struct HexBytes;
+impl<T, const DIGITS: usize> JsonSchema for Hex<T, DIGITS> {
+    fn schema_name() -> Cow<'static, str> {
+        "Hex".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        text_schema("^0x[0-9a-f]{1,16}$", "A number in hex.")
+    }
+}
 
 text! {
-    Hex, "Hex", "^0x[0-9a-f]{1,16}$", "A number in hex.";
     HexBytes, "HexBytes", "^([0-9a-f]{2}( [0-9a-f]{2})*)?$",
         "Bytes, two hex digits each, with blanks between.";
     Bdf, "Bdf", "^[0-9a-f]{4}:[0-9a-f]{2}:[01][0-9a-f]\\.[0-7]$",

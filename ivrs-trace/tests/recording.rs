@@ -13,16 +13,15 @@ use std::{
 };
 
 use ivrs_trace::{
+    facts::{Clocks, End, Loss, ProbeFact, Start},
     firmware::amd::{
         builder::{IvhdSpec, IvrsBuilder},
         device_entry::DeviceEntry,
     },
     host::{Files, Place, Reading, Snapshot},
     model::RequireDirect,
-    recording::{
-        self, Clocks, EVENT_LAYOUT, End, Item, Kind, Loss, Options, ProbeFact, Reader, Recorder,
-        Start,
-    },
+    probe_state::ProbeState,
+    recording::{self, EVENT_LAYOUT, Item, Kind, Options, Reader, Recorder},
 };
 use ivrs_trace_common as wire;
 use tempfile::TempDir;
@@ -198,8 +197,7 @@ fn record(path: &Path, word: &str) {
         required: true,
         how: vec![word.to_owned()],
         fallback: Some(word.to_owned()),
-        state: "missing".to_owned(),
-        reason: Some(word.to_owned()),
+        state: ProbeState::Missing { reason: word.to_owned() },
     };
     recorder.json(Kind::PROBES, &[probe]);
     recorder.snapshot(0, &files);

@@ -10,6 +10,7 @@ use std::{
 
 use anyhow::{Context as _, Result, ensure};
 use ivrs_trace::{
+    facts::Lost,
     firmware::amd::{
         builder::{IvhdSpec, IvmdSpec, IvrsBuilder},
         device_entry::DeviceEntry,
@@ -18,7 +19,7 @@ use ivrs_trace::{
     model::{Model, RequireDirect},
     pci::Devid,
     report::{
-        self, Lost,
+        self,
         calls::Trail,
         letters::input::{Case, Origin},
         redact::Redactor,

@@ -11,10 +11,11 @@ use std::{
 
 use anyhow::{Context as _, Result};
 use ivrs_trace::{
+    facts::{Clocks, End, Loss, Start},
     host::{Files, Place, Reading, Snapshot},
     model::RequireDirect,
     recording::{
-        Clocks, EVENT_LAYOUT, End, Kind, Loss, Options, Recorder, Start,
+        EVENT_LAYOUT, Kind, Options, Recorder,
         frame::{FILE_HEADER, SectionHeader, Unpacker},
     },
 };

@@ -1,11 +1,12 @@
 //! Every report on a model, made and checked.
 
 use ivrs_trace::{
+    facts::Lost,
     model::{
         Change, Model,
         diff::{Scope, compare},
     },
-    report::{self, Lost, Style},
+    report::{self, Style},
 };
 use serde_json::to_string;
 

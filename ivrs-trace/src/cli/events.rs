@@ -12,6 +12,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use super::{io::source, leave_out::LeaveOutArgs};
 use crate::{
     event::{Event, Filter, Follow, ParseFilterError},
+    facts::Clocks,
     live::{
         Live,
         record::{self, Output},
@@ -20,7 +21,6 @@ use crate::{
     output,
     pci::Bdf,
     privilege::{Caller, for_modules},
-    recording::Clocks,
     report::{json::EventLine, stream},
 };
 

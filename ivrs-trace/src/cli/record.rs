@@ -11,6 +11,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use super::only_failures::OnlyFailuresArgs;
 use crate::{
+    facts::{End, Loss},
     host::Snapshot,
     live::{
         self, Live,
@@ -21,7 +22,7 @@ use crate::{
     },
     output,
     privilege::{Caller, for_modules},
-    recording::{self, End, Fate, Kind, Loss, MIN_SIZE, Outcome, Status},
+    recording::{self, Fate, Kind, MIN_SIZE, Outcome, Status},
     width::{last, split, width},
 };
 
@@ -234,7 +235,7 @@ async fn watch(args: &Args, output: &Output<'_>, live: &mut Live) -> anyhow::Res
 
 /// How the recording goes, in one line of a terminal: if it is longer, the name is shortened, then
 /// the rest.
-fn progress_line(name: &str, status: &Status, lost: crate::report::Lost, columns: usize) -> String {
+fn progress_line(name: &str, status: &Status, lost: crate::facts::Lost, columns: usize) -> String {
     let lost = lost.ring.saturating_add(lost.read).saturating_add(lost.queue);
     let Status { events, bytes, dropped, trouble } = status;
     let rest = match trouble {
@@ -281,7 +282,7 @@ mod tests {
     #[test]
     fn progress_says_what_is_written_and_what_is_lost() {
         let status = Status { events: 7, bytes: 1536, dropped: 2, trouble: None };
-        let lost = crate::report::Lost { ring: 1, ..Default::default() };
+        let lost = crate::facts::Lost { ring: 1, ..Default::default() };
         let line = progress_line("a.ivt", &status, lost, 80);
         assert_eq!(line, "recording to a.ivt: 7 events, 1.5 KiB, 3 lost, Ctrl-C ends it");
         let full = Status { trouble: Some("No space left".to_owned()), ..status };

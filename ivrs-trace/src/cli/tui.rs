@@ -29,6 +29,7 @@ use super::{
 };
 use crate::{
     escape::printable,
+    facts::Clocks,
     host::Snapshot,
     live::{
         self, Live,
@@ -38,7 +39,6 @@ use crate::{
     model::Model,
     output,
     privilege::{Caller, for_modules},
-    recording::Clocks,
     report::{
         letters::input::{Case, Origin},
         redact::Redactor,

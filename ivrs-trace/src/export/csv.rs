@@ -5,9 +5,8 @@ use std::io::Write;
 
 use crate::{
     errno,
-    event::{Body, Device, Event, Phase},
+    event::{Body, Event, Phase, Value},
     model::{Model, Verdict, Verdicts},
-    report::calls::phase,
 };
 
 /// The columns of events.
@@ -52,8 +51,8 @@ impl<W: Write> Events<W> {
     /// # Errors
     /// If it cannot be written.
     pub fn add(&mut self, number: u64, event: &Event) -> Result<(), csv::Error> {
-        let (device, driver) = subject(&event.body);
-        let ret = returned(&event.body);
+        let body = &event.body;
+        let ret = body.ret();
         self.writer.write_record([
             number.to_string(),
             event.time_ns.to_string(),
@@ -61,18 +60,18 @@ impl<W: Write> Events<W> {
             event.tid.to_string(),
             cell(&event.comm),
             event.cpu.to_string(),
-            kind(&event.body),
-            match phase(&event.body) {
-                Some(Phase::Enter) => "enter".to_owned(),
-                Some(Phase::Exit { .. }) => "exit".to_owned(),
-                None => String::new(),
+            body.kind().to_owned(),
+            match body.field("phase") {
+                Some(Value::Phase(Phase::Enter)) => "enter".to_owned(),
+                Some(Value::Phase(Phase::Exit { .. })) => "exit".to_owned(),
+                _ => String::new(),
             },
-            device.map_or_else(String::new, |device| cell(&device.name)),
-            group(&event.body, device).map_or_else(String::new, |group| group.to_string()),
-            driver.map_or_else(String::new, cell),
+            body.device().map_or_else(String::new, |device| cell(&device.name)),
+            group(body).unwrap_or_default(),
+            cell(&plain(body, "driver").unwrap_or_default()),
             ret.map_or_else(String::new, |ret| ret.to_string()),
             ret.and_then(errno::of_return).map_or_else(String::new, |errno| errno.to_string()),
-            cell(&event.body.to_string()),
+            cell(&body.to_string()),
         ])
     }
 
@@ -134,42 +133,17 @@ fn cell(text: &str) -> String {
     }
 }
 
-/// The kind by its name in JSON.
-fn kind(body: &Body) -> String {
-    let value = serde_json::to_value(body).unwrap_or_default();
-    value.get("kind").and_then(|kind| kind.as_str()).unwrap_or_default().to_owned()
+/// The group that an event is about; that of its device where it names none of its own.
+fn group(body: &Body) -> Option<String> {
+    let of_device = || Some(body.device()?.group?.to_string());
+    // A claim may be on a group that could not be read.
+    let named = matches!(body, Body::Claim { .. });
+    plain(body, "group").or_else(|| if named { None } else { of_device() })
 }
 
-/// The device and the driver that an event is about.
-pub(super) fn subject(body: &Body) -> (Option<&Device>, Option<&str>) {
-    match body {
-        Body::Region { device, .. }
-        | Body::RegionsEnd { device, .. }
-        | Body::UnityMatch { device, .. }
-        | Body::GroupChange { device, .. } => (Some(device), None),
-        Body::Claim { device, .. } => (device.as_ref(), None),
-        Body::SetDomain { device, driver, .. }
-        | Body::Member { device, driver, .. }
-        | Body::Warning { device, driver, .. } => (Some(device), Some(driver)),
-        Body::DeviceCall { device, driver, .. } => (device.as_ref(), Some(driver)),
-        _ => (None, None),
-    }
-}
-
-fn group(body: &Body, device: Option<&Device>) -> Option<u32> {
-    match body {
-        Body::Claim { group, .. }
-        | Body::OwnerClaimed { group, .. }
-        | Body::IsolatedMsi { group, .. }
-        | Body::Type1Attach { group, .. } => *group,
-        _ => device.and_then(|device| device.group),
-    }
-}
-
-fn returned(body: &Body) -> Option<i64> {
-    match (phase(body), body) {
-        (Some(Phase::Exit { ret }), _) => Some(ret),
-        (_, Body::SetDomain { ret, .. }) => Some(i64::from(*ret)),
+fn plain(body: &Body, field: &str) -> Option<String> {
+    match body.field(field)? {
+        Value::Plain(value) => Some(value.to_string()),
         _ => None,
     }
 }

@@ -5,13 +5,11 @@ use serde::Serialize;
 use crate::{
     escape::printable,
     event::Event,
-    host::{HexBytes, Reading},
+    facts::{Clocks, Lost, ProbeFact},
+    host::Reading,
     model::{Model, Verdicts},
-    recording::{Clocks, ProbeFact},
-    report::{
-        Lost,
-        json::{self, Check, RunAttempt},
-    },
+    object::object,
+    report::json::{self, Check, RunAttempt},
 };
 
 /// A line.
@@ -29,83 +27,73 @@ pub enum Line<'a> {
     End(End),
 }
 
-/// The host.
-#[derive(Debug, Serialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-pub struct Host {
-    /// Name and version of this layout.
-    #[cfg_attr(feature = "schema", schemars(extend("const" = "ivrs-trace/export/1")))]
-    pub schema: &'static str,
-    /// Name and version of the program that wrote this.
-    pub tool: &'static str,
-    /// `uname -r`; null where it was not read, as with all that follows.
-    pub kernel_release: Option<String>,
-    /// The kernel command line.
-    pub command_line: Option<String>,
-    /// Maker of the machine.
-    pub sys_vendor: Option<String>,
-    /// Name of the machine.
-    pub product_name: Option<String>,
-    /// Maker of the board.
-    pub board_vendor: Option<String>,
-    /// Name of the board.
-    pub board_name: Option<String>,
-    /// Version of the firmware.
-    pub bios_version: Option<String>,
-    /// Date of the firmware, as it writes it.
-    pub bios_date: Option<String>,
-    /// The bytes of the IVRS, two hex digits each.
-    pub ivrs: Option<String>,
-    /// The clocks when tracing began; null where nothing was traced.
-    pub began: Option<Began>,
-    /// The probes as they stood at the end.
-    pub probes: Vec<Probe>,
-    /// What `check` says.
-    pub check: Check,
-}
-
-/// Two clocks at one moment.
-#[derive(Clone, Copy, Debug, Serialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-pub struct Began {
-    /// `CLOCK_MONOTONIC`, ns: the clock of the events.
-    pub monotonic_ns: u64,
-    /// `CLOCK_REALTIME`, ns since 1970.
-    pub realtime_ns: u64,
-}
-
-impl From<Clocks> for Began {
-    fn from(clocks: Clocks) -> Self {
-        Self { monotonic_ns: clocks.monotonic_ns, realtime_ns: clocks.realtime_ns }
+object! {
+    /// The host.
+    Host schema "ivrs-trace/export/1" of (
+        model: &Model, verdicts: Verdicts, probes: &[ProbeFact], began: Option<Clocks>
+    ) using {
+        let host = model.host();
+        let text = |reading: &Reading<String>| reading.value().map(|text| printable(text));
+    } {
+        /// Name and version of the program that wrote this.
+        tool: &'static str = concat!(env!("CARGO_PKG_NAME"), " ", env!("CARGO_PKG_VERSION")),
+        /// `uname -r`; null where it was not read, as with all that follows.
+        kernel_release: Option<String> = text(&host.kernel_release),
+        /// The kernel command line.
+        command_line: Option<String> = text(&host.command_line),
+        /// Maker of the machine.
+        sys_vendor: Option<String> = text(&host.dmi.sys_vendor),
+        /// Name of the machine.
+        product_name: Option<String> = text(&host.dmi.product_name),
+        /// Maker of the board.
+        board_vendor: Option<String> = text(&host.dmi.board_vendor),
+        /// Name of the board.
+        board_name: Option<String> = text(&host.dmi.board_name),
+        /// Version of the firmware.
+        bios_version: Option<String> = text(&host.dmi.bios_version),
+        /// Date of the firmware, as it writes it.
+        bios_date: Option<String> = text(&host.dmi.bios_date),
+        /// The bytes of the IVRS, two hex digits each.
+        ivrs: Option<String> = host.ivrs.value().cloned().map(String::from),
+        /// The clocks when tracing began; null where nothing was traced.
+        began: Option<Began> = began.map(Began::of),
+        /// The probes as they stood at the end.
+        probes: Vec<Probe> = probes.iter().map(Probe::of).collect(),
+        /// What `check` says.
+        check: Check = json::check(model, verdicts),
     }
-}
 
-/// A probe.
-#[derive(Debug, Serialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-pub struct Probe {
-    /// The kernel function or the tracepoint.
-    pub symbol: String,
-    /// How it is attached.
-    pub how: Vec<String>,
-    /// `attached`, `waiting`, `not_needed`, `left_out` or `missing`.
-    pub state: String,
-    /// Why it is missing.
-    pub reason: Option<String>,
-}
+    /// Two clocks at one moment.
+    Began of (clocks: Clocks) {
+        /// `CLOCK_MONOTONIC`, ns: the clock of the events.
+        monotonic_ns: u64 = clocks.monotonic_ns,
+        /// `CLOCK_REALTIME`, ns since 1970.
+        realtime_ns: u64 = clocks.realtime_ns,
+    }
 
-/// How it ended.
-#[derive(Debug, Serialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-pub struct End {
-    /// Events before this.
-    pub events: u64,
-    /// Attempts before this.
-    pub attempts: usize,
-    /// How many older attempts were dropped for want of room.
-    pub attempts_dropped: u64,
-    /// What did not arrive.
-    pub lost: Lost,
+    /// A probe.
+    Probe of (probe: &ProbeFact) {
+        /// The kernel function or the tracepoint.
+        symbol: String = printable(&probe.symbol),
+        /// How it is attached.
+        how: Vec<String> = probe.how.iter().map(|how| printable(how)).collect(),
+        /// `attached`, `waiting`, `not_needed`, `left_out`, `missing` or `unknown`.
+        state: &'static str = probe.state.name(),
+        /// Why it is missing.
+        reason: Option<String> = probe.state.reason().map(printable),
+    }
+
+    /// How it ended.
+    End of (events: u64, attempts: usize, attempts_dropped: u64, lost: Lost) {
+        /// Events before this.
+        events: u64 = events,
+        /// Attempts before this.
+        attempts: usize = attempts,
+        /// How many older attempts were dropped for want of room.
+        attempts_dropped: u64 = attempts_dropped,
+        /// What did not arrive.
+        lost: Lost = lost,
+    }
 }
 
 /// The line of the host.
@@ -116,38 +104,13 @@ pub fn host<'a>(
     probes: &[ProbeFact],
     began: Option<Clocks>,
 ) -> Line<'a> {
-    let host = model.host();
-    let text = |reading: &Reading<String>| reading.value().map(|text| printable(text));
-    Line::Host(Box::new(Host {
-        schema: "ivrs-trace/export/1",
-        tool: concat!(env!("CARGO_PKG_NAME"), " ", env!("CARGO_PKG_VERSION")),
-        kernel_release: text(&host.kernel_release),
-        command_line: text(&host.command_line),
-        sys_vendor: text(&host.dmi.sys_vendor),
-        product_name: text(&host.dmi.product_name),
-        board_vendor: text(&host.dmi.board_vendor),
-        board_name: text(&host.dmi.board_name),
-        bios_version: text(&host.dmi.bios_version),
-        bios_date: text(&host.dmi.bios_date),
-        ivrs: host.ivrs.value().map(|bytes: &HexBytes| String::from(bytes.clone())),
-        began: began.map(Began::from),
-        probes: probes
-            .iter()
-            .map(|probe| Probe {
-                symbol: printable(&probe.symbol),
-                how: probe.how.iter().map(|how| printable(how)).collect(),
-                state: printable(&probe.state),
-                reason: probe.reason.as_ref().map(|why| printable(why)),
-            })
-            .collect(),
-        check: json::check(model, verdicts),
-    }))
+    Line::Host(Box::new(Host::of(model, verdicts, probes, began)))
 }
 
 /// The line of an event.
 #[must_use]
 pub fn event(number: u64, event: &Event) -> Line<'_> {
-    Line::Event(json::EventLine { number, event })
+    Line::Event(json::EventLine::of(number, event))
 }
 
 /// The lines of all attempts, and of the end.
@@ -157,11 +120,6 @@ pub fn rest<'a>(
     lost: Lost,
 ) -> impl Iterator<Item = Line<'a>> + use<'a> {
     let attempts = json::run(model, lost, None).attempts;
-    let end = Line::End(End {
-        events,
-        attempts: attempts.len(),
-        attempts_dropped: model.attempts_dropped(),
-        lost,
-    });
+    let end = Line::End(End::of(events, attempts.len(), model.attempts_dropped(), lost));
     attempts.into_iter().map(|attempt| Line::Attempt(Box::new(attempt))).chain([end])
 }

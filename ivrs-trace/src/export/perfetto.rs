@@ -11,14 +11,13 @@ use std::{
 };
 
 use serde::Serialize;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
-use super::csv::subject;
 use crate::{
     errno,
-    event::{Body, Event, Phase},
+    event::{Body, Event, Phase, Value as Field},
     model::{Attempt, Model, Outcome},
-    report::{calls::phase, one_line},
+    report::one_line,
 };
 
 /// The id of the process that has the tracks of devices. Linux gives no process one as high (`pid_max`
@@ -50,8 +49,25 @@ struct TraceEvent<'a> {
     /// How far an instant reaches: `t`, its track.
     #[serde(skip_serializing_if = "Option::is_none")]
     s: Option<&'static str>,
-    #[serde(skip_serializing_if = "Map::is_empty")]
-    args: Map<String, Value>,
+    args: Args<'a>,
+}
+
+#[derive(Clone, Debug, Serialize)]
+#[serde(untagged)]
+enum Args<'a> {
+    /// Everything that an event has.
+    Event {
+        event: u64,
+        #[serde(flatten)]
+        body: &'a Body,
+    },
+    Other(Value),
+}
+
+impl<'a> TraceEvent<'a> {
+    fn new(ph: &'static str, name: &'a str, (pid, tid): (u32, u32), args: Args<'a>) -> Self {
+        Self { name, cat: None, ph, ts: None, dur: None, pid, tid, s: None, args }
+    }
 }
 
 /// A call that is open in a thread.
@@ -112,10 +128,10 @@ impl<W: Write> Trace<W> {
             self.processes.insert(event.pid, event.comm.clone());
         }
         self.threads.insert(of, event.comm.clone());
-        match phase(&event.body) {
-            Some(Phase::Enter) => self.enter(number, event),
-            Some(Phase::Exit { ret }) => self.exit(number, event, ret),
-            None => self.instants(number, event),
+        match event.body.field("phase") {
+            Some(Field::Phase(Phase::Enter)) => self.enter(number, event),
+            Some(Field::Phase(Phase::Exit { ret })) => self.exit(number, event, ret),
+            _ => self.instants(number, event),
         }
     }
 
@@ -126,19 +142,13 @@ impl<W: Write> Trace<W> {
         }
         let name = call_name(&event.body);
         stack.push(Open { name: name.clone(), start: event.time_ns });
-        let mut args = args(number, event);
-        args.remove("ret");
-        let ts = self.micros(event.time_ns);
+        let args = Args::Event { event: number, body: &event.body };
+        let track = (event.pid, event.tid);
+        let ts = Some(self.micros(event.time_ns));
         self.write(&TraceEvent {
-            name: &name,
             cat: Some("call"),
-            ph: "B",
-            ts: Some(ts),
-            dur: None,
-            pid: event.pid,
-            tid: event.tid,
-            s: None,
-            args,
+            ts,
+            ..TraceEvent::new("B", &name, track, args)
         })
     }
 
@@ -146,9 +156,9 @@ impl<W: Write> Trace<W> {
     /// no slice.
     fn exit(&mut self, number: u64, event: &Event, ret: i64) -> io::Result<()> {
         let of = (event.pid, event.tid);
-        let function = function_name(&event.body);
+        let function = event.body.function().unwrap_or_default();
         let Some(stack) = self.open.get_mut(&of) else { return Ok(()) };
-        let Some(at) = stack.iter().rposition(|open| open.name.starts_with(&function)) else {
+        let Some(at) = stack.iter().rposition(|open| open.name.starts_with(function)) else {
             return Ok(());
         };
         let ended = stack.split_off(at);
@@ -161,17 +171,12 @@ impl<W: Write> Trace<W> {
         let ts = self.micros(event.time_ns);
         let inner = ended.len().saturating_sub(1);
         for (index, open) in ended.iter().rev().enumerate() {
-            let mut args = Map::new();
-            if index == inner {
-                args.insert("ret".to_owned(), ret.into());
-                args.insert("event".to_owned(), number.into());
-                if let Some(errno) = errno::of_return(ret) {
-                    args.insert("errno".to_owned(), errno.to_string().into());
-                }
-            } else {
-                args.insert("end".to_owned(), "not seen".into());
-            }
-            self.end_call(&open.name, ts, event.pid, event.tid, args)?;
+            let args = match errno::of_return(ret) {
+                _ if index != inner => not_seen(),
+                Some(errno) => json!({ "ret": ret, "event": number, "errno": errno }),
+                None => json!({ "ret": ret, "event": number }),
+            };
+            self.end_call(&open.name, ts, of, args)?;
         }
         Ok(())
     }
@@ -204,24 +209,15 @@ impl<W: Write> Trace<W> {
             | Body::Args { .. } => return Ok(()),
             _ => ("event of a kind that is not known".to_owned(), "state"),
         };
-        let (device, _) = subject(&event.body);
-        let ts = self.micros(event.time_ns);
+        let ts = Some(self.micros(event.time_ns));
         let mut places = vec![(event.pid, event.tid)];
-        if let Some(device) = device {
+        if let Some(device) = event.body.device() {
             places.push((DEVICES, self.device(&device.name)));
         }
-        for (pid, tid) in places {
-            self.write(&TraceEvent {
-                name: &name,
-                cat: Some(cat),
-                ph: "i",
-                ts: Some(ts),
-                dur: None,
-                pid,
-                tid,
-                s: Some("t"),
-                args: args(number, event),
-            })?;
+        let (cat, s) = (Some(cat), Some("t"));
+        for track in places {
+            let args = Args::Event { event: number, body: &event.body };
+            self.write(&TraceEvent { cat, ts, s, ..TraceEvent::new("i", &name, track, args) })?;
         }
         Ok(())
     }
@@ -252,36 +248,18 @@ impl<W: Write> Trace<W> {
     /// Ends the calls that are still open.
     fn close(&mut self) -> io::Result<()> {
         let ts = self.micros(self.last);
-        for ((pid, tid), stack) in std::mem::take(&mut self.open) {
+        for (track, stack) in std::mem::take(&mut self.open) {
             for open in stack.iter().rev() {
-                let mut args = Map::new();
-                args.insert("end".to_owned(), "not seen".into());
-                self.end_call(&open.name, ts, pid, tid, args)?;
+                self.end_call(&open.name, ts, track, not_seen())?;
             }
         }
         Ok(())
     }
 
     /// Ends a call's slice.
-    fn end_call(
-        &mut self,
-        name: &str,
-        ts: f64,
-        pid: u32,
-        tid: u32,
-        args: Map<String, Value>,
-    ) -> io::Result<()> {
-        self.write(&TraceEvent {
-            name,
-            cat: Some("call"),
-            ph: "E",
-            ts: Some(ts),
-            dur: None,
-            pid,
-            tid,
-            s: None,
-            args,
-        })
+    fn end_call(&mut self, name: &str, ts: f64, track: (u32, u32), args: Value) -> io::Result<()> {
+        let event = TraceEvent::new("E", name, track, Args::Other(args));
+        self.write(&TraceEvent { cat: Some("call"), ts: Some(ts), ..event })
     }
 
     /// Writes each attempt as a slice of its process and of the devices that it is about. Those that
@@ -342,42 +320,22 @@ impl<W: Write> Trace<W> {
             Outcome::Unknown => "end not seen",
         };
         let name = format!("attempt on {what}: {came}");
-        let mut args = Map::new();
-        args.insert("result".to_owned(), one_line(attempt).into());
-        args.insert("call".to_owned(), attempt.call.clone().into());
-        args.insert("via".to_owned(), json!(attempt.via));
-        args.insert("reason".to_owned(), json!(attempt.reason));
-        args.insert("errno".to_owned(), json!(attempt.errno));
-        let (start, dur) =
-            (self.micros(attempt.time_ns), micros(end.saturating_sub(attempt.time_ns)));
-        self.write(&TraceEvent {
-            name: &name,
-            cat: Some("attempt"),
-            ph: "X",
-            ts: Some(start),
-            dur: Some(dur),
-            pid,
-            tid,
-            s: None,
-            args,
-        })
+        let args = json!({
+            "result": one_line(attempt),
+            "call": attempt.call,
+            "via": attempt.via,
+            "reason": attempt.reason,
+            "errno": attempt.errno,
+        });
+        let ts = Some(self.micros(attempt.time_ns));
+        let dur = Some(micros(end.saturating_sub(attempt.time_ns)));
+        let event = TraceEvent::new("X", &name, (pid, tid), Args::Other(args));
+        self.write(&TraceEvent { cat: Some("attempt"), ts, dur, ..event })
     }
 
     fn names(&mut self) -> io::Result<()> {
         let name = |pid, tid, kind: &'static str, text: &str| {
-            let mut args = Map::new();
-            args.insert("name".to_owned(), text.into());
-            TraceEvent {
-                name: kind,
-                cat: None,
-                ph: "M",
-                ts: None,
-                dur: None,
-                pid,
-                tid,
-                s: None,
-                args,
-            }
+            TraceEvent::new("M", kind, (pid, tid), Args::Other(json!({ "name": text })))
         };
         let devices = std::mem::take(&mut self.devices);
         for (device, tid) in &devices {
@@ -414,36 +372,16 @@ fn micros(ns: u64) -> f64 {
     format!("{}.{:03}", ns / 1000, ns % 1000).parse().unwrap_or(0.0)
 }
 
-/// The kernel function that an event is about.
-fn function_name(body: &Body) -> String {
-    match body {
-        Body::VfioCall { function, .. } => function.name().to_owned(),
-        Body::DeviceCall { function, .. } => function.name().to_owned(),
-        Body::Claim { device: Some(_), .. } => "iommu_device_claim_dma_owner".to_owned(),
-        Body::Claim { .. } => "iommu_group_claim_dma_owner".to_owned(),
-        Body::IommufdAttach { .. } => "iommufd_device_attach".to_owned(),
-        Body::ContainerAttach { .. } => "vfio_container_attach_group".to_owned(),
-        Body::Type1Attach { .. } => "vfio_iommu_type1_attach_group".to_owned(),
-        _ => String::new(),
-    }
-}
-
-/// The same with the request, where there is one.
+/// The kernel function that an event is about, with the request, where there is one.
 fn call_name(body: &Body) -> String {
-    let function = function_name(body);
+    let function = body.function().unwrap_or_default();
     match body {
         Body::VfioCall { request: Some(request), .. } => format!("{function} {request}"),
-        _ => function,
+        _ => function.to_owned(),
     }
 }
 
-/// Everything that the event has, as its JSON has it.
-fn args(number: u64, event: &Event) -> Map<String, Value> {
-    let mut args = match serde_json::to_value(&event.body) {
-        Ok(Value::Object(members)) => members,
-        _ => Map::new(),
-    };
-    args.remove("phase");
-    args.insert("event".to_owned(), number.into());
-    args
+/// Of a call whose end was not seen.
+fn not_seen() -> Value {
+    json!({ "end": "not seen" })
 }

@@ -32,19 +32,10 @@ pub fn metrics(model: &Model, verdicts: &Verdicts) -> String {
     if let Some(value) = rejects {
         page.sample("ivrs_trace_kernel_rejects", &[], value);
     }
-    page.head(
-        "ivrs_trace_devices",
-        "PCI functions in IOMMU groups, by whether VFIO is refused them for a 1:1 map.",
-    );
-    for (name, verdict) in VERDICTS {
-        let count = verdicts.devices.iter().filter(|one| one.verdict == verdict).count();
-        page.sample("ivrs_trace_devices", &[("verdict", name)], count);
-    }
-    page.head("ivrs_trace_groups", "IOMMU groups, by whether VFIO is refused them for a 1:1 map.");
-    for (name, verdict) in VERDICTS {
-        let count = verdicts.groups.iter().filter(|one| one.verdict == verdict).count();
-        page.sample("ivrs_trace_groups", &[("verdict", name)], count);
-    }
+    let devices: Vec<Verdict> = verdicts.devices.iter().map(|one| one.verdict).collect();
+    let groups: Vec<Verdict> = verdicts.groups.iter().map(|one| one.verdict).collect();
+    page.verdicts("ivrs_trace_devices", "PCI functions in IOMMU groups", &devices);
+    page.verdicts("ivrs_trace_groups", "IOMMU groups", &groups);
     causes(&mut page, verdicts);
     blocks(&mut page, model);
     regions(&mut page, model);
@@ -167,6 +158,14 @@ struct Metrics {
 impl Metrics {
     fn head(&mut self, name: &str, help: &str) {
         self.head = format!("# HELP {name} {help}\n# TYPE {name} gauge\n");
+    }
+
+    fn verdicts(&mut self, name: &str, what: &str, verdicts: &[Verdict]) {
+        self.head(name, &format!("{what}, by whether VFIO is refused them for a 1:1 map."));
+        for (word, verdict) in VERDICTS {
+            let count = verdicts.iter().filter(|one| **one == verdict).count();
+            self.sample(name, &[("verdict", word)], count);
+        }
     }
 
     fn sample(&mut self, name: &str, labels: &[(&str, &str)], value: usize) {

@@ -8,8 +8,8 @@ use serde_json::Value;
 use super::{csv, json, perfetto, prometheus};
 use crate::{
     event::{Body, Event},
+    facts::Clocks,
     model::{Model, RequireDirect, fixture::QEMU},
-    recording::Clocks,
     report::{
         readers::{Told, hostile, hosts, refused},
         valid::errors_of,
@@ -96,6 +96,10 @@ fn rows_of_csv_are_what_they_are_called() {
     assert_eq!(refusal[column("ret")], "-22");
     assert_eq!(refusal[column("errno")], "EINVAL");
     assert_eq!(refusal[column("phase")], "");
+
+    let not_opened = [(0, QEMU.event(Body::DeviceOpen { ret: -22 }))];
+    let opening = &events_csv(&not_opened)[1];
+    assert_eq!((&*opening[column("ret")], &*opening[column("errno")]), ("-22", "EINVAL"));
 
     let mut bytes = Vec::new();
     csv::devices(&mut bytes, &told.model, &told.model.verdicts()).unwrap();

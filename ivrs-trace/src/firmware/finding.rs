@@ -18,7 +18,7 @@ pub struct Finding {
     pub message: String,
     /// Where it is, in bytes from the start of its table, if it is at one place of one table.
     #[serde(rename = "offset")]
-    #[cfg_attr(feature = "schema", schemars(with = "Option<crate::schema::Hex>"))]
+    #[cfg_attr(feature = "schema", schemars(with = "Option<crate::hex::Hex<u64>>"))]
     pub place: Option<Place>,
     /// Index of the IVMD block that it is about, if the table alone gives rise to it.
     #[serde(skip)]

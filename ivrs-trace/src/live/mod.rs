@@ -19,6 +19,7 @@ use self::record::Output;
 use crate::{
     escape::printable,
     event::{Body, DeviceFunction, Event},
+    facts::{Clocks, End, Loss, Lost, ProbeFact, ProbeLoss},
     host::Snapshot,
     model::{FlagSource, KernelFlag, Model, RequireDirect},
     output,
@@ -28,8 +29,8 @@ use crate::{
         table::Need,
         tracer::{self, LeaveOut, Tracer},
     },
-    recording::{self, Clocks, End, Fate, Kind, Loss, ProbeFact, ProbeLoss, Recorder},
-    report::Lost,
+    probe_state::ProbeState,
+    recording::{self, Fate, Kind, Recorder},
 };
 
 /// How long to wait before a module that is being loaded is tried again.
@@ -360,18 +361,20 @@ fn changes_the_host(body: &Body) -> bool {
 
 /// A line for every probe that is missing, without those of modules that are not loaded.
 pub(crate) fn degradations(probes: &[ProbeFact]) -> Vec<String> {
-    let line = |probe: &ProbeFact| match probe.state.as_str() {
-        "missing" => {
+    let line = |probe: &ProbeFact| match &probe.state {
+        ProbeState::Missing { reason } => {
             let module = probe.module.as_ref().map(|module| format!(" [{module}]"));
             Some(printable(&format!(
                 "no probe on {}{}, which would show {}: {}",
                 probe.symbol,
                 module.unwrap_or_default(),
                 probe.explains,
-                probe.reason.as_deref().unwrap_or_default(),
+                reason,
             )))
         }
-        "left_out" => Some(printable(&format!("the probe on {} is left out", probe.symbol))),
+        ProbeState::LeftOut => {
+            Some(printable(&format!("the probe on {} is left out", probe.symbol)))
+        }
         _ => None,
     };
     probes.iter().filter_map(line).collect()
@@ -385,8 +388,7 @@ pub(crate) fn probe_facts(tracer: &Tracer) -> Vec<ProbeFact> {
         required: probe.spec.need == Need::Verdict,
         how: probe.way.iter().map(|program| program.how.name().to_owned()).collect(),
         fallback: probe.fallback.clone(),
-        state: probe.state.name().to_owned(),
-        reason: probe.state.reason().map(str::to_owned),
+        state: probe.state.clone(),
     };
     tracer.probes().iter().map(fact).collect()
 }

@@ -11,10 +11,11 @@ use tokio::signal::unix::{SignalKind, signal};
 use super::rights;
 use crate::{
     escape::printable,
+    facts::{Clocks, Start},
     model::{OpenFile, RequireDirect},
     output,
     privilege::{Caller, made_by_caller},
-    recording::{Clocks, EVENT_LAYOUT, Options, Outcome, Recorder, Start, Status},
+    recording::{EVENT_LAYOUT, Options, Outcome, Recorder, Status},
 };
 
 /// Bytes of a command line that are recorded at most.
@@ -86,7 +87,7 @@ impl Output<'_> {
 }
 
 /// What is missing of events, for people.
-pub(crate) fn lost_words(lost: crate::report::Lost) -> String {
+pub(crate) fn lost_words(lost: crate::facts::Lost) -> String {
     format!(
         "events are missing: {} found the ring buffer full, {} reads of kernel memory failed, {} \
          could not be decoded or kept",

@@ -55,10 +55,10 @@ pub struct Block {
     /// Its number among the blocks of its sort, from 0.
     pub index: usize,
     /// Where it starts, bytes from the start of the table, in hex.
-    #[cfg_attr(feature = "schema", schemars(with = "crate::schema::Hex"))]
+    #[cfg_attr(feature = "schema", schemars(with = "crate::hex::Hex<u64>"))]
     pub offset: String,
     /// Its bytes, as many as the table has.
-    #[cfg_attr(feature = "schema", schemars(with = "crate::schema::HexBytes"))]
+    #[cfg_attr(feature = "schema", schemars(with = "crate::hex::HexBytes"))]
     pub bytes: String,
     /// What it is, in a few words.
     #[serde(skip)]

@@ -21,13 +21,7 @@ pub use read::{
     Condition, Continues, Damage, Events, IndexEntry, Item, OpenError, Reader, is_recording, open,
     read_index,
 };
-use serde::{Deserialize, Serialize};
 pub use write::{CreateError, Fate, MIN_SIZE, Options, Outcome, Recorder, Status, rotated};
-
-use crate::{
-    model::{OpenFile, RequireDirect},
-    report::Lost,
-};
 
 /// Bytes that one section may have, stored or unpacked.
 pub const MAX_SECTION: usize = 8 * 1024 * 1024;
@@ -50,17 +44,17 @@ pub const EVENT_LAYOUT: u32 = 1;
 pub struct Kind(pub u16);
 
 impl Kind {
-    /// [`Start`], JSON. The first section of a file.
+    /// [`Start`](crate::facts::Start), JSON. The first section of a file.
     pub const START: Self = Self(1);
-    /// The probe table as it stands, JSON: a list of [`ProbeFact`]. A later one replaces it.
+    /// The probe table as it stands, JSON: a list of [`ProbeFact`](crate::facts::ProbeFact). A later one replaces it.
     pub const PROBES: Self = Self(2);
     /// A part of a snapshot: files of the host.
     pub const FILES: Self = Self(3);
     /// Events as they came from the ring buffer.
     pub const EVENTS: Self = Self(4);
-    /// [`Loss`], JSON. A later one replaces it.
+    /// [`Loss`](crate::facts::Loss), JSON. A later one replaces it.
     pub const LOSS: Self = Self(5);
-    /// [`End`], JSON.
+    /// [`End`](crate::facts::End), JSON.
     pub const END: Self = Self(6);
     /// Where the sections are; the last section of a file that was closed.
     pub const INDEX: Self = Self(7);
@@ -82,126 +76,4 @@ impl Kind {
             Self(_) => "unknown",
         }
     }
-}
-
-/// How a recording began.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Start {
-    /// Name and version of the program that made it.
-    pub tool: String,
-    /// See [`EVENT_LAYOUT`].
-    pub event_layout: u32,
-    /// Byte order of the numbers in events: `little` or `big`.
-    pub byte_order: String,
-    /// Architecture of the program, such as `x86_64`.
-    pub architecture: String,
-    /// The kernel's release, `uname -r`.
-    pub kernel_release: String,
-    /// Whether the kernel was traced; else there are files alone.
-    pub traced: bool,
-    /// Whether the kernel refuses devices for their 1:1 maps, from its BTF.
-    pub require_direct: RequireDirect,
-    /// The clocks when it began.
-    pub clocks: Clocks,
-    /// The command that was run, if one was.
-    #[serde(default)]
-    pub command: Vec<String>,
-    /// The files of `/dev/vfio` that processes had open.
-    #[serde(default)]
-    pub open_files: Vec<OpenFile>,
-}
-
-/// Several clocks at one moment.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Clocks {
-    /// `CLOCK_MONOTONIC`, ns: the clock of the events.
-    pub monotonic_ns: u64,
-    /// `CLOCK_REALTIME`, ns since 1970.
-    pub realtime_ns: u64,
-    /// `CLOCK_BOOTTIME`, ns: like the first, with the time that the host slept.
-    pub boottime_ns: u64,
-}
-
-/// A probe as it stood.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ProbeFact {
-    /// The kernel function or the tracepoint.
-    pub symbol: String,
-    /// The module that it is in, if it is in one.
-    #[serde(default)]
-    pub module: Option<String>,
-    /// What is learnt there.
-    pub explains: String,
-    /// Whether a refusal cannot be seen or explained without it.
-    #[serde(default)]
-    pub required: bool,
-    /// How its programs are attached, such as `fexit`.
-    #[serde(default)]
-    pub how: Vec<String>,
-    /// Why not in the way that is preferred.
-    #[serde(default)]
-    pub fallback: Option<String>,
-    /// `attached`, `waiting` (for its module), `not_needed`, `left_out` (on demand) or `missing`.
-    pub state: String,
-    /// Why it is missing.
-    #[serde(default)]
-    pub reason: Option<String>,
-}
-
-/// What did not arrive, counted from the start.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Loss {
-    /// What each probe counted.
-    #[serde(default)]
-    pub probes: Vec<ProbeLoss>,
-    /// Events that arrived, but could not be written to the file: it was full or too slow.
-    #[serde(default)]
-    pub not_recorded: u64,
-    /// Other sections that could not be written: files of the host, or how the probes stood.
-    #[serde(default)]
-    pub sections_not_recorded: u64,
-}
-
-impl Loss {
-    /// The sums over all probes; `queue` is what could not be written.
-    #[must_use]
-    pub fn as_lost(&self) -> Lost {
-        let sum = |count: fn(&ProbeLoss) -> u64| {
-            self.probes.iter().map(count).fold(0, u64::saturating_add)
-        };
-        Lost {
-            ring: sum(|probe| probe.ring_lost),
-            read: sum(|probe| probe.read_failed.saturating_add(probe.truncated)),
-            queue: self.not_recorded,
-        }
-    }
-}
-
-/// What one probe counted, over all CPUs.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ProbeLoss {
-    /// The kernel function or the tracepoint.
-    pub symbol: String,
-    /// Times that it fired.
-    pub hits: u64,
-    /// Events that found the ring buffer full.
-    pub ring_lost: u64,
-    /// Reads of kernel memory that failed.
-    pub read_failed: u64,
-    /// Lists that were cut.
-    pub truncated: u64,
-}
-
-/// How a recording ended.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct End {
-    /// What ended it: `command` (it has ended), `interrupted`, `duration` (it was over), `snapshot`
-    /// (there was no more to record) or `rotated` (it goes on in another file).
-    pub reason: String,
-    /// Exit status of the command, if one was run: 128 and the signal's number after a signal.
-    #[serde(default)]
-    pub exit_status: Option<i32>,
-    /// `CLOCK_MONOTONIC`, ns.
-    #[serde(default)]
-    pub time_ns: u64,
 }

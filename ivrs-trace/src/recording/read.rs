@@ -15,11 +15,14 @@ use thiserror::Error;
 use zerocopy::{FromBytes as _, FromZeros as _, IntoBytes as _};
 
 use super::{
-    End, Kind, Loss, MAX_EVENT, MAX_JSON, ProbeFact, Start,
+    Kind, MAX_EVENT, MAX_JSON,
     files::{self, Collected},
     frame::{self, FILE_HEADER, FileHeader, SECTION_HEADER, SectionHeader, Unpacker},
 };
-use crate::host::Files;
+use crate::{
+    facts::{End, Loss, ProbeFact, Start},
+    host::Files,
+};
 
 /// Damages that are kept with their place; more are only counted.
 const MAX_DAMAGES: usize = 16;
@@ -276,33 +279,20 @@ impl Condition {
                 damage.why
             ));
         }
-        if self.more_damages > 0 {
-            notes.push(format!("{} more sections are left out", self.more_damages));
-        }
+        let counted = |count: u64, what: &str| (count > 0).then(|| format!("{count} {what}"));
+        notes.extend(counted(self.more_damages, "more sections are left out"));
         if self.snapshot_cut {
             notes.push(
                 "the files of the host are not all there: what depends on those is unknown"
                     .to_owned(),
             );
         }
-        if self.unwritten_sections > 0 {
-            notes.push(format!(
-                "{} sections could not be written when it was made",
-                self.unwritten_sections
-            ));
-        }
-        if self.missing_events > 0 {
-            notes.push(format!(
-                "{} events are missing between those that are there",
-                self.missing_events
-            ));
-        }
-        if self.unknown_sections > 0 {
-            notes.push(format!(
-                "{} sections are of kinds that this version does not know",
-                self.unknown_sections
-            ));
-        }
+        let rest = [
+            (self.unwritten_sections, "sections could not be written when it was made"),
+            (self.missing_events, "events are missing between those that are there"),
+            (self.unknown_sections, "sections are of kinds that this version does not know"),
+        ];
+        notes.extend(rest.into_iter().filter_map(|(count, what)| counted(count, what)));
         notes
     }
 }

@@ -15,7 +15,9 @@ use super::{
     *,
 };
 use crate::{
+    facts::{Clocks, End, Loss, Start},
     host::{Files, Place, Reading},
+    model::RequireDirect,
     replay::replay,
 };
 

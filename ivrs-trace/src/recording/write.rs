@@ -24,10 +24,13 @@ use thiserror::Error;
 use zerocopy::IntoBytes as _;
 
 use super::{
-    Continues, End, Kind, Loss, MAX_EVENT, MAX_JSON, files,
+    Continues, Kind, MAX_EVENT, MAX_JSON, files,
     frame::{self, FileHeader},
 };
-use crate::host::Files;
+use crate::{
+    facts::{End, Loss},
+    host::Files,
+};
 
 /// Bytes of events that wait to be written at most: many seconds of the busiest trace.
 const QUEUE: usize = 16 * 1024 * 1024;
@@ -398,6 +401,10 @@ fn create(path: &Path, owner: Option<(u32, u32)>) -> io::Result<File> {
     Ok(file)
 }
 
+fn size(bytes: usize) -> u64 {
+    u64::try_from(bytes).unwrap_or(u64::MAX)
+}
+
 /// Removes a file that may not be there.
 fn remove(path: &Path) -> io::Result<()> {
     match fs::remove_file(path) {
@@ -505,27 +512,19 @@ impl Writer {
     /// The next jobs: at once where there are many events or anything else, else after a moment.
     /// `None` when no more come.
     fn wait(&self) -> Option<VecDeque<Job>> {
-        let mut queue = self.shared.lock();
-        while queue.jobs.is_empty() {
-            if queue.closing {
-                return None;
-            }
-            queue = self.shared.work.wait(queue).unwrap_or_else(PoisonError::into_inner);
+        let work = &self.shared.work;
+        let queue = work
+            .wait_while(self.shared.lock(), |queue| queue.jobs.is_empty() && !queue.closing)
+            .unwrap_or_else(PoisonError::into_inner);
+        if queue.jobs.is_empty() {
+            return None;
         }
-        let until = Instant::now() + DELAY;
-        loop {
+        let may_wait = |queue: &mut Queue| {
             let only_events = queue.jobs.iter().all(|job| matches!(job, Job::Events(_)));
-            let left = until.saturating_duration_since(Instant::now());
-            if !only_events || queue.waiting >= BATCH || queue.closing || left.is_zero() {
-                break;
-            }
-            queue = self
-                .shared
-                .work
-                .wait_timeout(queue, left)
-                .unwrap_or_else(PoisonError::into_inner)
-                .0;
-        }
+            only_events && queue.waiting < BATCH && !queue.closing
+        };
+        let (mut queue, _) =
+            work.wait_timeout_while(queue, DELAY, may_wait).unwrap_or_else(PoisonError::into_inner);
         // Room for more while these are written, which together is the bound that is documented.
         queue.waiting = 0;
         Some(mem::take(&mut queue.jobs))
@@ -558,20 +557,11 @@ impl Writer {
     fn events(&mut self, batch: &Batch) {
         let content = batch.content();
         let Some(packed) = frame::pack(Kind::EVENTS, &content) else { return };
-        if !self.in_prologue {
-            let length = u64::try_from(packed.len()).unwrap_or(u64::MAX);
-            let closing = u64::try_from(self.index.len()).unwrap_or(u64::MAX);
-            let closing = closing.saturating_mul(ENTRY).saturating_add(CLOSING);
-            let full = |max: u64| self.good.saturating_add(length).saturating_add(closing) > max;
-            if self.has_events
-                && self.options.max_size.is_some_and(full)
-                && !self.rotate(batch.first)
-            {
-                self.refused = self.refused.saturating_add(batch.count.into());
-                return;
-            }
-        }
-        if self.put(Kind::EVENTS, packed, batch.first) {
+        let closing = size(self.index.len()).saturating_mul(ENTRY).saturating_add(CLOSING);
+        let length = size(packed.len()).saturating_add(closing);
+        let full = |max: u64| self.good.saturating_add(length) > max;
+        let full = self.has_events && self.options.max_size.is_some_and(full);
+        if (!full || self.rotate(batch.first)) && self.put(Kind::EVENTS, packed, batch.first) {
             self.has_events |= !self.in_prologue;
             self.events = self.events.saturating_add(batch.count.into());
         } else {
@@ -620,16 +610,15 @@ impl Writer {
                 self.take_back();
                 return false;
             }
-            self.good = u64::try_from(header.as_bytes().len()).unwrap_or_default();
+            self.good = size(header.as_bytes().len());
         }
         match self.file.write_all(bytes) {
             Ok(()) => {
-                let length = u64::try_from(bytes.len()).unwrap_or_default();
-                self.good = self.good.saturating_add(length);
+                self.good = self.good.saturating_add(size(bytes.len()));
                 if self.trouble.take().is_some() {
+                    let name = self.name();
                     (self.tell)(&format!(
-                        "{} can be written again; what came meanwhile is missing in it",
-                        crate::escape::printable(&self.options.path.display().to_string())
+                        "{name} can be written again; what came meanwhile is missing in it"
                     ));
                 }
                 true
@@ -642,6 +631,10 @@ impl Writer {
         }
     }
 
+    fn name(&self) -> String {
+        crate::escape::printable(&self.options.path.display().to_string())
+    }
+
     fn take_back(&mut self) {
         // If even that fails, a reader passes over the piece that stays.
         let _: io::Result<()> = self.file.set_len(self.good);
@@ -650,10 +643,8 @@ impl Writer {
 
     fn trouble(&mut self, error: &io::Error) {
         if self.trouble.is_none() {
-            (self.tell)(&format!(
-                "cannot write {}: {error}; the trace goes on without it",
-                crate::escape::printable(&self.options.path.display().to_string())
-            ));
+            let name = self.name();
+            (self.tell)(&format!("cannot write {name}: {error}; the trace goes on without it"));
         }
         self.trouble = Some(error.to_string());
     }
@@ -698,7 +689,7 @@ impl Writer {
 
     /// The index: kind, offset and first event of each section, and where itself begins.
     fn write_index(&mut self) {
-        let mut content = Vec::with_capacity(self.index.len() * 20 + 8);
+        let mut content = Vec::new();
         for entry in &self.index {
             content.put_u16_le(entry.kind.0);
             content.put_u16_le(0);
@@ -707,10 +698,8 @@ impl Writer {
         }
         content.put_u64_le(self.good);
         // It is found by its last bytes, so it is not packed.
-        self.closed = match frame::store(Kind::INDEX, &content) {
-            Some(packed) => self.write(&packed),
-            None => false,
-        };
+        let stored = frame::store(Kind::INDEX, &content);
+        self.closed = stored.is_some_and(|packed| self.write(&packed));
     }
 
     /// Closes the file, puts it aside and begins another one, whose events begin with this one.

@@ -8,10 +8,10 @@ pub use timeline::{MAX_TAPE, Player, Tape};
 
 use crate::{
     event::Event,
+    facts::{End, Loss, Lost, ProbeFact, Start},
     host::{Conditions, Files, Snapshot},
     model::{Model, RequireDirect},
-    recording::{Condition, Continues, End, Item, Loss, ProbeFact, Reader, Start},
-    report::Lost,
+    recording::{Condition, Continues, Item, Reader},
 };
 
 /// A recording that was read to its end.

@@ -5,11 +5,11 @@ use std::io::Read;
 use super::{Fold, Sorter, Step};
 use crate::{
     event::Event,
+    facts::{End, Loss, Lost, ProbeFact, Start},
     host::Files,
     model::{Model, Outcome},
-    recording::{Condition, Continues, End, Loss, ProbeFact, Reader, Start},
+    recording::{Condition, Continues, Reader},
     replay,
-    report::Lost,
 };
 
 /// Events that a tape holds at most; those that follow are counted and not shown. An event takes

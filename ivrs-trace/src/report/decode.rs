@@ -6,19 +6,13 @@
 mod amd_json;
 mod amd_text;
 mod intel;
+mod layout;
 mod log;
-mod page;
 #[cfg(test)]
 mod tests;
 
-pub use amd_json::{
-    Decode, EntryDocument, FindingDocument, FlagsDocument, IvInfoDocument, IvhdDocument,
-    IvmdDocument, KernelDocument, RegionDocument, SettingsDocument, Table, UidDocument,
-    UnknownDocument, decode,
-};
-pub use amd_text::{Detail, block, codes, devices, entry, explanation, named_flags, summary, text};
-pub use intel::{
-    DecodeDmar, DmarTable, DrhdDocument, RmrrDocument, ScopeDocument, StructureDocument,
-    decode_dmar, dmar_text,
-};
-pub use log::{DecodeLog, LoggedIvmd, LoggedRegion, decode_log, log_text};
+pub use amd_json::{Decode, decode};
+pub use amd_text::{Detail, block, devices, entry, named_flags, summary, text};
+pub use intel::{DecodeDmar, decode_dmar, dmar_text};
+pub use layout::{codes, explanation};
+pub use log::{DecodeLog, decode_log, log_text};

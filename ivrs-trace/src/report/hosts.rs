@@ -1,9 +1,10 @@
 //! Whole hosts as `check` shows them, to people and to programs.
 #![cfg(feature = "pci-names")]
 
-use super::{Lost, Style, attempts, check, json, valid::parsed};
+use super::{Style, attempts, check, json, valid::parsed};
 use crate::{
     event::Event,
+    facts::Lost,
     firmware::{
         amd::{
             builder::{IvhdSpec, IvmdSpec, IvrsBuilder},

@@ -15,6 +15,7 @@ mod doctor;
 pub(crate) mod document;
 pub mod json;
 pub mod letters;
+mod page;
 pub mod probes;
 pub mod redact;
 pub mod stream;
@@ -37,28 +38,7 @@ pub use diff::diff;
 pub use doctor::doctor;
 pub use document::Document;
 pub use letters::{forum, kernel, vendor};
-use serde::Serialize;
 pub use what_if::what_if;
 pub use write::Style;
 
 pub(crate) use crate::fmt::{hex_bytes, size};
-
-/// Facts that did not arrive.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-pub struct Lost {
-    /// Events that found the ring buffer full.
-    pub ring: u64,
-    /// Reads of kernel memory that failed, and lists that were cut.
-    pub read: u64,
-    /// Events that could not be decoded or kept in user space.
-    pub queue: u64,
-}
-
-impl Lost {
-    /// Whether anything was lost.
-    #[must_use]
-    pub fn any(self) -> bool {
-        self != Self::default()
-    }
-}

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use unicode_width::UnicodeWidthStr;
 
 use super::{
-    Lost, Style,
+    Style,
     calls::Trail,
     check, doctor,
     hosts::{
@@ -24,6 +24,7 @@ use super::{
 use crate::{
     escape::printable,
     event::{Body, Event, Phase},
+    facts::{Lost, ProbeFact},
     firmware::dump,
     host::{AcpiDevice, Member, Reading, Skipped, Snapshot},
     model::{
@@ -31,7 +32,7 @@ use crate::{
         fixture::{Owned, QEMU, device, view},
         health,
     },
-    recording::ProbeFact,
+    probe_state::ProbeState,
 };
 
 const LIBVIRT: &str = "qemu-system-x86_64|-name|guest=win11,debug-threads=on|-device|\
@@ -83,29 +84,30 @@ impl Told {
             command: vec!["virsh".to_owned(), "start".to_owned(), "win11".to_owned()],
             ended: "ended with its command, exit status 1".to_owned(),
         };
-        let probe = |symbol: &str, module: Option<&str>, how: &[&str], state: &str| ProbeFact {
-            symbol: symbol.to_owned(),
-            module: module.map(str::to_owned),
-            explains: "what is asked for".to_owned(),
-            required: false,
-            how: how.iter().map(|&how| how.to_owned()).collect(),
-            fallback: None,
-            state: state.to_owned(),
-            reason: (state == "missing").then(|| "the kernel has no such function".to_owned()),
-        };
+        let probe =
+            |symbol: &str, module: Option<&str>, how: &[&str], state: ProbeState| ProbeFact {
+                symbol: symbol.to_owned(),
+                module: module.map(str::to_owned),
+                explains: "what is asked for".to_owned(),
+                required: false,
+                how: how.iter().map(|&how| how.to_owned()).collect(),
+                fallback: None,
+                state,
+            };
+        let reason = "the kernel has no such function".to_owned();
         self.probes = vec![
-            probe("__iommu_device_set_domain", None, &["fexit"], "attached"),
+            probe("__iommu_device_set_domain", None, &["fexit"], ProbeState::Attached),
             ProbeFact {
                 fallback: Some("the module has no BTF".to_owned()),
                 ..probe(
                     "vfio_container_attach_group",
                     Some("vfio"),
                     &["kprobe", "kretprobe"],
-                    "attached",
+                    ProbeState::Attached,
                 )
             },
-            probe("iommufd_device_bind", Some("iommufd"), &[], "waiting"),
-            probe("vfio_df_ioctl_bind_iommufd", Some("vfio"), &[], "missing"),
+            probe("iommufd_device_bind", Some("iommufd"), &[], ProbeState::Waiting),
+            probe("vfio_df_ioctl_bind_iommufd", Some("vfio"), &[], ProbeState::Missing { reason }),
         ];
         self
     }
@@ -333,7 +335,8 @@ fn telling() -> Told {
         *tool = Some("ivrs-trace of alice".to_owned());
         command.push("/home/alice/taxes2025".to_owned());
     }
-    told.probes[3].reason = Some("/home/alice/vmlinux: D8-5E-D3-AA-BB-CC".to_owned());
+    let reason = "/home/alice/vmlinux: D8-5E-D3-AA-BB-CC".to_owned();
+    told.probes[3].state = ProbeState::Missing { reason };
     told
 }
 
@@ -405,7 +408,9 @@ pub(crate) fn hostile() -> Told {
     }
     for probe in &mut told.probes {
         bad.clone_into(&mut probe.symbol);
-        probe.reason = probe.reason.as_ref().map(|_| bad.to_owned());
+        if let ProbeState::Missing { reason } = &mut probe.state {
+            bad.clone_into(reason);
+        }
         probe.how.push(bad.to_owned());
     }
     told

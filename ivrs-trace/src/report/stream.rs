@@ -1,6 +1,6 @@
 //! The stream of events: a line an event, readable beside strace's output.
 
-use crate::{event::Event, recording::Clocks, width::pad};
+use crate::{event::Event, facts::Clocks, width::pad};
 
 /// How the time of an event is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

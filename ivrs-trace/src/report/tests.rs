@@ -3,13 +3,14 @@
 use serde_json::Value;
 
 use super::{
-    Lost, Style, attempts, check, diff, hex_bytes, json, size,
+    Style, attempts, check, diff, hex_bytes, json, size,
     valid::{assert_wrong, parsed},
     what_if,
 };
 use crate::firmware::EntryId;
 use crate::{
     event::{Body, DeviceFunction, Event, Phase, VfioRequest},
+    facts::Lost,
     host::{Reading, Snapshot},
     model::{
         Change, Model, RequireDirect,

@@ -6,8 +6,8 @@ use std::time::Duration;
 use super::{Scene, Seek, Stage, Watch};
 use crate::{
     event::Event,
+    facts::Clocks,
     model::Model,
-    recording::Clocks,
     replay::{Player, Tape},
     report::letters::input::Origin,
 };

@@ -3,9 +3,10 @@
 use super::History;
 use crate::{
     event::{Body, DeviceFunction, Event},
+    facts::{Clocks, Loss, Lost, ProbeFact},
     model::{Model, Verdicts},
-    recording::{Clocks, Loss, ProbeFact, Status},
-    report::{Lost, calls::Trail, letters::input::Origin},
+    recording::Status,
+    report::{calls::Trail, letters::input::Origin},
 };
 
 /// What the dashboard keeps beside the model: verdicts as they were last made, events to look at

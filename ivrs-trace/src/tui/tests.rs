@@ -14,8 +14,9 @@ use super::{
     ThemeName, View, Watch,
 };
 use crate::{
+    facts::Clocks,
     model::{Model, RequireDirect, fixture},
-    recording::{self, Clocks},
+    recording::{self},
     replay::Tape,
     report::letters::input::Origin,
 };

@@ -8,13 +8,14 @@ use crate::{
     cli::check,
     codes::Code,
     event::Event,
+    facts::{Clocks, End, Lost, ProbeFact, Start},
     host::Snapshot,
     live::{self, Live},
     model::{Model, Verdicts},
     output,
-    recording::{Clocks, Condition, Continues, End, ProbeFact, Start},
+    recording::{Condition, Continues},
     replay::Replay,
-    report::{Lost, calls::Trail, letters::input::Origin, stream},
+    report::{calls::Trail, letters::input::Origin, stream},
 };
 
 /// Bytes of a host's name that are read at most.

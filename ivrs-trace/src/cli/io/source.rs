@@ -13,6 +13,7 @@ use crate::{
     codes::Code,
     escape::printable,
     event::Event,
+    facts::Start,
     firmware::{
         Ivrs,
         dump::{self, Dump, INPUT_LIMIT},
@@ -24,7 +25,7 @@ use crate::{
     },
     output,
     probe::{btf::Btf, tracer},
-    recording::{self, Reader, Start},
+    recording::{self, Reader},
     replay::Replay,
 };
 

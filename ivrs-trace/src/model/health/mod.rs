@@ -16,9 +16,9 @@ use serde::Serialize;
 
 use super::{Known, Verdict, Verdicts};
 use crate::{
+    facts::ProbeFact,
     host::{Conditions, Reading},
     pci::Bdf,
-    recording::ProbeFact,
 };
 
 /// How a thing stands.

@@ -7,6 +7,7 @@ use crate::{
     firmware::amd::builder::IvrsBuilder,
     host::Snapshot,
     model::{Model, RequireDirect, fixture},
+    probe_state::ProbeState,
     report::{Style, doctor, valid::parsed},
 };
 
@@ -266,21 +267,21 @@ fn what_is_missing_to_trace_is_told_once_each() {
         purpose: "does something",
         without: "something is not told",
     };
-    let probe = |symbol: &str, state: &str, reason: Option<&str>| ProbeFact {
+    let probe = |symbol: &str, state: ProbeState| ProbeFact {
         symbol: symbol.to_owned(),
         module: None,
         explains: "who claims a group".to_owned(),
         required: true,
         how: vec!["fexit".to_owned()],
         fallback: None,
-        state: state.to_owned(),
-        reason: reason.map(str::to_owned),
+        state,
     };
+    let missing = |reason: &str| ProbeState::Missing { reason: reason.to_owned() };
     let tracing = Tracing {
         probes: vec![
-            probe("iommu_group_claim_dma_owner", "attached", None),
-            probe("_dev_warn", "missing", Some("`perf_event_open` failed: Permission denied")),
-            probe("console", "missing", Some("no such tracepoint")),
+            probe("iommu_group_claim_dma_owner", ProbeState::Attached),
+            probe("_dev_warn", missing("`perf_event_open` failed: Permission denied")),
+            probe("console", missing("no such tracepoint")),
         ],
         error: None,
         rights: Some(Rights {

@@ -120,7 +120,8 @@ fn probes(lines: &mut Vec<Line>, tracing: &Tracing) {
     if tracing.probes.is_empty() {
         return;
     }
-    let of = |state: &'static str| tracing.probes.iter().filter(move |one| one.state == state);
+    let of =
+        |state: &'static str| tracing.probes.iter().filter(move |one| one.state.name() == state);
     let mut line = Line::new(
         "probes",
         State::Ok,
@@ -135,10 +136,7 @@ fn probes(lines: &mut Vec<Line>, tracing: &Tracing) {
         line = line.from(format!("{}: {}", probe.symbol, probe.how.join(" and ")));
     }
     lines.push(line);
-    let fallback = tracing
-        .probes
-        .iter()
-        .filter(|probe| probe.state == "attached" && probe.required && probe.fallback.is_some());
+    let fallback = of("attached").filter(|probe| probe.required && probe.fallback.is_some());
     let mut slower = Line::new(
         "probes-fallback",
         State::Warning,
@@ -153,7 +151,7 @@ fn probes(lines: &mut Vec<Line>, tracing: &Tracing) {
     }
     let paranoid = tracing.rights.as_ref().is_some_and(|rights| rights.paranoid.is_some());
     for probe in of("missing").take(AT_MOST) {
-        let reason = probe.reason.as_deref().unwrap_or_default();
+        let reason = probe.state.reason().unwrap_or_default();
         // Said once for all of them.
         if paranoid && reason.contains("perf_event_open") {
             continue;

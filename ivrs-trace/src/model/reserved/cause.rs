@@ -2,11 +2,12 @@
 
 use std::collections::BTreeSet;
 
-use serde::{Serialize, Serializer};
+use serde::Serialize;
 
 use super::amd_owners::Owner;
 use crate::{
     firmware::{EntryId, Fact, Place},
+    hex::Hex,
     pci::Bdf,
 };
 
@@ -81,16 +82,11 @@ struct Document {
     #[serde(skip_serializing_if = "Option::is_none")]
     scope: Option<String>,
     /// Its offset in the table, bytes.
-    #[cfg_attr(feature = "schema", schemars(with = "Option<crate::schema::Hex>"))]
-    offset: Option<Place>,
+    offset: Option<Hex<usize>>,
     /// First address of the region.
-    #[serde(serialize_with = "hex")]
-    #[cfg_attr(feature = "schema", schemars(with = "crate::schema::Hex"))]
-    start: u64,
+    start: Hex<u64>,
     /// Last address, inclusive; one below `start` where the region has no length.
-    #[serde(serialize_with = "hex")]
-    #[cfg_attr(feature = "schema", schemars(with = "crate::schema::Hex"))]
-    end: u64,
+    end: Hex<u64>,
     /// What this rests on, one fact a line.
     evidence: Vec<Fact>,
 }
@@ -98,15 +94,10 @@ struct Document {
 impl From<Cause> for Document {
     fn from(cause: Cause) -> Self {
         let (ivmd, rmrr) = (cause.ivmd(), cause.rmrr());
-        let Cause { kind, scope, place: offset, start, end, evidence, .. } = cause;
-        Self { kind, ivmd, rmrr, scope, offset, start, end, evidence }
+        let Cause { kind, scope, place, start, end, evidence, .. } = cause;
+        let offset = place.map(|place| Hex(place.offset));
+        Self { kind, ivmd, rmrr, scope, offset, start: Hex(start), end: Hex(end), evidence }
     }
-}
-
-// serde hands the field over by reference.
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature is serde's")]
-fn hex<S: Serializer>(value: &u64, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.collect_str(&format_args!("{value:#x}"))
 }
 
 /// The devices of this host that an entry covers.

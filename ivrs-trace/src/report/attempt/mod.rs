@@ -8,12 +8,13 @@ use std::collections::BTreeMap;
 pub use failures::{failures, failures_line};
 
 use super::{
-    Document, Lost, Style, advice,
+    Document, Style, advice,
     cause::{cause_block, entries},
     document::{Kind, Part, Text, head_of},
 };
 use crate::{
     errno::{self, Errno},
+    facts::Lost,
     firmware::EntryId,
     model::{
         Attempt, Cause, CauseKind, Evidence, Model, Outcome, Reason, Rejection, RequireDirect,

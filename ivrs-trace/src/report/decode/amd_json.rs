@@ -9,241 +9,336 @@ use crate::{
     codes::Severity,
     escape::printable_bytes,
     firmware::{
-        Finding, Ivhd, Ivmd, Ivrs, KernelView, UnityEntry,
-        acpi::OtherBlock,
+        Fact, Finding, Ivhd, Ivmd, Ivrs, KernelView, UnityEntry,
+        acpi::{Header, OtherBlock},
         amd::{
             device_entry::{Content, Devices, Entry, Settings, SpecialKind, Uid},
-            ivrs::IvmdFlags,
+            ivrs::{IvInfo, IvmdFlags},
             kernel::Prot,
         },
         findings,
     },
+    hex::{Hex, HexBytes},
+    object::object,
     pci::{Devid, Segment},
-    report::hex_bytes,
 };
 
-/// What `decode --json` prints: an IVRS table, and what Linux makes of it.
-#[derive(Clone, Debug, Serialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-pub struct Decode {
-    /// Name and version of this layout.
-    #[cfg_attr(feature = "schema", schemars(extend("const" = "ivrs-trace/decode/1")))]
-    pub schema: &'static str,
+/// The document of a table.
+#[must_use]
+pub fn decode(table: &Ivrs, view: &KernelView) -> Decode {
+    Decode::of(table, view)
+}
+
+object! {
+    /// What `decode --json` prints: an IVRS table, and what Linux makes of it.
+    Decode schema "ivrs-trace/decode/1" of (table: &Ivrs, view: &KernelView) {
+        /// The table's header.
+        table: Table = Table::of(table),
+        /// What the kernel makes of the table as a whole.
+        kernel: KernelDocument = KernelDocument::of(view),
+        /// The IVHD blocks in table order.
+        ivhd: Vec<IvhdDocument> =
+            table.ivhd.iter().map(|block| IvhdDocument::of(block, table, view)).collect(),
+        /// The IVMD blocks in table order.
+        ivmd: Vec<IvmdDocument> =
+            table.ivmd.iter().map(|block| IvmdDocument::of(block, view)).collect(),
+        /// The other blocks in table order.
+        unknown: Vec<UnknownDocument> = table.unknown.iter().map(UnknownDocument::of).collect(),
+        /// Findings.
+        findings: Vec<FindingDocument> =
+            findings::of_table(table, view).into_iter().map(FindingDocument::of).collect(),
+    }
+
     /// The table's header.
-    pub table: Table,
-    /// What the kernel makes of the table as a whole.
-    pub kernel: KernelDocument,
-    /// The IVHD blocks in table order.
-    pub ivhd: Vec<IvhdDocument>,
-    /// The IVMD blocks in table order.
-    pub ivmd: Vec<IvmdDocument>,
-    /// The other blocks in table order.
-    pub unknown: Vec<UnknownDocument>,
-    /// What is worth telling.
-    pub findings: Vec<FindingDocument>,
-}
+    Table of (table: &Ivrs) {
+        /// `IVRS`.
+        #[cfg_attr(feature = "schema", schemars(extend("const" = "IVRS")))]
+        signature: &'static str = "IVRS",
+        #[serde(flatten)]
+        header: HeaderDocument = HeaderDocument::of(&table.header, table.trailing),
+        /// The `IVinfo` field.
+        ivinfo: IvInfoDocument = IvInfoDocument::of(table.ivinfo),
+    }
 
-/// The table's header.
-#[derive(Clone, Debug, Serialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-pub struct Table {
-    /// `IVRS`.
-    #[cfg_attr(feature = "schema", schemars(extend("const" = "IVRS")))]
-    pub signature: &'static str,
-    /// Revision of the layout.
-    pub revision: u8,
-    /// Length in bytes.
-    pub length: u32,
-    /// The checksum byte.
-    #[cfg_attr(feature = "schema", schemars(with = "crate::schema::Hex"))]
-    pub checksum: String,
-    /// Whether it is right.
-    pub checksum_ok: bool,
-    /// OEM id without padding.
-    pub oem_id: String,
-    /// OEM table id without padding.
-    pub oem_table_id: String,
-    /// OEM revision.
-    #[cfg_attr(feature = "schema", schemars(with = "crate::schema::Hex"))]
-    pub oem_revision: String,
-    /// Id of the tool that made the table.
-    pub creator_id: String,
-    /// Revision of that tool.
-    #[cfg_attr(feature = "schema", schemars(with = "crate::schema::Hex"))]
-    pub creator_revision: String,
-    /// Bytes behind the table in what was given.
-    pub trailing: usize,
+    /// What every table's header has behind its signature.
+    HeaderDocument of (header: &Header, trailing: usize) {
+        /// Revision of the layout.
+        revision: u8 = header.revision,
+        /// Length in bytes.
+        length: u32 = header.length,
+        /// The checksum byte.
+        checksum: Hex<u8, 2> = Hex(header.checksum),
+        /// Whether it is right.
+        checksum_ok: bool = header.checksum_ok,
+        /// OEM id without padding.
+        oem_id: String = unpadded(&header.oem_id),
+        /// OEM table id without padding.
+        oem_table_id: String = unpadded(&header.oem_table_id),
+        /// OEM revision.
+        oem_revision: Hex<u32> = Hex(header.oem_revision),
+        /// Id of the tool that made the table.
+        creator_id: String = unpadded(&header.creator_id),
+        /// Revision of that tool.
+        creator_revision: Hex<u32> = Hex(header.creator_revision),
+        /// Bytes behind the table in what was given.
+        trailing: usize = trailing,
+    }
+
     /// The `IVinfo` field.
-    pub ivinfo: IvInfoDocument,
-}
+    IvInfoDocument of (ivinfo: IvInfo) {
+        /// All of it.
+        raw: Hex<u32, 8> = Hex(ivinfo.0),
+        /// Bit 0: extended feature registers are reported.
+        efr_sup: bool = ivinfo.efr_sup(),
+        /// Bit 1: pre-boot DMA protection.
+        dma_remap: bool = ivinfo.dma_remap(),
+        /// Bits 5 to 7, encoded: 2 stands for 48 bits.
+        gva_size: u8 = ivinfo.gva_size(),
+        /// Bits 8 to 14: width of physical addresses in bits.
+        pa_size: u8 = ivinfo.pa_size(),
+        /// Bits 15 to 21: width of virtual addresses in bits.
+        va_size: u8 = ivinfo.va_size(),
+        /// Bit 22: the `HyperTransport` range for ATS responses is reserved.
+        ht_ats_resv: bool = ivinfo.ht_ats_resv(),
+        /// The bits without a meaning.
+        reserved: Hex<u32> = Hex(ivinfo.reserved()),
+    }
 
-/// The `IVinfo` field.
-#[derive(Clone, Debug, Serialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-pub struct IvInfoDocument {
-    /// All of it.
-    #[cfg_attr(feature = "schema", schemars(with = "crate::schema::Hex"))]
-    pub raw: String,
-    /// Bit 0: extended feature registers are reported.
-    pub efr_sup: bool,
-    /// Bit 1: pre-boot DMA protection.
-    pub dma_remap: bool,
-    /// Bits 5 to 7, encoded: 2 stands for 48 bits.
-    pub gva_size: u8,
-    /// Bits 8 to 14: width of physical addresses in bits.
-    pub pa_size: u8,
-    /// Bits 15 to 21: width of virtual addresses in bits.
-    pub va_size: u8,
-    /// Bit 22: the `HyperTransport` range for ATS responses is reserved.
-    pub ht_ats_resv: bool,
-    /// The bits without a meaning.
-    #[cfg_attr(feature = "schema", schemars(with = "crate::schema::Hex"))]
-    pub reserved: String,
-}
+    /// What the kernel makes of the table as a whole.
+    KernelDocument of (view: &KernelView) {
+        /// Whether it gets a working IOMMU from the table, as far as the table decides that.
+        initialises: bool = view.initialises(),
+        /// The IVHD type that it uses.
+        ivhd_type: Option<Hex<u8, 2>> = view.target_ivhd_type.map(Hex),
+        /// Highest devid of each segment that it has an IOMMU for.
+        last_bdf: BTreeMap<Segment, Devid> = view.last_bdf.clone(),
+        /// Why it gets no IOMMU.
+        fatal: Vec<String> = view.fatal.iter().map(ToString::to_string).collect(),
+        /// Where it reads on behind the table's end.
+        reads_beyond: Option<String> = view.reads_beyond.map(|truncation| truncation.to_string()),
+    }
 
-/// What the kernel makes of the table as a whole.
-#[derive(Clone, Debug, Serialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-pub struct KernelDocument {
-    /// Whether it gets a working IOMMU from the table, as far as the table decides that.
-    pub initialises: bool,
-    /// The IVHD type that it uses.
-    #[cfg_attr(feature = "schema", schemars(with = "Option<crate::schema::Hex>"))]
-    pub ivhd_type: Option<String>,
-    /// Highest devid of each segment that it has an IOMMU for.
-    #[cfg_attr(feature = "schema", schemars(with = "BTreeMap<Segment, Devid>"))]
-    pub last_bdf: BTreeMap<String, Devid>,
-    /// Why it gets no IOMMU.
-    pub fatal: Vec<String>,
-    /// Where it reads on behind the table's end.
-    pub reads_beyond: Option<String>,
-}
+    /// An IVHD block.
+    IvhdDocument of (block: &Ivhd, table: &Ivrs, view: &KernelView) {
+        /// Type byte.
+        #[serde(rename = "type")]
+        kind: Hex<u8, 2> = Hex(block.kind.code()),
+        /// Where it starts.
+        offset: Hex<usize> = Hex(block.offset),
+        /// Length in bytes.
+        length: u16 = block.length,
+        /// Flags byte.
+        flags: Hex<u8, 2> = Hex(block.flags),
+        /// Names of the flags.
+        flag_names: Vec<&'static str> = block.flag_names().collect(),
+        /// Devid of the IOMMU itself.
+        devid: Devid = block.devid,
+        /// PCI segment.
+        segment: Segment = block.segment,
+        /// Address of the IOMMU's registers.
+        mmio: Hex<u64> = Hex(block.mmio),
+        /// Offset of its capability in configuration space.
+        cap_offset: Hex<u16> = Hex(block.cap_offset),
+        /// MSI number and unit id.
+        info: Hex<u16, 4> = Hex(block.info),
+        /// Feature reporting (0x10) or attributes.
+        feature_info: Hex<u32, 8> = Hex(block.feature_info),
+        /// Extended feature register; not in type 0x10.
+        efr: Option<Hex<u64>> = block.efr.map(Hex),
+        /// Second extended feature register; not in type 0x10.
+        efr2: Option<Hex<u64>> = block.efr2.map(Hex),
+        /// Whether the kernel uses the block.
+        used: bool = view.uses(block),
+        /// The device entries.
+        entries: Vec<EntryDocument> = block.entries(table).iter().map(EntryDocument::of).collect(),
+    }
 
-/// An IVHD block.
-#[derive(Clone, Debug, Serialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-pub struct IvhdDocument {
-    /// Type byte.
-    #[serde(rename = "type")]
-    #[cfg_attr(feature = "schema", schemars(with = "crate::schema::Hex"))]
-    pub kind: String,
-    /// Where it starts.
-    #[cfg_attr(feature = "schema", schemars(with = "crate::schema::Hex"))]
-    pub offset: String,
-    /// Length in bytes.
-    pub length: u16,
-    /// Flags byte.
-    #[cfg_attr(feature = "schema", schemars(with = "crate::schema::Hex"))]
-    pub flags: String,
-    /// Names of the flags.
-    pub flag_names: Vec<&'static str>,
-    /// Devid of the IOMMU itself.
-    pub devid: Devid,
-    /// PCI segment.
-    pub segment: Segment,
-    /// Address of the IOMMU's registers.
-    #[cfg_attr(feature = "schema", schemars(with = "crate::schema::Hex"))]
-    pub mmio: String,
-    /// Offset of its capability in configuration space.
-    #[cfg_attr(feature = "schema", schemars(with = "crate::schema::Hex"))]
-    pub cap_offset: String,
-    /// MSI number and unit id.
-    #[cfg_attr(feature = "schema", schemars(with = "crate::schema::Hex"))]
-    pub info: String,
-    /// Feature reporting (0x10) or attributes.
-    #[cfg_attr(feature = "schema", schemars(with = "crate::schema::Hex"))]
-    pub feature_info: String,
-    /// Extended feature register; not in type 0x10.
-    #[cfg_attr(feature = "schema", schemars(with = "Option<crate::schema::Hex>"))]
-    pub efr: Option<String>,
-    /// Second extended feature register; not in type 0x10.
-    #[cfg_attr(feature = "schema", schemars(with = "Option<crate::schema::Hex>"))]
-    pub efr2: Option<String>,
-    /// Whether the kernel uses the block.
-    pub used: bool,
-    /// The device entries.
-    pub entries: Vec<EntryDocument>,
-}
+    /// A device entry. A member that its type does not have is left out.
+    EntryDocument of (entry: &Entry) using {
+        let devices = devices_of(&entry.content);
+        let (mut first, mut last) = (devices.map(|of| of.first), devices.map(|of| of.last));
+        let mut settings = devices.map(|of| of.settings);
+        let (mut handle, mut acpi, mut end) = (None, None, None);
+        match &entry.content {
+            Content::All(of) => settings = Some(*of),
+            Content::Range { end: of, .. } => end = Some(of),
+            Content::StartWithoutEnd(_) => last = None,
+            Content::EndWithoutStart { last: of } => last = Some(*of),
+            Content::Special { handle: id, devid, settings: of, .. } => {
+                (handle, settings) = (Some(*id), Some(*of));
+                (first, last) = (Some(*devid), Some(*devid));
+            }
+            Content::Acpi(of) => {
+                (acpi, settings) = (Some(of), Some(of.settings));
+                (first, last) = (Some(of.devid), Some(of.devid));
+            }
+            _ => {}
+        }
+    } {
+        /// Type byte; of the start for a range.
+        #[serde(rename = "type")]
+        kind: Hex<u8, 2> = Hex(entry.kind),
+        /// What it is: `padding`, `all`, `select`, `range`, `alias`, `alias_range`, `ext_select`,
+        /// `ext_range`, `ioapic`, `hpet`, `special`, `acpi`, `start_without_end`,
+        /// `end_without_start`, `reserved`, `cut`, `no_length`.
+        #[cfg_attr(
+            feature = "schema",
+            schemars(extend("enum" = [
+                "padding", "all", "select", "range", "alias", "alias_range", "ext_select",
+                "ext_range", "ioapic", "hpet", "special", "acpi", "start_without_end",
+                "end_without_start", "reserved", "cut", "no_length",
+            ]))
+        )]
+        name: &'static str = name_of(&entry.content),
+        /// Where it starts.
+        offset: Hex<usize> = Hex(entry.offset),
+        /// Its bytes; of the start for a range.
+        bytes: HexBytes = HexBytes(entry.bytes.clone()),
+        /// First device, or the device.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        first: Option<Devid> = first,
+        /// Last device, inclusive.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        last: Option<Devid> = last,
+        /// The devid that requests carry instead of the device's own.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        source: Option<Devid> = devices.and_then(|of| of.source),
+        /// The data byte.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        settings: Option<SettingsDocument> = settings.map(SettingsDocument::of),
+        /// The extended settings.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        extended: Option<Hex<u32, 8>> = devices.and_then(|of| of.extended).map(Hex),
+        /// Whether they forbid address translation services.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        ats_disabled: Option<bool> =
+            devices.filter(|of| of.extended.is_some()).map(Devices::ats_disabled),
+        /// APIC id or HPET number.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        handle: Option<Hex<u8, 2>> = handle.map(Hex),
+        /// ACPI hardware id.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        hid: Option<String> = acpi.map(|of| of.hid.clone()),
+        /// ACPI compatible id.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        cid: Option<String> = acpi.map(|of| of.cid.clone()).filter(|cid| !cid.is_empty()),
+        /// ACPI unique id.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        uid: Option<UidDocument> = acpi.map(|of| UidDocument::from(&of.uid)),
+        /// Where the end of a range is.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        end_offset: Option<Hex<usize>> = end.map(|end| Hex(end.offset)),
+        /// The bytes of the end of a range.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        end_bytes: Option<HexBytes> = end.map(|end| HexBytes(end.bytes.clone())),
+    }
 
-/// A device entry. A member that its type does not have is left out.
-#[derive(Clone, Debug, Default, Serialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-pub struct EntryDocument {
-    /// Type byte; of the start for a range.
-    #[serde(rename = "type")]
-    #[cfg_attr(feature = "schema", schemars(with = "crate::schema::Hex"))]
-    pub kind: String,
-    /// What it is: `padding`, `all`, `select`, `range`, `alias`, `alias_range`, `ext_select`,
-    /// `ext_range`, `ioapic`, `hpet`, `special`, `acpi`, `start_without_end`, `end_without_start`,
-    /// `reserved`, `cut`, `no_length`.
-    #[cfg_attr(
-        feature = "schema",
-        schemars(extend("enum" = [
-            "padding", "all", "select", "range", "alias", "alias_range", "ext_select", "ext_range",
-            "ioapic", "hpet", "special", "acpi", "start_without_end", "end_without_start",
-            "reserved", "cut", "no_length",
-        ]))
-    )]
-    pub name: &'static str,
-    /// Where it starts.
-    #[cfg_attr(feature = "schema", schemars(with = "crate::schema::Hex"))]
-    pub offset: String,
-    /// Its bytes; of the start for a range.
-    #[cfg_attr(feature = "schema", schemars(with = "crate::schema::HexBytes"))]
-    pub bytes: String,
-    /// First device, or the device.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub first: Option<Devid>,
-    /// Last device, inclusive.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub last: Option<Devid>,
-    /// The devid that requests carry instead of the device's own.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub source: Option<Devid>,
-    /// The data byte.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub settings: Option<SettingsDocument>,
-    /// The extended settings.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(feature = "schema", schemars(with = "Option<crate::schema::Hex>"))]
-    pub extended: Option<String>,
-    /// Whether they forbid address translation services.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub ats_disabled: Option<bool>,
-    /// APIC id or HPET number.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(feature = "schema", schemars(with = "Option<crate::schema::Hex>"))]
-    pub handle: Option<String>,
-    /// ACPI hardware id.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub hid: Option<String>,
-    /// ACPI compatible id.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub cid: Option<String>,
-    /// ACPI unique id.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub uid: Option<UidDocument>,
-    /// Where the end of a range is.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(feature = "schema", schemars(with = "Option<crate::schema::Hex>"))]
-    pub end_offset: Option<String>,
-    /// The bytes of the end of a range.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(feature = "schema", schemars(with = "Option<crate::schema::HexBytes>"))]
-    pub end_bytes: Option<String>,
-}
+    /// The data byte of a device entry.
+    SettingsDocument of (settings: Settings) {
+        /// All of it.
+        raw: Hex<u8, 2> = Hex(settings.0),
+        /// Names of the bits that are set.
+        names: Vec<&'static str> = settings.names().collect(),
+        /// The `SysMgt` field.
+        sys_mgt: u8 = settings.sys_mgt(),
+    }
 
-/// The data byte of a device entry.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-pub struct SettingsDocument {
-    /// All of it.
-    #[cfg_attr(feature = "schema", schemars(with = "crate::schema::Hex"))]
-    pub raw: String,
-    /// Names of the bits that are set.
-    pub names: Vec<&'static str>,
-    /// The `SysMgt` field.
-    pub sys_mgt: u8,
+    /// An IVMD block.
+    IvmdDocument of (block: &Ivmd, view: &KernelView) using {
+        let region = view.entry_of(block.index).filter(|_| view.initialises());
+        let (devid_start, devid_end) = view.devids_of(block);
+    } {
+        /// Its number among the IVMD blocks, from 0.
+        index: usize = block.index,
+        /// Where it starts.
+        offset: Hex<usize> = Hex(block.offset),
+        /// Type byte.
+        #[serde(rename = "type")]
+        kind: Hex<u8, 2> = Hex(block.kind.code()),
+        /// Its flags.
+        flags: FlagsDocument = FlagsDocument::of(block.flags),
+        /// PCI segment.
+        segment: Segment = block.segment,
+        /// First device; 0 for type 0x20.
+        devid_start: Devid = devid_start,
+        /// Last device, inclusive; the first again for type 0x21, the last of the segment for 0x20.
+        devid_end: Devid = devid_end,
+        /// First byte of memory as written.
+        start: Hex<u64> = Hex(block.start),
+        /// Length of memory in bytes as written.
+        length: Hex<u64> = Hex(block.length),
+        /// Its 32 bytes.
+        bytes: HexBytes = HexBytes(block.bytes.to_vec()),
+        /// Whether the kernel makes a region of it. None of a table that it gives up on.
+        effective: bool = region.is_some(),
+        /// The region, where it is effective.
+        kernel: Option<RegionDocument> = region.map(RegionDocument::of),
+    }
+
+    /// The flags of an IVMD block.
+    #[expect(clippy::struct_excessive_bools, reason = "a bit each, by the names that others build on")]
+    FlagsDocument of (flags: IvmdFlags) {
+        /// All of them.
+        raw: Hex<u8, 2> = Hex(flags.0),
+        /// Bit 0.
+        unity: bool = flags.unity(),
+        /// Bit 1.
+        read: bool = flags.read(),
+        /// Bit 2.
+        write: bool = flags.write(),
+        /// Bit 3.
+        exclusion: bool = flags.exclusion(),
+    }
+
+    /// The region that the kernel makes of an IVMD block.
+    RegionDocument of (entry: &UnityEntry) {
+        /// First byte.
+        start: Hex<u64> = Hex(entry.start),
+        /// Last byte; one below `start` where the region has no length.
+        end: Hex<u64> = Hex(entry.end_inclusive()),
+        /// Access: `rw`, `r`, `w` or empty.
+        #[cfg_attr(feature = "schema", schemars(extend("enum" = ["rw", "r", "w", ""])))]
+        prot: &'static str = access_letters(entry.prot),
+        /// Type of the reserved region: always `direct`.
+        #[serde(rename = "type")]
+        #[cfg_attr(feature = "schema", schemars(extend("const" = "direct")))]
+        kind: &'static str = "direct",
+        /// First device.
+        devid_start: Devid = entry.devid_start,
+        /// Last device, inclusive. Below the first it matches none.
+        devid_end: Devid = entry.devid_end,
+        /// Its place on the kernel's list of the segment.
+        ordinal: usize = entry.ordinal,
+    }
+
+    /// A block of another type.
+    UnknownDocument of (block: &OtherBlock) {
+        /// Where it starts.
+        offset: Hex<usize> = Hex(block.offset),
+        /// Type byte.
+        #[serde(rename = "type")]
+        kind: Hex<u16, 2> = Hex(block.kind),
+        /// Length in bytes.
+        length: u16 = block.length,
+        /// Its bytes, as many as the table has.
+        bytes: HexBytes = HexBytes(block.bytes.clone()),
+    }
+
+    /// Something worth telling.
+    FindingDocument of (finding: Finding) {
+        /// A name that stays; `ivrs-trace explain` knows it.
+        code: &'static str = finding.code.as_str(),
+        /// How much it matters.
+        severity: Severity = finding.severity,
+        /// One sentence.
+        message: String = finding.message,
+        /// Where in the table it is.
+        offset: Option<Hex<usize>> = finding.place.map(|place| Hex(place.offset)),
+        /// Index of the IVMD block that it is about.
+        ivmd: Option<usize> = finding.ivmd,
+        /// What it rests on.
+        evidence: Vec<Fact> = finding.evidence,
+    }
 }
 
 /// The unique id of an ACPI device.
@@ -256,8 +351,7 @@ pub enum UidDocument {
     /// A number.
     Integer {
         /// The number.
-        #[cfg_attr(feature = "schema", schemars(with = "crate::schema::Hex"))]
-        value: String,
+        value: Hex<u64>,
         /// Its length in bytes.
         length: u8,
     },
@@ -273,323 +367,50 @@ pub enum UidDocument {
     },
 }
 
-/// An IVMD block.
-#[derive(Clone, Debug, Serialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-pub struct IvmdDocument {
-    /// Its number among the IVMD blocks, from 0.
-    pub index: usize,
-    /// Where it starts.
-    #[cfg_attr(feature = "schema", schemars(with = "crate::schema::Hex"))]
-    pub offset: String,
-    /// Type byte.
-    #[serde(rename = "type")]
-    #[cfg_attr(feature = "schema", schemars(with = "crate::schema::Hex"))]
-    pub kind: String,
-    /// Its flags.
-    pub flags: FlagsDocument,
-    /// PCI segment.
-    pub segment: Segment,
-    /// First device; 0 for type 0x20.
-    pub devid_start: Devid,
-    /// Last device, inclusive; the first again for type 0x21, the last of the segment for 0x20.
-    pub devid_end: Devid,
-    /// First byte of memory as written.
-    #[cfg_attr(feature = "schema", schemars(with = "crate::schema::Hex"))]
-    pub start: String,
-    /// Length of memory in bytes as written.
-    #[cfg_attr(feature = "schema", schemars(with = "crate::schema::Hex"))]
-    pub length: String,
-    /// Its 32 bytes.
-    #[cfg_attr(feature = "schema", schemars(with = "crate::schema::HexBytes"))]
-    pub bytes: String,
-    /// Whether the kernel makes a region of it. None of a table that it gives up on.
-    pub effective: bool,
-    /// The region, where it is effective.
-    pub kernel: Option<RegionDocument>,
-}
-
-/// The flags of an IVMD block.
-#[expect(clippy::struct_excessive_bools, reason = "a bit each, by the names that others build on")]
-#[derive(Clone, Debug, Serialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-pub struct FlagsDocument {
-    /// All of them.
-    #[cfg_attr(feature = "schema", schemars(with = "crate::schema::Hex"))]
-    pub raw: String,
-    /// Bit 0.
-    pub unity: bool,
-    /// Bit 1.
-    pub read: bool,
-    /// Bit 2.
-    pub write: bool,
-    /// Bit 3.
-    pub exclusion: bool,
-}
-
-/// The region that the kernel makes of an IVMD block.
-#[derive(Clone, Debug, Serialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-pub struct RegionDocument {
-    /// First byte.
-    #[cfg_attr(feature = "schema", schemars(with = "crate::schema::Hex"))]
-    pub start: String,
-    /// Last byte; one below `start` where the region has no length.
-    #[cfg_attr(feature = "schema", schemars(with = "crate::schema::Hex"))]
-    pub end: String,
-    /// Access: `rw`, `r`, `w` or empty.
-    #[cfg_attr(feature = "schema", schemars(extend("enum" = ["rw", "r", "w", ""])))]
-    pub prot: &'static str,
-    /// Type of the reserved region: always `direct`.
-    #[serde(rename = "type")]
-    #[cfg_attr(feature = "schema", schemars(extend("const" = "direct")))]
-    pub kind: &'static str,
-    /// First device.
-    pub devid_start: Devid,
-    /// Last device, inclusive. Below the first it matches none.
-    pub devid_end: Devid,
-    /// Its place on the kernel's list of the segment.
-    pub ordinal: usize,
-}
-
-/// A block of another type.
-#[derive(Clone, Debug, Serialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-pub struct UnknownDocument {
-    /// Where it starts.
-    #[cfg_attr(feature = "schema", schemars(with = "crate::schema::Hex"))]
-    pub offset: String,
-    /// Type byte.
-    #[serde(rename = "type")]
-    #[cfg_attr(feature = "schema", schemars(with = "crate::schema::Hex"))]
-    pub kind: String,
-    /// Length in bytes.
-    pub length: u16,
-    /// Its bytes, as many as the table has.
-    #[cfg_attr(feature = "schema", schemars(with = "crate::schema::HexBytes"))]
-    pub bytes: String,
-}
-
-/// Something worth telling.
-#[derive(Clone, Debug, Serialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-pub struct FindingDocument {
-    /// A name that stays; `ivrs-trace explain` knows it.
-    pub code: &'static str,
-    /// How much it matters.
-    pub severity: Severity,
-    /// One sentence.
-    pub message: String,
-    /// Where in the table it is.
-    #[cfg_attr(feature = "schema", schemars(with = "Option<crate::schema::Hex>"))]
-    pub offset: Option<String>,
-    /// Index of the IVMD block that it is about.
-    pub ivmd: Option<usize>,
-    /// What it rests on.
-    pub evidence: Vec<String>,
-}
-
-/// The document of a table.
-#[must_use]
-pub fn decode(table: &Ivrs, view: &KernelView) -> Decode {
-    Decode {
-        schema: "ivrs-trace/decode/1",
-        table: header(table),
-        kernel: KernelDocument {
-            initialises: view.initialises(),
-            ivhd_type: view.target_ivhd_type.map(number),
-            last_bdf: view
-                .last_bdf
-                .iter()
-                .map(|(segment, last)| (String::from(*segment), *last))
-                .collect(),
-            fatal: view.fatal.iter().map(ToString::to_string).collect(),
-            reads_beyond: view.reads_beyond.map(|truncation| truncation.to_string()),
-        },
-        ivhd: table.ivhd.iter().map(|block| ivhd(block, table, view)).collect(),
-        ivmd: table.ivmd.iter().map(|block| ivmd(block, view)).collect(),
-        unknown: table.unknown.iter().map(unknown).collect(),
-        findings: findings::of_table(table, view).into_iter().map(finding).collect(),
+impl From<&Uid> for UidDocument {
+    fn from(uid: &Uid) -> Self {
+        match uid {
+            Uid::None => Self::None,
+            Uid::Integer { value, length } => Self::Integer { value: Hex(*value), length: *length },
+            Uid::Text(value) => Self::String { value: value.clone() },
+            Uid::Unknown { format } => Self::Unknown { raw: *format },
+        }
     }
 }
 
-fn header(table: &Ivrs) -> Table {
-    let (header, ivinfo) = (&table.header, table.ivinfo);
-    Table {
-        signature: "IVRS",
-        revision: header.revision,
-        length: header.length,
-        checksum: number(header.checksum),
-        checksum_ok: header.checksum_ok,
-        oem_id: name(&header.oem_id),
-        oem_table_id: name(&header.oem_table_id),
-        oem_revision: format!("{:#x}", header.oem_revision),
-        creator_id: name(&header.creator_id),
-        creator_revision: format!("{:#x}", header.creator_revision),
-        trailing: table.trailing,
-        ivinfo: IvInfoDocument {
-            raw: format!("{:#010x}", ivinfo.0),
-            efr_sup: ivinfo.efr_sup(),
-            dma_remap: ivinfo.dma_remap(),
-            gva_size: ivinfo.gva_size(),
-            pa_size: ivinfo.pa_size(),
-            va_size: ivinfo.va_size(),
-            ht_ats_resv: ivinfo.ht_ats_resv(),
-            reserved: format!("{:#x}", ivinfo.reserved()),
-        },
+fn devices_of(content: &Content) -> Option<&Devices> {
+    match content {
+        Content::Device(of) | Content::Range { devices: of, .. } | Content::StartWithoutEnd(of) => {
+            Some(of)
+        }
+        _ => None,
     }
 }
 
-fn ivhd(block: &Ivhd, table: &Ivrs, view: &KernelView) -> IvhdDocument {
-    IvhdDocument {
-        kind: number(block.kind.code()),
-        offset: place(block.offset),
-        length: block.length,
-        flags: number(block.flags),
-        flag_names: block.flag_names().collect(),
-        devid: block.devid,
-        segment: block.segment,
-        mmio: format!("{:#x}", block.mmio),
-        cap_offset: format!("{:#x}", block.cap_offset),
-        info: format!("{:#06x}", block.info),
-        feature_info: format!("{:#010x}", block.feature_info),
-        efr: block.efr.map(|value| format!("{value:#x}")),
-        efr2: block.efr2.map(|value| format!("{value:#x}")),
-        used: view.uses(block),
-        entries: block.entries(table).iter().map(entry).collect(),
-    }
-}
-
-fn entry(entry: &Entry) -> EntryDocument {
-    let mut document = EntryDocument {
-        kind: number(entry.kind),
-        offset: place(entry.offset),
-        bytes: hex_bytes(&entry.bytes),
-        ..EntryDocument::default()
-    };
-    match &entry.content {
-        Content::Padding => document.name = "padding",
-        Content::All(of) => {
-            document.name = "all";
-            document.settings = Some(settings(*of));
-        }
-        Content::Device(of) => {
-            document.name = named(of, ["select", "alias", "ext_select"]);
-            document.set_devices(of);
-        }
-        Content::Range { devices: of, end } => {
-            document.name = named(of, ["range", "alias_range", "ext_range"]);
-            document.set_devices(of);
-            document.end_offset = Some(place(end.offset));
-            document.end_bytes = Some(hex_bytes(&end.bytes));
-        }
-        Content::StartWithoutEnd(of) => {
-            document.name = "start_without_end";
-            document.set_devices(of);
-            document.last = None;
-        }
-        Content::EndWithoutStart { last } => {
-            document.name = "end_without_start";
-            document.last = Some(*last);
-        }
-        Content::Special { handle, devid, kind, settings: of } => {
-            document.name = match kind {
-                SpecialKind::IoApic => "ioapic",
-                SpecialKind::Hpet => "hpet",
-                SpecialKind::Other(_) => "special",
-            };
-            document.handle = Some(number(*handle));
-            document.first = Some(*devid);
-            document.last = Some(*devid);
-            document.settings = Some(settings(*of));
-        }
-        Content::Acpi(device) => {
-            document.name = "acpi";
-            document.first = Some(device.devid);
-            document.last = Some(device.devid);
-            document.settings = Some(settings(device.settings));
-            document.hid = Some(device.hid.clone());
-            document.cid = (!device.cid.is_empty()).then(|| device.cid.clone());
-            document.uid = Some(match &device.uid {
-                Uid::None => UidDocument::None,
-                Uid::Integer { value, length } => {
-                    UidDocument::Integer { value: format!("{value:#x}"), length: *length }
-                }
-                Uid::Text(value) => UidDocument::String { value: value.clone() },
-                Uid::Unknown { format } => UidDocument::Unknown { raw: *format },
-            });
-        }
-        Content::Reserved => document.name = "reserved",
-        Content::Cut => document.name = "cut",
-        Content::NoLength => document.name = "no_length",
-    }
-    document
-}
-
-impl EntryDocument {
-    fn set_devices(&mut self, of: &Devices) {
-        self.first = Some(of.first);
-        self.last = Some(of.last);
-        self.source = of.source;
-        self.settings = Some(settings(of.settings));
-        self.extended = of.extended.map(|value| format!("{value:#010x}"));
-        self.ats_disabled = of.extended.map(|_| of.ats_disabled());
+fn name_of(content: &Content) -> &'static str {
+    match content {
+        Content::Padding => "padding",
+        Content::All(_) => "all",
+        Content::Device(of) => of_kind(of, ["select", "alias", "ext_select"]),
+        Content::Range { devices: of, .. } => of_kind(of, ["range", "alias_range", "ext_range"]),
+        Content::StartWithoutEnd(_) => "start_without_end",
+        Content::EndWithoutStart { .. } => "end_without_start",
+        Content::Special { kind: SpecialKind::IoApic, .. } => "ioapic",
+        Content::Special { kind: SpecialKind::Hpet, .. } => "hpet",
+        Content::Special { .. } => "special",
+        Content::Acpi(_) => "acpi",
+        Content::Reserved => "reserved",
+        Content::Cut => "cut",
+        Content::NoLength => "no_length",
     }
 }
 
 /// The plain name, that of an alias, or that of extended settings.
-fn named(of: &Devices, [plain, alias, extended]: [&'static str; 3]) -> &'static str {
+fn of_kind(of: &Devices, [plain, alias, extended]: [&'static str; 3]) -> &'static str {
     match (of.source, of.extended) {
         (Some(_), _) => alias,
         (_, Some(_)) => extended,
         _ => plain,
-    }
-}
-
-fn settings(of: Settings) -> SettingsDocument {
-    SettingsDocument { raw: number(of.0), names: of.names().collect(), sys_mgt: of.sys_mgt() }
-}
-
-fn ivmd(block: &Ivmd, view: &KernelView) -> IvmdDocument {
-    let region = view.entry_of(block.index).filter(|_| view.initialises());
-    let (devid_start, devid_end) = view.devids_of(block);
-    IvmdDocument {
-        index: block.index,
-        offset: place(block.offset),
-        kind: number(block.kind.code()),
-        flags: FlagsDocument::of(block.flags),
-        segment: block.segment,
-        devid_start,
-        devid_end,
-        start: format!("{:#x}", block.start),
-        length: format!("{:#x}", block.length),
-        bytes: hex_bytes(&block.bytes),
-        effective: region.is_some(),
-        kernel: region.map(of_region),
-    }
-}
-
-fn of_region(entry: &UnityEntry) -> RegionDocument {
-    RegionDocument {
-        start: format!("{:#x}", entry.start),
-        end: format!("{:#x}", entry.end_inclusive()),
-        prot: access_letters(entry.prot),
-        kind: "direct",
-        devid_start: entry.devid_start,
-        devid_end: entry.devid_end,
-        ordinal: entry.ordinal,
-    }
-}
-
-impl FlagsDocument {
-    pub(super) fn of(flags: IvmdFlags) -> Self {
-        Self {
-            raw: number(flags.0),
-            unity: flags.unity(),
-            read: flags.read(),
-            write: flags.write(),
-            exclusion: flags.exclusion(),
-        }
     }
 }
 
@@ -603,35 +424,6 @@ pub(super) fn access_letters(prot: Prot) -> &'static str {
     }
 }
 
-fn unknown(block: &OtherBlock) -> UnknownDocument {
-    UnknownDocument {
-        offset: place(block.offset),
-        kind: number(block.kind),
-        length: block.length,
-        bytes: hex_bytes(&block.bytes),
-    }
-}
-
-pub(super) fn finding(finding: Finding) -> FindingDocument {
-    let Finding { code, severity, place, ivmd, evidence, message } = finding;
-    FindingDocument {
-        code: code.as_str(),
-        severity,
-        message,
-        offset: place.map(|place| self::place(place.offset)),
-        ivmd,
-        evidence: evidence.iter().map(ToString::to_string).collect(),
-    }
-}
-
-pub(super) fn number(byte: impl std::fmt::LowerHex) -> String {
-    format!("{byte:#04x}")
-}
-
-pub(super) fn place(offset: usize) -> String {
-    format!("{offset:#x}")
-}
-
-pub(super) fn name(bytes: &[u8]) -> String {
+pub(super) fn unpadded(bytes: &[u8]) -> String {
     printable_bytes(bytes).trim_end_matches(' ').to_owned()
 }

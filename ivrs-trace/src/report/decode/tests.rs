@@ -284,8 +284,8 @@ fn a_log_fits_its_schema() {
 #[test]
 fn used_blocks_and_heeded_entries_are_told_apart() {
     let json = document(&desktop());
-    let used: Vec<_> = json.ivhd.iter().map(|ivhd| (ivhd.kind.as_str(), ivhd.used)).collect();
-    assert_eq!(used, [("0x10", false), ("0x11", false), ("0x40", true)]);
+    let used = json.ivhd.iter().map(|ivhd| (ivhd.kind.0, ivhd.used)).collect::<Vec<_>>();
+    assert_eq!(used, [(0x10, false), (0x11, false), (0x40, true)]);
     assert!(json.ivmd.iter().all(|ivmd| ivmd.effective));
     let server = document(&server());
     assert_eq!(server.ivmd.iter().map(|ivmd| ivmd.effective).collect::<Vec<_>>(), [true, false]);

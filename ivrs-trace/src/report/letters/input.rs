@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use crate::{
+    facts::{Lost, ProbeFact},
     firmware::{
         EntryId, Ivrs,
         amd::{ivrs::Ivmd, kernel::UnityEntry},
@@ -12,8 +13,7 @@ use crate::{
         Attempt, Cause, Coverage, DeviceVerdict, Model, Outcome, Owner, RequireDirect, Verdict,
         Verdicts,
     },
-    recording::ProbeFact,
-    report::{Lost, attempt::one_line, calls::Trail, document::list, redact::Redactor},
+    report::{attempt::one_line, calls::Trail, document::list, redact::Redactor},
 };
 
 /// Devices and groups that are told one by one.

@@ -7,10 +7,10 @@ use super::{
     sections,
 };
 use crate::{
+    facts::ProbeFact,
     firmware::{EntryId, Fact, amd::kernel::is_effective},
     host::Reading,
     model::{DeviceVerdict, Outcome, RequireDirect, Verdict},
-    recording::ProbeFact,
     report::{
         Document,
         attempt::{asked, reasons::refused_by},
@@ -426,10 +426,9 @@ fn trace(letter: &mut Document, case: &Case<'_>) {
         }
         None => case.redact.text(&probe.symbol),
     };
-    let attached: Vec<String> = case
-        .probes
-        .iter()
-        .filter(|probe| probe.state == "attached")
+    let of =
+        |state: &'static str| case.probes.iter().filter(move |probe| probe.state.name() == state);
+    let attached: Vec<String> = of("attached")
         .map(|probe| {
             let how = case.redact.text(&probe.how.join("+"));
             let fallback = probe
@@ -439,8 +438,7 @@ fn trace(letter: &mut Document, case: &Case<'_>) {
             format!("{} ({how}{fallback})", symbol(probe))
         })
         .collect();
-    let waiting: Vec<String> =
-        case.probes.iter().filter(|probe| probe.state == "waiting").map(symbol).collect();
+    let waiting: Vec<String> = of("waiting").map(symbol).collect();
     let mut rows = Vec::new();
     if case.probes.is_empty() {
         rows.push(("probes", "none: the kernel was not traced".to_owned()));
@@ -448,8 +446,8 @@ fn trace(letter: &mut Document, case: &Case<'_>) {
         rows.push(("probes on", attached.join(", ")));
         rows.push(("waiting", waiting.join(", ")));
     }
-    for probe in case.probes.iter().filter(|probe| probe.state == "missing") {
-        let why = probe.reason.as_deref().unwrap_or("no reason is given");
+    for probe in of("missing") {
+        let why = probe.state.reason().unwrap_or("no reason is given");
         rows.push((
             "missing",
             format!(
@@ -460,7 +458,7 @@ fn trace(letter: &mut Document, case: &Case<'_>) {
             ),
         ));
     }
-    for probe in case.probes.iter().filter(|probe| probe.state == "left_out") {
+    for probe in of("left_out") {
         rows.push(("left out", symbol(probe)));
     }
     let lost = case.lost;

@@ -6,10 +6,11 @@ use ratatui::text::{Line, Span};
 use crate::{
     codes::Severity,
     escape::printable,
+    facts::{ProbeFact, ProbeLoss},
     firmware::TableName,
     host::Reading,
     model::{Finding, RequireDirect},
-    recording::{ProbeFact, ProbeLoss},
+    probe_state::ProbeState,
     report::{self, letters::input::Origin},
     tui::{
         Action, Role, Scene, Watch,
@@ -117,14 +118,14 @@ fn severity(severity: Severity) -> (Role, &'static str) {
 }
 
 fn state(probe: &ProbeFact) -> (Role, String) {
-    match probe.state.as_str() {
-        "attached" => (Role::Good, printable(&probe.how.join(", "))),
-        "waiting" => (Role::Dim, "waits".to_owned()),
-        "not_needed" => (Role::Dim, "not needed".to_owned()),
-        "left_out" => (Role::Doubtful, "left out".to_owned()),
-        "missing" if probe.required => (Role::Bad, "MISSING".to_owned()),
-        "missing" => (Role::Doubtful, "missing".to_owned()),
-        other => (Role::Doubtful, printable(other)),
+    match &probe.state {
+        ProbeState::Attached => (Role::Good, printable(&probe.how.join(", "))),
+        ProbeState::Waiting => (Role::Dim, "waits".to_owned()),
+        ProbeState::NotNeeded => (Role::Dim, "not needed".to_owned()),
+        ProbeState::LeftOut => (Role::Doubtful, "left out".to_owned()),
+        ProbeState::Missing { .. } if probe.required => (Role::Bad, "MISSING".to_owned()),
+        ProbeState::Missing { .. } => (Role::Doubtful, "missing".to_owned()),
+        ProbeState::Unknown => (Role::Doubtful, "unknown".to_owned()),
     }
 }
 
@@ -163,8 +164,8 @@ impl Pane for Health {
 
     fn title(&self, scene: &Scene<'_>) -> String {
         let probes = &scene.stage.probes;
-        let attached = probes.iter().filter(|probe| probe.state == "attached").count();
-        let missing = probes.iter().filter(|probe| probe.state == "missing").count();
+        let attached = probes.iter().filter(|probe| probe.state == ProbeState::Attached).count();
+        let missing = probes.iter().filter(|probe| probe.state.name() == "missing").count();
         let mut parts = vec![if probes.is_empty() {
             "Health: the kernel was not traced".to_owned()
         } else {
@@ -348,7 +349,7 @@ fn probe(text: &mut Text, fact: &ProbeFact, counts: Option<&ProbeLoss>) {
     if let Some(why) = &fact.fallback {
         text.painted_row("fallback", Role::Doubtful, &printable(why));
     }
-    if let Some(why) = &fact.reason {
+    if let Some(why) = fact.state.reason() {
         text.painted_row("reason", Role::Doubtful, &printable(why));
     }
     if let Some(counts) = counts {
@@ -361,13 +362,17 @@ fn probe(text: &mut Text, fact: &ProbeFact, counts: Option<&ProbeLoss>) {
             ),
         );
     }
-    let meaning = match fact.state.as_str() {
-        "missing" if fact.required => {
+    let meaning = match &fact.state {
+        ProbeState::Missing { .. } if fact.required => {
             "Without it a refusal may not be seen, or not be explained; what is said rests on the \
              other probes and on files."
         }
-        "missing" | "left_out" => "Without it an explanation says less; none is wrong for it.",
-        "waiting" => "It is attached when its module is loaded, before the module's first call.",
+        ProbeState::Missing { .. } | ProbeState::LeftOut => {
+            "Without it an explanation says less; none is wrong for it."
+        }
+        ProbeState::Waiting => {
+            "It is attached when its module is loaded, before the module's first call."
+        }
         _ => return,
     };
     text.blank();

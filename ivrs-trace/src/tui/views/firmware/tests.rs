@@ -2,6 +2,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::{
+    facts::Clocks,
     firmware::amd::builder::IvrsBuilder,
     host::{HexBytes, Reading},
     model::{
@@ -9,7 +10,6 @@ use crate::{
         fixture::{AM5, GROUPS, QEMU, SINGLE, bdf, host, model, table, view},
     },
     pci::Devid,
-    recording::Clocks,
     report::letters::input::Origin,
     tui::{Stage, ThemeName, Watch},
 };
@@ -162,7 +162,7 @@ fn a_block_that_the_kernel_ignores_leads_nowhere() {
     let mut seen = of_table(&table(&[ignored, SINGLE]));
     let rows = seen.rows();
     assert!(rows[2].ends_with("ignored") && rows[3].ends_with("1 device"), "{rows:?}");
-    assert!(seen.detail(2).contains("for it asks for neither a unity map nor an exclusion"));
+    assert!(seen.detail(2).contains("it asks for neither a unity map nor an exclusion"));
     assert_eq!(seen.link(2, Action::Open), None);
     assert_eq!(seen.link(3, Action::Open), Some(Target::Covered(1)));
     assert_eq!(seen.link(3, Action::ToDevice), Some(Target::Device(bdf("00:07.1"))));
@@ -211,7 +211,7 @@ fn a_table_that_the_kernel_refuses_blocks_nobody() {
     let mut seen = of_bytes(bytes);
     let rows = seen.rows();
     assert!(rows[0].ends_with("refused") && rows[2].ends_with("unused"), "{rows:?}");
-    assert!(seen.detail(2).contains("nothing, for it gets no IOMMU from this table"));
+    assert!(seen.detail(2).contains("nothing: it gets no IOMMU from this table"));
     assert!(seen.detail(0).contains("ivrs-checksum (error)"));
 }
 

@@ -3,12 +3,12 @@ use proptest::prelude::*;
 use super::*;
 use crate::{
     event::{Event, RegionType},
+    facts::Clocks,
     host::{Group, MemoryMap, MemoryRange, ReservedRegion, Snapshot},
     model::{
         Model,
         fixture::{AM5, GROUPS, QEMU, SINGLE, bdf, device, host, model, table},
     },
-    recording::Clocks,
     report::letters::input::Origin,
     tui::{Stage, ThemeName, Watch},
 };
