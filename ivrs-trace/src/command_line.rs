@@ -11,21 +11,17 @@ use crate::pci::Bdf;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Vm {
     /// Its name: QEMU's `-name`, which libvirt gives the domain's name.
-    pub name: Option<String>,
+    pub(crate) name: Option<String>,
     /// Its number with Proxmox, which starts QEMU with `-id`.
-    pub id: Option<String>,
+    pub(crate) id: Option<String>,
 }
 
 impl Vm {
-    /// The machine of the process that was started so.
-    #[must_use]
-    pub fn of(arguments: &[String]) -> Self {
+    pub(crate) fn of(arguments: &[String]) -> Self {
         Self { name: name(arguments), id: number(arguments) }
     }
 
-    /// What it is called: its name, else its number.
-    #[must_use]
-    pub fn called(self) -> Option<String> {
+    pub(crate) fn called(self) -> Option<String> {
         self.name.or(self.id)
     }
 }
@@ -65,7 +61,6 @@ impl Keyed {
         Self(value.split(',').map(|part| part.replace('\0', ",")).collect())
     }
 
-    /// The part without a key.
     fn plain(&self) -> Option<&str> {
         self.0.iter().find(|part| !part.contains('=')).map(String::as_str)
     }
@@ -80,18 +75,17 @@ impl Keyed {
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Hostdev {
     /// The device: `host=`, or the end of `sysfsdev=`.
-    pub bdf: Bdf,
+    pub(crate) bdf: Bdf,
     /// `id=`: libvirt writes `hostdev0`, `hostdev1` and so on.
-    pub id: Option<String>,
+    pub(crate) id: Option<String>,
     /// The whole value of `-device`, as it was written, printable.
-    pub argument: String,
+    pub(crate) argument: String,
 }
 
 impl Hostdev {
     /// The devices that a process was started with, in order; in the classic form and in JSON, which
     /// libvirt writes since 7.9.
-    #[must_use]
-    pub fn all(arguments: &[String]) -> Vec<Self> {
+    pub(crate) fn all(arguments: &[String]) -> Vec<Self> {
         arguments
             .iter()
             .zip(arguments.iter().skip(1))
@@ -121,8 +115,7 @@ impl Hostdev {
 
 /// Whether the process is a QEMU, by its command name or by what it was started as: Debian's and
 /// others' `qemu-system-x86_64`, Red Hat's `qemu-kvm`, and `kvm`, as Proxmox calls it.
-#[must_use]
-pub fn is_qemu(comm: &str, arguments: &[String]) -> bool {
+pub(crate) fn is_qemu(comm: &str, arguments: &[String]) -> bool {
     let program = arguments.first().and_then(|first| first.rsplit('/').next());
     [Some(comm), program]
         .into_iter()

@@ -6,8 +6,7 @@
 use std::fmt::{self, Write as _};
 
 /// `text` with every character that is not plainly visible written as `\u{..}`.
-#[must_use]
-pub fn printable(text: &str) -> String {
+pub(crate) fn printable(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
         push(&mut out, c);
@@ -16,8 +15,7 @@ pub fn printable(text: &str) -> String {
 }
 
 /// The bytes up to the first NUL as printable text; what is not UTF-8 is written as `\xNN`.
-#[must_use]
-pub fn printable_bytes(bytes: &[u8]) -> String {
+pub(crate) fn printable_bytes(bytes: &[u8]) -> String {
     let mut out = String::new();
     let end = bytes.iter().position(|&b| b == 0).unwrap_or(bytes.len());
     for chunk in bytes.get(..end).unwrap_or_default().utf8_chunks() {

@@ -9,13 +9,17 @@
     doc = "",
     doc = "This build has no `probe` and no `cli`: the feature `live` is off."
 )]
+#![cfg_attr(
+    not(feature = "live"),
+    allow(dead_code, unused_imports, reason = "the commands, which use the rest, are not built")
+)]
 
 #[cfg(feature = "live")]
 pub mod cli;
 pub mod codes;
-pub mod command_line;
-pub mod errno;
-pub mod escape;
+mod command_line;
+mod errno;
+mod escape;
 pub mod event;
 pub mod export;
 pub mod facts;
@@ -31,7 +35,7 @@ mod object;
 mod output;
 pub mod pci;
 #[cfg(feature = "live")]
-pub mod privilege;
+mod privilege;
 #[cfg(feature = "live")]
 pub mod probe;
 pub mod probe_state;

@@ -1,11 +1,12 @@
 //! Writing to the terminal: results, and talk.
 
 use std::{
-    io::{self, IsTerminal, Write as _},
+    io::{self, IsTerminal, Write},
     os::fd::AsFd,
     sync::atomic::{AtomicBool, Ordering},
 };
 
+use anyhow::Context as _;
 use serde::Serialize;
 
 use crate::report::Style;
@@ -14,24 +15,48 @@ use crate::report::Style;
 const WIDTHS: std::ops::RangeInclusive<usize> = 40..=120;
 
 /// Writes a result to standard output.
-pub(crate) fn print(text: &str) -> anyhow::Result<()> {
-    let mut out = io::stdout().lock();
-    out.write_all(text.as_bytes())?;
-    out.flush()?;
-    Ok(())
+pub(crate) fn print(text: impl AsRef<[u8]>) -> anyhow::Result<()> {
+    write(&mut io::stdout().lock(), text.as_ref()).context("cannot write to standard output")
 }
 
-/// Writes a document to standard output, over several lines.
 pub(crate) fn print_json(document: &impl Serialize) -> anyhow::Result<()> {
-    print(&format!("{}\n", serde_json::to_string_pretty(document)?))
+    print(format!("{}\n", serde_json::to_string_pretty(document)?))
 }
 
 /// Writes what is a result, but of a command that has standard output for itself, to standard error.
 pub(crate) fn print_beside(text: &str) -> anyhow::Result<()> {
-    let mut err = io::stderr().lock();
-    err.write_all(text.as_bytes())?;
-    err.flush()?;
-    Ok(())
+    write(&mut io::stderr().lock(), text.as_bytes()).context("cannot write to standard error")
+}
+
+fn write(out: &mut impl Write, text: &[u8]) -> io::Result<()> {
+    out.write_all(text)?;
+    out.flush()
+}
+
+/// An output that names itself in its errors, whatever hands them on.
+pub(crate) struct Named<W> {
+    pub(crate) inner: W,
+    pub(crate) name: String,
+}
+
+impl<W> Named<W> {
+    fn named<T>(&self, result: io::Result<T>) -> io::Result<T> {
+        result.map_err(|error| {
+            io::Error::new(error.kind(), format!("cannot write {}: {error}", self.name))
+        })
+    }
+}
+
+impl<W: Write> Write for Named<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.inner.write(bytes);
+        self.named(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        let flushed = self.inner.flush();
+        self.named(flushed)
+    }
 }
 
 /// Whether the last line of the terminal is one of [`progress`].
@@ -81,10 +106,15 @@ fn is_dumb() -> bool {
 
 /// Whether the reader of standard output has gone, which ends a program quietly.
 pub(crate) fn is_broken_pipe(error: &anyhow::Error) -> bool {
-    error
-        .chain()
-        .filter_map(|cause| cause.downcast_ref::<io::Error>())
-        .any(|error| error.kind() == io::ErrorKind::BrokenPipe)
+    error.chain().any(|cause| {
+        // Its source is not the error that it hands on.
+        let of_csv = cause.downcast_ref::<csv::Error>().and_then(|error| match error.kind() {
+            csv::ErrorKind::Io(error) => Some(error),
+            _ => None,
+        });
+        let error = cause.downcast_ref::<io::Error>().or(of_csv);
+        error.is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
+    })
 }
 
 /// How text looks on standard output: as wide as the terminal, with colours unless `NO_COLOR` is set

@@ -6,9 +6,17 @@ use std::{
     process::{Command, Output, Stdio},
 };
 
-use ivrs_trace::firmware::amd::{
-    builder::{IvhdSpec, IvrsBuilder},
-    device_entry::DeviceEntry,
+use ivrs_trace::{
+    firmware::{
+        amd::{
+            builder::{IvhdSpec, IvrsBuilder},
+            device_entry::DeviceEntry,
+        },
+        intel::builder::{DmarBuilder, ScopeSpec},
+    },
+    host::Snapshot,
+    pci::{Devid, Segment},
+    recording::{End, Options, Recorder},
 };
 
 fn run(args: &[&str], input: &[u8]) -> Output {
@@ -29,6 +37,30 @@ fn table() -> IvrsBuilder {
     IvrsBuilder::new()
         .ivhd(IvhdSpec { entries: vec![DeviceEntry::All { settings: 0 }], ..IvhdSpec::default() })
         .ivmd(ivmd.parse().unwrap())
+}
+
+fn dmar() -> Vec<u8> {
+    let everything = DmarBuilder::new().drhd(1, Segment(0), 0xfed9_0000, &[]);
+    let scope = ScopeSpec::function(Devid(0x0018));
+    everything.rmrr(Segment(0), 0x7ffe_0000, 0x7ffe_ffff, &[scope]).build().unwrap()
+}
+
+/// A copied host with these tables, and a recording of it.
+fn host(tables: &[(&str, &[u8])]) -> (tempfile::TempDir, std::path::PathBuf) {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path().join("host");
+    let place = root.join("sys/firmware/acpi/tables");
+    std::fs::create_dir_all(&place).unwrap();
+    for (name, bytes) in tables {
+        std::fs::write(place.join(name), bytes).unwrap();
+    }
+    let path = folder.path().join("host.ivt");
+    let options = Options { path: path.clone(), force: false, max_size: None, owner: None };
+    let recorder = Recorder::create(options, |line| eprintln!("{line}")).unwrap();
+    recorder.snapshot(0, &Snapshot::read_and_keep(&root).1);
+    let end = End { reason: "snapshot".to_owned(), exit_status: None, time_ns: 0 };
+    assert!(recorder.finish(end).closed);
+    (folder, path)
 }
 
 fn text(bytes: &[u8]) -> &str {
@@ -65,6 +97,56 @@ fn a_kernel_log_gives_the_entries_that_the_kernel_heeded() {
     assert_eq!(json["ivmd"][0]["kernel"]["end"], "0x7ffe0fff");
     let page = run(&["decode", "-"], log.as_bytes());
     assert!(text(&page.stdout).contains("0x7ffe0000 to 0x7ffe0fff (4 KiB), read and write"));
+}
+
+#[test]
+fn a_recording_gives_the_table_of_either_vendor_or_both() {
+    let (ivrs, dmar) = (table().build().unwrap(), dmar());
+    let (ivrs, dmar) = (("IVRS", ivrs.as_slice()), ("DMAR", dmar.as_slice()));
+    for tables in [&[ivrs][..], &[dmar], &[ivrs, dmar]] {
+        let (_folder, path) = host(tables);
+        let page = run(&["decode", path.to_str().unwrap()], &[]);
+        let direct: Vec<String> = tables
+            .iter()
+            .map(|(_, bytes)| text(&run(&["decode", "-"], bytes).stdout).to_owned())
+            .collect();
+        assert_eq!(text(&page.stdout), direct.join("\n"));
+        let both = text(&page.stderr).contains("holds an IVRS and a DMAR table");
+        assert_eq!(both, tables.len() == 2, "{}", text(&page.stderr));
+        let json = run(&["decode", "--json", path.to_str().unwrap()], &[]);
+        let documents = serde_json::Deserializer::from_slice(&json.stdout);
+        let signatures: Vec<String> = documents
+            .into_iter::<serde_json::Value>()
+            .map(|one| one.unwrap()["table"]["signature"].as_str().unwrap().to_owned())
+            .collect();
+        assert_eq!(signatures, tables.iter().map(|(name, _)| *name).collect::<Vec<_>>());
+
+        let exported = run(&["export", "--to", "acpi", "--from", path.to_str().unwrap()], &[]);
+        assert_eq!(exported.status.code(), Some(0), "{}", text(&exported.stderr));
+        if let [(_, bytes)] = tables {
+            assert_eq!(&exported.stdout, bytes);
+        }
+        assert_eq!(text(&run(&["decode", "-"], &exported.stdout).stdout), direct.join("\n"));
+    }
+    let (_folder, path) = host(&[]);
+    for args in [&["decode"][..], &["export", "--to", "acpi", "--from"]] {
+        let none = run(&[args, &[path.to_str().unwrap()]].concat(), &[]);
+        assert_eq!(none.status.code(), Some(2));
+        let said = text(&none.stderr).lines().last().unwrap();
+        assert!(said.contains("neither an IVRS nor a DMAR table"), "{said}");
+    }
+}
+
+#[test]
+fn a_table_of_intel_is_an_input_of_diff() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), dmar()).unwrap();
+    let name = file.path().to_str().unwrap();
+    let same = run(&["diff", name, "-"], &dmar());
+    assert_eq!((same.status.code(), text(&same.stderr)), (Some(0), ""));
+    let host = host(&[("DMAR", &dmar())]).0;
+    let same = run(&["diff", name, host.path().join("host").to_str().unwrap()], &[]);
+    assert_eq!((same.status.code(), text(&same.stderr)), (Some(0), ""));
 }
 
 #[test]

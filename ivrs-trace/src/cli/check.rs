@@ -1,31 +1,23 @@
 //! `ivrs-trace check`: a verdict a device.
 
-use std::{
-    path::{Path, PathBuf},
-    process::ExitCode,
-};
+use std::{path::PathBuf, process::ExitCode};
 
 use anyhow::bail;
 use rustix::thread::CapabilitySet;
 
-use super::io::source;
+use super::io::{
+    facts::{self, Facts},
+    source,
+};
 use crate::{
-    codes::Code,
-    escape::printable,
-    firmware::Fact,
-    host::{Skipped, Snapshot},
-    live::{self, Live, rights},
-    model::{Finding, Model, Verdict, Verdicts},
+    live::rights,
+    model::{Verdict, Verdicts},
     output,
     pci::Bdf,
     privilege::Caller,
-    report::{self, json},
+    report::{self, json, letters::input::Origin},
 };
 
-/// How many of the things that could not be placed are told one by one.
-const TOLD: usize = 32;
-
-/// What the long help and the man page say after the options.
 const MORE: &str = "\
 Exit status:
   0  all clear: the kernel would refuse none of the devices
@@ -41,7 +33,6 @@ Examples:
   ivrs-trace check --from trace.ivt --json
       A recorded host, as JSON";
 
-/// Arguments of `check`.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = MORE)]
 pub(super) struct Args {
@@ -60,24 +51,31 @@ pub(super) struct Args {
 /// Judges this host or a copied one. With the privilege for it, this host's kernel is asked through
 /// probes; else it is judged from files.
 pub(super) fn command(args: &Args) -> anyhow::Result<ExitCode> {
-    let (model, evidence) = match &args.from {
-        Some(path) => source::host(path)?,
-        None => (model()?, None),
-    };
-    let mut verdicts = model.verdicts();
-    if let Some(evidence) = evidence {
-        // Its words are about a kernel that runs here.
-        verdicts.findings.retain(|finding| finding.code != Code::NoBtf);
-        verdicts.findings.push(evidence);
+    let Facts { model, mut verdicts, origin, lost, .. } =
+        facts::gather(args.from.as_deref(), |_, _, _| {})?;
+    match &args.from {
+        None => {
+            rights::give_up(CapabilitySet::empty(), Caller::of_sudo());
+            if lost.any() {
+                output::complain(&format!(
+                    "{} events were lost while the kernel was asked; files are judged where its \
+                     answer is missing",
+                    lost.ring + lost.queue + lost.read
+                ));
+            }
+        }
+        Some(path) if matches!(origin, Origin::Recording { .. }) => {
+            source::tell_attempts(path, &model);
+        }
+        Some(_) => {}
     }
-    verdicts.findings.extend(skipped(model.host()));
     for bdf in &args.devices {
         if model.function(*bdf).is_none() {
             bail!("there is no PCI function {bdf} on this host; `lspci -D` lists them");
         }
         if !verdicts.devices.iter().any(|device| device.bdf == *bdf) {
             bail!(
-                "{bdf} is in no IOMMU group, so VFIO cannot take it at all: no IOMMU serves it, or \
+                "{bdf} is in no IOMMU group, so VFIO cannot claim it: no IOMMU serves it, or \
                  it is an IOMMU itself"
             );
         }
@@ -91,48 +89,9 @@ pub(super) fn command(args: &Args) -> anyhow::Result<ExitCode> {
     if args.json {
         output::print_json(&json::check(&model, verdicts))?;
     } else {
-        output::print(&report::check(&model, &verdicts, output::style()))?;
+        output::print(report::check(&model, &verdicts, output::style()))?;
     }
     Ok(code)
-}
-
-fn model() -> anyhow::Result<Model> {
-    if live::can_show() {
-        let runtime = live::runtime::runtime()?;
-        let _inside = runtime.enter();
-        match Live::start(|_, _| {}) {
-            Ok(live) => {
-                rights::give_up(CapabilitySet::empty(), Caller::of_sudo());
-                for line in live.degradations() {
-                    output::complain(&line);
-                }
-                let lost = live.lost()?;
-                if lost.any() {
-                    output::complain(&format!(
-                        "{} events were lost while the kernel was asked; files are judged where \
-                         its answer is missing",
-                        lost.ring + lost.queue + lost.read
-                    ));
-                }
-                return Ok(live.model);
-            }
-            Err(error) => output::complain(&format!("judging from files alone: {error:#}")),
-        }
-    }
-    Ok(Model::new(Snapshot::read(Path::new("/")), live::require_direct()))
-}
-
-/// What the host shows and could not be placed; so nothing is lost in silence.
-pub(super) fn skipped(host: &Snapshot) -> Option<Finding> {
-    let first = host.skipped.first()?;
-    let more = match host.skipped.len() {
-        1 => String::new(),
-        count => format!(", and {} more", count - 1),
-    };
-    let message = printable(&format!("{}: {}{more}; not judged", first.path, first.why));
-    let line = |one: &Skipped| Fact::Skipped { path: one.path.clone(), why: one.why.clone() };
-    let evidence = host.skipped.iter().take(TOLD).map(line).collect();
-    Some(Finding { evidence, ..Finding::new(Code::Skipped, message) })
 }
 
 fn exit_code(verdicts: &Verdicts) -> ExitCode {

@@ -7,7 +7,6 @@ use clap_complete::Shell;
 
 use crate::output;
 
-/// What the long help and the man page say after the options.
 const MORE: &str = "\
 Exit status:
   0  the script is complete
@@ -21,7 +20,6 @@ Examples:
   ivrs-trace completions zsh > ~/.zfunc/_ivrs-trace
       For zsh, if .zshrc adds ~/.zfunc to fpath before it calls compinit";
 
-/// Arguments of `completions`.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = MORE)]
 pub(super) struct Args {
@@ -31,12 +29,12 @@ pub(super) struct Args {
 }
 
 /// Prints the script. It is made in memory first, as its maker knows no errors of writing.
-pub(super) fn command(args: &Args) -> anyhow::Result<ExitCode> {
+pub(super) fn command(args: &Args, program: &Command) -> anyhow::Result<ExitCode> {
     let mut script = Vec::new();
-    let mut shown = shown(&super::definition());
+    let mut shown = shown(program);
     let name = shown.get_name().to_owned();
     clap_complete::generate(args.shell, &mut shown, name, &mut script);
-    output::print(&String::from_utf8_lossy(&script))?;
+    output::print(&script)?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -62,14 +60,10 @@ mod tests {
     fn scripts_offer_every_command_and_nothing_hidden() {
         for shell in [Shell::Bash, Shell::Elvish, Shell::Fish, Shell::PowerShell, Shell::Zsh] {
             let mut script = Vec::new();
-            clap_complete::generate(
-                shell,
-                &mut shown(&super::super::definition()),
-                "x",
-                &mut script,
-            );
+            let program = crate::cli::definition();
+            clap_complete::generate(shell, &mut shown(&program), "x", &mut script);
             let script = String::from_utf8(script).unwrap();
-            for command in super::super::definition().get_subcommands() {
+            for command in program.get_subcommands() {
                 assert!(script.contains(command.get_name()), "{shell}: {}", command.get_name());
             }
             assert!(script.contains("snapshot-only") && !script.contains("leave-out"), "{shell}");

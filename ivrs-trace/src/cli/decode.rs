@@ -2,19 +2,13 @@
 
 use std::{path::PathBuf, process::ExitCode};
 
-use anyhow::Context as _;
-
-use super::io::source;
+use super::io::source::{self, Found};
 use crate::{
-    firmware::{
-        Dmar, Ivrs, KernelView,
-        dump::{self, Dump, TableDump},
-    },
+    firmware::KernelView,
     output,
     report::decode::{self, Detail},
 };
 
-/// What the long help and the man page say after the options.
 const MORE: &str = "\
 Exit status:
   0  success, whatever the findings
@@ -26,13 +20,12 @@ Examples:
   acpidump -n IVRS | ivrs-trace decode -
       A text dump; also from hexdump, xxd, od and iasl -d, or AMD-Vi's lines of a kernel log
   ivrs-trace decode --json trace.ivt
-      The table in a recording";
+      The tables in a recording";
 
-/// Arguments of `decode`.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = MORE)]
 pub(super) struct Args {
-    /// Print one JSON document instead of text
+    /// Print one JSON document per table instead of text
     #[arg(long)]
     json: bool,
     /// Also show the device entries of ignored IVHD blocks, and the bytes of every block
@@ -43,54 +36,27 @@ pub(super) struct Args {
     file: PathBuf,
 }
 
-/// Decodes a table. Its findings do not change the exit status.
+/// Decodes what the input holds. Findings do not change the exit status.
 pub(super) fn command(args: &Args) -> anyhow::Result<ExitCode> {
-    let name = source::name_of(&args.file);
-    let input = source::table(&args.file)?;
-    let dump = match dump::read(&input) {
-        Ok(dump) => dump,
-        Err(error) => match dump::read_dmar(&input).with_context(|| name.clone())? {
-            Some(found) => return dmar(args, &name, &found),
-            None => return Err(error).with_context(|| name),
-        },
-    };
-    tell(&name, dump.notes());
-    match dump {
-        Dump::Table(found) => {
-            let table = Ivrs::parse(&found.table).with_context(|| name)?;
-            let view = KernelView::new(&table);
-            if args.json {
-                output::print_json(&decode::decode(&table, &view))?;
-            } else {
-                let detail = if args.all { Detail::All } else { Detail::Used };
-                output::print(&decode::text(&table, &view, detail, output::style()))?;
+    let detail = if args.all { Detail::All } else { Detail::Used };
+    for (number, found) in source::tables(&args.file)?.iter().enumerate() {
+        if args.json {
+            match found {
+                Found::Ivrs(table) => {
+                    output::print_json(&decode::decode(table, &KernelView::new(table)))?;
+                }
+                Found::Dmar(table) => output::print_json(&decode::decode_dmar(table))?,
+                Found::Log(log) => output::print_json(&decode::decode_log(log))?,
             }
+            continue;
         }
-        Dump::Log(log) => {
-            if args.json {
-                output::print_json(&decode::decode_log(&log))?;
-            } else {
-                output::print(&decode::log_text(&log, output::style()))?;
-            }
-        }
+        let style = output::style();
+        let text = match found {
+            Found::Ivrs(table) => decode::text(table, &KernelView::new(table), detail, style),
+            Found::Dmar(table) => decode::dmar_text(table, detail, style),
+            Found::Log(log) => decode::log_text(log, style),
+        };
+        output::print(format!("{}{text}", if number == 0 { "" } else { "\n" }))?;
     }
     Ok(ExitCode::SUCCESS)
-}
-
-fn dmar(args: &Args, name: &str, found: &TableDump) -> anyhow::Result<ExitCode> {
-    tell(name, &found.notes);
-    let table = Dmar::parse(&found.table).with_context(|| name.to_owned())?;
-    if args.json {
-        output::print_json(&decode::decode_dmar(&table))?;
-    } else {
-        let detail = if args.all { Detail::All } else { Detail::Used };
-        output::print(&decode::dmar_text(&table, detail, output::style()))?;
-    }
-    Ok(ExitCode::SUCCESS)
-}
-
-fn tell(name: &str, notes: &[String]) {
-    for note in notes {
-        output::complain(&format!("{name}: {note}"));
-    }
 }

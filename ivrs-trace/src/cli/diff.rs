@@ -11,7 +11,6 @@ use crate::{
     report::{self, json},
 };
 
-/// What the long help and the man page say after the options.
 const MORE: &str = "\
 Exit status:
   0  no difference
@@ -24,14 +23,13 @@ Examples:
   sudo ivrs-trace diff old-table.bin /sys/firmware/acpi/tables/IVRS
       Two tables";
 
-/// Arguments of `diff`.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = MORE)]
 pub(super) struct Args {
     /// Print one JSON document instead of text
     #[arg(long)]
     json: bool,
-    /// A recording, a folder with copies of a host's /sys and /proc, or an IVRS table in any form
+    /// A recording, a folder with copies of a host's /sys and /proc, or an IVRS or DMAR table in any form
     /// that decode reads; - reads standard input
     #[arg(value_name = "A")]
     before: PathBuf,
@@ -54,7 +52,7 @@ pub(super) fn command(args: &Args) -> anyhow::Result<ExitCode> {
     if args.json {
         output::print_json(&json::diff(&diff))?;
     } else {
-        output::print(&report::diff(&diff, output::style()))?;
+        output::print(report::diff(&diff, output::style()))?;
     }
     Ok(ExitCode::from(u8::from(!diff.is_empty())))
 }

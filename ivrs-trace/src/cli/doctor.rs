@@ -10,7 +10,7 @@ use rustix::thread::CapabilitySet;
 
 use super::io::source;
 use crate::{
-    host::{Conditions, Snapshot},
+    host::Conditions,
     live::{self, Live, rights},
     model::{
         Model,
@@ -23,7 +23,6 @@ use crate::{
     report,
 };
 
-/// What the long help and the man page say after the options.
 const MORE: &str = "\
 Exit status:
   0  no check failed; there may be warnings
@@ -39,7 +38,6 @@ Examples:
   ivrs-trace doctor --from host
       A copied host, whose state of tracing is unknown";
 
-/// Arguments of `doctor`.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = MORE)]
 pub(super) struct Args {
@@ -71,7 +69,7 @@ pub(super) fn command(args: &Args) -> anyhow::Result<ExitCode> {
     if args.json {
         output::print_json(&health)?;
     } else {
-        output::print(&report::doctor(&health, output::style()))?;
+        output::print(report::doctor(&health, output::style()))?;
     }
     Ok(ExitCode::from(match health.worst() {
         State::Ok | State::Warning => 0,
@@ -119,9 +117,7 @@ fn this_host() -> anyhow::Result<(Model, Conditions, Tracing)> {
         }
     }
     tracing.rights = Some(rights(effective, left));
-    let model =
-        model.unwrap_or_else(|| Model::new(Snapshot::read(Path::new("/")), live::require_direct()));
-    Ok((model, conditions, tracing))
+    Ok((model.unwrap_or_else(source::this_host), conditions, tracing))
 }
 
 /// Gives up what `events` and the like would give up, and says what is left.

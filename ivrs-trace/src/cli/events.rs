@@ -1,15 +1,13 @@
 //! `ivrs-trace events`: the stream, a line an event.
 
 use std::{
-    io::{self, Write as _},
     path::{Path, PathBuf},
     process::ExitCode,
 };
 
-use anyhow::Context as _;
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::{io::source, leave_out::LeaveOutArgs};
+use super::{io::source, probes::LeaveOutArgs};
 use crate::{
     event::{Event, Filter, Follow, ParseFilterError},
     facts::Clocks,
@@ -27,7 +25,6 @@ use crate::{
 /// Bytes of lines that are kept before they are written.
 const BUFFER: usize = 64 * 1024;
 
-/// What the long help and the man page say after the options.
 const MORE: &str = "\
 Exit status:
   0  interrupted, or at the end of the recording
@@ -41,7 +38,6 @@ Examples:
   ivrs-trace events --from trace.ivt --filter device=01:00.0 --filter kind!=region
       The recorded events of one device, without its regions";
 
-/// Arguments of `events`.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = MORE)]
 pub(super) struct Args {
@@ -204,7 +200,7 @@ fn replay(args: &Args, path: &Path) -> anyhow::Result<ExitCode> {
     }
     if lines.shown == 0 && replay.condition.events > 0 {
         output::complain(&format!(
-            "none of its {} events is as asked for",
+            "none of its {} events matches the filters",
             replay.condition.events
         ));
     }
@@ -247,9 +243,7 @@ impl<'a> Lines<'a> {
     }
 
     fn flush(&mut self) -> anyhow::Result<()> {
-        let mut out = io::stdout().lock();
-        out.write_all(&self.bytes).context("standard output")?;
-        out.flush().context("standard output")?;
+        output::print(&self.bytes)?;
         self.bytes.clear();
         Ok(())
     }

@@ -6,7 +6,6 @@ use anyhow::Context as _;
 
 use crate::{codes::Code, escape::printable, output, report::decode};
 
-/// What the long help and the man page say after the options.
 const MORE: &str = "\
 Exit status:
   0  the code exists
@@ -18,7 +17,6 @@ Examples:
   ivrs-trace explain ivmd-wide
       One code";
 
-/// Arguments of `explain`.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = MORE)]
 pub(super) struct Args {

@@ -16,13 +16,13 @@ use super::io::{
 use crate::{
     escape::printable,
     export::{csv, json, perfetto, prometheus},
-    model::Table,
+    model::{DmarTable, Table},
+    report::letters::input::acpidump,
 };
 
 /// Bytes of events that wait in memory until the host is known; more wait in a file.
 const WAITING: usize = 16 * 1024 * 1024;
 
-/// What the long help and the man page say after the options.
 const MORE: &str = "\
 Exit status:
   0  the export is complete
@@ -36,7 +36,6 @@ Examples:
   ivrs-trace export --to json --from trace.ivt | jq -c 'select(.record == \"attempt\")'
       The recorded attempts, one per line";
 
-/// Arguments of `export`.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = MORE)]
 pub(super) struct Args {
@@ -63,7 +62,7 @@ enum To {
     Perfetto,
     /// Comma-separated values
     Csv,
-    /// The bytes of the IVRS table
+    /// The bytes of the IVRS or DMAR table; if a host has both, acpidump's text
     Acpi,
     /// Metrics in Prometheus's text format, for a textfile collector
     Prometheus,
@@ -89,7 +88,7 @@ pub(super) fn command(args: &Args) -> anyhow::Result<ExitCode> {
         To::Json => json_lines(args, out),
         To::Perfetto => trace(args, out),
         To::Csv => rows(args, out),
-        To::Acpi => table(args, out),
+        To::Acpi => tables(args, out),
         To::Prometheus => {
             let facts = quiet(args)?;
             Ok(out.write_all(prometheus::metrics(&facts.model, &facts.verdicts).as_bytes())?)
@@ -112,9 +111,9 @@ fn json_lines(args: &Args, out: &mut dyn Write) -> anyhow::Result<()> {
             result = line(&mut waiting, &json::event(number, event));
         }
     })?;
-    result.context("a temporary file")?;
+    result.context("cannot use a temporary file")?;
     line(out, &json::host(&facts.model, facts.verdicts, &facts.probes, facts.began))?;
-    waiting.rewind().context("a temporary file")?;
+    waiting.rewind().context("cannot use a temporary file")?;
     io::copy(&mut waiting, out)?;
     for rest in json::rest(&facts.model, facts.events, facts.lost) {
         line(out, &rest)?;
@@ -160,12 +159,32 @@ fn rows(args: &Args, out: &mut dyn Write) -> anyhow::Result<()> {
     Ok(events.finish()?)
 }
 
-fn table(args: &Args, out: &mut dyn Write) -> anyhow::Result<()> {
+fn tables(args: &Args, out: &mut dyn Write) -> anyhow::Result<()> {
     let facts = quiet(args)?;
+    let (mut tables, mut troubles) = (Vec::new(), Vec::new());
     match facts.model.table() {
-        Table::Read(read) => Ok(out.write_all(read.0.bytes())?),
-        Table::Absent => bail!("this host has no IVRS table that could be read"),
-        Table::Unreadable(why) => bail!("the IVRS table cannot be read: {}", printable(why)),
-        Table::Malformed(error) => bail!("what is there is not an IVRS table: {error}"),
+        Table::Read(read) => tables.push(("IVRS", read.0.bytes())),
+        Table::Absent => {}
+        Table::Unreadable(why) => troubles.push(format!("cannot read the IVRS table: {why}")),
+        Table::Malformed(error) => troubles.push(format!("this is not an IVRS table: {error}")),
     }
+    match facts.model.dmar() {
+        DmarTable::Read(dmar) => tables.push(("DMAR", dmar.bytes())),
+        DmarTable::Absent => {}
+        DmarTable::Unreadable(why) => troubles.push(format!("cannot read the DMAR table: {why}")),
+        DmarTable::Malformed(error) => troubles.push(format!("this is not a DMAR table: {error}")),
+    }
+    match (tables.as_slice(), troubles.first()) {
+        ([], None) => bail!("this host has neither an IVRS nor a DMAR table"),
+        ([], Some(why)) => bail!("{}", printable(why)),
+        ([(_, table)], _) => out.write_all(table)?,
+        // As `acpixtract` takes several tables: in one text.
+        (several, _) => {
+            for (name, table) in several {
+                // An empty line ends a table.
+                writeln!(out, "{}\n", acpidump(name, table).join("\n"))?;
+            }
+        }
+    }
+    Ok(())
 }

@@ -12,8 +12,6 @@ mod events;
 mod explain;
 mod export;
 mod io;
-mod leave_out;
-mod only_failures;
 mod probes;
 mod record;
 mod report;
@@ -26,7 +24,6 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory as _, Parser, Subcommand};
 
-/// What the long help and the man page say after the options.
 const MORE: &str = "\
 Examples:
   sudo ivrs-trace check
@@ -159,7 +156,7 @@ pub fn main() -> ExitCode {
         Some(Command::Doctor(args)) => doctor::command(&args),
         Some(Command::Probes(args)) => probes::command(&args),
         Some(Command::Explain(args)) => explain::command(&args),
-        Some(Command::Completions(args)) => completions::command(&args),
+        Some(Command::Completions(args)) => completions::command(&args, &definition()),
         #[cfg(feature = "tui")]
         None => tui::command(&cli.tui),
         #[cfg(not(feature = "tui"))]

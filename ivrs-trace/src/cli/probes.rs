@@ -2,22 +2,24 @@
 
 use std::process::ExitCode;
 
+use clap::error::ErrorKind;
 use rustix::thread::CapabilitySet;
 
-use super::leave_out::LeaveOutArgs;
 use crate::{
     live::rights,
     output,
     privilege::Caller,
     probe::{
-        table::{How, Need},
-        tracer::{ProbeStatus, Tracer},
+        table::{How, Need, PROBES},
+        tracer::{LeaveOut, ProbeStatus, Tracer},
     },
     probe_state::ProbeState as State,
     report::probes::{self, ProbeDocument, ProbeState, ProbesDocument},
 };
 
-/// What the long help and the man page say after the options.
+/// The word for all BPF trampolines.
+const TRAMPOLINES: &str = "trampolines";
+
 const MORE: &str = "\
 Exit status:
   0  the list is complete, even if some probes did not attach
@@ -27,7 +29,6 @@ Examples:
   sudo ivrs-trace probes
       Which kernel functions ivrs-trace can watch here";
 
-/// Arguments of `probes`.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = MORE)]
 pub(super) struct Args {
@@ -47,12 +48,11 @@ pub(super) fn command(args: &Args) -> anyhow::Result<ExitCode> {
     if args.json {
         output::print_json(&document)?;
     } else {
-        output::print(&probes::text(&document))?;
+        output::print(probes::text(&document))?;
     }
     Ok(ExitCode::SUCCESS)
 }
 
-/// The table as it stands.
 pub(super) fn document(tracer: &Tracer) -> ProbesDocument {
     ProbesDocument {
         schema: ProbesDocument::SCHEMA,
@@ -85,4 +85,29 @@ fn of_probe(probe: &ProbeStatus) -> ProbeDocument {
         fallback: probe.fallback.clone(),
         reason,
     }
+}
+
+/// The switch by which the commands that trace can be made to do without a probe. It is for the tests
+/// of what is left to see then, and hidden from the help.
+#[derive(Debug, clap::Args)]
+pub(super) struct LeaveOutArgs {
+    /// Attach no probe on this function or tracepoint; `trampolines`: use kprobes instead
+    #[arg(long, value_name = "WHAT", hide = true, value_parser = known)]
+    leave_out: Vec<String>,
+}
+
+impl LeaveOutArgs {
+    pub(super) fn resolved(&self) -> LeaveOut {
+        let (words, symbols) =
+            self.leave_out.iter().cloned().partition::<Vec<_>, _>(|what| what == TRAMPOLINES);
+        LeaveOut { symbols, trampolines: !words.is_empty() }
+    }
+}
+
+fn known(what: &str) -> Result<String, clap::Error> {
+    if what == TRAMPOLINES || PROBES.iter().any(|probe| probe.symbol == what) {
+        return Ok(what.to_owned());
+    }
+    let message = format!("there is no probe on {what}; `ivrs-trace probes` lists them\n");
+    Err(clap::Error::raw(ErrorKind::InvalidValue, message))
 }

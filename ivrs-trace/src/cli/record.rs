@@ -9,7 +9,6 @@ use std::{
 
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::only_failures::OnlyFailuresArgs;
 use crate::{
     facts::{End, Loss},
     host::Snapshot,
@@ -20,16 +19,18 @@ use crate::{
         record::{Output, clocks, lost_words, outlive_file_limit, size_words, start},
         rights,
     },
+    model::Model,
     output,
     privilege::{Caller, for_modules},
-    recording::{self, Fate, Kind, MIN_SIZE, Outcome, Status},
+    probe::tracer::LeaveOut,
+    recording::{CreateError, Fate, Kind, MIN_SIZE, Outcome, Status, rotated},
+    report,
     width::{last, split, width},
 };
 
 /// How often the line of progress is renewed.
 const PROGRESS: Duration = Duration::from_millis(500);
 
-/// What the long help and the man page say after the options.
 const MORE: &str = "\
 Exit status:
   0      the recording completed normally
@@ -46,7 +47,6 @@ Examples:
   sudo ivrs-trace record -o host.ivt --snapshot-only
       Record the host as it is now, for ivrs-trace check --from host.ivt";
 
-/// Arguments of `record`.
 #[derive(Debug, clap::Args)]
 #[command(
     after_long_help = MORE,
@@ -80,9 +80,51 @@ pub(super) struct Args {
     command: Vec<OsString>,
 }
 
+/// A recording that stays only where somebody was not given a device.
+///
+/// It is written beside the file that was asked for and takes its name when it is to stay, so that a
+/// start that goes well leaves the recording of an earlier failure alone.
+#[derive(Debug, clap::Args)]
+struct OnlyFailuresArgs {
+    /// Keep the file only if an attempt to claim a device failed
+    ///
+    /// record then prints one line about the failure, else nothing. Until the end, the file is named
+    /// FILE.part. A failure does not count if a later attempt of the same process succeeds.
+    #[arg(long, conflicts_with = "snapshot_only")]
+    only_failures: bool,
+    /// With --only-failures: count only failures of this VM (QEMU -name)
+    ///
+    /// Failures of processes whose VM is unknown count too.
+    #[arg(long, value_name = "NAME", requires = "only_failures")]
+    vm: Option<String>,
+}
+
+impl OnlyFailuresArgs {
+    /// The file to write to for now, for a recording that is asked for as `path`. Without `force`,
+    /// what is there under the names that the recording may get is an error.
+    fn part(path: &Path, force: bool) -> Result<PathBuf, CreateError> {
+        for name in [path.to_owned(), rotated(path)] {
+            if !force && name.symlink_metadata().is_ok() {
+                return Err(CreateError::Exists(name));
+            }
+        }
+        let mut part = OsString::from(path);
+        part.push(".part");
+        Ok(part.into())
+    }
+
+    /// What failed, in a line; `None` if nothing did.
+    fn failed(&self, model: &Model) -> Option<String> {
+        report::failures_line(model, &report::failures(model, self.vm.as_deref()))
+    }
+}
+
 /// Records until the command ends, the time is over, or SIGINT or SIGTERM comes. The status is the
 /// command's, else 0; 2 if nothing can be recorded.
 pub(super) fn command(args: &Args) -> anyhow::Result<ExitCode> {
+    if let Some(code) = child::is_absent(&args.command) {
+        return Ok(ExitCode::from(code));
+    }
     let output = Output {
         path: &args.output,
         force: args.force,
@@ -106,13 +148,13 @@ pub(super) fn command(args: &Args) -> anyhow::Result<ExitCode> {
 /// The host as it is now: with what the kernel lists for each device, where that may be asked.
 fn snapshot(output: &Output<'_>) -> anyhow::Result<ExitCode> {
     let outcome = if live::can_show() {
-        match Live::start_recording(Some(output), |_, _| {}) {
+        match Live::start_with(Some(output), &LeaveOut::default(), |_, _| {}) {
             Ok(mut live) => {
                 live.warn();
                 live.end_recording("snapshot", None)
             }
             // The file is not the kernel's fault, and files alone would not help.
-            Err(error) if error.is::<recording::CreateError>() => return Err(error),
+            Err(error) if error.is::<CreateError>() => return Err(error),
             Err(error) => {
                 output::complain(&format!("recording files alone: {error:#}"));
                 Some(files_alone(output)?)
@@ -142,7 +184,7 @@ fn files_alone(output: &Output<'_>) -> anyhow::Result<Outcome> {
 
 async fn record(args: &Args, output: &Output<'_>) -> anyhow::Result<ExitCode> {
     let _full = outlive_file_limit()?;
-    let mut live = Live::start_recording(Some(output), |_, _| {})?;
+    let mut live = Live::start_with(Some(output), &LeaveOut::default(), |_, _| {})?;
     let only_failures = args.only_failures.only_failures;
     if !only_failures {
         live.warn();

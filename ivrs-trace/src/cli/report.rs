@@ -5,7 +5,6 @@ use std::{path::PathBuf, process::ExitCode};
 use super::io::{facts, save};
 use crate::report::{self, letters::input::Case, redact::Redactor, write};
 
-/// What the long help and the man page say after the options.
 const MORE: &str = "\
 Exit status:
   0  the report is complete
@@ -19,7 +18,6 @@ Examples:
   ivrs-trace report --for forum --from trace.ivt
       For a forum, in Markdown";
 
-/// Arguments of `report`.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = MORE)]
 pub(super) struct Args {

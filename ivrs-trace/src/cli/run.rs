@@ -6,7 +6,7 @@ use std::{
     process::ExitCode,
 };
 
-use super::{io::source, leave_out::LeaveOutArgs};
+use super::{io::source, probes::LeaveOutArgs};
 use crate::{
     live::{
         self, Live,
@@ -17,7 +17,6 @@ use crate::{
     report::{self, json},
 };
 
-/// What the long help and the man page say after the options.
 const MORE: &str = "\
 Exit status:
   N      CMD's exit status; 0 with --from
@@ -41,7 +40,6 @@ Examples:
   ivrs-trace run --from trace.ivt
       Explain a recording on any machine, without root";
 
-/// Arguments of `run`.
 #[derive(Debug, clap::Args)]
 #[command(
     after_long_help = MORE,
@@ -97,12 +95,15 @@ fn replay(args: &Args, path: &Path) -> anyhow::Result<ExitCode> {
     if args.json {
         output::print_json(&json::run(&replay.model, replay.lost, status))?;
     } else {
-        output::print(&report::attempts(&replay.model, replay.lost, output::style()))?;
+        output::print(report::attempts(&replay.model, replay.lost, output::style()))?;
     }
     Ok(ExitCode::SUCCESS)
 }
 
 async fn trace(args: &Args) -> anyhow::Result<ExitCode> {
+    if let Some(code) = child::is_absent(&args.command) {
+        return Ok(ExitCode::from(code));
+    }
     let output = args.output.as_deref().map(|path| Output {
         path,
         force: args.force,

@@ -22,7 +22,8 @@ use tokio_stream::StreamExt as _;
 use super::{
     events::FollowArgs,
     io::{
-        facts, save, source,
+        facts::{self, Facts},
+        save, source,
         terminal::{self, Screen},
     },
     report,
@@ -30,7 +31,6 @@ use super::{
 use crate::{
     escape::printable,
     facts::Clocks,
-    host::Snapshot,
     live::{
         self, Live,
         record::{self, Output},
@@ -54,7 +54,6 @@ const LOOK: Duration = Duration::from_secs(1);
 /// Bytes that a configuration may have.
 const MAX_CONFIG: u64 = 64 * 1024;
 
-/// What the long help and the man page say after the options.
 const MORE: &str = "\
 Exit status:
   0  the user quit
@@ -68,7 +67,6 @@ Examples:
   ivrs-trace tui --from trace.ivt
       A recording, without root";
 
-/// Arguments of `tui`.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = MORE)]
 pub(super) struct Args {
@@ -128,17 +126,13 @@ fn configuration(named: Option<&Path>) -> anyhow::Result<Config> {
         bail!("the configuration {shown} is longer than {MAX_CONFIG} bytes");
     }
     Config::parse(&text).map_err(|error| {
-        anyhow::anyhow!("the configuration {shown} is of no use: {}", printable(&error.to_string()))
+        anyhow::anyhow!("cannot use the configuration {shown}: {}", printable(&error.to_string()))
     })
 }
 
-/// Where the facts come from.
 enum Source {
-    /// This host, traced.
     Live { live: Box<Live>, stage: Stage, watch: Watch, name: Option<PathBuf>, read: u32 },
-    /// Files of a host alone.
     Files { model: Box<Model>, stage: Stage, watch: Watch },
-    /// A recording.
     Replay(Box<Replay>),
 }
 
@@ -150,9 +144,10 @@ impl Source {
                 bail!("the dashboard needs standard input for its keys: give the recording's file")
             }
             Some(path) if path.is_dir() => {
-                let (model, evidence) = source::model_of_tree(path)?;
-                let mut stage = Stage::new(&model, Origin::Tree, Clocks::default());
-                stage.verdicts.findings.push(evidence);
+                let Facts { model, verdicts, origin, .. } =
+                    facts::gather(Some(path), |_, _, _| {})?;
+                let mut stage = Stage::new(&model, origin, Clocks::default());
+                stage.verdicts = verdicts;
                 Ok(Self::files(model, stage))
             }
             Some(path) => {
@@ -175,7 +170,7 @@ impl Source {
     /// This host: its kernel is asked through probes where that is allowed, else files alone are
     /// read.
     fn this_host() -> Self {
-        let mut why_not = "there is no IOMMU group to ask about".to_owned();
+        let mut why_not = "this host has no IOMMU group".to_owned();
         if live::can_show() {
             output::complain("attaching probes and reading the host");
             let mut first = Vec::new();
@@ -201,7 +196,7 @@ impl Source {
                 Err(error) => why_not = format!("{error:#}"),
             }
         }
-        let model = Model::new(Snapshot::read(Path::new("/")), live::require_direct());
+        let model = source::this_host();
         let mut stage = Stage::new(&model, Origin::Live { traced: false }, record::clocks());
         stage.notes = vec![format!("the kernel is not traced: {}", printable(&why_not))];
         Self::files(model, stage)

@@ -13,7 +13,6 @@ use crate::{
     report::{self, json},
 };
 
-/// What the long help and the man page say after the options.
 const MORE: &str = "\
 Exit status:
   0  the simulation is complete
@@ -27,7 +26,6 @@ Examples:
   sudo ivrs-trace what-if --move 01:00.0=12:00.0
       Whether another slot, on bus 0x12, would help";
 
-/// Arguments of `what-if`.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = MORE)]
 #[command(group(ArgGroup::new("changes").required(true).multiple(true).args(["without", "relax", "narrow", "move_to"])))]
@@ -63,7 +61,7 @@ pub(super) fn command(args: &Args) -> anyhow::Result<ExitCode> {
     if args.json {
         output::print_json(&json::what_if(&answer))?;
     } else {
-        output::print(&report::what_if(&answer, output::style()))?;
+        output::print(report::what_if(&answer, output::style()))?;
     }
     Ok(ExitCode::SUCCESS)
 }

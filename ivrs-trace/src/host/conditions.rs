@@ -10,7 +10,7 @@ use std::{
     path::{Component, Path},
 };
 
-use super::tree::{Dir, Files, Reading, Tree};
+use super::tree::{Dir, Files, Reading, Tree, exact};
 use crate::pci::Bdf;
 
 /// Bytes of a small file that are read at most.
@@ -21,7 +21,6 @@ const LARGE: usize = 16 * 1024 * 1024;
 const MODPROBE: [&str; 4] =
     ["etc/modprobe.d", "run/modprobe.d", "usr/lib/modprobe.d", "lib/modprobe.d"];
 
-/// The conditions under which a host traces and gives devices away.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Conditions {
     /// The names of the ACPI tables.
@@ -40,7 +39,6 @@ pub struct Conditions {
     pub modules_disabled: Reading<String>,
     /// A line of `/proc/interrupts` whose interrupts are remapped; absent if there is none.
     pub remapped: Reading<String>,
-    /// Whether the driver vfio-pci is there.
     pub vfio_pci: bool,
     /// The modules of VFIO that the kernel has on disk.
     pub vfio_modules: Reading<Vec<String>>,
@@ -48,13 +46,11 @@ pub struct Conditions {
     pub modprobe: Vec<(String, String)>,
     /// `allow_unsafe_interrupts` of `vfio_iommu_type1`, if that is loaded.
     pub unsafe_interrupts: Reading<String>,
-    /// The block devices.
     pub disks: Reading<Vec<Disk>>,
     /// The mounted file systems that may lie on a block device.
     pub mounts: Reading<Vec<Mount>>,
     /// The paths of what is swapped to.
     pub swaps: Reading<Vec<String>>,
-    /// The network interfaces.
     pub interfaces: Reading<Vec<Interface>>,
     /// The functions that the firmware's console was on.
     pub boot_vga: BTreeSet<Bdf>,
@@ -62,10 +58,8 @@ pub struct Conditions {
     pub framebuffers: Vec<(String, Bdf)>,
 }
 
-/// A block device.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Disk {
-    /// Its name, such as `nvme0n1p2`.
     pub name: String,
     /// What device mapper calls it.
     pub mapped: Option<String>,
@@ -77,25 +71,19 @@ pub struct Disk {
     pub below: Vec<String>,
 }
 
-/// A mounted file system.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mount {
     /// Major and minor number; `0:N` where it has no device of its own.
     pub number: String,
-    /// Where.
     pub place: String,
-    /// Its type.
     pub kind: String,
     /// What is mounted, as it was named: often the path of a device.
     pub source: String,
 }
 
-/// A network interface.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Interface {
-    /// Its name.
     pub name: String,
-    /// The PCI function that it is.
     pub function: Option<Bdf>,
     /// The interfaces that it lies on: those of a bridge or a bond.
     pub below: Vec<String>,
@@ -318,7 +306,7 @@ fn function_of(target: &Path) -> Option<Bdf> {
         Component::Normal(name) => name.to_str(),
         _ => None,
     });
-    names.filter_map(super::snapshot::exact::<Bdf>).next_back()
+    names.filter_map(exact::<Bdf>).next_back()
 }
 
 fn disks<'t>(dir: &Dir<'_>, at: &impl Fn(&str) -> Reading<Dir<'t>>) -> Reading<Vec<Disk>> {
@@ -447,7 +435,6 @@ fn interfaces(dir: &Dir<'_>, net: &Reading<Dir<'_>>) -> Reading<Vec<Interface>> 
     })
 }
 
-/// Names of interfaces.
 type Names = BTreeSet<String>;
 
 /// The interfaces with a default route, and those with any route, of IPv4 and IPv6. A recording keeps
@@ -504,7 +491,7 @@ fn boot_vga(dir: &Reading<Dir<'_>>) -> BTreeSet<Bdf> {
     let Reading::Read(dir) = dir else { return BTreeSet::new() };
     let names = dir.names().value().cloned().unwrap_or_default();
     let of_firmware = |name: &String| {
-        let bdf = super::snapshot::exact::<Bdf>(name)?;
+        let bdf = exact::<Bdf>(name)?;
         let text = dir.dir(name).and_then(|function| function.text("boot_vga", SMALL));
         text.value().is_some_and(|text| text == "1").then_some(bdf)
     };

@@ -18,12 +18,9 @@ const RESERVED: [&str; 4] =
 /// How the names of ordinary memory begin; newer kernels also have `System RAM (kernel)`.
 const RAM: &str = "System RAM";
 
-/// An entry of a memory map.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MemoryRange {
-    /// First byte.
     pub start: u64,
-    /// Last byte.
     pub end_inclusive: u64,
     /// How many entries it lies in: 0 at the top.
     pub depth: u8,
@@ -31,20 +28,16 @@ pub struct MemoryRange {
     pub name: String,
 }
 
-/// What a range of memory is used for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum MemoryUse {
     /// The operating system's own memory.
     Ram,
-    /// Kept by the firmware.
     Firmware,
     /// Anything else: registers of devices, buses, ROMs.
     Other,
 }
 
 impl MemoryRange {
-    /// What it is used for, by its name.
-    #[must_use]
     pub fn used_for(&self) -> MemoryUse {
         if self.name.starts_with(RAM) {
             MemoryUse::Ram
@@ -56,16 +49,13 @@ impl MemoryRange {
     }
 }
 
-/// A memory map.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MemoryMap {
     /// Its entries: an outer one before those that lie in it.
     pub ranges: Vec<MemoryRange>,
-    /// Number of entries that could not be understood.
     pub bad: usize,
 }
 
-/// Which map an answer comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum MapSource {
@@ -75,10 +65,8 @@ pub enum MapSource {
     Firmware,
 }
 
-/// What a range of memory is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RegionClass<'a> {
-    /// The map that says so.
     pub source: MapSource,
     /// The entries that the range touches, in the map's order.
     pub ranges: Vec<&'a MemoryRange>,
@@ -89,14 +77,11 @@ pub struct RegionClass<'a> {
 }
 
 impl RegionClass<'_> {
-    /// Whether the range touches ordinary memory.
-    #[must_use]
     pub fn touches_ram(&self) -> bool {
         self.ranges.iter().any(|range| range.used_for() == MemoryUse::Ram)
     }
 
     /// The names of the entries at the top, each once; empty where there is none.
-    #[must_use]
     pub fn names(&self) -> Vec<&str> {
         let mut names = Vec::new();
         for range in self.ranges.iter().filter(|range| range.depth == 0) {
@@ -110,7 +95,6 @@ impl RegionClass<'_> {
 
 impl MemoryMap {
     /// What the bytes from `start` to `end_inclusive` are; none of them where the end is first.
-    #[must_use]
     pub fn class(&self, source: MapSource, start: u64, end_inclusive: u64) -> RegionClass<'_> {
         let touches = |range: &&MemoryRange| {
             start <= end_inclusive && range.start <= end_inclusive && range.end_inclusive >= start

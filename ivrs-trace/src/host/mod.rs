@@ -11,16 +11,23 @@ mod names;
 mod region;
 mod snapshot;
 mod tree;
+mod types;
 
-pub use conditions::{Conditions, Disk, Interface, Mount};
-pub use memory::{MapSource, MemoryMap, MemoryRange, MemoryUse, RegionClass};
-pub use names::PciNames;
-pub use region::{ParseRegionError, RegionKind, ReservedRegion};
-pub use snapshot::{
-    AcpiDevice, Dmi, Group, HexBytes, Member, ParseHexBytesError, PciFunction, Skipped, Snapshot,
-    kernel_btf,
-};
+pub(crate) use conditions::{Conditions, Disk, Interface};
+pub(crate) use memory::{MapSource, MemoryMap, MemoryUse, RegionClass};
+pub(crate) use names::PciNames;
+pub(crate) use region::RegionKind;
+pub use region::ReservedRegion;
+pub use snapshot::Snapshot;
+pub(crate) use snapshot::kernel_btf;
 pub use tree::{Files, Place, Reading};
+pub use types::HexBytes;
+pub(crate) use types::{Group, Member, PciFunction, Skipped};
+#[cfg(test)]
+pub(crate) use {
+    memory::MemoryRange,
+    types::{AcpiDevice, Dmi},
+};
 
 #[cfg(test)]
 mod tests;

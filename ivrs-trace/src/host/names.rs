@@ -9,8 +9,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    snapshot::PciFunction,
     tree::{Dir, Reading},
+    types::PciFunction,
 };
 
 /// Where distributions keep the file, below the root.
@@ -101,7 +101,6 @@ impl PciNames {
         names
     }
 
-    /// A `pci.ids` with just these names.
     fn to_text(&self) -> String {
         let mut lines = Vec::new();
         for (id, vendor) in &self.vendors {
@@ -157,21 +156,16 @@ impl PciNames {
 }
 
 impl PciFunction {
-    /// The vendor's name, such as `NVIDIA Corporation`.
-    #[must_use]
     pub fn vendor_name<'a>(&self, names: &'a PciNames) -> Option<&'a str> {
         names.vendor(*self.vendor.value()?)
     }
 
-    /// The device's name, such as `GB206 [GeForce RTX 5060 Ti]`.
-    #[must_use]
     pub fn device_name<'a>(&self, names: &'a PciNames) -> Option<&'a str> {
         names.device(*self.vendor.value()?, *self.device.value()?)
     }
 
     /// The name of its subclass, such as `VGA compatible controller`; of its class, if the subclass
     /// has none.
-    #[must_use]
     pub fn class_name<'a>(&self, names: &'a PciNames) -> Option<&'a str> {
         let (class, subclass) = class_of(self)?;
         names.class(class, subclass)
@@ -201,7 +195,6 @@ fn cut(name: &str) -> String {
     name.chars().take(NAME_LIMIT).collect()
 }
 
-/// The names inside the program.
 #[cfg(feature = "pci-names")]
 mod embedded {
     use pci_ids::{Class, Device, FromId as _, Subclass, Vendor};

@@ -9,15 +9,12 @@ use std::{fmt, str::FromStr};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-/// What a reserved region is for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(into = "String", from = "String")]
 pub enum RegionKind {
-    /// Must be mapped one to one.
     Direct,
     /// Must be mapped one to one until a driver of the machine's owner takes the device.
     DirectRelaxable,
-    /// Must not be mapped.
     Reserved,
     /// Interrupt messages, of hardware or of software.
     Msi,
@@ -25,7 +22,6 @@ pub enum RegionKind {
     Other(String),
 }
 
-/// The kernel's word for it.
 impl fmt::Display for RegionKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -80,7 +76,6 @@ impl ReservedRegion {
 #[derive(Clone, Debug, PartialEq, Eq, Error, Serialize, Deserialize)]
 #[error("{line:?} is not a reserved region (expected 0xSTART 0xEND TYPE)")]
 pub struct ParseRegionError {
-    /// The line, whole.
     pub line: String,
 }
 

@@ -8,14 +8,14 @@ use std::{
 };
 
 use serde::{Deserialize, Serialize};
-use thiserror::Error;
 
 use super::{
     conditions::Conditions,
     memory::{MapSource, MemoryMap, RegionClass},
     names::PciNames,
-    region::{ParseRegionError, ReservedRegion},
-    tree::{Dir, Files, Reading, Tree},
+    region::ReservedRegion,
+    tree::{Dir, Files, Reading, Tree, exact},
+    types::{AcpiDevice, Dmi, Group, HexBytes, Member, PciFunction, Skipped},
 };
 use crate::pci::Bdf;
 
@@ -37,44 +37,6 @@ const ALSO_KEPT: [(&str, &str); 6] = [
     ("sys/class/dmi/id", "bios_release"),
     ("sys/module/vfio_iommu_type1/parameters", "allow_unsafe_interrupts"),
 ];
-
-/// Bytes that are a hex string where they are written down.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(into = "String", try_from = "String")]
-pub struct HexBytes(pub Vec<u8>);
-
-/// The text is not pairs of hex digits.
-#[derive(Clone, Debug, PartialEq, Eq, Error)]
-#[error("not a string of bytes in hex: wrong at character {at}")]
-pub struct ParseHexBytesError {
-    /// Where, from 0.
-    pub at: usize,
-}
-
-impl From<HexBytes> for String {
-    fn from(bytes: HexBytes) -> Self {
-        let digit = |nibble: u8| char::from_digit(u32::from(nibble), 16).unwrap_or_default();
-        bytes.0.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 0xf)]).collect()
-    }
-}
-
-impl TryFrom<String> for HexBytes {
-    type Error = ParseHexBytesError;
-
-    fn try_from(text: String) -> Result<Self, ParseHexBytesError> {
-        let digit = |(at, byte): (usize, &u8)| {
-            let value = char::from(*byte).to_digit(16).and_then(|value| u8::try_from(value).ok());
-            value.ok_or(ParseHexBytesError { at })
-        };
-        let digits: Vec<_> =
-            text.as_bytes().iter().enumerate().map(digit).collect::<Result<_, _>>()?;
-        let (pairs, rest) = digits.as_chunks::<2>();
-        if !rest.is_empty() {
-            return Err(ParseHexBytesError { at: text.len() });
-        }
-        Ok(Self(pairs.iter().map(|[high, low]| high << 4 | low).collect()))
-    }
-}
 
 /// A host as it stood when it was read.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -118,119 +80,6 @@ pub struct Snapshot {
     pub lockdown: Reading<String>,
     /// What was found and has no place in the fields above.
     pub skipped: Vec<Skipped>,
-}
-
-/// A device that ACPI describes.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct AcpiDevice {
-    /// Its name on the ACPI bus, such as `MSFT0201:00`.
-    pub name: String,
-    /// Its hardware id (`_HID`), such as `MSFT0201`.
-    pub hid: String,
-    /// Its unique id (`_UID`) among those of the same hardware id; absent if it has none.
-    pub uid: Reading<String>,
-    /// Its path in the ACPI name space, such as `\_SB_.PCI0.PSP_`.
-    pub path: Reading<String>,
-    /// The device that the kernel made of it: a platform device such as `MSFT0201:00` or a PCI
-    /// function; absent if it made none.
-    pub device: Reading<String>,
-}
-
-/// Something found that could not be placed.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct Skipped {
-    /// Where it is.
-    pub path: String,
-    /// Why it could not be placed.
-    pub why: String,
-}
-
-/// Board and firmware, `/sys/class/dmi/id`; no serial numbers.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Dmi {
-    /// Maker of the machine.
-    pub sys_vendor: Reading<String>,
-    /// Name of the machine.
-    pub product_name: Reading<String>,
-    /// Maker of the board.
-    pub board_vendor: Reading<String>,
-    /// Name of the board.
-    pub board_name: Reading<String>,
-    /// Version of the firmware.
-    pub bios_version: Reading<String>,
-    /// Date of the firmware, as it writes it (mostly month/day/year).
-    pub bios_date: Reading<String>,
-}
-
-/// An IOMMU group.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Group {
-    /// Its number. The kernel uses a number again after a group is gone.
-    pub id: u32,
-    /// Type of its default domain: `DMA`, `DMA-FQ`, `identity` and so on.
-    pub domain_type: Reading<String>,
-    /// Its reserved regions, merged by the kernel over all members.
-    pub regions: Reading<Vec<ReservedRegion>>,
-    /// Lines of `reserved_regions` that are not regions. The kernel cuts the file at a page.
-    pub bad_region_lines: Vec<ParseRegionError>,
-    /// Its devices: PCI functions by address, then the others by name. The kernel's own order, in
-    /// which it tries them, does not show in sysfs.
-    pub members: Reading<Vec<Member>>,
-}
-
-/// A device of a group.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Member {
-    /// A PCI function.
-    Pci(Bdf),
-    /// Any other device, such as the ACPI device `MSFT0201:00`.
-    Other(String),
-}
-
-/// A PCI function.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct PciFunction {
-    /// Its address.
-    pub bdf: Bdf,
-    /// Vendor id.
-    pub vendor: Reading<u16>,
-    /// Device id.
-    pub device: Reading<u16>,
-    /// Class, subclass and programming interface in the low 24 bits.
-    pub class: Reading<u32>,
-    /// Name of the driver bound to it; absent if there is none.
-    pub driver: Reading<String>,
-    /// Number of its IOMMU group; absent if it has none.
-    pub group: Reading<u32>,
-    /// Name of the IOMMU that serves it, such as `ivhd0`; absent if none does.
-    pub iommu: Reading<String>,
-    /// Vendor id of the card or board that it is on.
-    #[serde(default)]
-    pub subsystem_vendor: Reading<u16>,
-    /// Device id that this vendor gave.
-    #[serde(default)]
-    pub subsystem_device: Reading<u16>,
-    /// Revision id.
-    #[serde(default)]
-    pub revision: Reading<u8>,
-    /// The bridge above it; absent on a root bus.
-    #[serde(default)]
-    pub parent: Reading<Bdf>,
-    /// The bus right below it; absent if it is not a bridge, or one without a bus.
-    #[serde(default)]
-    pub secondary_bus: Reading<u8>,
-    /// The physical function that it is a virtual function of; absent if it is not virtual.
-    #[serde(default)]
-    pub physical_function: Reading<Bdf>,
-}
-
-impl PciFunction {
-    /// Whether it is a PCI-to-PCI bridge (classes 0x0604 and 0x0609), by its class.
-    #[must_use]
-    pub fn is_bridge(&self) -> Option<bool> {
-        self.class.value().map(|class| matches!(class >> 8, 0x0604 | 0x0609))
-    }
 }
 
 impl Snapshot {
@@ -332,7 +181,7 @@ impl Snapshot {
 
     /// Takes from an earlier snapshot of the same boot what was read then and cannot be read now, for
     /// want of rights that were given up. Tables and maps stay as they are until the host starts anew.
-    pub fn keep_from(&mut self, earlier: &Self) {
+    pub(crate) fn keep_from(&mut self, earlier: &Self) {
         // Every field is named, so that a new one is not forgotten.
         let Self {
             kernel_release,
@@ -373,8 +222,7 @@ impl Snapshot {
     /// firmware's map where that was not read.
     ///
     /// The reading is that of `/proc/iomem` where neither was.
-    #[must_use]
-    pub fn region_class(&self, start: u64, end_inclusive: u64) -> Reading<RegionClass<'_>> {
+    pub(crate) fn region_class(&self, start: u64, end_inclusive: u64) -> Reading<RegionClass<'_>> {
         let (map, source) = match (&self.iomem, &self.firmware_memory) {
             (Reading::Read(map), _) => (map, MapSource::Iomem),
             (_, Reading::Read(map)) => (map, MapSource::Firmware),
@@ -386,8 +234,7 @@ impl Snapshot {
 
     /// The buses below the bridge `bdf` from its secondary one to the highest on which something
     /// is. The bridge itself may forward more, but its registers are not read.
-    #[must_use]
-    pub fn buses_below(&self, bdf: Bdf) -> Option<(u8, u8)> {
+    pub(crate) fn buses_below(&self, bdf: Bdf) -> Option<(u8, u8)> {
         let functions = self.functions.value()?;
         let bridge = functions.iter().find(|function| function.bdf == bdf)?;
         let secondary = *bridge.secondary_bus.value()?;
@@ -409,13 +256,6 @@ impl Snapshot {
         }
     }
 
-    /// Whether virtual functions of this function are there.
-    #[must_use]
-    pub fn has_virtual_functions(&self, bdf: Bdf) -> bool {
-        let functions = self.functions.value();
-        functions.into_iter().flatten().any(|f| f.physical_function.value() == Some(&bdf))
-    }
-
     /// No IOMMU works without its table: where there is one, the table was only not copied.
     fn table_or_why(
         &self,
@@ -426,8 +266,8 @@ impl Snapshot {
     ) -> Reading<HexBytes> {
         match table {
             Reading::Absent if self.has_unit(unit) => Reading::Unreadable(format!(
-                "sys/firmware/acpi/tables/{name}: is not there, though the kernel found an {maker} \
-                 IOMMU by it"
+                "sys/firmware/acpi/tables/{name}: is missing, though the kernel found an {maker} \
+                 IOMMU through it"
             )),
             reading => reading.clone(),
         }
@@ -436,15 +276,13 @@ impl Snapshot {
     /// Whether one of the IOMMUs has a name that begins like this: `ivhd` AMD's
     /// (drivers/iommu/amd/init.c), `dmar` Intel's (drivers/iommu/intel/dmar.c), `smmu` ARM's
     /// (drivers/iommu/arm).
-    #[must_use]
-    pub fn has_unit(&self, begin: &str) -> bool {
+    pub(crate) fn has_unit(&self, begin: &str) -> bool {
         self.iommus.value().is_some_and(|units| units.iter().any(|unit| unit.starts_with(begin)))
     }
 
     /// The functions from a root bus down to `bdf`, itself included, and whether it is known that
     /// there is no bridge above the first.
-    #[must_use]
-    pub fn way_to(&self, bdf: Bdf) -> (Vec<Bdf>, bool) {
+    pub(crate) fn way_to(&self, bdf: Bdf) -> (Vec<Bdf>, bool) {
         let functions = self.functions.value().map_or(&[][..], Vec::as_slice);
         let mut way = vec![bdf];
         // A copy may have them in a ring.
@@ -495,8 +333,7 @@ impl Snapshot {
 }
 
 /// The kernel's BTF below `root`, whole.
-#[must_use]
-pub fn kernel_btf(root: &Path) -> Reading<Vec<u8>> {
+pub(crate) fn kernel_btf(root: &Path) -> Reading<Vec<u8>> {
     let tree = Tree::disk(root);
     let btf = tree.top().and_then(|top| top.dir("sys/kernel/btf"));
     btf.and_then(|dir| dir.bytes("vmlinux", BTF_LIMIT))
@@ -538,7 +375,7 @@ fn not_empty(dir: &Dir<'_>, name: &str, reading: Reading<String>) -> Reading<Str
         if text.is_empty() {
             let path = dir.path_of(name);
             return Reading::Unreadable(format!(
-                "{}: is empty, as no kernel has it",
+                "{}: is empty, which no kernel leaves it",
                 path.display()
             ));
         }
@@ -571,11 +408,6 @@ fn children<'a, K: FromStr + fmt::Display + Ord>(
         children.sort_by(|(one, _), (other, _)| one.cmp(other));
         children
     })
-}
-
-/// The key that is written just so: a copied tree may hold `7` and `07`.
-pub(super) fn exact<K: FromStr + fmt::Display>(name: &str) -> Option<K> {
-    name.parse().ok().filter(|key: &K| key.to_string() == name)
 }
 
 fn read_groups(dir: &Dir<'_>, copied: bool, skipped: &mut Vec<Skipped>) -> Reading<Vec<Group>> {

@@ -9,9 +9,11 @@
 use std::{
     cell::RefCell,
     collections::BTreeMap,
+    fmt,
     fs::{self, File},
     io::{self, Read},
     path::{Path, PathBuf},
+    str::FromStr,
 };
 
 use serde::{Deserialize, Serialize};
@@ -89,7 +91,7 @@ impl<T> Reading<T> {
         }
     }
 
-    fn unreadable(path: &Path, why: impl std::fmt::Display) -> Self {
+    fn unreadable(path: &Path, why: impl fmt::Display) -> Self {
         Self::Unreadable(format!("{}: {why}", path.display()))
     }
 }
@@ -112,23 +114,6 @@ pub struct Files {
     pub targets: BTreeMap<PathBuf, Reading<PathBuf>>,
 }
 
-impl Files {
-    /// The text of a file that was read, by its path below the root and in the folder by which it
-    /// was asked for, such as `etc/os-release` or `sys/class/dmi/id/board_version`; what is not
-    /// UTF-8 is replaced. It is as it was written: who prints it makes it printable.
-    #[must_use]
-    pub fn text(&self, path: &str) -> Option<String> {
-        let path = self.root.join(path);
-        let folder = path.parent()?;
-        let folder = match self.places.get(folder) {
-            Some(Reading::Read(place)) => &place.real,
-            _ => folder,
-        };
-        let content = self.contents.get(&folder.join(path.file_name()?))?.value()?;
-        Some(String::from_utf8_lossy(content).into_owned())
-    }
-}
-
 /// Where a path leads.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Place {
@@ -138,10 +123,8 @@ pub struct Place {
     pub is_dir: bool,
 }
 
-/// A tree that can be read.
 #[derive(Debug)]
 pub(super) struct Tree<'f> {
-    /// Canonical.
     root: Reading<PathBuf>,
     backing: Backing<'f>,
 }
@@ -155,7 +138,6 @@ enum Backing<'f> {
 }
 
 impl<'f> Tree<'f> {
-    /// The tree below a folder.
     pub(super) fn disk(root: &Path) -> Self {
         // An absent root is a mistake of whoever named it, not a host without anything.
         let root = match root.canonicalize() {
@@ -172,7 +154,6 @@ impl<'f> Tree<'f> {
         Self { backing: Backing::Kept(RefCell::new(Files { root, ..Files::default() })), ..tree }
     }
 
-    /// What was read of another tree.
     pub(super) fn files(files: &'f Files) -> Self {
         Self { root: Reading::Read(files.root.clone()), backing: Backing::Files(files) }
     }
@@ -190,7 +171,6 @@ impl<'f> Tree<'f> {
         self.root.value().is_some_and(|root| root != Path::new("/"))
     }
 
-    /// The root itself.
     pub(super) fn top(&self) -> Reading<Dir<'_>> {
         self.root.clone().map(|path| Dir { tree: self, path })
     }
@@ -279,7 +259,11 @@ impl<'f> Tree<'f> {
     }
 }
 
-/// A directory of a tree.
+/// The key that is written just so: a copied tree may hold `7` and `07`.
+pub(super) fn exact<K: FromStr + fmt::Display>(name: &str) -> Option<K> {
+    name.parse().ok().filter(|key: &K| key.to_string() == name)
+}
+
 #[derive(Clone, Debug)]
 pub(super) struct Dir<'a> {
     tree: &'a Tree<'a>,
@@ -299,7 +283,6 @@ impl Dir<'_> {
         })
     }
 
-    /// The names in this directory.
     pub(super) fn names(&self) -> Reading<Vec<String>> {
         self.tree.names(&self.path)
     }
@@ -309,7 +292,6 @@ impl Dir<'_> {
         self.path.join(name)
     }
 
-    /// Whether there is something at `name`.
     pub(super) fn has(&self, name: &str) -> bool {
         matches!(self.tree.place(&self.path.join(name)), Reading::Read(_))
     }
@@ -380,7 +362,6 @@ impl Dir<'_> {
     }
 }
 
-/// The names in a directory on disk.
 fn names(path: &Path) -> Reading<Vec<String>> {
     let entries = match fs::read_dir(path) {
         Ok(entries) => entries,

@@ -1,9 +1,14 @@
 //! The command that is traced: as whom it runs, its signals, and how long to listen on after it.
 
 use std::{
+    env,
     ffi::OsString,
     fs, io,
-    os::{fd::AsFd as _, unix::process::ExitStatusExt as _},
+    os::{
+        fd::AsFd as _,
+        unix::{ffi::OsStrExt as _, process::ExitStatusExt as _},
+    },
+    path::Path,
     process::{ExitStatus, Stdio},
     time::Duration,
 };
@@ -18,6 +23,7 @@ use tokio::{
 
 use super::{Live, rights, run_as::RunAs};
 use crate::{
+    escape::printable,
     model::{Attempt, Model},
     output,
     privilege::for_modules,
@@ -25,8 +31,9 @@ use crate::{
 
 /// How long to listen on at least: what the command asked a daemon for may come a moment later.
 const AFTERMATH: Duration = Duration::from_millis(50);
+/// The exit status for a command that does not exist, as shells give it.
+const NOT_FOUND: u8 = 127;
 
-/// How a command is run.
 #[derive(Debug, clap::Args)]
 pub(crate) struct CommandArgs {
     /// Run CMD as root, not as the user who called sudo, pkexec or doas
@@ -38,13 +45,6 @@ pub(crate) struct CommandArgs {
     linger: Duration,
 }
 
-impl Default for CommandArgs {
-    fn default() -> Self {
-        Self { as_root: false, linger: Duration::from_secs(2) }
-    }
-}
-
-/// How a command ended.
 pub(crate) enum Ended {
     /// By itself (`command`), or because the time was over (`duration`); its exit status.
     By(&'static str, i32),
@@ -55,10 +55,29 @@ pub(crate) enum Ended {
 /// Where the command writes its results.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Results {
-    /// To this program's standard output.
     Out,
     /// To its standard error, so that standard output has one document and nothing else.
     Err,
+}
+
+/// Whether there certainly is no such command, as `execvp(3)` looks for it: then says so, and gives the
+/// status for that. Without a command there is nothing to miss.
+pub(crate) fn is_absent(command: &[OsString]) -> Option<u8> {
+    let program = Path::new(command.first()?);
+    let gone = |path: &Path| {
+        let looked = path.symlink_metadata().map_err(|error| error.kind());
+        matches!(looked, Err(io::ErrorKind::NotFound | io::ErrorKind::NotADirectory))
+    };
+    let why = if program.as_os_str().as_bytes().contains(&b'/') {
+        gone(program).then_some("there is no such file")
+    } else {
+        let folders = env::var_os("PATH")?;
+        let absent = env::split_paths(&folders).all(|folder| gone(&folder.join(program)));
+        absent.then_some("no folder of PATH has it")
+    };
+    let name = printable(&program.to_string_lossy());
+    output::complain(&format!("cannot run {name}: {}", why?));
+    Some(NOT_FOUND)
 }
 
 /// Runs a command and takes in events until it has ended, or for `limit`, after which it is asked to
@@ -85,10 +104,10 @@ pub(crate) async fn run(
     let mut child = match command.spawn() {
         Ok(child) => child,
         Err(error) => {
-            let name = crate::escape::printable(&program.to_string_lossy());
+            let name = printable(&program.to_string_lossy());
             output::complain(&format!("cannot run {name}: {error}"));
             let missing = error.kind() == io::ErrorKind::NotFound;
-            return Ok(Ended::NotStarted(if missing { 127 } else { 126 }));
+            return Ok(Ended::NotStarted(if missing { NOT_FOUND } else { 126 }));
         }
     };
     // It has its rights; what is left to do needs few.
@@ -118,7 +137,7 @@ pub(crate) async fn run(
         && live.model.attempts().is_empty()
     {
         output::complain(&format!(
-            "no process tried to take a device; the command ran as {}: --as-root runs it as root",
+            "no process tried to claim a device; the command ran as {}: --as-root runs it as root",
             caller.name()
         ));
     }
@@ -189,7 +208,6 @@ fn has_ended(attempt: &Attempt) -> bool {
     stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with(['Z', 'X']))
 }
 
-/// The signals that are meant for the command.
 struct Signals(Vec<(Number, Signal)>);
 
 impl Signals {
@@ -205,7 +223,6 @@ impl Signals {
         wanted.into_iter().filter_map(one).collect::<io::Result<_>>().map(Self)
     }
 
-    /// The next one that comes.
     async fn next(&mut self) -> Number {
         std::future::poll_fn(|context| {
             for (number, signal) in &mut self.0 {
@@ -244,7 +261,6 @@ fn hand_on(child: &Child, signal: Number) {
     }
 }
 
-/// The status as a shell gives it.
 fn exit_status(status: ExitStatus) -> i32 {
     status.code().or_else(|| status.signal().map(|signal| 128 + signal)).unwrap_or(2)
 }
@@ -272,6 +288,18 @@ mod tests {
         for wrong in ["", "-1", "+1", "1e3", "inf", "nan", "1s", "1.2.3", ".", "86401"] {
             assert!(seconds(wrong).is_err(), "{wrong}");
         }
+    }
+
+    #[test]
+    fn only_what_certainly_is_not_there_is_absent() {
+        let absent = |program: &str| is_absent(&[program.into()]);
+        for there in ["sh", "/bin/sh", "/", "/proc/1/cwd/perhaps"] {
+            assert_eq!(absent(there), None, "{there}");
+        }
+        for gone in ["no-such-command-anywhere", "/no/such/file", "/dev/null/file"] {
+            assert_eq!(absent(gone), Some(127), "{gone}");
+        }
+        assert_eq!(is_absent(&[]), None);
     }
 
     #[test]

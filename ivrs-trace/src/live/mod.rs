@@ -19,7 +19,7 @@ use self::record::Output;
 use crate::{
     escape::printable,
     event::{Body, DeviceFunction, Event},
-    facts::{Clocks, End, Loss, Lost, ProbeFact, ProbeLoss},
+    facts::{Clocks, End, Loss, Lost, ProbeFact, ProbeLoss, Start},
     host::Snapshot,
     model::{FlagSource, KernelFlag, Model, RequireDirect},
     output,
@@ -43,18 +43,15 @@ const SETTLE: Duration = Duration::from_millis(100);
 /// How often what was lost is written to a recording, at most.
 const LOSS_EVERY: Duration = Duration::from_secs(1);
 
-/// A host that is being traced.
 pub(crate) struct Live {
     tracer: Tracer,
     ring: Ring,
-    /// What is known.
     pub(crate) model: Model,
     number: u64,
     undecoded: u64,
     retry: bool,
     /// When the host is to be read again, if it is not any more what was read.
     stale: Option<Instant>,
-    /// How often it was read.
     snapshots: u32,
     began: Clocks,
     recording: Option<Recording>,
@@ -71,22 +68,28 @@ struct Recording {
     first: u64,
 }
 
+impl Recording {
+    /// Writes how a recording begins and the host, which is read for it.
+    fn begin(recorder: Recorder, start: &Start, tracer: &Tracer, first: u64) -> (Snapshot, Self) {
+        let probes = probe_facts(tracer);
+        recorder.json(Kind::START, start);
+        recorder.json(Kind::PROBES, &probes);
+        let (host, files) = Snapshot::read_and_keep(Path::new("/"));
+        recorder.snapshot(0, &files);
+        let (lost, lost_at) = (Lost::default(), Instant::now());
+        (host, Self { recorder, probes, lost, lost_at, first })
+    }
+}
+
 impl Live {
     /// Attaches the probes and reads the host, which makes the kernel list every device's regions.
     /// To be called inside a runtime. The events of that go to `each`.
     pub(crate) fn start(each: impl FnMut(u64, &Event)) -> anyhow::Result<Self> {
-        Self::start_recording(None, each)
+        Self::start_with(None, &LeaveOut::default(), each)
     }
 
-    /// The same, and writes it all to a file. It is made when nothing else can fail any more.
-    pub(crate) fn start_recording(
-        output: Option<&Output<'_>>,
-        each: impl FnMut(u64, &Event),
-    ) -> anyhow::Result<Self> {
-        Self::start_with(output, &LeaveOut::default(), each)
-    }
-
-    /// The same, without some of the probes.
+    /// The same without some of the probes, and writes it all to a file, which is made when nothing else
+    /// can fail any more.
     pub(crate) fn start_with(
         output: Option<&Output<'_>>,
         leave_out: &LeaveOut,
@@ -99,24 +102,16 @@ impl Live {
             if tracer.require_direct() { RequireDirect::Present } else { RequireDirect::Missing };
         let recorder = output.map(Output::create).transpose()?;
         let began = record::clocks();
-        let root = Path::new("/");
         let open_files = open_files::read();
-        let (mut model, recording) = match (output, recorder) {
-            (Some(output), Some(recorder)) => {
-                let probes = probe_facts(&tracer);
-                recorder.json(
-                    Kind::START,
-                    &record::start(output, began, true, require_direct, open_files.clone()),
-                );
-                recorder.json(Kind::PROBES, &probes);
-                let (host, files) = Snapshot::read_and_keep(root);
-                recorder.snapshot(0, &files);
-                let (lost, lost_at) = (Lost::default(), Instant::now());
-                let recording = Recording { recorder, probes, lost, lost_at, first: 0 };
-                (Model::new(host, require_direct), Some(recording))
+        let (host, recording) = match output.zip(recorder) {
+            Some((output, recorder)) => {
+                let start = record::start(output, began, true, require_direct, open_files.clone());
+                let (host, recording) = Recording::begin(recorder, &start, &tracer, 0);
+                (host, Some(recording))
             }
-            _ => (Model::new(Snapshot::read(root), require_direct), None),
+            None => (Snapshot::read(Path::new("/")), None),
         };
+        let mut model = Model::new(host, require_direct);
         model.opened_before(open_files);
         let mut live = Self {
             tracer,
@@ -248,50 +243,39 @@ impl Live {
         tell: impl Fn(&str) + Clone + Send + 'static,
     ) -> anyhow::Result<()> {
         let recorder = output.create_telling(tell)?;
-        let probes = probe_facts(&self.tracer);
         let require_direct = self.model.require_direct();
         let start =
             record::start(output, record::clocks(), true, require_direct, open_files::read());
-        recorder.json(Kind::START, &start);
-        recorder.json(Kind::PROBES, &probes);
-        let (host, files) = Snapshot::read_and_keep(Path::new("/"));
-        recorder.snapshot(0, &files);
-        recorder.end_of_prologue();
-        let (lost, lost_at) = (Lost::default(), Instant::now());
-        self.recording = Some(Recording { recorder, probes, lost, lost_at, first: self.number });
+        let (host, recording) = Recording::begin(recorder, &start, &self.tracer, self.number);
+        recording.recorder.end_of_prologue();
+        self.recording = Some(recording);
         self.snapshots = self.snapshots.saturating_add(1);
         self.model.rehost(host);
         Ok(())
     }
 
-    /// How often the host was read so far.
     #[cfg(feature = "tui")]
     pub(crate) fn snapshots(&self) -> u32 {
         self.snapshots
     }
 
-    /// What each probe counted so far.
     pub(crate) fn loss(&self) -> anyhow::Result<Loss> {
         loss(&self.tracer)
     }
 
-    /// Events that could not be decoded.
     #[cfg(feature = "tui")]
     pub(crate) fn undecoded(&self) -> u64 {
         self.undecoded
     }
 
-    /// The clocks when the trace began.
     pub(crate) fn began(&self) -> Clocks {
         self.began
     }
 
-    /// How the recording goes, if there is one.
     pub(crate) fn recorded(&self) -> Option<recording::Status> {
         self.recording.as_ref().map(|recording| recording.recorder.status())
     }
 
-    /// Closes the recording, if there is one, and returns how that ended.
     pub(crate) fn end_recording(
         &mut self,
         reason: &str,
@@ -316,7 +300,6 @@ impl Live {
         Some(recorder.finish_with(end, fate))
     }
 
-    /// What did not arrive so far.
     pub(crate) fn lost(&self) -> anyhow::Result<Lost> {
         Ok(Lost { queue: self.undecoded, ..self.loss()?.as_lost() })
     }
@@ -335,7 +318,6 @@ impl Live {
         }
     }
 
-    /// The probes as they stand.
     pub(crate) fn probes(&self) -> Vec<ProbeFact> {
         probe_facts(&self.tracer)
     }
@@ -373,7 +355,7 @@ pub(crate) fn degradations(probes: &[ProbeFact]) -> Vec<String> {
             )))
         }
         ProbeState::LeftOut => {
-            Some(printable(&format!("the probe on {} is left out", probe.symbol)))
+            Some(printable(&format!("the probe on {} is disabled", probe.symbol)))
         }
         _ => None,
     };
@@ -393,7 +375,6 @@ pub(crate) fn probe_facts(tracer: &Tracer) -> Vec<ProbeFact> {
     tracer.probes().iter().map(fact).collect()
 }
 
-/// What the probes counted so far.
 fn loss(tracer: &Tracer) -> anyhow::Result<Loss> {
     let probes = tracer.counts()?.into_iter().map(|(symbol, counts)| ProbeLoss {
         symbol: symbol.to_owned(),

@@ -2,10 +2,7 @@
 
 use std::{ffi::OsString, io, path::Path};
 
-use rustix::{
-    thread::CapabilitySet,
-    time::{ClockId, clock_gettime},
-};
+use rustix::{thread::CapabilitySet, time::ClockId};
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::rights;
@@ -15,6 +12,7 @@ use crate::{
     model::{OpenFile, RequireDirect},
     output,
     privilege::{Caller, made_by_caller},
+    probe::tracer::now_ns,
     recording::{EVENT_LAYOUT, Options, Outcome, Recorder, Status},
 };
 
@@ -57,7 +55,6 @@ impl Output<'_> {
         Ok(made_by_caller(make)?.0)
     }
 
-    /// The file, for people.
     pub(crate) fn name(&self) -> String {
         printable(&self.path.display().to_string())
     }
@@ -67,7 +64,6 @@ impl Output<'_> {
         output::complain(&self.words(outcome));
     }
 
-    /// What has become of it.
     pub(crate) fn words(&self, outcome: &Outcome) -> String {
         let Status { events, bytes, dropped, trouble } = &outcome.status;
         let name = self.name();
@@ -79,7 +75,7 @@ impl Output<'_> {
             String::new()
         } else {
             let why = trouble.as_deref().unwrap_or("its writer was ended");
-            format!("; it is not closed ({why}), but can be read as far as it goes")
+            format!("; it is not closed ({why}), but readable up to there")
         };
         let size = size_words(*bytes);
         format!("{name}: {events} events, {size}{dropped}{cut}")
@@ -101,7 +97,6 @@ pub(crate) fn outlive_file_limit() -> io::Result<tokio::signal::unix::Signal> {
     signal(SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw()))
 }
 
-/// How a recording begins.
 pub(crate) fn start(
     output: &Output<'_>,
     clocks: Clocks,
@@ -139,18 +134,11 @@ fn words(command: &[OsString]) -> Vec<String> {
     words
 }
 
-/// The clocks now.
 pub(crate) fn clocks() -> Clocks {
-    let ns = |clock| {
-        let now = clock_gettime(clock);
-        let seconds = u64::try_from(now.tv_sec).unwrap_or_default();
-        let rest = u64::try_from(now.tv_nsec).unwrap_or_default();
-        seconds.saturating_mul(1_000_000_000).saturating_add(rest)
-    };
     Clocks {
-        monotonic_ns: ns(ClockId::Monotonic),
-        realtime_ns: ns(ClockId::Realtime),
-        boottime_ns: ns(ClockId::Boottime),
+        monotonic_ns: now_ns(ClockId::Monotonic),
+        realtime_ns: now_ns(ClockId::Realtime),
+        boottime_ns: now_ns(ClockId::Boottime),
     }
 }
 

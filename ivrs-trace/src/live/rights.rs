@@ -14,7 +14,7 @@ pub(crate) fn give_up(keep: CapabilitySet, caller: Option<Caller>) {
     if let Err(error) = privilege::give_up(keep, caller) {
         let left = privilege::effective().map_or_else(|| "unknown".to_owned(), names);
         output::complain(&format!(
-            "cannot give up rights that are needed no longer: {error}; still there: {left}"
+            "cannot drop capabilities that are no longer needed: {error}; still held: {left}"
         ));
     }
 }
@@ -30,8 +30,8 @@ pub(crate) fn missing() -> Vec<String> {
         .map(|need| format!("without {}, {}", names(need.capability), need.without))
         .chain(paranoid.map(|level| {
             format!(
-                "kernel.perf_event_paranoid is {level}, with which only CAP_SYS_ADMIN may attach \
-                 kprobes: the ioctls of VFIO and their errors are not seen; set it to 2, or use sudo"
+                "kernel.perf_event_paranoid is {level}: only CAP_SYS_ADMIN may attach kprobes, so the \
+                 ioctls of VFIO and their errors are not traced; set it to 2, or use sudo"
             )
         }))
         .collect()

@@ -13,7 +13,6 @@ use crate::{escape::printable, privilege::Caller};
 const MARKS: [&str; 6] =
     ["SUDO_USER", "SUDO_UID", "SUDO_GID", "SUDO_COMMAND", "PKEXEC_UID", "DOAS_USER"];
 
-/// The user as whom a command runs.
 #[derive(Clone, Debug)]
 pub(crate) struct RunAs {
     uid: Uid,
@@ -30,7 +29,6 @@ impl RunAs {
         Some(Self { uid, gid: Gid::from_raw(gid), user: User::from_uid(uid).ok().flatten() })
     }
 
-    /// What the user is called, printable.
     pub(crate) fn name(&self) -> String {
         let named = self.user.as_ref().map(|user| printable(&user.name));
         named.unwrap_or_else(|| format!("user {}", self.uid))
@@ -38,10 +36,6 @@ impl RunAs {
 
     /// Lets a command run as the user: with all its groups, and with an environment as its own
     /// session has it.
-    ///
-    /// # Errors
-    ///
-    /// If the groups of the user cannot be listed.
     pub(crate) fn run_as(&self, command: &mut Command) -> anyhow::Result<()> {
         let groups = match &self.user {
             Some(user) => groups_of(user)

@@ -8,20 +8,16 @@ use rustix::{
     thread::{set_thread_groups, set_thread_res_gid, set_thread_res_uid},
 };
 
-/// The user who called `sudo`, `run0`, `pkexec` or `doas`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Caller {
-    /// User id.
-    pub uid: u32,
-    /// Group id.
-    pub gid: u32,
+pub(crate) struct Caller {
+    pub(crate) uid: u32,
+    pub(crate) gid: u32,
 }
 
 impl Caller {
     /// Who called `sudo` or its like, if that is how this process has become root. What they leave in
     /// the environment is believed of a root alone, who can be anybody anyway.
-    #[must_use]
-    pub fn of_sudo() -> Option<Self> {
+    pub(crate) fn of_sudo() -> Option<Self> {
         let id = |name| std::env::var(name).ok()?.parse().ok().filter(|id| *id != u32::MAX);
         let sudo = || Some(Self { uid: id("SUDO_UID")?, gid: id("SUDO_GID")? });
         // These name the user alone.
@@ -34,10 +30,7 @@ impl Caller {
     }
 
     /// Does something as the caller, in this thread.
-    ///
-    /// # Errors
-    /// If the thread may not become the caller, or cannot become what it was again.
-    pub fn acting<T>(self, act: impl FnOnce() -> T) -> io::Result<T> {
+    pub(crate) fn acting<T>(self, act: impl FnOnce() -> T) -> io::Result<T> {
         let before = Before { uid: geteuid(), gid: getegid(), groups: getgroups()?, armed: true };
         let (uid, gid) = (Uid::from_raw(self.uid), Gid::from_raw(self.gid));
         set_thread_groups(&[gid])?;
@@ -95,10 +88,7 @@ impl Drop for Before {
 /// Makes a file. Under `sudo` it is made as the caller: it is theirs, it lies where they may write,
 /// and no link is followed that the kernel would not let them follow. Where they may not write but
 /// root may, root makes it. Says whose it is, if it is the caller's.
-///
-/// # Errors
-/// Those of `how`.
-pub fn made_by_caller<T, E: IsDenied>(
+pub(crate) fn made_by_caller<T, E: IsDenied>(
     mut how: impl FnMut() -> Result<T, E>,
 ) -> Result<(T, Option<Caller>), E> {
     if let Some(caller) = Caller::of_sudo() {
@@ -112,8 +102,7 @@ pub fn made_by_caller<T, E: IsDenied>(
 }
 
 /// An error that may be that of a missing right.
-pub trait IsDenied {
-    /// Whether another user might have had success.
+pub(crate) trait IsDenied {
     fn is_denied(&self) -> bool;
 }
 

@@ -7,7 +7,7 @@
 
 mod caller;
 
-pub use caller::{Caller, made_by_caller};
+pub(crate) use caller::{Caller, made_by_caller};
 
 use std::fs;
 
@@ -21,24 +21,19 @@ use rustix::{
     },
 };
 
-/// A capability that the live commands have a use for.
 #[derive(Clone, Copy, Debug)]
-pub struct Need {
-    /// The capability.
-    pub capability: CapabilitySet,
+pub(crate) struct Need {
+    pub(crate) capability: CapabilitySet,
     /// Others of which each will do as well.
-    pub or: CapabilitySet,
-    /// Whether there is no tracing without it.
-    pub required: bool,
-    /// What it is for.
-    pub purpose: &'static str,
-    /// What is missing without it.
-    pub without: &'static str,
+    pub(crate) or: CapabilitySet,
+    pub(crate) required: bool,
+    pub(crate) purpose: &'static str,
+    pub(crate) without: &'static str,
 }
 
 /// Every capability that the live commands have a use for. `CAP_SYS_ADMIN` is not among them, which
 /// allows nearly everything; but see [`for_modules`].
-pub const NEEDS: [Need; 5] = [
+pub(crate) const NEEDS: [Need; 5] = [
     Need {
         capability: CapabilitySet::BPF,
         or: CapabilitySet::SYS_ADMIN,
@@ -59,7 +54,7 @@ pub const NEEDS: [Need; 5] = [
         required: false,
         purpose: "reads /sys/firmware/acpi/tables, which belongs to root",
         without: "the firmware's entry behind a refusal has no number, offset or bytes; its devices \
-                  and memory are still told",
+                  and memory are still shown",
     },
     Need {
         capability: CapabilitySet::SYS_PTRACE,
@@ -79,22 +74,18 @@ pub const NEEDS: [Need; 5] = [
 ];
 
 impl Need {
-    /// Whether a process with these capabilities lacks it.
-    #[must_use]
-    pub fn is_missing(&self, from: CapabilitySet) -> bool {
+    pub(crate) fn is_missing(&self, from: CapabilitySet) -> bool {
         !from.intersects(self.capability | self.or)
     }
 }
 
 /// What the calling thread may do now; `None` if the kernel does not say.
-#[must_use]
-pub fn effective() -> Option<CapabilitySet> {
+pub(crate) fn effective() -> Option<CapabilitySet> {
     capabilities(None).ok().map(|sets| sets.effective)
 }
 
 /// The capabilities that tracing needs and this process lacks, in words; `None` if it has all.
-#[must_use]
-pub fn missing_for_tracing() -> Option<String> {
+pub(crate) fn missing_for_tracing() -> Option<String> {
     // Where they cannot be read the kernel itself will answer.
     missing(effective()?)
 }
@@ -106,8 +97,7 @@ fn missing(mask: CapabilitySet) -> Option<String> {
 }
 
 /// `CAP_PERFMON and CAP_BPF`; `none` for an empty set.
-#[must_use]
-pub fn names(set: CapabilitySet) -> String {
+pub(crate) fn names(set: CapabilitySet) -> String {
     let mut names: Vec<String> = set.iter_names().map(|(name, _)| format!("CAP_{name}")).collect();
     let unnamed = set.difference(CapabilitySet::all().intersection(named())).bits();
     if unnamed != 0 {
@@ -121,7 +111,6 @@ pub fn names(set: CapabilitySet) -> String {
     }
 }
 
-/// Every capability that has a name here.
 fn named() -> CapabilitySet {
     CapabilitySet::all().iter_names().map(|(_, flag)| flag).collect()
 }
@@ -131,7 +120,7 @@ fn named() -> CapabilitySet {
 ///
 /// # Errors
 /// If the kernel refuses. Then less may be given up than was asked for: [`held`] says.
-pub fn give_up(keep: CapabilitySet, caller: Option<Caller>) -> io::Result<()> {
+pub(crate) fn give_up(keep: CapabilitySet, caller: Option<Caller>) -> io::Result<()> {
     let left = capabilities(None)?.permitted.intersection(keep);
     for bit in 0..u64::BITS {
         let one = CapabilitySet::from_bits_retain(1 << bit);
@@ -159,8 +148,7 @@ pub fn give_up(keep: CapabilitySet, caller: Option<Caller>) -> io::Result<()> {
 
 /// What the threads of this process may still do or make themselves able to do, all together; `None`
 /// if the kernel does not say.
-#[must_use]
-pub fn held() -> Option<CapabilitySet> {
+pub(crate) fn held() -> Option<CapabilitySet> {
     let mut held = CapabilitySet::empty();
     for task in fs::read_dir("/proc/self/task").ok()?.flatten() {
         let id = task.file_name().to_str()?.parse().ok().and_then(Pid::from_raw)?;
@@ -177,22 +165,19 @@ pub fn held() -> Option<CapabilitySet> {
 /// The level of `kernel.perf_event_paranoid`, where it is so high that only `CAP_SYS_ADMIN` may attach
 /// kprobes, without which no function of a module is watched. Level 3 is Debian's and Ubuntu's own;
 /// mainline ends at 2 and asks for `CAP_PERFMON`.
-#[must_use]
-pub fn paranoid() -> Option<i32> {
+pub(crate) fn paranoid() -> Option<i32> {
     let level = fs::read_to_string("/proc/sys/kernel/perf_event_paranoid").ok()?;
     level.trim().parse().ok().filter(|level| *level > 2)
 }
 
 /// What the functions of a module that comes later are attached with.
-#[must_use]
-pub fn for_modules() -> CapabilitySet {
+pub(crate) fn for_modules() -> CapabilitySet {
     if paranoid().is_some() { CapabilitySet::SYS_ADMIN } else { CapabilitySet::PERFMON }
 }
 
 /// Kernel lockdown in confidentiality mode forbids reading kernel memory from BPF, whatever the
 /// privilege (`LOCKDOWN_BPF_READ_KERNEL`, kernel/bpf).
-#[must_use]
-pub fn lockdown_hint() -> &'static str {
+pub(crate) fn lockdown_hint() -> &'static str {
     let state = fs::read_to_string("/sys/kernel/security/lockdown").unwrap_or_default();
     if state.contains("[confidentiality]") {
         "; the kernel is locked down for confidentiality (/sys/kernel/security/lockdown), which \

@@ -18,17 +18,15 @@ use crate::probe_state::ProbeState;
 
 /// What is not to be attached, to see how the tool does without.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct LeaveOut {
+pub(crate) struct LeaveOut {
     /// Functions and tracepoints, by the names of the table.
-    pub symbols: Vec<String>,
+    pub(crate) symbols: Vec<String>,
     /// Do without BPF trampolines: kprobes instead, where a probe has them.
-    pub trampolines: bool,
+    pub(crate) trampolines: bool,
 }
 
-/// Why a way to attach a probe cannot be taken.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Obstacle {
-    /// Why, one line.
     pub(super) reason: String,
     /// The kernel did not let the process attach a kprobe (`perf_event_open`).
     pub(super) denied: bool,
@@ -113,7 +111,7 @@ fn load_way(
 ) -> Result<Vec<(&'static str, KProbeLinkId)>, Obstacle> {
     let trampoline = way.iter().any(|program| program.how.is_trampoline());
     if trampoline && leave_out.trampolines {
-        return Err("trampolines are left out".to_owned().into());
+        return Err("trampolines are disabled".to_owned().into());
     }
     if trampoline && !btf.has_function(spec.symbol) {
         return Err(absent(spec.symbol).into());
@@ -160,8 +158,8 @@ fn absent(symbol: &str) -> String {
             format!("{symbol} is in this kernel, but BTF does not describe it")
         }
         Some(found) => format!(
-            "this kernel has only {found}, a copy that the compiler made, whose arguments may be \
-             others"
+            "this kernel has only {found}, a copy that the compiler made, whose arguments may \
+             differ"
         ),
         None => "this kernel has no such function, or the compiler inlined it".to_owned(),
     }

@@ -55,7 +55,6 @@ pub enum BtfError {
 /// A member found in a struct.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Member {
-    /// Offset from the start of the struct in bits.
     bits: u32,
     /// Width in bits if it is a bit field.
     width: Option<u32>,

@@ -5,32 +5,19 @@ use thiserror::Error;
 use super::btf::KERNEL_BTF;
 use crate::privilege;
 
-/// Why this host cannot be traced.
 #[derive(Debug, Error)]
-pub enum TraceError {
-    /// The process lacks the privilege.
+pub(crate) enum TraceError {
     #[error(
         "tracing needs root, or CAP_BPF and CAP_PERFMON: this process lacks {missing}; run it with sudo"
     )]
-    Privilege {
-        /// The capabilities that are missing.
-        missing: String,
-    },
-    /// The kernel describes its types nowhere; why its BTF cannot be used.
+    Privilege { missing: String },
     #[error(
         "{KERNEL_BTF} cannot be used: {0}; tracing needs a kernel built with CONFIG_DEBUG_INFO_BTF, \
          whose struct layouts are read there"
     )]
     Btf(String),
-    /// The object cannot be loaded.
-    #[error("the kernel does not take the BPF object: {reason}{hint}")]
-    Load {
-        /// The kernel's answer.
-        reason: String,
-        /// What may be behind it, if that is known.
-        hint: &'static str,
-    },
-    /// A probe without which there is no verdict cannot be attached.
+    #[error("the kernel rejected the BPF object: {reason}{hint}")]
+    Load { reason: String, hint: &'static str },
     #[error("no probe that shows a rejection can be attached{hint}: {0}", hint = privilege::lockdown_hint())]
     NoVerdict(String),
 }

@@ -8,22 +8,15 @@ use log::{Log, Metadata, Record};
 
 use super::error::{TraceError, load_error};
 
-/// The log of the programs.
 pub(super) struct ProgramLog(EbpfLogger<StandardError>);
 
 impl ProgramLog {
-    /// The log of these programs.
-    ///
-    /// # Errors
-    ///
-    /// If the object has none: it was built without.
     pub(super) fn open(ebpf: &mut Ebpf) -> Result<Self, TraceError> {
         EbpfLogger::init_with_logger(ebpf, StandardError)
             .map(Self)
             .map_err(|error| load_error(&error))
     }
 
-    /// Writes what has come since.
     pub(super) fn flush(&mut self) {
         self.0.flush();
     }

@@ -8,7 +8,7 @@ pub mod btf;
 mod error;
 #[cfg(feature = "bpf-log")]
 mod log;
-pub mod ring;
+pub(crate) mod ring;
 mod status;
-pub mod table;
-pub mod tracer;
+pub(crate) mod table;
+pub(crate) mod tracer;

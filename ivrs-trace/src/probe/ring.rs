@@ -6,18 +6,13 @@ use aya::maps::{MapData, RingBuf};
 use bytes::Bytes;
 use tokio::io::{Interest, unix::AsyncFd};
 
-/// The reading side of the ring buffer.
-pub struct Ring {
+pub(crate) struct Ring {
     ring: AsyncFd<RingBuf<MapData>>,
 }
 
 impl Ring {
     /// Watches the ring buffer. To be called inside a tokio runtime with I/O enabled.
-    ///
-    /// # Errors
-    ///
-    /// If the runtime cannot watch it.
-    pub fn new(ring: RingBuf<MapData>) -> io::Result<Self> {
+    pub(crate) fn new(ring: RingBuf<MapData>) -> io::Result<Self> {
         debug_assert!(ring.as_raw_fd() >= 0);
         // SAFETY: `RingBuf` owns the map's file descriptor, never replaces it and closes it only
         // when it is dropped, which here is when the `AsyncFd` that owns it is.
@@ -26,18 +21,13 @@ impl Ring {
         Ok(Self { ring })
     }
 
-    /// Waits until there are events.
-    ///
-    /// # Errors
-    ///
-    /// If the runtime is shutting down.
-    pub async fn ready(&mut self) -> io::Result<()> {
+    pub(crate) async fn ready(&mut self) -> io::Result<()> {
         self.ring.readable_mut().await?.clear_ready();
         Ok(())
     }
 
     /// The events that are there now, oldest first.
-    pub fn drain(&mut self) -> impl Iterator<Item = Bytes> {
+    pub(crate) fn drain(&mut self) -> impl Iterator<Item = Bytes> {
         let ring = self.ring.get_mut();
         std::iter::from_fn(move || ring.next().map(|item| Bytes::copy_from_slice(&item)))
     }

@@ -11,18 +11,15 @@ use super::{
 };
 use crate::probe_state::ProbeState;
 
-/// A probe of the table as it stands on this host.
-pub struct ProbeStatus {
-    /// The row of the table.
-    pub spec: &'static ProbeSpec,
-    /// How it stands.
-    pub state: ProbeState,
+pub(crate) struct ProbeStatus {
+    pub(crate) spec: &'static ProbeSpec,
+    pub(crate) state: ProbeState,
     /// The programs that are attached, or will be when the module comes.
-    pub way: &'static [ProgramSpec],
+    pub(crate) way: &'static [ProgramSpec],
     /// The kernel did not let the process attach a kprobe (`perf_event_open`).
     pub(crate) denied: bool,
     /// Why a better way was not taken, one line.
-    pub fallback: Option<String>,
+    pub(crate) fallback: Option<String>,
     /// What holds the kprobes of a module's function, and when they were attached.
     pub(super) links: Vec<(&'static str, KProbeLinkId)>,
     pub(super) attached_ns: u64,
@@ -31,10 +28,9 @@ pub struct ProbeStatus {
 }
 
 /// What a probe counted, over all CPUs.
-pub type Counts = BTreeMap<&'static str, ProbeStats>;
+pub(crate) type Counts = BTreeMap<&'static str, ProbeStats>;
 
 /// Whether the kernel whose BTF this is has the flag that makes it refuse.
-#[must_use]
-pub fn has_require_direct(btf: &Btf) -> bool {
+pub(crate) fn has_require_direct(btf: &Btf) -> bool {
     btf.member("dev_iommu", "require_direct").is_some()
 }

@@ -4,38 +4,28 @@
 
 use ivrs_trace_common::ProbeId;
 
-/// A place in the kernel that is watched.
 #[derive(Clone, Copy, Debug)]
-pub struct ProbeSpec {
+pub(crate) struct ProbeSpec {
     /// The id that its events and counters carry.
-    pub id: ProbeId,
-    /// The kernel function, or the tracepoint.
-    pub symbol: &'static str,
-    /// What is learnt there.
-    pub explains: &'static str,
-    /// Where the function lives.
-    pub home: Home,
-    /// What it means if it cannot be attached.
-    pub need: Need,
-    /// Which kernels have what it shows.
-    pub kernels: Kernels,
+    pub(crate) id: ProbeId,
+    pub(crate) symbol: &'static str,
+    pub(crate) explains: &'static str,
+    pub(crate) home: Home,
+    pub(crate) need: Need,
+    pub(crate) kernels: Kernels,
     /// The ways to attach, the best one first; the first that the kernel takes is used.
-    pub ways: &'static [&'static [ProgramSpec]],
+    pub(crate) ways: &'static [&'static [ProgramSpec]],
 }
 
-/// Where a function lives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Home {
-    /// In the kernel image: there from the start.
+pub(crate) enum Home {
     Kernel,
     /// In this module, which may be loaded later.
     Module(&'static str),
 }
 
 impl Home {
-    /// The module; `None` for the kernel image.
-    #[must_use]
-    pub fn module(self) -> Option<&'static str> {
+    pub(crate) fn module(self) -> Option<&'static str> {
         match self {
             Self::Kernel => None,
             Self::Module(module) => Some(module),
@@ -43,19 +33,15 @@ impl Home {
     }
 }
 
-/// What a missing probe means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Need {
+pub(crate) enum Need {
     /// Without it a rejection cannot be seen or explained.
     Verdict,
-    /// It adds context.
     Context,
 }
 
-/// Which kernels have what a probe shows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kernels {
-    /// All that the tool runs on.
+pub(crate) enum Kernels {
     All,
     /// Those that refuse devices (`dev_iommu.require_direct`, mainline since 6.6). On others there
     /// is nothing to see, so a function that is not there is not missed.
@@ -64,46 +50,35 @@ pub enum Kernels {
     Iommufd,
 }
 
-/// One BPF program.
 #[derive(Clone, Copy, Debug)]
-pub struct ProgramSpec {
-    /// Its name in the BPF object.
-    pub name: &'static str,
-    /// How it is attached.
-    pub how: How,
+pub(crate) struct ProgramSpec {
+    pub(crate) name: &'static str,
+    pub(crate) how: How,
 }
 
-/// How a program is attached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum How {
+pub(crate) enum How {
     /// At a function's entry, through a BPF trampoline.
     Fentry,
     /// At a function's return, through a BPF trampoline: arguments and return value together.
     Fexit,
     /// At a function's entry, through a breakpoint or ftrace.
     Kprobe,
-    /// At a function's return.
     Kretprobe,
     /// At a tracepoint, with its raw arguments.
     RawTracepoint,
 }
 
 impl How {
-    /// Whether it needs BPF trampolines.
-    #[must_use]
-    pub fn is_trampoline(self) -> bool {
+    pub(crate) fn is_trampoline(self) -> bool {
         matches!(self, Self::Fentry | Self::Fexit)
     }
 
-    /// Whether it is a breakpoint or ftrace that calls it.
-    #[must_use]
-    pub fn is_kprobe(self) -> bool {
+    pub(crate) fn is_kprobe(self) -> bool {
         matches!(self, Self::Kprobe | Self::Kretprobe)
     }
 
-    /// The word for it.
-    #[must_use]
-    pub fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Fentry => "fentry",
             Self::Fexit => "fexit",
@@ -152,7 +127,7 @@ macro_rules! probes {
 
 /// Every probe. The order is that of attaching: the regions first, so that nothing which happens
 /// after the set-up has begun is missed for want of them.
-pub const PROBES: &[ProbeSpec] = probes![
+pub(crate) const PROBES: &[ProbeSpec] = probes![
     AMD_RESV_REGIONS Kernel Verdict All, [
         [Fexit "amd_resv_regions", Fentry "amd_unity_map"]
         [Kprobe "amd_resv_regions_kprobe", Kretprobe "amd_resv_regions_kretprobe",

@@ -11,8 +11,9 @@ use aya::{
     maps::{Array, MapData, PerCpuArray, RingBuf},
 };
 use ivrs_trace_common::{ProbeId, ProbeStats, for_each_offset, offsets::ABSENT};
+use rustix::time::{ClockId, clock_gettime};
 
-pub use super::{
+pub(crate) use super::{
     attach::LeaveOut,
     error::TraceError,
     status::{Counts, ProbeStatus, has_require_direct},
@@ -34,8 +35,7 @@ const RING_BYTES: u32 = 4 << 20;
 /// How often a module that is there is tried before its probes count as missing.
 const MODULE_TRIES: u32 = 40;
 
-/// The programs in the kernel.
-pub struct Tracer {
+pub(crate) struct Tracer {
     ebpf: Ebpf,
     #[cfg(feature = "bpf-log")]
     log: super::log::ProgramLog,
@@ -46,12 +46,7 @@ pub struct Tracer {
 impl Tracer {
     /// Loads the object and attaches the probes in the kernel image; for those in modules, see
     /// [`Tracer::attach_waiting`].
-    ///
-    /// # Errors
-    ///
-    /// If the process may not, the kernel has no BTF, or nothing that shows a refusal can be
-    /// watched. A single missing probe is no error: see [`Tracer::probes`].
-    pub fn start(leave_out: &LeaveOut) -> Result<Self, TraceError> {
+    pub(crate) fn start(leave_out: &LeaveOut) -> Result<Self, TraceError> {
         if let Some(missing) = privilege::missing_for_tracing() {
             return Err(TraceError::Privilege { missing });
         }
@@ -74,7 +69,7 @@ impl Tracer {
 
     /// Attaches the probes whose module has come since. Returns whether it is worth another try
     /// soon: a module that is just being loaded may not take probes yet.
-    pub fn attach_waiting(&mut self) -> bool {
+    pub(crate) fn attach_waiting(&mut self) -> bool {
         let mut again = false;
         for probe in &mut self.probes {
             if probe.state != ProbeState::Waiting {
@@ -86,7 +81,7 @@ impl Tracer {
             match attach_kprobes(&mut self.ebpf, probe.spec.symbol, probe.way) {
                 Ok(links) => {
                     probe.links = links;
-                    probe.attached_ns = now_ns();
+                    probe.attached_ns = now_ns(ClockId::Monotonic);
                     probe.state = ProbeState::Attached;
                 }
                 Err(Obstacle { reason, denied }) if there != ModuleState::Absent => {
@@ -122,7 +117,7 @@ impl Tracer {
 
     /// Says that a module was loaded at this time (`CLOCK_MONOTONIC`, ns). Probes of an earlier
     /// load of it died with that; they are attached anew. Returns as [`Tracer::attach_waiting`].
-    pub fn module_loaded(&mut self, name: &str, time_ns: u64) -> bool {
+    pub(crate) fn module_loaded(&mut self, name: &str, time_ns: u64) -> bool {
         for probe in &mut self.probes {
             if probe.spec.home.module() != Some(name) {
                 continue;
@@ -137,40 +132,26 @@ impl Tracer {
         self.attach_waiting()
     }
 
-    /// The table as it stands.
-    #[must_use]
-    pub fn probes(&self) -> &[ProbeStatus] {
+    pub(crate) fn probes(&self) -> &[ProbeStatus] {
         &self.probes
     }
 
-    /// Whether the kernel has `dev_iommu.require_direct`, without which it refuses nothing.
-    #[must_use]
-    pub fn require_direct(&self) -> bool {
+    pub(crate) fn require_direct(&self) -> bool {
         self.require_direct
     }
 
     /// The ring buffer; it can be taken once.
-    ///
-    /// # Errors
-    ///
-    /// If it was taken before.
-    pub fn take_ring(&mut self) -> Result<RingBuf<MapData>, TraceError> {
+    pub(crate) fn take_ring(&mut self) -> Result<RingBuf<MapData>, TraceError> {
         let map = self.ebpf.take_map("EVENTS").ok_or_else(|| no_map("EVENTS"))?;
         RingBuf::try_from(map).map_err(|error| load_error(&error))
     }
 
-    /// Writes to standard error what the programs logged of themselves since.
     #[cfg(feature = "bpf-log")]
-    pub fn flush_log(&mut self) {
+    pub(crate) fn flush_log(&mut self) {
         self.log.flush();
     }
 
-    /// What the probes counted so far.
-    ///
-    /// # Errors
-    ///
-    /// If the kernel does not give the map.
-    pub fn counts(&self) -> Result<Counts, TraceError> {
+    pub(crate) fn counts(&self) -> Result<Counts, TraceError> {
         let map = self.ebpf.map("STATS").ok_or_else(|| no_map("STATS"))?;
         let map: PerCpuArray<&MapData, Stats> =
             map.try_into().map_err(|error| load_error(&error))?;
@@ -252,10 +233,8 @@ fn resolve(btf: &Btf) -> Vec<(&'static str, u32)> {
     offsets
 }
 
-/// How far a module is.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum ModuleState {
-    /// It is not loaded.
     Absent,
     /// It is being loaded, or goes.
     Coming,
@@ -274,9 +253,9 @@ fn module_state(module: &str) -> ModuleState {
     }
 }
 
-/// `CLOCK_MONOTONIC` now, ns: the clock of the events.
-fn now_ns() -> u64 {
-    let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+/// A clock now, ns; that of the events is `CLOCK_MONOTONIC`.
+pub(crate) fn now_ns(clock: ClockId) -> u64 {
+    let now = clock_gettime(clock);
     let seconds = u64::try_from(now.tv_sec).unwrap_or_default();
     let rest = u64::try_from(now.tv_nsec).unwrap_or_default();
     seconds.saturating_mul(1_000_000_000).saturating_add(rest)

@@ -1,10 +1,12 @@
 //! A recording through the model, as its events went through it when they happened.
 
+#[cfg(feature = "tui")]
 mod timeline;
 
 use std::io::Read;
 
-pub use timeline::{MAX_TAPE, Player, Tape};
+#[cfg(feature = "tui")]
+pub(crate) use timeline::{MAX_TAPE, Player, Tape};
 
 use crate::{
     event::Event,
@@ -20,8 +22,6 @@ pub struct Replay {
     pub start: Option<Start>,
     /// What is known of its host, with all attempts.
     pub model: Model,
-    /// What was read of the host: more than the model needs, see [`Files::text`].
-    pub files: Files,
     /// What else bears on tracing and on VFIO; recordings from before this was read have none of it.
     pub conditions: Conditions,
     /// The probes as they stood at the end.
@@ -47,8 +47,7 @@ pub fn replay<R: Read>(
 ) -> Replay {
     let mut sorter = Sorter::default();
     let mut fold = Fold::default();
-    let mut files = Files::default();
-    let mut conditions = Conditions::of_files(&files);
+    let mut conditions = Conditions::of_files(&Files::default());
     for item in &mut reader {
         sorter.sort(item, |start, step| {
             fold.take(start, &step);
@@ -57,7 +56,6 @@ pub fn replay<R: Read>(
                 Step::Host(found) => {
                     let earlier = std::mem::replace(&mut conditions, Conditions::of_files(&found));
                     conditions.keep_from(&earlier);
-                    files = found;
                 }
                 Step::Probes(_) | Step::Loss(_) => {}
             }
@@ -68,10 +66,9 @@ pub fn replay<R: Read>(
     let lost = lost(&fold.loss, &condition, undecoded);
     let mut model = fold.model.unwrap_or_else(|| model_of(start.as_ref(), &Files::default()));
     model.finish();
-    Replay { start, model, files, conditions, probes: fold.probes, lost, end, continues, condition }
+    Replay { start, model, conditions, probes: fold.probes, lost, end, continues, condition }
 }
 
-/// What did not arrive, all in all.
 pub(super) fn lost(counted: &Loss, condition: &Condition, undecoded: u64) -> Lost {
     let mut lost = counted.as_lost();
     // What the recorder counted is also missing in the numbers, but for the last events.
@@ -82,13 +79,9 @@ pub(super) fn lost(counted: &Loss, condition: &Condition, undecoded: u64) -> Los
 /// Something that a recording tells, which changes what is known.
 #[derive(Debug)]
 pub(super) enum Step {
-    /// An event, with its number.
     Event(u64, Event),
-    /// The host as it then was.
     Host(Files),
-    /// The probes as they then stood.
     Probes(Vec<ProbeFact>),
-    /// What was lost by then.
     Loss(Loss),
 }
 
@@ -98,7 +91,6 @@ pub(super) struct Sorter {
     pub(super) start: Option<Start>,
     pub(super) end: Option<End>,
     pub(super) continues: Option<Continues>,
-    /// Events that could not be decoded.
     pub(super) undecoded: u64,
     hosted: bool,
 }

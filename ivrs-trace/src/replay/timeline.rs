@@ -14,26 +14,23 @@ use crate::{
 
 /// Events that a tape holds at most; those that follow are counted and not shown. An event takes
 /// about half a kilobyte.
-pub const MAX_TAPE: usize = 1_000_000;
+pub(crate) const MAX_TAPE: usize = 1_000_000;
 /// Attempts, the last ones, that are looked at for a new refusal after an event.
 const LOOKED_AT: usize = 16;
 
-/// A recording, all of it.
 #[derive(Debug)]
 pub struct Tape {
     /// How it began; absent where that is cut off or damaged.
-    pub start: Option<Start>,
+    pub(crate) start: Option<Start>,
     /// How it ended; absent where it was not closed.
-    pub end: Option<End>,
+    pub(crate) end: Option<End>,
     /// That it is not the first file of its recording.
-    pub continues: Option<Continues>,
-    /// What is left of the file.
-    pub condition: Condition,
+    pub(crate) continues: Option<Continues>,
+    pub(crate) condition: Condition,
     /// Events that were beyond [`MAX_TAPE`].
-    pub left_out: u64,
+    pub(crate) left_out: u64,
     undecoded: u64,
     steps: Vec<Step>,
-    /// How many of the steps are events.
     events: usize,
     /// After how many events an attempt begins.
     attempts: Vec<usize>,
@@ -42,8 +39,7 @@ pub struct Tape {
 }
 
 impl Tape {
-    /// Reads a recording to its end.
-    pub fn read<R: Read>(mut reader: Reader<R>) -> Self {
+    pub(crate) fn read<R: Read>(mut reader: Reader<R>) -> Self {
         let mut sorter = Sorter::default();
         let (mut steps, mut events, mut left_out) = (Vec::new(), 0, 0);
         for item in &mut reader {
@@ -75,21 +71,17 @@ impl Tape {
         tape
     }
 
-    /// How many events there are.
-    #[must_use]
-    pub fn events(&self) -> usize {
+    pub(crate) fn events(&self) -> usize {
         self.events
     }
 
     /// After how many events an attempt begins, in order.
-    #[must_use]
-    pub fn attempts(&self) -> &[usize] {
+    pub(crate) fn attempts(&self) -> &[usize] {
         &self.attempts
     }
 
     /// After how many events an attempt is seen to be refused, in order.
-    #[must_use]
-    pub fn refusals(&self) -> &[usize] {
+    pub(crate) fn refusals(&self) -> &[usize] {
         &self.refusals
     }
 
@@ -120,18 +112,16 @@ impl Tape {
 }
 
 /// What is known after some of a tape's events.
-pub struct Player {
+pub(crate) struct Player {
     model: Model,
     fold: Fold,
-    /// Steps that were taken.
     steps: usize,
     position: usize,
 }
 
 impl Player {
     /// The beginning of a tape: the host as it was before any event.
-    #[must_use]
-    pub fn new(tape: &Tape) -> Self {
+    pub(crate) fn new(tape: &Tape) -> Self {
         let mut player = Self {
             model: replay::model_of(tape.start.as_ref(), &Files::default()),
             fold: Fold::default(),
@@ -142,49 +132,37 @@ impl Player {
         player
     }
 
-    /// After how many events this is.
-    #[must_use]
-    pub fn position(&self) -> usize {
+    pub(crate) fn position(&self) -> usize {
         self.position
     }
 
-    /// What is known of the host now.
-    #[must_use]
-    pub fn model(&self) -> &Model {
+    pub(crate) fn model(&self) -> &Model {
         self.fold.model.as_ref().unwrap_or(&self.model)
     }
 
-    /// The probes as they stand now.
-    #[must_use]
-    pub fn probes(&self) -> &[ProbeFact] {
+    pub(crate) fn probes(&self) -> &[ProbeFact] {
         &self.fold.probes
     }
 
-    /// What each probe has counted by now.
-    #[must_use]
-    pub fn loss(&self) -> &Loss {
+    pub(crate) fn loss(&self) -> &Loss {
         &self.fold.loss
     }
 
     /// What did not arrive. What is missing in the file is counted from the beginning on.
-    #[must_use]
-    pub fn lost(&self, tape: &Tape) -> Lost {
+    pub(crate) fn lost(&self, tape: &Tape) -> Lost {
         replay::lost(&self.fold.loss, &tape.condition, tape.undecoded)
     }
 
     /// When the next event is, `CLOCK_MONOTONIC`, ns.
-    #[must_use]
-    pub fn next_time(&self, tape: &Tape) -> Option<u64> {
+    pub(crate) fn next_time(&self, tape: &Tape) -> Option<u64> {
         self.coming(tape).next()
     }
 
     /// How many of the events that follow are not later than `time_ns`, up to the first that is.
-    #[must_use]
-    pub fn due(&self, tape: &Tape, time_ns: u64) -> usize {
+    pub(crate) fn due(&self, tape: &Tape, time_ns: u64) -> usize {
         self.coming(tape).take_while(|time| *time <= time_ns).count()
     }
 
-    /// The times of the events that follow.
     fn coming<'a>(&self, tape: &'a Tape) -> impl Iterator<Item = u64> + use<'a> {
         tape.steps.iter().skip(self.steps).filter_map(|step| match step {
             Step::Event(_, event) => Some(event.time_ns),
@@ -195,7 +173,7 @@ impl Player {
     /// Goes on until so many events of the tape have been seen, and takes in what else follows
     /// them. Each event goes to `each` after the model has taken it in. It never goes back: that is
     /// done by a new player.
-    pub fn play(
+    pub(crate) fn play(
         &mut self,
         tape: &Tape,
         position: usize,

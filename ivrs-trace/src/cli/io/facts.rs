@@ -5,13 +5,14 @@ use std::{io::Read as _, path::Path};
 
 use super::source;
 use crate::{
-    cli::check,
     codes::Code,
+    escape::printable,
     event::Event,
     facts::{Clocks, End, Lost, ProbeFact, Start},
-    host::Snapshot,
+    firmware::Fact,
+    host::{Skipped, Snapshot},
     live::{self, Live},
-    model::{Model, Verdicts},
+    model::{Finding, Model, Verdicts},
     output,
     recording::{Condition, Continues},
     replay::Replay,
@@ -20,6 +21,8 @@ use crate::{
 
 /// Bytes of a host's name that are read at most.
 const NAME: u64 = 256;
+/// How many of the things that could not be placed are listed.
+const LISTED: usize = 32;
 
 /// A host, and how it was looked at.
 pub(crate) struct Facts {
@@ -31,11 +34,8 @@ pub(crate) struct Facts {
     /// What else is missing, a sentence each.
     pub(crate) notes: Vec<String>,
     pub(crate) trail: Trail,
-    /// When tracing began.
     pub(crate) began: Option<Clocks>,
-    /// Events that were handed over.
     pub(crate) events: u64,
-    /// Names of the host and of its users.
     pub(crate) names: Vec<String>,
 }
 
@@ -65,10 +65,23 @@ pub(crate) fn gather(
             of_recording(replay)
         }
     };
-    facts.verdicts.findings.extend(check::skipped(facts.model.host()));
+    facts.verdicts.findings.extend(skipped(facts.model.host()));
     facts.trail = trail;
     facts.events = events;
     Ok(facts)
+}
+
+/// What the host shows and could not be placed; so nothing is lost in silence.
+fn skipped(host: &Snapshot) -> Option<Finding> {
+    let first = host.skipped.first()?;
+    let more = match host.skipped.len() {
+        1 => String::new(),
+        count => format!(", and {} more", count - 1),
+    };
+    let message = printable(&format!("{}: {}{more}; not judged", first.path, first.why));
+    let line = |one: &Skipped| Fact::Skipped { path: one.path.clone(), why: one.why.clone() };
+    let evidence = host.skipped.iter().take(LISTED).map(line).collect();
+    Some(Finding { evidence, ..Finding::new(Code::Skipped, message) })
 }
 
 fn of_model(model: Model, origin: Origin) -> Facts {
@@ -89,7 +102,7 @@ fn of_model(model: Model, origin: Origin) -> Facts {
 /// This host: its kernel is asked through probes where that is allowed, else files alone are read.
 fn this_host(each: &mut impl FnMut(Option<Clocks>, u64, &Event)) -> anyhow::Result<Facts> {
     let names = own_names();
-    let mut why_not = "the kernel was not traced: there is no IOMMU group to ask about".to_owned();
+    let mut why_not = "the kernel was not traced: this host has no IOMMU group".to_owned();
     if live::can_show() {
         let runtime = live::runtime::runtime()?;
         let _inside = runtime.enter();
@@ -108,12 +121,10 @@ fn this_host(each: &mut impl FnMut(Option<Clocks>, u64, &Event)) -> anyhow::Resu
             }
         }
     }
-    let model = Model::new(Snapshot::read(Path::new("/")), live::require_direct());
-    let facts = of_model(model, Origin::Live { traced: false });
+    let facts = of_model(source::this_host(), Origin::Live { traced: false });
     Ok(Facts { notes: vec![why_not], names, ..facts })
 }
 
-/// Names of this host and of its users.
 pub(crate) fn own_names() -> Vec<String> {
     let mut names: Vec<String> = ["USER", "LOGNAME", "SUDO_USER", "HOSTNAME"]
         .iter()
@@ -161,9 +172,9 @@ pub(crate) fn origin(start: Option<&Start>, end: Option<&End>) -> Origin {
             match end.reason.as_str() {
                 "command" => format!("ended with its command{status}"),
                 "interrupted" => "ended by an interrupt".to_owned(),
-                "duration" => "ended when its time was over".to_owned(),
+                "duration" => "ended after its time limit".to_owned(),
                 "snapshot" => "of the host at one moment".to_owned(),
-                "rotated" => "which goes on in another file".to_owned(),
+                "rotated" => "continued in another file".to_owned(),
                 _ => "ended".to_owned(),
             }
         }
@@ -186,13 +197,13 @@ pub(crate) fn notes(
     let mut notes = condition.notes();
     if let Some(continues) = continues {
         notes.push(format!(
-            "the recording goes on from {}, whose content is not in it",
+            "the recording continues {}, whose content is not in it",
             continues.before()
         ));
     }
     if start.is_some_and(|start| !start.traced) {
         notes.push(
-            "the recording has files of the host alone: its kernel was not traced".to_owned(),
+            "the recording holds only files of the host: its kernel was not traced".to_owned(),
         );
     }
     notes

@@ -10,7 +10,7 @@ use std::{
 use anyhow::Context as _;
 use tempfile::{Builder, NamedTempFile};
 
-use crate::{escape::printable, privilege::made_by_caller};
+use crate::{escape::printable, output::Named, privilege::made_by_caller};
 
 /// Who may read the file: everybody whom the process's umask lets. Whoever collects metrics is another
 /// user.
@@ -26,27 +26,29 @@ pub(crate) fn save(
     content: impl FnOnce(&mut dyn Write) -> anyhow::Result<()>,
 ) -> anyhow::Result<()> {
     let Some(path) = output else {
-        let mut out = BufWriter::new(io::stdout().lock());
+        let name = "to standard output".to_owned();
+        let mut out = BufWriter::new(Named { inner: io::stdout().lock(), name });
         if let Err(error) = content(&mut out) {
             // The beginning of what does not come would be taken for all of it.
             drop(out.into_parts());
             return Err(error);
         }
-        return out.flush().context("standard output");
+        return Ok(out.flush()?);
     };
-    let cannot = || format!("cannot write {}", printable(&path.display().to_string()));
+    let name = printable(&path.display().to_string());
+    let cannot = || format!("cannot write {name}");
     let (target, caller) = made_by_caller(|| Target::open(path)).with_context(cannot)?;
     match target {
         Target::AsItIs(file) => {
-            let mut file = BufWriter::new(file);
+            let mut file = BufWriter::new(Named { inner: file, name });
             content(&mut file)?;
-            file.flush().with_context(cannot)
+            Ok(file.flush()?)
         }
         Target::Beside(file, place) => {
-            let mut writer = BufWriter::new(file);
+            let mut writer = BufWriter::new(Named { inner: file, name: name.clone() });
             content(&mut writer)?;
-            let file =
-                writer.into_inner().map_err(io::IntoInnerError::into_error).with_context(cannot)?;
+            let Named { inner: file, .. } =
+                writer.into_inner().map_err(io::IntoInnerError::into_error)?;
             // Without it a crash could leave an empty file under the name.
             file.as_file().sync_all().with_context(cannot)?;
             let persist = || file.persist(&place).map(drop).map_err(|error| error.error);
@@ -59,9 +61,7 @@ pub(crate) fn save(
     }
 }
 
-/// Where it is written.
 enum Target {
-    /// To what is there.
     AsItIs(File),
     /// To a new file, which then takes this place.
     Beside(NamedTempFile, PathBuf),

@@ -15,8 +15,8 @@ use crate::{
     event::Event,
     facts::Start,
     firmware::{
-        Ivrs,
-        dump::{self, Dump, INPUT_LIMIT},
+        Dmar, Ivrs,
+        dump::{self, Dump, INPUT_LIMIT, IvmdLog},
     },
     host::{self, HexBytes, Reading, Snapshot},
     live,
@@ -35,33 +35,33 @@ type Input = BufReader<Box<dyn Read>>;
 /// This host, a copied or a recorded one, without asking the kernel.
 pub(crate) fn files(from: Option<&Path>) -> anyhow::Result<Model> {
     match from {
-        Some(path) => Ok(host(path)?.0),
-        None => Ok(Model::new(Snapshot::read(Path::new("/")), live::require_direct())),
+        None => Ok(this_host()),
+        Some(path) if path.is_dir() => Ok(model_of_tree(path)?.0),
+        Some(path) => {
+            let model = recording(path, |_, _, _| {})?.model;
+            tell_attempts(path, &model);
+            Ok(model)
+        }
     }
 }
 
-/// A copied tree or a recording. For a tree, also how it is known whether its kernel refuses: in a
-/// recording that was noted down.
-pub(crate) fn host(path: &Path) -> anyhow::Result<(Model, Option<Finding>)> {
-    if path.is_dir() {
-        let (model, evidence) = model_of_tree(path)?;
-        return Ok((model, Some(evidence)));
-    }
-    let replay = recording(path, |_, _, _| {})?;
-    for line in live::degradations(&replay.probes) {
-        output::complain(&line);
-    }
-    let attempts = replay.model.attempts();
+/// This host by its files alone.
+pub(crate) fn this_host() -> Model {
+    Model::new(Snapshot::read(Path::new("/")), live::require_direct())
+}
+
+/// Says on standard error that a recording has attempts, and which command explains them.
+pub(crate) fn tell_attempts(path: &Path, model: &Model) {
+    let attempts = model.attempts();
     let refused = attempts.iter().filter(|attempt| attempt.outcome == Outcome::Rejected).count();
     if !attempts.is_empty() {
-        let name = name_of(path);
         output::complain(&format!(
-            "{name} also holds {} attempts to take a device, {refused} of them refused: \
-             `ivrs-trace run --from` explains them",
+            "{} also holds {} attempts to claim a device, {refused} of them refused: `ivrs-trace \
+             run --from` explains them",
+            name_of(path),
             attempts.len()
         ));
     }
-    Ok((replay.model, None))
 }
 
 /// Reads a recording to its end, says on standard error what is missing in it, and hands over each
@@ -112,9 +112,7 @@ fn read_recording(
 ) -> anyhow::Result<Replay> {
     let reader = reader(name, input)?;
     let replay = crate::replay::replay(reader, each);
-    for note in replay.condition.notes() {
-        output::complain(&format!("{name}: {note}"));
-    }
+    complain_of(name, &replay.condition.notes());
     if let Some(continues) = &replay.continues {
         output::complain(&format!(
             "{name}: it goes on from {}, whose attempts are not in it",
@@ -123,12 +121,12 @@ fn read_recording(
     }
     match &replay.start {
         None => output::complain(&format!(
-            "{name}: its beginning is missing, so it is not known whether its kernel refuses"
+            "{name}: its beginning is missing: whether its kernel refuses devices is unknown"
         )),
         Some(start) if start.event_layout != recording::EVENT_LAYOUT => {
             output::complain(&format!(
-                "{name}: its events are laid out for another version (layout {}); those that do \
-                 not fit are counted as lost",
+                "{name}: another version wrote its events (layout {}); those that do not decode \
+                 count as lost",
                 start.event_layout
             ));
         }
@@ -143,26 +141,25 @@ pub(crate) fn tree_or_table(path: &Path) -> anyhow::Result<(Model, Scope)> {
         return Ok((model_of_tree(path)?.0, Scope::Host));
     }
     let name = name_of(path);
-    let cannot = || format!("{name} cannot be read");
+    let cannot = || format!("cannot read {name}");
     let mut input = open(path).with_context(cannot)?;
     if recording::is_recording(input.fill_buf().with_context(cannot)?) {
         return Ok((read_recording(&name, input, |_, _, _| {})?.model, Scope::Host));
     }
-    let input = read_all(input).with_context(cannot)?;
-    let dump = dump::read(&input).with_context(|| name.clone())?;
-    for note in dump.notes() {
-        output::complain(&format!("{name}: {note}"));
+    // No other table was looked for, as on a host that has none.
+    let (ivrs, dmar) = (Reading::Absent, Reading::Absent);
+    let mut snapshot = Snapshot { ivrs, dmar, ..Snapshot::default() };
+    for found in tables_in(&name, &read_all(input).with_context(cannot)?)? {
+        // What follows a table in a dump is not the table.
+        match found {
+            Found::Ivrs(table) => snapshot.ivrs = Reading::Read(HexBytes(table.bytes().to_vec())),
+            Found::Dmar(table) => snapshot.dmar = Reading::Read(HexBytes(table.bytes().to_vec())),
+            Found::Log(_) => bail!(
+                "{name} is a kernel log, which has only what the kernel made of a table; give the \
+                 table itself (/sys/firmware/acpi/tables/IVRS) or a copied tree"
+            ),
+        }
     }
-    let Dump::Table(found) = dump else {
-        bail!(
-            "{name} is a kernel log, which has only what the kernel made of a table; give the table \
-             itself (/sys/firmware/acpi/tables/IVRS) or a copied tree"
-        );
-    };
-    // What follows the table in a dump is not the table.
-    let table = Ivrs::parse(&found.table).with_context(|| name)?;
-    let ivrs = Reading::Read(HexBytes(table.bytes().to_vec()));
-    let snapshot = Snapshot { ivrs, ..Snapshot::default() };
     Ok((Model::new(snapshot, RequireDirect::Unknown), Scope::Table))
 }
 
@@ -175,19 +172,71 @@ pub(crate) fn name_of(path: &Path) -> String {
     }
 }
 
-/// What `decode` is to read: the bytes of a file or of standard input, or the IVRS table that is in
-/// a recording.
-pub(crate) fn table(path: &Path) -> anyhow::Result<Vec<u8>> {
+/// What an input has that is no host.
+pub(crate) enum Found {
+    Ivrs(Ivrs),
+    Dmar(Dmar),
+    /// No table, but what the kernel said of its IVRS.
+    Log(IvmdLog),
+}
+
+/// What `decode` is to read: in a file, in standard input, or in a recording. There is at least one.
+pub(crate) fn tables(path: &Path) -> anyhow::Result<Vec<Found>> {
     let name = name_of(path);
-    let cannot = || format!("{name} cannot be read");
+    let cannot = || format!("cannot read {name}");
     let mut input = open(path).with_context(cannot)?;
     if !recording::is_recording(input.fill_buf().with_context(cannot)?) {
-        return read_all(input).with_context(cannot);
+        return tables_in(&name, &read_all(input).with_context(cannot)?);
     }
-    match &read_recording(&name, input, |_, _, _| {})?.model.host().ivrs {
-        Reading::Read(bytes) => Ok(bytes.0.clone()),
-        Reading::Absent => bail!("{name} is of a host without an IVRS table"),
-        Reading::Unreadable(why) => bail!("{name} has no IVRS table: {}", printable(why)),
+    let replay = read_recording(&name, input, |_, _, _| {})?;
+    let host = replay.model.host();
+    let mut found = Vec::new();
+    for table in [&host.ivrs, &host.dmar].into_iter().filter_map(Reading::value) {
+        found.extend(tables_in(&name, &table.0)?);
+    }
+    match (found.as_slice(), &host.ivrs, &host.dmar) {
+        ([], Reading::Unreadable(why), _) | ([], _, Reading::Unreadable(why)) => {
+            bail!("{name} has neither an IVRS nor a DMAR table: {}", printable(why))
+        }
+        ([], _, _) => bail!("{name} is of a host that has neither an IVRS nor a DMAR table"),
+        ([_, _, ..], _, _) => output::complain(&format!("{name} holds an IVRS and a DMAR table")),
+        _ => {}
+    }
+    Ok(found)
+}
+
+/// The tables in an input, or else the lines of a kernel log; what else is to be known of them is
+/// said on standard error.
+fn tables_in(name: &str, input: &[u8]) -> anyhow::Result<Vec<Found>> {
+    let (ivrs, dmar) = match (dump::read(input), dump::read_dmar(input)) {
+        (ivrs, Ok(None)) => (Some(ivrs.with_context(|| name.to_owned())?), None),
+        (ivrs, Ok(dmar)) => (ivrs.ok(), dmar),
+        (Ok(ivrs), Err(error)) => {
+            output::complain(&format!("{name}: the DMAR table beside it is not used: {error}"));
+            (Some(ivrs), None)
+        }
+        (Err(_), Err(error)) => return Err(error).with_context(|| name.to_owned()),
+    };
+    let mut found = Vec::new();
+    if let Some(ivrs) = ivrs {
+        complain_of(name, ivrs.notes());
+        found.push(match ivrs {
+            Dump::Table(ivrs) => {
+                Found::Ivrs(Ivrs::parse(&ivrs.table).with_context(|| name.to_owned())?)
+            }
+            Dump::Log(log) => Found::Log(log),
+        });
+    }
+    if let Some(dmar) = dmar {
+        complain_of(name, &dmar.notes);
+        found.push(Found::Dmar(Dmar::parse(&dmar.table).with_context(|| name.to_owned())?));
+    }
+    Ok(found)
+}
+
+fn complain_of(name: &str, notes: &[String]) {
+    for note in notes {
+        output::complain(&format!("{name}: {note}"));
     }
 }
 
@@ -229,7 +278,7 @@ fn kernel_flag(btf: &Reading<Vec<u8>>, release: Option<&str>) -> KernelFlag {
     let no_btf = match btf {
         Reading::Read(bytes) => match Btf::parse(bytes.clone()) {
             Ok(btf) => return KernelFlag::of_btf(tracer::has_require_direct(&btf)),
-            Err(error) => format!("sys/kernel/btf/vmlinux in the tree is of no use: {error}"),
+            Err(error) => format!("sys/kernel/btf/vmlinux in the tree cannot be used: {error}"),
         },
         Reading::Absent => "the tree has no sys/kernel/btf/vmlinux".to_owned(),
         Reading::Unreadable(why) => printable(why),
@@ -249,8 +298,8 @@ fn evidence(flag: &KernelFlag, release: Option<&str>) -> Finding {
         }
         FlagSource::Release { release, no_btf } => {
             let message = format!(
-                "that kernel {} refuses devices with direct regions is taken from its version \
-                 (mainline does from 6.6 on): {no_btf}",
+                "kernel {} refuses devices with direct regions, by its version (mainline does \
+                 from 6.6 on): {no_btf}",
                 printable(release)
             );
             (Severity::Note, message)
@@ -258,13 +307,13 @@ fn evidence(flag: &KernelFlag, release: Option<&str>) -> Finding {
         FlagSource::Nowhere { no_btf } => {
             let message = match release {
                 Some(text) => format!(
-                    "whether kernel {} has dev_iommu.require_direct is not known: mainline has it \
-                     from 6.6 on, but some distributions' older kernels do too, and {no_btf}",
+                    "cannot tell whether kernel {} has dev_iommu.require_direct: mainline has it \
+                     from 6.6 on, but so do some distributions' older kernels, and {no_btf}",
                     printable(text)
                 ),
                 None => format!(
-                    "whether the kernel has dev_iommu.require_direct is not known: its release \
-                     could not be read (proc/sys/kernel/osrelease), and {no_btf}"
+                    "cannot tell whether the kernel has dev_iommu.require_direct: its release could \
+                     not be read (proc/sys/kernel/osrelease), and {no_btf}"
                 ),
             };
             (Severity::Warning, message)
@@ -352,7 +401,7 @@ mod tests {
             (folder.path(), "holds no folder `sys`"),
             (&folder.path().join("nowhere"), "cannot read"),
         ] {
-            let error = format!("{:#}", host(path).err().unwrap());
+            let error = format!("{:#}", files(Some(path)).err().unwrap());
             assert!(error.contains(expected) && !error.contains('\n'), "{error}");
         }
     }

@@ -31,10 +31,10 @@ const UNKNOWN_SIZE: Rect = Rect::new(0, 0, 80, 24);
 /// The whole screen, in raw mode. It is given back when this is dropped, and before a panic is told.
 pub(crate) struct Screen {
     terminal: Terminal<CrosstermBackend<BufWriter<Stdout>>>,
+    _guard: Guard,
 }
 
 impl Screen {
-    /// Takes over the terminal.
     pub(crate) fn take() -> anyhow::Result<Self> {
         if !io::stdout().is_terminal() || !io::stdin().is_terminal() {
             bail!(
@@ -61,8 +61,7 @@ impl Screen {
         let viewport = if known { Viewport::Fullscreen } else { Viewport::Fixed(UNKNOWN_SIZE) };
         let terminal = Terminal::with_options(backend, TerminalOptions { viewport })
             .context("cannot use the terminal")?;
-        std::mem::forget(guard);
-        Ok(Self { terminal })
+        Ok(Self { terminal, _guard: guard })
     }
 
     /// Draws; only what differs from the last time is sent.
@@ -80,13 +79,6 @@ impl Screen {
     }
 }
 
-impl Drop for Screen {
-    fn drop(&mut self) {
-        give_back();
-    }
-}
-
-/// Gives the terminal back when it is dropped.
 struct Guard;
 
 impl Drop for Guard {
@@ -124,5 +116,5 @@ pub(crate) fn copy(text: &str) -> anyhow::Result<String> {
     write!(out, "\u{1b}]52;c;{packed}\u{7}")
         .and_then(|()| out.flush())
         .context("cannot write to the terminal")?;
-    Ok(format!("{} lines handed to the terminal's clipboard (OSC 52)", text.lines().count()))
+    Ok(format!("copied {} lines to the terminal's clipboard (OSC 52)", text.lines().count()))
 }
