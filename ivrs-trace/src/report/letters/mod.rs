@@ -8,4 +8,6 @@ mod vendor;
 
 pub use forum::forum;
 pub use kernel::kernel;
+#[cfg(feature = "live")]
+pub(crate) use sections::acpidump;
 pub use vendor::vendor;

@@ -147,7 +147,7 @@ pub(super) fn table(letter: &mut Document, case: &Case<'_>) {
 }
 
 /// A table as `acpidump` prints it, which `acpixtract` takes out of any text.
-fn acpidump(name: &str, table: &[u8]) -> Vec<String> {
+pub(crate) fn acpidump(name: &str, table: &[u8]) -> Vec<String> {
     let mut lines = vec![format!("{name} @ 0x0000000000000000")];
     for (row, bytes) in table.chunks(16).enumerate() {
         let hex: Vec<String> = bytes.iter().map(|byte| format!("{byte:02X}")).collect();
