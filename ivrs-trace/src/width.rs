@@ -3,6 +3,7 @@
 //! A character of Chinese takes two, an accent that stands for itself none. They are added up one by
 //! one, as terminals and `textwrap` do.
 
+use textwrap::{Options, WordSplitter};
 use unicode_width::UnicodeWidthChar;
 
 /// The columns of a text.
@@ -37,6 +38,18 @@ pub(crate) fn cut(text: &str, columns: usize) -> String {
     let mark = if columns < 2 { "" } else { ".." };
     let (kept, _) = split(text, columns - mark.len());
     format!("{}{mark}", kept.trim_end())
+}
+
+/// A text in lines of so many columns, which begin as `first` and `rest` do. A word that is longer
+/// than a line is broken.
+pub(crate) fn wrap(text: &str, columns: usize, first: &str, rest: &str) -> Vec<String> {
+    let options = Options::new(columns.max(1))
+        .initial_indent(first)
+        .subsequent_indent(rest)
+        .break_words(true)
+        .word_splitter(WordSplitter::NoHyphenation);
+    let lines = textwrap::wrap(text, options).into_iter();
+    lines.map(|line| line.trim_end().to_owned()).collect()
 }
 
 /// The end of a text, after a mark where the beginning does not fit.

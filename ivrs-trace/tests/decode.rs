@@ -7,6 +7,7 @@ use std::{
 };
 
 use ivrs_trace::{
+    facts::End,
     firmware::{
         amd::{
             builder::{IvhdSpec, IvrsBuilder},
@@ -16,7 +17,6 @@ use ivrs_trace::{
     },
     host::Snapshot,
     pci::{Devid, Segment},
-    facts::End,
     recording::{Options, Recorder},
 };
 

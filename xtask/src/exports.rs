@@ -21,11 +21,9 @@ use ivrs_trace::{
     report::{
         self,
         calls::Trail,
-        letters::{
-            input::{Case, Origin},
-            markup::Format,
-        },
+        letters::input::{Case, Origin},
         redact::Redactor,
+        write::Format,
     },
 };
 

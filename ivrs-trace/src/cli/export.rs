@@ -17,7 +17,7 @@ use crate::{
     escape::printable,
     export::{csv, json, perfetto, prometheus},
     model::{DmarTable, Table},
-    report::letters::input::acpidump,
+    report::letters::acpidump,
 };
 
 /// Bytes of events that wait in memory until the host is known; more wait in a file.

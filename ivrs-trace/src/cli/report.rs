@@ -3,11 +3,7 @@
 use std::{path::PathBuf, process::ExitCode};
 
 use super::io::{facts, save};
-use crate::report::{
-    self,
-    letters::{input::Case, markup},
-    redact::Redactor,
-};
+use crate::report::{self, letters::input::Case, redact::Redactor, write};
 
 const MORE: &str = "\
 Exit status:
@@ -92,8 +88,8 @@ pub(super) fn command(args: &Args) -> anyhow::Result<ExitCode> {
 /// The report, in the format that suits its reader if none is asked for.
 pub(super) fn text(case: &Case<'_>, reader: Reader, format: Option<Format>) -> String {
     let format = match (format, reader) {
-        (Some(Format::Text), _) | (None, Reader::Kernel | Reader::Vendor) => markup::Format::Text,
-        (Some(Format::Markdown), _) | (None, Reader::Forum) => markup::Format::Markdown,
+        (Some(Format::Text), _) | (None, Reader::Kernel | Reader::Vendor) => write::Format::Text,
+        (Some(Format::Markdown), _) | (None, Reader::Forum) => write::Format::Markdown,
     };
     match reader {
         Reader::Kernel => report::kernel(case, format),

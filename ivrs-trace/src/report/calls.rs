@@ -3,16 +3,13 @@
 //! It keeps the events that attempts are made of, a bounded number, and lays out those of one
 //! attempt. What they mean is the model's to say.
 
-use std::{
-    borrow::Cow,
-    collections::{BTreeMap, VecDeque},
-};
+use std::collections::{BTreeMap, VecDeque};
 
-use super::{letters::markup::COLUMNS, redact::Redactor};
+use super::{redact::Redactor, write::COLUMNS};
 use crate::{
     event::{Body, DeviceFunction, Event, Phase},
     model::{Attempt, Model},
-    width::width,
+    width::{width, wrap},
 };
 
 /// Events that are kept at most; of more, the oldest go. An attempt has some twenty.
@@ -108,11 +105,7 @@ impl Trail {
                 "  ".repeat(step.depth.min(6)),
             );
             let rest = " ".repeat(width(&first) + 4);
-            let options = textwrap::Options::new(COLUMNS)
-                .initial_indent(&first)
-                .subsequent_indent(&rest)
-                .word_splitter(textwrap::WordSplitter::NoHyphenation);
-            lines.extend(textwrap::wrap(&what, options).into_iter().map(Cow::into_owned));
+            lines.extend(wrap(&what, COLUMNS, &first, &rest));
         }
         if let Some(more) = steps.len().checked_sub(SHOWN).filter(|more| *more > 0) {
             lines.push(format!("  and {more} more events"));

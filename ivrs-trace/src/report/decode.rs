@@ -13,7 +13,6 @@ mod tests;
 
 pub use amd_json::{Decode, decode};
 pub use amd_text::{Detail, block, devices, entry, named_flags, summary, text};
-pub(super) use intel::memory_text as rmrr_memory_text;
 pub use intel::{DecodeDmar, decode_dmar, dmar_text};
 pub(crate) use intel::{dmar_structure, dmar_summary};
 pub use layout::{codes, explanation};

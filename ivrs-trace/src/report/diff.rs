@@ -1,8 +1,8 @@
 //! Text of `diff`: a summary, then what differs, the table first.
 
 use super::{
-    attempt::plural,
-    page::{Page, Style},
+    Document, Style,
+    document::{Kind as Look, Text, count},
 };
 use crate::model::{
     Verdict,
@@ -12,12 +12,10 @@ use crate::model::{
 /// What differs, for people.
 #[must_use]
 pub fn diff(diff: &Diff, style: Style) -> String {
-    let mut page = Page::new(style);
-    page.text(0, &summary(diff));
-    section(&mut page, "Kernel, board and firmware", &diff.host, |page, field| {
-        page.text(2, &field_text(field));
-    });
-    section(&mut page, "Table", &diff.table, |page, field| page.text(2, &field_text(field)));
+    let mut document = Document::default();
+    document.text(0, summary(diff));
+    section(&mut document, "Kernel, board and firmware", diff.host.iter().map(field_text));
+    section(&mut document, "Table", diff.table.iter().map(field_text));
     for (name, changes) in [
         ("IVMD", &diff.ivmd),
         ("RMRR", &diff.rmrr),
@@ -26,48 +24,40 @@ pub fn diff(diff: &Diff, style: Style) -> String {
         ("Other block", &diff.unknown),
     ] {
         for change in changes {
-            page.blank();
-            block(&mut page, name, change);
+            block(&mut document, name, change);
         }
     }
     let told: Vec<&DeviceChange> = diff.devices.iter().filter(|device| is_told(device)).collect();
-    let mut devices: Vec<String> = told.iter().map(|device| device_text(device)).collect();
     let other = diff.devices.len() - told.len();
-    if other > 0 {
-        devices.push(format!(
-            "{other} device{} with the same verdict for other reasons (--json names them)",
-            plural(other)
-        ));
-    }
-    section(&mut page, "Devices", &devices, |page, line| page.text(2, line));
+    let other = (other > 0).then(|| {
+        let devices = count(other, "device");
+        format!("{devices} with the same verdict for other reasons (--json names them)")
+    });
+    let devices = told.into_iter().map(device_text);
+    section(&mut document, "Devices", devices.chain(other));
     let (renumbered, others): (Vec<&GroupChange>, Vec<&GroupChange>) =
         diff.groups.iter().partition(|group| group.change == Kind::Moved);
-    let mut groups: Vec<String> = others.into_iter().map(group_text).collect();
-    if !renumbered.is_empty() {
-        groups.push(format!(
-            "{} group{} with the same members and regions under another number",
-            renumbered.len(),
-            plural(renumbered.len())
-        ));
-    }
-    section(&mut page, "Groups", &groups, |page, line| page.text(2, line));
-    if !diff.notices.is_empty() {
-        page.blank();
-    }
+    let renumbered = (!renumbered.is_empty()).then(|| {
+        let groups = count(renumbered.len(), "group");
+        format!("{groups} with the same members and regions under another number")
+    });
+    section(&mut document, "Groups", others.into_iter().map(group_text).chain(renumbered));
+    document.blank();
     for notice in &diff.notices {
-        page.text(0, &format!("Note: {notice}"));
+        document.text(0, format!("Note: {notice}"));
     }
-    page.finish()
+    document.terminal(style)
 }
 
-fn section<T>(page: &mut Page, title: &str, items: &[T], mut each: impl FnMut(&mut Page, &T)) {
-    if items.is_empty() {
-        return;
+/// A title and what is below it, if there is anything.
+fn section(document: &mut Document, title: &str, items: impl Iterator<Item = String>) {
+    let mut items = items.peekable();
+    if items.peek().is_some() {
+        document.blank();
+        document.fact(0, Text::of(Look::Strong, title));
     }
-    page.blank();
-    page.line(title);
     for item in items {
-        each(page, item);
+        document.fact(2, item);
     }
 }
 
@@ -88,8 +78,8 @@ fn summary(diff: &Diff) -> String {
         ("other blocks", &diff.unknown),
     ] {
         let kinds: Vec<String> = [
-            (Kind::Went, "went"),
-            (Kind::Came, "came"),
+            (Kind::Went, "removed"),
+            (Kind::Came, "added"),
             (Kind::Changed, "changed"),
             (Kind::Moved, "moved"),
         ]
@@ -133,32 +123,29 @@ fn field_text(field: &Field) -> String {
     format!("{}: {} -> {}", field.name, value(&field.before), value(&field.after))
 }
 
-fn block(page: &mut Page, name: &str, change: &BlockChange) {
-    let (old, new) = (change.before.as_ref(), change.after.as_ref());
-    let place = |side: Option<&crate::model::diff::Block>| {
-        side.map_or_else(String::new, |block| format!("{} at {}", block.index, block.offset))
+fn block(document: &mut Document, name: &str, change: &BlockChange) {
+    let place = |side: &Option<crate::model::diff::Block>| {
+        let place = side.as_ref().map(|block| format!("{} at {}", block.index, block.offset));
+        place.unwrap_or_default()
     };
-    match change.change {
-        Kind::Went | Kind::Came => {
-            let Some(block) = old.or(new) else { return };
-            let word = if change.change == Kind::Went { "went" } else { "came" };
-            page.text(0, &format!("{name} {} {word}: {}", place(old.or(new)), block.title));
-            page.text(4, &block.bytes);
+    let (before, after) = (place(&change.before), place(&change.after));
+    document.blank();
+    match (change.change, change.before.as_ref().or(change.after.as_ref())) {
+        (Kind::Went | Kind::Came, Some(block)) => {
+            let gone = change.change == Kind::Went;
+            let (place, word) = if gone { (before, "removed") } else { (after, "added") };
+            document.fact(0, format!("{name} {place} {word}: {}", block.title));
+            document.fact(4, &block.bytes);
         }
-        Kind::Moved => {
-            page.text(0, &format!("{name} {} moved, now {}", place(old), place(new)));
-        }
-        Kind::Changed => {
-            let now = if place(old) == place(new) {
-                String::new()
-            } else {
-                format!(", now {}", place(new))
-            };
-            page.text(0, &format!("{name} {} changed{now}", place(old)));
+        (Kind::Moved, _) => document.fact(0, format!("{name} {before} moved to {after}")),
+        (Kind::Changed, _) => {
+            let now = if before == after { String::new() } else { format!(", now {after}") };
+            document.fact(0, format!("{name} {before} changed{now}"));
             for field in &change.fields {
-                page.text(2, &field_text(field));
+                document.fact(2, field_text(field));
             }
         }
+        (Kind::Went | Kind::Came, None) => {}
     }
 }
 
@@ -171,8 +158,8 @@ fn device_text(device: &DeviceChange) -> String {
     let bdf = device.bdf;
     match (&device.before, &device.after) {
         (Some(old), Some(new)) => format!("{bdf}: {} -> {}", verdict(old), verdict(new)),
-        (Some(old), None) => format!("{bdf} went; was {}", verdict(old)),
-        (None, Some(new)) => format!("{bdf} came: {}", verdict(new)),
+        (Some(old), None) => format!("{bdf} removed; was {}", verdict(old)),
+        (None, Some(new)) => format!("{bdf} added: {}", verdict(new)),
         (None, None) => bdf.to_string(),
     }
 }
@@ -197,8 +184,8 @@ fn verdict(side: &DeviceSide) -> String {
 fn group_text(group: &GroupChange) -> String {
     let (old, new) = match (&group.before, &group.after) {
         (Some(old), Some(new)) => (old, new),
-        (Some(old), None) => return format!("{} went: {}", old.id, old.members.join(" ")),
-        (None, Some(new)) => return format!("{} came: {}", new.id, new.members.join(" ")),
+        (Some(old), None) => return format!("{} removed: {}", old.id, old.members.join(" ")),
+        (None, Some(new)) => return format!("{} added: {}", new.id, new.members.join(" ")),
         (None, None) => return String::new(),
     };
     let mut differ = Vec::new();

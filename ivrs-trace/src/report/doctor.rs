@@ -1,6 +1,9 @@
 //! The health of a host in words: what was looked at, how it stands, why, and what to do.
 
-use super::page::{Page, Style};
+use super::{
+    Document, Style,
+    document::{Kind, Text, count},
+};
 use crate::model::{
     Verdict,
     health::{Health, Line, State},
@@ -9,70 +12,61 @@ use crate::model::{
 /// What `doctor` prints.
 #[must_use]
 pub fn doctor(health: &Health, style: Style) -> String {
-    let mut page = Page::new(style);
-    let sections = [
+    let mut document = Document::default();
+    for (title, lines) in [
         ("Tracing", &health.tracing),
         ("IOMMU", &health.iommu),
         ("IVRS table", &health.table),
         ("VFIO", &health.vfio),
-    ];
-    for (title, lines) in sections {
-        section(&mut page, title, lines);
+    ] {
+        section(&mut document, title, lines);
     }
     for device in &health.devices {
-        section(&mut page, &device.bdf.to_string(), &device.lines);
+        section(&mut document, &device.bdf.to_string(), &device.lines);
     }
-    page.blank();
+    document.blank();
     if health.devices_not_shown > 0 {
-        let (devices, stops) = match health.devices_not_shown {
-            1 => ("1 other device".to_owned(), "is"),
-            count => (format!("{count} other devices"), "are"),
-        };
-        page.text(
+        let devices = count(health.devices_not_shown, "other device");
+        let are = if health.devices_not_shown == 1 { "is" } else { "are" };
+        document.text(
             0,
-            &format!(
-                "{devices} {stops} stopped by nothing but, perhaps, firmware; name a device to see \
-                 all that was looked at."
+            format!(
+                "{devices} {are} stopped by nothing but, perhaps, firmware; name a device to see \
+                 every check of it."
             ),
         );
     }
-    page.text(0, conclusion(health));
-    page.finish()
+    document.text(0, conclusion(health));
+    document.terminal(style)
 }
 
 fn conclusion(health: &Health) -> &'static str {
     match health.worst() {
         State::Ok => "All is well.",
-        State::Warning => "Nothing stops it; what to know before is marked.",
-        State::Unknown => "Nothing that was seen stops it, but not all could be seen.",
+        State::Warning => "Nothing stops it; read the warnings first.",
+        State::Unknown => "Nothing that was seen stops it, but some facts could not be read.",
         State::No => "What is marked NO stops it.",
     }
 }
 
-fn section(page: &mut Page, title: &str, lines: &[Line]) {
+fn section(document: &mut Document, title: &str, lines: &[Line]) {
     if lines.is_empty() {
         return;
     }
-    page.blank();
-    let title = page.style().bold(title);
-    page.line(&title);
+    document.blank();
+    document.fact(0, Text::of(Kind::Strong, title));
     for line in lines {
-        let style = page.style();
-        let (word, painted) = match line.state {
-            State::Ok => ("ok", style.paint(Verdict::Clear, "ok")),
-            State::Warning => ("warning", style.paint(Verdict::Unknown, "warning")),
-            State::Unknown => ("unknown", style.paint(Verdict::Unknown, "unknown")),
-            State::No => ("NO", style.paint(Verdict::Blocked, "NO")),
+        let (verdict, word) = match line.state {
+            State::Ok => (Verdict::Clear, "ok"),
+            State::Warning => (Verdict::Unknown, "warning"),
+            State::Unknown => (Verdict::Unknown, "unknown"),
+            State::No => (Verdict::Blocked, "NO"),
         };
-        let room = " ".repeat(9_usize.saturating_sub(word.len()));
-        let rest = " ".repeat(11);
-        page.marked("  ", (word, &painted), &format!("{room}{}", line.message), &rest);
-        for evidence in &line.evidence {
-            page.filled(&format!("{rest}- "), &format!("{rest}  "), evidence);
-        }
-        if let Some(todo) = &line.todo {
-            page.filled(&format!("{rest}> "), &format!("{rest}  "), todo);
-        }
+        let room = " ".repeat(7_usize.saturating_sub(word.len()));
+        let name = Text::of(Kind::Verdict(verdict), word).then(room);
+        document.row_at(2, name, &line.message);
+        document.marked(11, '-', &line.evidence);
+        document.marked(11, '>', &line.todo);
     }
 }
 

@@ -3,12 +3,16 @@
 //! It judges nothing and reads nothing. What comes from firmware, processes or devices was made
 //! printable when it was decoded.
 
+mod advice;
 mod attempt;
 pub mod calls;
+mod cause;
 mod check;
 pub mod decode;
+mod devices;
 mod diff;
 mod doctor;
+pub(crate) mod document;
 pub mod json;
 pub mod letters;
 mod page;
@@ -16,6 +20,7 @@ pub mod probes;
 pub mod redact;
 pub mod stream;
 mod what_if;
+pub mod write;
 
 #[cfg(test)]
 mod hosts;
@@ -26,12 +31,14 @@ mod tests;
 #[cfg(test)]
 pub(crate) mod valid;
 
-pub use attempt::{attempt, attempts, cause, failures, failures_line, one_line};
+pub use attempt::{attempt, attempts, failures, failures_line, one_line};
+pub use cause::cause;
 pub use check::check;
 pub use diff::diff;
 pub use doctor::doctor;
+pub use document::Document;
 pub use letters::{forum, kernel, vendor};
-pub use page::Style;
 pub use what_if::what_if;
+pub use write::Style;
 
 pub(crate) use crate::fmt::{hex_bytes, size};

@@ -1,9 +1,9 @@
 //! The probe table as it stands on a host: what `probes` prints. It knows nothing of BPF; what
 //! attaches the probes fills in how each stands.
 
-use std::fmt::Write as _;
-
 use serde::Serialize;
+
+use super::{Document, Style};
 
 /// What `probes --json` prints: every probe, and how it stands on this host.
 #[derive(Debug, Serialize)]
@@ -68,7 +68,7 @@ pub enum ProbeState {
 /// is not as one would wish.
 #[must_use]
 pub fn text(document: &ProbesDocument) -> String {
-    let mut text = String::new();
+    let mut page = Document::default();
     for probe in &document.probes {
         let place = match probe.module {
             Some(module) => format!("{} [{module}]", probe.symbol),
@@ -82,26 +82,28 @@ pub fn text(document: &ProbesDocument) -> String {
             (ProbeState::LeftOut, _) => "left out".to_owned(),
             (ProbeState::Missing, _) => "MISSING".to_owned(),
         };
-        let need = if probe.required { "a verdict rests on it" } else { "context" };
-        let lines = [
-            Some(format!("{place:<50} {state}")),
-            Some(format!("    {}", probe.explains)),
-            probe.fallback.as_ref().map(|why| format!("    not by the best way: {why}")),
-            probe.reason.as_ref().map(|why| format!("    {need}; {why}")),
-        ];
-        for line in lines.into_iter().flatten() {
-            // Writing to a string does not fail.
-            let _: std::fmt::Result = writeln!(text, "{line}");
+        page.lines(vec![format!("{place:<50} {state}")]);
+        page.fact(4, probe.explains);
+        if let Some(why) = &probe.fallback {
+            page.fact(4, format!("not by the best way: {why}"));
+        }
+        if let Some(why) = &probe.reason {
+            let need = if probe.required { "a verdict rests on it" } else { "context" };
+            page.fact(4, format!("{need}; {why}"));
         }
     }
-    text.push_str(if document.require_direct {
-        "\nThis kernel refuses devices for which firmware asks for a 1:1 map \
-         (dev_iommu.require_direct).\n"
-    } else {
-        "\nThis kernel refuses no device for a 1:1 map: it has no dev_iommu.require_direct. Kernels \
-         from 6.6 on have it.\n"
-    });
-    text
+    page.blank();
+    page.text(
+        0,
+        if document.require_direct {
+            "This kernel refuses devices for which firmware asks for a 1:1 map \
+             (dev_iommu.require_direct)."
+        } else {
+            "This kernel refuses no device for a 1:1 map: it has no dev_iommu.require_direct. \
+             Kernels from 6.6 on have it."
+        },
+    );
+    page.terminal(Style::default())
 }
 
 #[cfg(test)]

@@ -16,10 +16,10 @@ use super::{
     letters::{
         forum,
         input::{Case, Origin},
-        markup::Format,
         vendor,
     },
     redact::Redactor,
+    write::Format,
 };
 use crate::{
     escape::printable,

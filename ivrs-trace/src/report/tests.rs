@@ -710,13 +710,13 @@ fn the_way_to_a_refusal_is_told() {
     let style = Style { width: 200, ..Style::default() };
     let text = attempts(&model, NO_LOSS, style);
     let told: Vec<&str> =
-        text.lines().skip_while(|line| !line.contains("How it came")).take(4).collect();
+        text.lines().skip_while(|line| !line.contains("What led up")).take(4).collect();
     assert_eq!(
         told,
         [
-            "  How it came, in seconds before the first call:",
-            "    0.000  e1000e let go of 0000:00:07.0, asked by libvirtd (pid 31)",
-            "    0.000  vfio-pci took 0000:00:07.0, asked by libvirtd (pid 31)",
+            "  What led up to it, in seconds before the first call:",
+            "    0.000  libvirtd (pid 31) unbound 0000:00:07.0 from e1000e",
+            "    0.000  libvirtd (pid 31) bound 0000:00:07.0 to vfio-pci",
             "    0      qemu-system-x86 (pid 100): __iommu_device_set_domain(0000:00:07.1) = EINVAL, \
              iommu_group_claim_dma_owner = EINVAL, vfio_container_attach_group = EINVAL, \
              VFIO_GROUP_SET_CONTAINER = EINVAL",

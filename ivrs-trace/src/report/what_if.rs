@@ -1,8 +1,9 @@
 //! Text of `what-if`: a summary, then the devices that would fare otherwise.
 
 use super::{
-    attempt::plural,
-    page::{Page, Style},
+    Document, Style,
+    devices::column,
+    document::{Kind, Text, capital, count, list},
 };
 use crate::{
     firmware::EntryId,
@@ -10,32 +11,30 @@ use crate::{
         Change, WhatIf,
         what_if::{DeviceEffect, Effect, Judgement},
     },
-    width::{cut, pad},
 };
 
 /// What would be, for people.
 #[must_use]
 pub fn what_if(answer: &WhatIf, style: Style) -> String {
-    let mut page = Page::new(style);
+    let mut document = Document::default();
     let of = |effect| answer.devices.iter().filter(move |device| device.effect == effect);
-    let count = |effect| of(effect).count();
+    let number = |effect| of(effect).count();
     let changes: Vec<String> = answer.changes.iter().map(ToString::to_string).collect();
-    let unknown = match count(Effect::Unknown) {
+    let unknown = match number(Effect::Unknown) {
         0 => String::new(),
-        count => format!(", {count} unknown"),
+        number => format!(", {number} unknown"),
     };
-    page.text(
+    document.text(
         0,
-        &format!(
-            "{}: {} of {} device{} would become clear, {} would become blocked; {} would stay \
-             blocked, {} clear{unknown}.",
+        format!(
+            "{}: {} of {} would become clear, {} would become blocked; {} would stay blocked, {} \
+             clear{unknown}.",
             capital(&changes.join(", ")),
-            count(Effect::BecomesClear),
-            answer.devices.len(),
-            plural(answer.devices.len()),
-            count(Effect::BecomesBlocked),
-            count(Effect::StaysBlocked),
-            count(Effect::StaysClear),
+            number(Effect::BecomesClear),
+            count(answer.devices.len(), "device"),
+            number(Effect::BecomesBlocked),
+            number(Effect::StaysBlocked),
+            number(Effect::StaysClear),
         ),
     );
     for (effect, title) in [
@@ -44,35 +43,28 @@ pub fn what_if(answer: &WhatIf, style: Style) -> String {
         (Effect::StaysBlocked, "Would stay blocked"),
         (Effect::Unknown, "Unknown"),
     ] {
-        let mut devices = of(effect).peekable();
-        if devices.peek().is_none() {
+        let devices: Vec<&DeviceEffect> = of(effect).collect();
+        if devices.is_empty() {
             continue;
         }
-        page.blank();
-        page.line(title);
+        document.blank();
+        document.fact(0, Text::of(Kind::Strong, title));
         for device in devices {
-            page.filled("  ", "    ", &device_line(device));
+            document.fact(2, device_line(device));
         }
     }
-    page.blank();
-    page.text(
+    document.blank();
+    document.text(
         0,
         "Nothing was changed. Both sides are judged from the table alone, as by a kernel that follows it.",
     );
     if let Some(text) = at_stake(&answer.changes) {
-        page.text(0, &text);
+        document.text(0, text);
     }
     for notice in &answer.notices {
-        page.text(0, &format!("Note: {notice}"));
+        document.text(0, format!("Note: {notice}"));
     }
-    page.finish()
-}
-
-fn capital(text: &str) -> String {
-    let mut chars = text.chars();
-    chars
-        .next()
-        .map_or_else(String::new, |first| first.to_ascii_uppercase().to_string() + chars.as_str())
+    document.terminal(style)
 }
 
 fn device_line(device: &DeviceEffect) -> String {
@@ -89,13 +81,13 @@ fn device_line(device: &DeviceEffect) -> String {
         }
         Effect::StaysClear | Effect::Unknown => String::new(),
     };
-    let driver = pad(&cut(driver, 14), 14);
+    let driver = column(driver, 14);
     let line = format!("{}{from}  group {:<4} {driver} {by}", device.bdf, device.group);
     line.trim_end().to_owned()
 }
 
-fn list(numbers: &[usize]) -> String {
-    numbers.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+fn listed(numbers: &[usize]) -> String {
+    list(&numbers.iter().map(ToString::to_string).collect::<Vec<_>>())
 }
 
 fn blocker(side: &Judgement) -> String {
@@ -103,7 +95,7 @@ fn blocker(side: &Judgement) -> String {
     let mut what: Vec<String> = entries
         .into_iter()
         .filter(|(_, numbers)| !numbers.is_empty())
-        .map(|(noun, numbers)| format!("{noun} {}", list(numbers)))
+        .map(|(noun, numbers)| format!("{noun} {}", listed(numbers)))
         .collect();
     if what.is_empty() || side.unnamed > 0 {
         what.push("direct regions that no entry explains".to_owned());
@@ -122,10 +114,10 @@ fn at_stake(changes: &[Change]) -> Option<String> {
     let blocks: Vec<usize> = entries.iter().map(|entry| entry.index()).collect();
     let (asks, them) = if blocks.len() == 1 { ("asks", "it") } else { ("ask", "them") };
     Some(format!(
-        "{noun} {} {asks} that DMA of the devices to that memory always works. Whether any of them needs \
-         that only the maker of the board knows; if one does and loses it, its DMA fails or the \
-         machine hangs, and that may show late. Ask the maker for firmware without {them}, with the \
-         bytes that `ivrs-trace decode` prints.",
-        list(&blocks),
+        "{noun} {} {asks} that DMA of the devices to that memory always works. Only the board's vendor \
+         knows whether a device needs it; one that does and loses it fails its DMA or hangs the \
+         machine, perhaps late. Ask the vendor for firmware without {them}, with the bytes that \
+         `ivrs-trace decode` prints.",
+        listed(&blocks),
     ))
 }

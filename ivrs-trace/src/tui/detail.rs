@@ -2,10 +2,18 @@
 //! scrolled.
 
 use ratatui::text::{Line, Span};
-use textwrap::{Options, WordSplitter};
 
 use super::{Role, pane::Look};
-use crate::width::{pad, width};
+use crate::{
+    codes::Severity,
+    model::Verdict,
+    report::{
+        Document,
+        document::{Kind, Span as Piece},
+        write,
+    },
+    width::{pad, width, wrap},
+};
 
 /// Text being put together for a width.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -56,7 +64,8 @@ impl Text {
     pub(super) fn painted_row(&mut self, name: &str, role: Role, text: &str) {
         let first = format!("{} ", pad(name, 10));
         let indent = " ".repeat(width(&first));
-        for (index, line) in self.wrap(&indent, text).into_iter().enumerate() {
+        let lines = wrap(text, self.width, &indent, &indent);
+        for (index, line) in lines.into_iter().enumerate() {
             let line = line.get(indent.len()..).unwrap_or_default().to_owned();
             let head = if index == 0 { first.clone() } else { indent.clone() };
             self.lines.push(vec![(Role::Dim, head), (role, line)]);
@@ -67,10 +76,8 @@ impl Text {
     /// columns.
     pub(super) fn paragraph(&mut self, role: Role, indent: &str, text: &str) {
         let rest = format!("{indent}  ");
-        let options = self.options().initial_indent(indent).subsequent_indent(&rest);
-        let lines: Vec<String> =
-            textwrap::wrap(text, options).into_iter().map(std::borrow::Cow::into_owned).collect();
-        self.lines.extend(lines.into_iter().map(|line| vec![(role, line)]));
+        let lines = wrap(text, self.width, indent, &rest).into_iter();
+        self.lines.extend(lines.map(|line| vec![(role, line)]));
     }
 
     /// A line as it is, in pieces; what does not fit is not shown.
@@ -78,35 +85,16 @@ impl Text {
         self.lines.push(pieces);
     }
 
-    /// A text that a report made: its first word in the look of its verdict, its heads in bold.
+    /// What a report says, each piece in the look of what it is.
+    pub(super) fn document(&mut self, document: &Document) {
+        let line =
+            |line: Vec<Piece>| line.into_iter().map(|span| (role(span.kind), span.text)).collect();
+        self.lines.extend(write::lines(document, self.width, false).into_iter().map(line));
+    }
+
+    /// Lines that are made already.
     pub(super) fn report(&mut self, text: &str) {
-        for line in text.lines() {
-            let word = line.split([' ', ':', ',']).next().unwrap_or_default();
-            let role = match word {
-                "BLOCKED" => Role::Bad,
-                "CLEAR" => Role::Good,
-                "FAILED" | "UNKNOWN" => Role::Doubtful,
-                _ => Role::Text,
-            };
-            let (first, rest) = line.split_at_checked(word.len()).unwrap_or((line, ""));
-            if role == Role::Text {
-                let head = line.trim_start();
-                let heads = ["Cause:", "Blocked by:", "Will not help:", "May help:", "Asked for:"];
-                match heads.iter().find(|head_of| head.starts_with(**head_of)) {
-                    Some(found) => {
-                        let end = line.len() - head.len() + found.len();
-                        let (first, rest) = line.split_at_checked(end).unwrap_or((line, ""));
-                        self.lines.push(vec![
-                            (Role::Title, first.to_owned()),
-                            (Role::Text, rest.to_owned()),
-                        ]);
-                    }
-                    None => self.lines.push(vec![(Role::Text, line.to_owned())]),
-                }
-            } else {
-                self.lines.push(vec![(role, first.to_owned()), (Role::Text, rest.to_owned())]);
-            }
-        }
+        self.lines.extend(text.lines().map(|line| vec![(Role::Text, line.to_owned())]));
     }
 
     /// The text alone, to be copied.
@@ -129,14 +117,16 @@ impl Text {
         };
         self.lines.iter().skip(from).take(count).map(spans).collect()
     }
+}
 
-    fn options(&self) -> Options<'static> {
-        Options::new(self.width).break_words(true).word_splitter(WordSplitter::NoHyphenation)
-    }
-
-    fn wrap(&self, indent: &str, text: &str) -> Vec<String> {
-        let options = self.options().initial_indent(indent).subsequent_indent(indent);
-        textwrap::wrap(text, options).into_iter().map(std::borrow::Cow::into_owned).collect()
+fn role(kind: Kind) -> Role {
+    match kind {
+        Kind::Verdict(Verdict::Blocked) | Kind::Severity(Severity::Error) => Role::Bad,
+        Kind::Verdict(Verdict::Clear) => Role::Good,
+        Kind::Verdict(Verdict::Unknown) | Kind::Severity(Severity::Warning) => Role::Doubtful,
+        Kind::Strong => Role::Title,
+        Kind::Name => Role::Dim,
+        Kind::Plain | Kind::Code | Kind::Severity(Severity::Note) => Role::Text,
     }
 }
 

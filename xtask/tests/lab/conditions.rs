@@ -262,7 +262,7 @@ fn the_command_is_the_callers() {
     ] {
         let tried = transcript.tried(name);
         assert_eq!((tried.status, tried.stdout), (status, stdout), "{name}: {}", tried.stderr);
-        let explained = tried.stderr.contains("No attempt to take a VFIO group");
+        let explained = tried.stderr.contains("No attempt to attach a VFIO group");
         assert_eq!(explained, name != "missing", "{name}: {}", tried.stderr);
         // Where nobody got as far as a device, it may be for want of rights.
         let hinted = tried.stderr.contains("the command ran as user: --as-root");

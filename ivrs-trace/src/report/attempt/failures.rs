@@ -1,11 +1,9 @@
 //! What went wrong for a virtual machine, in one line: for logs.
 
-use std::collections::BTreeSet;
-
 use super::one_line;
 use crate::{
     model::{Attempt, Model, Outcome},
-    report::letters::input::list,
+    report::cause::entries,
 };
 
 /// The attempts that came to nothing: refused or failed, and not made good by a later one of the
@@ -43,16 +41,9 @@ pub fn failures_line(model: &Model, failures: &[&Attempt]) -> Option<String> {
     let mut words = Vec::new();
     words.extend(first.process.vm.iter().map(|vm| format!("{vm}:")));
     words.push(one_line(first));
-    let blocks: BTreeSet<usize> = first
-        .rejections
-        .iter()
-        .flat_map(|rejection| model.causes(rejection))
-        .filter_map(|cause| cause.ivmd())
-        .collect();
-    let blocks: Vec<String> = blocks.iter().map(ToString::to_string).collect();
-    if !blocks.is_empty() {
-        words.push(format!("Cause: IVMD {} of the IVRS.", list(&blocks)));
-    }
+    let causes: Vec<_> =
+        first.rejections.iter().flat_map(|rejection| model.causes(rejection)).collect();
+    words.extend(entries(&causes).map(|entries| format!("Cause: {entries}.")));
     if !more.is_empty() {
         words.push(format!("And {} more.", more.len()));
     }

@@ -1,17 +1,20 @@
 //! Text for people: why an attempt failed where no 1:1 map stopped it, on what that rests, and what
 //! to do about it.
 
-use super::{clear_of_direct_maps, how_it_came, machine};
+use super::{clear_of_direct_maps, machine, what_led_up};
 use crate::{
     errno,
-    model::{Attempt, DeviceVerdict, DriverSource, Evidence, Model, Outcome, Process, Reason, Via},
-    report::page::Page,
+    model::{Attempt, DeviceVerdict, DriverSource, Evidence, Model, Process, Reason, Via},
+    report::{
+        Document,
+        document::{capital, head_of},
+    },
 };
 
 /// An attempt that came to its end.
-pub(crate) fn taken(page: &mut Page, attempt: &Attempt) {
+pub(super) fn attached(document: &mut Document, attempt: &Attempt) {
     if attempt.reason == Some(Reason::NoIommuMode) {
-        page.text(
+        document.fact(
             2,
             "In VFIO's mode without an IOMMU: nothing keeps the device from any memory of the \
              host, and 1:1 maps play no part.",
@@ -19,60 +22,50 @@ pub(crate) fn taken(page: &mut Page, attempt: &Attempt) {
         return;
     }
     let Some(group) = attempt.group else { return };
-    let text = match attempt.outcome {
-        // What the claim did before the tool listened is not known.
-        Outcome::Attached | Outcome::Claimed => "the kernel refused no device of it",
-        Outcome::Rejected | Outcome::Failed | Outcome::Unknown => return,
-    };
-    page.text(2, &format!("IOMMU group {group}; {text}."));
-    machine(page, attempt);
-    how_it_came(page, attempt);
+    // What the claim did before the tool listened is not known.
+    document.fact(2, format!("IOMMU group {group}; the kernel refused no device of it."));
+    machine(document, attempt);
+    what_led_up(document, attempt);
 }
 
 /// An attempt that failed, though not by a refusal that was seen.
-pub(crate) fn failed(page: &mut Page, model: &Model, attempt: &Attempt) {
-    machine(page, attempt);
+pub(super) fn failed(document: &mut Document, model: &Model, attempt: &Attempt) {
+    machine(document, attempt);
     let reason = attempt.reason.unwrap_or(Reason::Unknown);
-    page.text(2, &why(reason, attempt));
+    document.fact(2, why(reason, attempt));
     // Those that the kernel listed are among what was seen.
     for held in attempt.host_drivers.iter().filter(|one| one.from == DriverSource::Files) {
         let (bdf, driver) = (&held.bdf, &held.driver);
-        let text = format!("{bdf} is bound to {driver} (by the host's files as last read).");
-        page.text(4, &text);
+        document.fact(4, format!("{bdf} is bound to {driver} (by the host's files as last read)."));
     }
     if reason == Reason::OwnedByAnother {
-        page.text(4, &owner(attempt));
+        document.fact(4, owner(attempt));
     }
     if reason == Reason::Unknown {
-        unknown(page, model, attempt);
+        unknown(document, model, attempt);
     } else {
         if let Some(text) = what_to_do(reason, attempt) {
-            page.text(2, &text);
+            document.text(2, text);
         }
         for fact in &attempt.facts {
-            page.text(2, &format!("Seen: {fact}."));
+            document.headed(2, "Evidence:", format!("{fact}."));
         }
     }
     for further in &attempt.also {
-        page.text(
+        document.fact(
             2,
-            &format!(
+            format!(
                 "Once that is out of the way a 1:1 map stops it: firmware wants {} mapped 1:1, and \
                  this kernel refuses the group for that. `ivrs-trace check` names the entries.",
                 further.devices.join(", ")
             ),
         );
     }
-    how_it_came(page, attempt);
+    what_led_up(document, attempt);
 }
 
 fn group(attempt: &Attempt) -> String {
     attempt.group.map_or_else(|| "the group".to_owned(), |id| format!("IOMMU group {id}"))
-}
-
-/// The same at the beginning of a sentence.
-fn the_group(attempt: &Attempt) -> String {
-    attempt.group.map_or_else(|| "The group".to_owned(), |id| format!("IOMMU group {id}"))
 }
 
 fn device(attempt: &Attempt) -> String {
@@ -82,14 +75,14 @@ fn device(attempt: &Attempt) -> String {
 /// What the reason means.
 pub(crate) fn why(reason: Reason, attempt: &Attempt) -> String {
     let group = group(attempt);
-    let the_group = the_group(attempt);
+    let the_group = capital(&group);
     match reason {
         Reason::GroupNotViable => format!(
             "{the_group} is not viable: at least one of its functions is bound to a host driver. \
              Bind all of them to vfio-pci first."
         ),
         Reason::OwnedByAnother => {
-            format!("{the_group} belongs to another user of VFIO or iommufd already.")
+            format!("{the_group} has another DMA owner already, a user of VFIO or iommufd.")
         }
         Reason::BusyDomain => format!(
             "{the_group} is not on its default domain: something in the kernel uses it for \
@@ -104,7 +97,7 @@ pub(crate) fn why(reason: Reason, attempt: &Attempt) -> String {
              too little room: the device must not be given other memory at those addresses."
         ),
         Reason::DeviceWithoutIommu => format!(
-            "vfio-pci did not take {}: it has no IOMMU group, so no IOMMU serves it.",
+            "vfio-pci did not bind {}: it has no IOMMU group, so no IOMMU serves it.",
             device(attempt)
         ),
         Reason::NoIommuMode => "The group is of VFIO's mode without an IOMMU: it is only for \
@@ -112,12 +105,12 @@ pub(crate) fn why(reason: Reason, attempt: &Attempt) -> String {
                             container."
             .to_owned(),
         Reason::DeviceVanished => format!(
-            "{} went away while it was asked for: it was unplugged, removed, or taken from \
-             vfio-pci.",
+            "{} went away while it was asked for: it was unplugged, removed, or unbound \
+             from vfio-pci.",
             capital(&device(attempt))
         ),
         Reason::NoCoherency => format!(
-            "iommufd does not take {}: its IOMMU cannot keep DMA coherent with the processor's \
+            "iommufd does not bind {}: its IOMMU cannot keep DMA coherent with the processor's \
              caches.",
             device(attempt)
         ),
@@ -175,29 +168,31 @@ fn owner(attempt: &Attempt) -> String {
         Some(Process { pid, .. }) if *pid == attempt.process.pid => {
             "The process has it itself.".to_owned()
         }
-        Some(Process { pid, comm, vm: Some(vm), .. }) => {
-            format!("It was taken by {comm} (pid {pid}), virtual machine {vm}.")
+        Some(Process { pid, comm, vm, .. }) => {
+            let vm = vm.as_ref().map_or_else(String::new, |vm| format!(", virtual machine {vm}"));
+            format!("{comm} (pid {pid}){vm} attached it.")
         }
-        Some(Process { pid, comm, vm: None, .. }) => format!("It was taken by {comm} (pid {pid})."),
         None if attempt.group.is_none() => {
-            "By which process is not known: the call does not tell its group.".to_owned()
+            "The call does not tell its group, so the owner is unknown.".to_owned()
         }
-        None => "By which process was not seen: it took the group before tracing began, or its \
-                 events are missing."
-            .to_owned(),
+        None => {
+            "The owner was not seen: it attached the group before tracing began, or its events \
+                 are missing."
+                .to_owned()
+        }
     }
 }
 
-fn unknown(page: &mut Page, model: &Model, attempt: &Attempt) {
+fn unknown(document: &mut Document, model: &Model, attempt: &Attempt) {
     for call in &attempt.calls {
         let result = errno::of_return(call.ret)
             .map_or_else(|| call.ret.to_string(), |errno| format!("-1 {errno}"));
-        page.text(4, &format!("{} = {result}", call.name));
+        document.fact(4, format!("{} = {result}", call.name));
     }
     let held =
         |device: &DeviceVerdict| Some(device.group) == attempt.group && !device.causes.is_empty();
     if !clear_of_direct_maps(attempt) && model.verdicts().devices.iter().any(held) {
-        page.text(
+        document.fact(
             2,
             "Firmware wants a device of this group mapped 1:1, which makes kernels from 6.6 on \
              refuse the group; that refusal was not seen here. `ivrs-trace check` names the \
@@ -207,37 +202,45 @@ fn unknown(page: &mut Page, model: &Model, attempt: &Attempt) {
 }
 
 /// On what a refusal is known.
-pub(crate) fn evidence(page: &mut Page, attempt: &Attempt) {
+pub(super) fn evidence(document: &mut Document, attempt: &Attempt) {
     let event = attempt.rejections.first().map(|rejection| rejection.event).unwrap_or_default();
     let walked = attempt.rejections.iter().any(|rejection| !rejection.matches.is_empty());
     let map = if walked { " and the kernel's unity map" } else { "" };
     let text = match attempt.evidence {
-        Some(Evidence::Call) => {
-            format!("Known from: the call that refused it (event {event}){map}.")
-        }
-        Some(Evidence::Warning) => format!(
-            "Known from: the kernel's warning (event {event}){map}; the call that refused it was \
-             not seen."
-        ),
-        Some(Evidence::Log) => format!(
-            "Known from: the kernel's log (event {event}); the call that refused it was not seen."
-        ),
         Some(Evidence::Inference) => {
-            let count = attempt.rejections.len();
-            let which = if count == 0 { " Which device stopped it was not seen." } else { "" };
-            format!(
-                "Inferred: the refusal itself was not seen; {}.{which}",
-                attempt.facts.join("; ")
-            )
+            let which = if attempt.rejections.is_empty() {
+                " Which device stopped it was not seen."
+            } else {
+                ""
+            };
+            let facts = attempt.facts.join("; ");
+            head_of("Inferred:", format!("the refusal itself was not seen; {facts}.{which}"))
+        }
+        Some(known) => {
+            let (by, unseen) = refused_by(known, attempt);
+            head_of("Evidence:", format!("{by} (event {event}){map}{unseen}."))
         }
         None => return,
     };
-    page.text(2, &text);
+    document.fact(2, text);
 }
 
-fn capital(text: &str) -> String {
-    let mut chars = text.chars();
-    chars
-        .next()
-        .map_or_else(String::new, |first| format!("{}{}", first.to_uppercase(), chars.as_str()))
+/// What shows a refusal, and what was not seen.
+pub(in crate::report) fn refused_by(
+    evidence: Evidence,
+    attempt: &Attempt,
+) -> (String, &'static str) {
+    const CALL: &str = "__iommu_device_set_domain";
+    let unseen = "; the call that refused it was not seen";
+    match evidence {
+        Evidence::Call => {
+            let refusal = attempt.calls.iter().find(|call| call.name.starts_with(CALL));
+            let errno = refusal.and_then(|call| errno::of_return(call.ret));
+            let did = errno.map_or("refused it".to_owned(), |errno| format!("returned -{errno}"));
+            (format!("{CALL} {did}"), "")
+        }
+        Evidence::Warning => ("the kernel's _dev_warn".to_owned(), unseen),
+        Evidence::Log => ("the kernel's log".to_owned(), unseen),
+        Evidence::Inference => ("inferred from the error and the group".to_owned(), unseen),
+    }
 }

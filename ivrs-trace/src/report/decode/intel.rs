@@ -20,8 +20,8 @@ use crate::{
     object::object,
     pci::Segment,
     report::{
+        cause::rmrr_memory_text,
         page::{Page, Style},
-        size,
     },
 };
 
@@ -247,19 +247,10 @@ fn drhd_text(page: &mut Page, drhd: &Drhd, detail: Detail) {
 fn rmrr_text(page: &mut Page, rmrr: &Rmrr) {
     let text = format!("rmrr:{}, RMRR, {} bytes", rmrr.index, rmrr.length);
     bold_title(page, rmrr.offset, &text);
-    field(page, "memory", &memory_text(rmrr));
+    field(page, "memory", &rmrr_memory_text(rmrr));
     field(page, "segment", &rmrr.segment.to_string());
     scopes_text(page, &rmrr.scopes);
     bytes(page, &rmrr.bytes);
-}
-
-/// The memory of an RMRR, with its size if it has one.
-pub(in crate::report) fn memory_text(rmrr: &Rmrr) -> String {
-    let (base, limit) = (rmrr.base, rmrr.limit);
-    if limit < base {
-        return format!("{base:#x} to {limit:#x}, which is below its start");
-    }
-    format!("{base:#x} to {limit:#x} ({})", size(rmrr.memory_length()))
 }
 
 fn scopes_text(page: &mut Page, scopes: &[Scope]) {

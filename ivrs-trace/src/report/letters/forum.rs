@@ -1,18 +1,23 @@
 //! The report for a forum: short, for somebody who has never heard of IVRS and for those who want to
 //! help. What it is, what will not help, what may; no promise, and no advice to change the kernel.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
-    input::{self, Case, Standing, TOOL, count},
-    kernel,
-    markup::{Format, Letter},
+    input::{self, Case, Standing, TOOL},
+    sections,
 };
 use crate::{
     codes::Code,
+    firmware::Ivmd,
     model::{Outcome, Reason, RequireDirect, Verdict},
     pci::Bdf,
-    report::attempt::reasons::why,
+    report::{
+        Document, advice,
+        attempt::reasons::why,
+        document::{capital, count, list},
+        write::Format,
+    },
 };
 
 /// Addresses of devices that are told.
@@ -21,10 +26,10 @@ const ADDRESSES: usize = 12;
 /// The report.
 #[must_use]
 pub fn forum(case: &Case<'_>, format: Format) -> String {
-    let mut letter = Letter::default();
+    let mut letter = Document::default();
     let standing = case.standing();
     let (held, total) = (case.held_devices().count(), case.verdicts.devices.len());
-    letter.title(&match standing {
+    letter.title(match standing {
         Standing::Blocked if case.refused().next().is_some() => {
             "Passthrough fails: the board's firmware is in the way".to_owned()
         }
@@ -38,15 +43,8 @@ pub fn forum(case: &Case<'_>, format: Format) -> String {
         Standing::Clear => "Passthrough: firmware is not in the way".to_owned(),
         Standing::NoGroups => "Passthrough: no IOMMU is in use".to_owned(),
     });
-    letter.rows(vec![
-        (
-            "Board",
-            case.board().or_else(|| case.machine()).unwrap_or_else(|| "not known".to_owned()),
-        ),
-        ("BIOS", case.bios().unwrap_or_else(|| "not known".to_owned())),
-        ("Kernel", case.release()),
-        ("IOMMU options", case.options().join(" ")),
-    ]);
+    letter.rows(case.host_rows());
+    letter.row("IOMMU options", case.options().join(" "));
     attempts(&mut letter, case);
     match standing {
         Standing::Blocked | Standing::Later => {
@@ -57,21 +55,24 @@ pub fn forum(case: &Case<'_>, format: Format) -> String {
         Standing::Unknown => unknown(&mut letter, case),
         Standing::Clear => {
             letter.text(
+                0,
                 "The kernel refuses none of these devices because of a 1:1 map of firmware's. If a \
                  virtual machine does not start, the reason is another one: `ivrs-trace run -- \
-                 COMMAND` with the command that fails tells which call failed and why.",
+                 COMMAND` with the command that fails names the call and the reason.",
             );
             let relaxed = case.verdicts.findings.iter().filter(|one| one.code == Code::RelaxUnity);
-            letter.items(relaxed.map(|one| case.redact.text(&one.message)).collect());
+            letter.items(relaxed.map(|one| case.redact.text(&one.message)));
         }
-        Standing::NoGroups => letter.text(
-            "Without IOMMU groups nothing can be passed through. Look whether the IOMMU (AMD-Vi, \
-             SVM and IOMMU in the BIOS) is switched on, and whether the kernel command line switches \
-             it off.",
-        ),
+        Standing::NoGroups => {
+            letter.text(
+                0,
+            "Without IOMMU groups nothing can be passed through. Check that the IOMMU is switched \
+             on in the BIOS (AMD-Vi, SVM and IOMMU) and not off on the kernel command line.",
+            );
+        }
     }
     let missing = if case.lost.any() || !case.notes.is_empty() {
-        " Something was lost or is missing, which may be why something is not told here."
+        " Some events or facts are missing, so this may lack something."
     } else {
         ""
     };
@@ -80,26 +81,20 @@ pub fn forum(case: &Case<'_>, format: Format) -> String {
     } else {
         ""
     };
-    letter.text(&format!("Written by {TOOL} from {}.{redacted}{missing}", case.origin_text()));
+    letter.text(0, format!("Written by {TOOL}.{redacted}{missing}"));
     letter.write(format)
 }
 
-fn attempts(letter: &mut Letter, case: &Case<'_>) {
+fn attempts(letter: &mut Document, case: &Case<'_>) {
     let failures = case.failures();
-    let items: Vec<String> = failures
-        .iter()
-        .take(4)
-        .map(|told| {
-            let times =
-                if told.count > 1 { format!(" ({} times)", told.count) } else { String::new() };
-            format!("{}{times}", case.one_line(told.attempt))
-        })
-        .collect();
-    letter.items(items);
+    letter.items(failures.iter().take(4).map(|told| {
+        let times = if told.count > 1 { format!(" ({} times)", told.count) } else { String::new() };
+        format!("{}{times}", case.one_line(told.attempt))
+    }));
     let printed: BTreeSet<String> =
         failures.iter().flat_map(|told| told.attempt.qemu_prints()).take(4).collect();
     for words in printed {
-        letter.text(&format!("QEMU prints: \"{words}\""));
+        letter.text(0, format!("QEMU prints: \"{words}\""));
     }
     let mut reasons: Vec<String> = failures
         .iter()
@@ -107,7 +102,7 @@ fn attempts(letter: &mut Letter, case: &Case<'_>) {
         .filter(|attempt| attempt.outcome == Outcome::Failed)
         .map(|attempt| match attempt.reason {
             None | Some(Reason::Unknown | Reason::FirmwareDirectMap) => {
-                "Why the other call failed cannot be told from what was seen.".to_owned()
+                "The calls that were seen do not tell why the other one failed.".to_owned()
             }
             Some(reason) => case.redact.text(&why(reason, attempt)),
         })
@@ -115,11 +110,11 @@ fn attempts(letter: &mut Letter, case: &Case<'_>) {
     reasons.dedup();
     reasons.truncate(4);
     for reason in reasons {
-        letter.text(&reason);
+        letter.text(0, reason);
     }
 }
 
-fn what(letter: &mut Letter, case: &Case<'_>, standing: Standing) {
+fn what(letter: &mut Document, case: &Case<'_>, standing: Standing) {
     letter.title("What it is");
     let held = case.culprits();
     let total = case.verdicts.devices.len();
@@ -140,28 +135,27 @@ fn what(letter: &mut Letter, case: &Case<'_>, standing: Standing) {
              requested this device have a 1:1 IOMMU mapping\"."
         }
     };
-    letter.text(&format!(
+    letter.text(0, format!(
         "{table} asks for memory that devices must always reach at the same address (a 1:1 map). \
          {refusal}"
     ));
     let mut items = Vec::new();
-    for (first, last, blocks) in input::ranges(&held) {
-        let numbers: Vec<String> = blocks.iter().map(ToString::to_string).collect();
+    let mut ranges: BTreeMap<(Bdf, Bdf), Vec<&Ivmd>> = BTreeMap::new();
+    for one in &held {
+        let at = |devid| Bdf::new(one.entry.segment, devid);
+        let range = (at(one.entry.devid_start), at(one.entry.devid_end));
+        ranges.entry(range).or_default().push(one.block);
+    }
+    for ((first, last), blocks) in ranges {
         let whom = if first == last {
             format!("{first} alone")
         } else {
             format!("all devices from {first} to {}, whatever they are", last.devid)
         };
-        let offsets: Vec<String> = held
-            .iter()
-            .filter(|one| blocks.contains(&one.block.index))
-            .map(|one| format!("{:#x}", one.block.offset))
-            .collect();
-        items.push(format!(
-            "Entry IVMD {} (at offset {}): for {whom}.",
-            input::list(&numbers),
-            input::list(&offsets),
-        ));
+        let offsets: Vec<String> =
+            blocks.iter().map(|block| format!("{:#x}", block.offset)).collect();
+        let (numbers, offsets) = (input::numbered(&blocks), list(&offsets));
+        items.push(format!("Entry {numbers} (at offset {offsets}): for {whom}."));
     }
     if blocked > 0 {
         let devices: Vec<String> =
@@ -177,46 +171,22 @@ fn what(letter: &mut Letter, case: &Case<'_>, standing: Standing) {
         ));
     }
     if held.is_empty() && case.ivrs().is_none() {
-        items.push(kernel::no_table(case));
+        items.push(sections::no_table(case));
     }
     letter.items(items);
 }
 
-fn will_not(letter: &mut Letter, case: &Case<'_>) {
+fn will_not(letter: &mut Document, case: &Case<'_>) {
     letter.title(if case.standing() == Standing::Later {
         "What will not help with such a kernel"
     } else {
         "What will not help"
     });
-    let mut items = vec![
-        "Other settings of the virtual machine, its XML or QEMU: the kernel refuses before they \
-         matter."
-            .to_owned(),
-        "Another bootloader, `iommu=pt`, Resizable BAR or Above 4G decoding: none of them changes \
-         what the firmware asks for."
-            .to_owned(),
-    ];
-    if itself(case) {
-        items.push(
-            "ACS override: it only splits groups, and firmware asks for a map of the device itself."
-                .to_owned(),
-        );
-    }
-    let held = case.culprits();
-    if let Some(widest) = held.iter().max_by_key(|one| one.coverage.devices.len())
-        && widest.coverage.devices.len() > 1
-        && widest.entry.devid_start != widest.entry.devid_end
-    {
-        items.push(format!(
-            "Another card in the same place: the entry is for addresses ({} to {}), not for a kind \
-             of card. It covers {} of {} devices here.",
-            widest.entry.devid_start,
-            widest.entry.devid_end,
-            widest.coverage.devices.len(),
-            widest.coverage.of_devices,
-        ));
-    }
-    letter.items(items);
+    letter.items(sentences(advice::will_not(case.model, &case.causes(), itself(case))));
+}
+
+fn sentences(items: Vec<String>) -> impl Iterator<Item = String> {
+    items.into_iter().map(|item| capital(&item) + ".")
 }
 
 /// Whether those that were asked for, or all that are held, are known to be held for themselves and
@@ -255,32 +225,10 @@ fn tied(case: &Case<'_>) -> Option<Bdf> {
     })
 }
 
-fn may(letter: &mut Letter, case: &Case<'_>) {
+fn may(letter: &mut Document, case: &Case<'_>) {
     letter.title("What may help");
     let held = case.culprits();
-    let mut items = Vec::new();
-    let protection = case.ivrs().is_some_and(|ivrs| {
-        ivrs.ivinfo.dma_remap() && ivrs.ivmd.iter().any(|block| block.flags.exclusion())
-    });
-    if protection && !held.is_empty() {
-        let reports: Vec<String> = Code::IvrsDmaProtection
-            .explanation()
-            .switches()
-            .map(|one| format!("\"{}\" ({}; {})", one.setting, one.board, one.source))
-            .collect();
-        items.push(format!(
-            "A BIOS setting for DMA protection before boot. The table says that such protection was \
-             on, and has the kind of entries that go with it; that fits, but proves nothing. Users \
-             reported that these settings removed the entries: {}. What it costs: without the \
-             protection the machine is open to attacks by DMA while it boots, and some laptops need \
-             it to sleep.",
-            reports.join("; ")
-        ));
-    }
-    items.push(
-        "A newer BIOS: it may have another table. `ivrs-trace check` tells at once whether it has."
-            .to_owned(),
-    );
+    let mut items = advice::may(case.model, &case.causes(), tied(case), true);
     let outside: Vec<Bdf> = case
         .of(Verdict::Clear)
         .filter(|device| device.causes.is_empty() && case.model.is_amd(device.bdf))
@@ -292,36 +240,18 @@ fn may(letter: &mut Letter, case: &Case<'_>) {
             outside.iter().map(|bdf| format!("{:02x}", bdf.devid.bus())).collect();
         buses.dedup();
         items.push(format!(
-            "Another slot, if its bus lies outside the range: {} here {} not refused (bus {}). \
-             Which slot has which bus, only trying or the manual tells.",
+            "another slot, if its bus lies outside the range: {} here {} not refused (bus {}). \
+             Only a try or the manual tells which slot has which bus",
             count(outside.len(), "device"),
             if outside.len() == 1 { "is" } else { "are" },
             buses.join(", "),
         ));
     }
-    if let Some(bdf) = tied(case) {
-        items.push(format!(
-            "Whatever gives {bdf} a group of its own, such as another slot: it is held only by \
-             another device of its group."
-        ));
-    }
-    items.push(
-        "The vendor of the board: only they can change the table. `ivrs-trace report --for vendor` \
-         writes what they need to know."
-            .to_owned(),
-    );
-    letter.items(items);
+    letter.items(sentences(items));
 }
 
-fn unknown(letter: &mut Letter, case: &Case<'_>) {
-    letter.text("Facts are missing, so that nothing can be said yet:");
-    let mut missing: Vec<String> = case
-        .of(Verdict::Unknown)
-        .filter_map(|device| device.missing.as_ref())
-        .map(|what| case.redact.text(what))
-        .collect();
-    missing.sort();
-    missing.dedup();
-    letter.items(missing);
-    letter.text("Run as root, `ivrs-trace report --for forum` may say more.");
+fn unknown(letter: &mut Document, case: &Case<'_>) {
+    letter.text(0, "Facts are missing, so nothing can be said yet:");
+    letter.items(case.missing());
+    letter.text(0, "Run as root, `ivrs-trace report --for forum` may say more.");
 }

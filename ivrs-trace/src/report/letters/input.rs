@@ -1,23 +1,19 @@
 //! What a report is made from, and what follows from it for every reader alike.
 
-use std::{collections::BTreeMap, fmt::Write as _};
+use std::collections::BTreeSet;
 
 use crate::{
     facts::{Lost, ProbeFact},
     firmware::{
-        Ivrs,
-        amd::{
-            ivrs::{Ivmd, IvmdFlags},
-            kernel::UnityEntry,
-        },
+        EntryId, Ivrs,
+        amd::{ivrs::Ivmd, kernel::UnityEntry},
     },
-    host::{MapSource, PciNames, Reading, RegionClass, Snapshot},
+    host::{MapSource, Reading, RegionClass, Snapshot},
     model::{
-        Attempt, Coverage, DeviceVerdict, Model, Outcome, Owner, RequireDirect, Verdict, Verdicts,
+        Attempt, Cause, Coverage, DeviceVerdict, Model, Outcome, Owner, RequireDirect, Verdict,
+        Verdicts,
     },
-    pci::Bdf,
-    report::{attempt::one_line, calls::Trail, redact::Redactor},
-    width::{cut, pad},
+    report::{attempt::one_line, calls::Trail, document::list, redact::Redactor},
 };
 
 /// Devices and groups that are told one by one.
@@ -78,7 +74,7 @@ pub(crate) struct Told<'a> {
     pub(crate) count: usize,
 }
 
-/// A block that the kernel heeds and that holds somebody.
+/// A block that Linux uses and that holds somebody.
 pub(crate) struct Held<'a> {
     pub(crate) block: &'a Ivmd,
     pub(crate) entry: &'a UnityEntry,
@@ -196,23 +192,27 @@ impl<'a> Case<'a> {
         (!names.is_empty() && !self.is_amd()).then(|| names.join(", "))
     }
 
-    /// The blocks that hold a device of this host: those that a verdict or a refusal rests on.
+    /// The causes that a verdict or a refusal rests on.
+    pub(crate) fn causes(&self) -> Vec<Cause> {
+        let of_devices = self.verdicts.devices.iter().flat_map(|device| device.causes.clone());
+        let rejections = self.refused().flat_map(|attempt| &attempt.rejections);
+        of_devices.chain(rejections.flat_map(|one| self.model.causes(one))).collect()
+    }
+
+    /// The entries that they are.
+    pub(crate) fn entries(&self) -> BTreeSet<EntryId> {
+        self.causes().iter().filter_map(|cause| cause.entry).collect()
+    }
+
+    /// The blocks among them.
     pub(crate) fn culprits(&self) -> Vec<Held<'a>> {
-        let of_devices = self
-            .verdicts
-            .devices
-            .iter()
-            .flat_map(|device| &device.causes)
-            .filter_map(|one| one.ivmd());
-        let of_refusals = self
-            .refused()
-            .flat_map(|attempt| &attempt.rejections)
-            .flat_map(|rejection| self.model.causes(rejection))
-            .filter_map(|cause| cause.ivmd());
-        let mut indices: Vec<usize> = of_devices.chain(of_refusals).collect();
-        indices.sort_unstable();
-        indices.dedup();
-        indices.into_iter().filter_map(|index| self.held(index)).collect()
+        self.entries().into_iter().filter_map(|id| self.held(id.ivmd()?)).collect()
+    }
+
+    /// What is missing for a verdict.
+    pub(crate) fn missing(&self) -> BTreeSet<String> {
+        let missing = self.of(Verdict::Unknown).filter_map(|device| device.missing.as_ref());
+        missing.map(|what| self.redact.text(what)).collect()
     }
 
     pub(crate) fn held(&self, index: usize) -> Option<Held<'a>> {
@@ -233,44 +233,30 @@ impl<'a> Case<'a> {
         release.map_or_else(|| "of unknown release".to_owned(), |text| self.redact.release(text))
     }
 
-    /// Maker and name of the board, or of the machine.
-    pub(crate) fn board(&self) -> Option<String> {
-        let dmi = &self.model.host().dmi;
-        let words = |parts: [&Reading<String>; 2]| {
-            let known: Vec<String> = parts
-                .iter()
-                .filter_map(|part| part.value())
-                .map(|text| self.redact.text(text.trim()))
-                .filter(|text| !text.is_empty())
-                .collect();
-            (!known.is_empty()).then(|| known.join(" "))
-        };
-        words([&dmi.board_vendor, &dmi.board_name])
-            .or_else(|| words([&dmi.sys_vendor, &dmi.product_name]))
-    }
-
-    /// Maker and name of the machine, where they say something else than the board's.
-    pub(crate) fn machine(&self) -> Option<String> {
-        let dmi = &self.model.host().dmi;
-        let known: Vec<String> = [&dmi.sys_vendor, &dmi.product_name]
-            .iter()
-            .filter_map(|part| part.value())
+    /// What is known of a pair of DMI fields.
+    fn dmi(&self, parts: [&Reading<String>; 2], between: &str) -> Option<String> {
+        let known = parts.iter().filter_map(|part| part.value());
+        let known: Vec<String> = known
             .map(|text| self.redact.text(text.trim()))
+            .filter(|text| !text.is_empty())
             .collect();
-        let text = known.join(" ");
-        (!text.is_empty() && Some(&text) != self.board().as_ref()).then_some(text)
+        (!known.is_empty()).then(|| known.join(between))
     }
 
-    /// Version and date of the firmware.
-    pub(crate) fn bios(&self) -> Option<String> {
+    /// The machine, its firmware and its kernel, and where the facts come from.
+    pub(crate) fn host_rows(&self) -> [(&'static str, String); 5] {
         let dmi = &self.model.host().dmi;
-        let text = |part: &Reading<String>| part.value().map(|text| self.redact.text(text.trim()));
-        match (text(&dmi.bios_version), text(&dmi.bios_date)) {
-            (Some(version), Some(date)) => Some(format!("{version} of {date}")),
-            (Some(version), None) => Some(version),
-            (None, Some(date)) => Some(format!("of {date}")),
-            (None, None) => None,
-        }
+        let known = |text: Option<String>| text.unwrap_or_else(|| "not known".to_owned());
+        let machine = self.dmi([&dmi.sys_vendor, &dmi.product_name], " ");
+        let board = self.dmi([&dmi.board_vendor, &dmi.board_name], " ").or(machine.clone());
+        let machine = machine.filter(|text| Some(text) != board.as_ref());
+        [
+            ("kernel", self.release()),
+            ("machine", machine.unwrap_or_default()),
+            ("board", known(board)),
+            ("BIOS", known(self.dmi([&dmi.bios_version, &dmi.bios_date], " of "))),
+            ("source", self.origin_text()),
+        ]
     }
 
     /// The options for IOMMU and VFIO on the kernel command line.
@@ -286,58 +272,12 @@ impl<'a> Case<'a> {
             Origin::Live { traced: false } => "files of the running host alone".to_owned(),
             Origin::Tree => "a copied tree of the host's files".to_owned(),
             Origin::Recording { tool, began, ended, .. } => {
-                let mut text = "a recording".to_owned();
-                if let Some(tool) = tool.as_ref().map(|tool| self.redact.text(tool)) {
-                    let _: std::fmt::Result = write!(text, " made by {tool}");
-                }
-                if let Some(began) = began {
-                    let _: std::fmt::Result = write!(text, ", begun {began}");
-                }
-                let _: std::fmt::Result = write!(text, ", {ended}");
-                text
+                let by = tool.as_ref().map(|tool| format!(" made by {}", self.redact.text(tool)));
+                let begun = began.as_ref().map(|began| format!(", begun {began}"));
+                let (by, begun) = (by.unwrap_or_default(), begun.unwrap_or_default());
+                format!("a recording{by}{begun}, {ended}")
             }
         }
-    }
-
-    /// A function on one line: address, group, driver in so many columns, ids, what holds it, name.
-    pub(crate) fn device_line(
-        &self,
-        device: &DeviceVerdict,
-        column: usize,
-        names: &PciNames,
-    ) -> String {
-        let function = self.model.function(device.bdf);
-        let ids =
-            function.and_then(|one| Some((one.vendor.value()?, one.device.value()?))).map_or_else(
-                || "----:----".to_owned(),
-                |(vendor, id)| format!("{vendor:04x}:{id:04x}"),
-            );
-        let driver =
-            device.driver.as_deref().map_or_else(|| "-".to_owned(), |one| self.redact.text(one));
-        let blocks: Vec<String> = device.ivmds().map(|one| one.to_string()).collect();
-        let held = match (blocks.is_empty(), device.causes.is_empty()) {
-            (false, _) => format!("IVMD {}", blocks.join(",")),
-            (true, false) => "direct region".to_owned(),
-            (true, true) => String::new(),
-        };
-        // Who has direct regions itself is held by them, whoever comes first in the group.
-        let address = device.bdf.to_string();
-        let itself = self.verdicts.groups.iter().any(|group| group.blocked_by.contains(&address));
-        let through = match device.blocked_by.as_ref().filter(|_| !itself) {
-            Some(name) => format!(" through {}", self.redact.text(name)),
-            None => String::new(),
-        };
-        let held = format!("{held}{through}");
-        let held = if held.is_empty() { held } else { format!("  {held}") };
-        let name = function
-            .and_then(|one| one.device_name(names).or_else(|| one.class_name(names)))
-            .map_or_else(String::new, |name| format!("  {}", self.redact.text(name)));
-        format!(
-            "{}  group {:<3} {}  {ids}{held}{name}",
-            device.bdf,
-            device.group,
-            pad(&cut(&driver, column), column),
-        )
     }
 
     /// Whether a range is known to touch memory that the operating system uses.
@@ -379,64 +319,8 @@ pub fn memory(
     })
 }
 
-/// The flags byte bit by bit, in the specification's names.
-pub(crate) fn flags(flags: IvmdFlags) -> String {
-    let bit = |set, name: &str| format!("{name}{}", if set { '+' } else { '-' });
-    let rest = flags.0 & 0xf0;
-    let rest = if rest == 0 { String::new() } else { format!(", reserved bits {rest:#04x}") };
-    format!(
-        "{:#04x}: {} {} {} {}{rest}",
-        flags.0,
-        bit(flags.exclusion(), "ExclusionRange"),
-        bit(flags.write(), "IW"),
-        bit(flags.read(), "IR"),
-        bit(flags.unity(), "Unity"),
-    )
-}
-
-/// `1 device`, `3 devices`.
-pub(crate) fn count(number: usize, word: &str) -> String {
-    format!("{number} {word}{}", crate::report::attempt::plural(number))
-}
-
 /// `IVMD 0`, `IVMD 0 and 1`, `IVMD 0, 1 and 2`.
 pub(crate) fn numbered(blocks: &[&Ivmd]) -> String {
     let numbers: Vec<String> = blocks.iter().map(|block| block.index.to_string()).collect();
     format!("IVMD {}", list(&numbers))
-}
-
-/// `a`, `a and b`, `a, b and c`.
-pub(crate) fn list(words: &[String]) -> String {
-    match words.split_last() {
-        Some((last, before)) if !before.is_empty() => format!("{} and {last}", before.join(", ")),
-        Some((only, _)) => only.clone(),
-        None => String::new(),
-    }
-}
-
-/// The buses that entries cover, and which of these hold functions of this host.
-pub(crate) fn ranges(held: &[Held<'_>]) -> Vec<(Bdf, Bdf, Vec<usize>)> {
-    let mut ranges: BTreeMap<(Bdf, Bdf), Vec<usize>> = BTreeMap::new();
-    for one in held {
-        let at = |devid| Bdf::new(one.entry.segment, devid);
-        let key = (at(one.entry.devid_start), at(one.entry.devid_end));
-        ranges.entry(key).or_default().push(one.block.index);
-    }
-    ranges.into_iter().map(|((first, last), blocks)| (first, last, blocks)).collect()
-}
-
-/// A table as `acpidump` prints it, which `acpixtract` takes out of any text.
-pub(crate) fn acpidump(name: &str, table: &[u8]) -> Vec<String> {
-    let mut lines = vec![format!("{name} @ 0x0000000000000000")];
-    for (row, bytes) in table.chunks(16).enumerate() {
-        let hex: Vec<String> = bytes.iter().map(|byte| format!("{byte:02X}")).collect();
-        let shown = |byte: &u8| match byte {
-            0x20..0x7f => char::from(*byte),
-            _ => '.',
-        };
-        let text: String = bytes.iter().map(shown).collect();
-        let offset = format!("{:04X}", row * 16);
-        lines.push(format!("{offset:>8}: {:<48} {text}", hex.join(" ")));
-    }
-    lines
 }

@@ -3,23 +3,23 @@
 //! all of it is known and what is missing, and the table itself for `acpixtract`.
 
 use super::{
-    input::{self, Case, Origin, Standing, TOLD, TOOL, Told, count},
-    markup::{COLUMNS, Format, Letter},
+    input::{Case, Origin, Standing, TOLD, TOOL, Told},
     sections,
 };
 use crate::{
     facts::ProbeFact,
-    firmware::{
-        Fact,
-        amd::{ivrs::Ivmd, kernel::is_effective},
-    },
-    host::{Member, Reading, RegionKind},
-    model::{DeviceVerdict, Evidence, Outcome, RequireDirect, Severity, Table, Verdict},
+    firmware::{EntryId, Fact, amd::kernel::is_effective},
+    host::Reading,
+    model::{DeviceVerdict, Outcome, RequireDirect, Verdict},
     report::{
-        attempt::{coverage_text, kind_text, memory_text, owner_text, range_text},
-        hex_bytes,
+        Document,
+        attempt::{asked, reasons::refused_by},
+        cause::{numbers, range_text},
+        devices::Table,
+        document::{count, list},
+        write::{COLUMNS, Format},
     },
-    width::{cut, width},
+    width::cut,
 };
 
 /// Attempts that are told call by call; of others, what came of them.
@@ -28,37 +28,34 @@ const WHOLE: usize = 3;
 /// The report.
 #[must_use]
 pub fn kernel(case: &Case<'_>, format: Format) -> String {
-    let mut letter = Letter::default();
+    let mut letter = Document::default();
     if format == Format::Text {
         letter.lines(vec![format!("Subject: {}", subject(case))]);
     } else {
-        letter.title(&subject(case));
+        letter.title(subject(case));
     }
-    letter.text(&summary(case));
+    if let Some(summary) = summary(case) {
+        letter.text(0, summary);
+    }
     system(&mut letter, case);
     attempts(&mut letter, case);
     blocks(&mut letter, case);
     devices(&mut letter, case);
-    regions(&mut letter, case);
+    sections::regions(&mut letter, case);
     findings(&mut letter, case);
     trace(&mut letter, case);
-    table(&mut letter, case);
+    sections::table(&mut letter, case);
     letter.write(format)
 }
 
 fn subject(case: &Case<'_>) -> String {
     let total = case.verdicts.devices.len();
     let held = case.held_devices().count();
-    let culprits = case.culprits();
-    let blocks: Vec<&Ivmd> = culprits.iter().map(|one| one.block).collect();
-    let by = match (blocks.len(), case.is_amd()) {
-        (0, _) => match sections::culprits(case).as_slice() {
-            [] => "1:1 maps".to_owned(),
-            [(rmrr, _)] => format!("RMRR {}", rmrr.index),
-            many => format!("{} RMRRs", many.len()),
-        },
-        (1..=4, _) => input::numbered(&blocks),
-        (many, _) => format!("{many} IVMD blocks"),
+    let by = match numbers(&case.causes()) {
+        Some((id, numbers)) if numbers.len() <= 4 => format!("{} {}", id.noun(), list(&numbers)),
+        Some((EntryId::Ivmd(_), many)) => format!("{} IVMD blocks", many.len()),
+        Some((EntryId::Rmrr(_), many)) => format!("{} RMRRs", many.len()),
+        None => "1:1 maps".to_owned(),
     };
     match case.standing() {
         Standing::Blocked if held == 0 => format!("VFIO: a device is refused for {by}"),
@@ -66,9 +63,12 @@ fn subject(case: &Case<'_>) -> String {
         Standing::Later => {
             format!("VFIO: Linux 6.6 refuses {held} of {total} PCI functions for {by}")
         }
-        Standing::Unknown => "VFIO: whether 1:1 maps keep PCI functions is open".to_owned(),
-        Standing::Clear => "VFIO: no PCI function is refused for a 1:1 map".to_owned(),
-        Standing::NoGroups => "VFIO: no IOMMU groups".to_owned(),
+        Standing::Unknown => {
+            let open = case.of(Verdict::Unknown).count();
+            format!("VFIO: facts are missing to judge {open} of {total} PCI functions")
+        }
+        Standing::Clear => format!("VFIO: none of {total} PCI functions is refused for a 1:1 map"),
+        Standing::NoGroups => "VFIO: no IOMMU groups, so nothing to judge".to_owned(),
     }
 }
 
@@ -81,7 +81,7 @@ const BY_ITSELF: &str = "intel_iommu_attach_device() answers VFIO's domain with 
                          with an RMRR that is not relaxable (device_is_rmrr_locked, \
                          drivers/iommu/intel/iommu.c, up to 6.5), which costs the whole group";
 
-fn summary(case: &Case<'_>) -> String {
+fn summary(case: &Case<'_>) -> Option<String> {
     let total = case.verdicts.devices.len();
     let held = case.held_devices().count();
     let refused = case.refused().count();
@@ -90,12 +90,12 @@ fn summary(case: &Case<'_>) -> String {
     } else {
         "The IVRS asks for 1:1 maps (IVMD blocks)"
     };
-    match case.standing() {
+    Some(match case.standing() {
         Standing::Blocked => {
             let seen = match refused {
-                0 => "No refusal was watched; this is what the facts below lead to.".to_owned(),
-                1 => "One refusal was watched, and is below.".to_owned(),
-                _ => format!("{refused} refusals were watched, and are below."),
+                0 => "No refusal was seen; this follows from the facts below.".to_owned(),
+                1 => "One refusal was seen, and is below.".to_owned(),
+                _ => format!("{refused} refusals were seen, and are below."),
             };
             let by_itself = case.model.is_intel_host();
             let how = match case.model.require_direct() {
@@ -120,24 +120,12 @@ fn summary(case: &Case<'_>) -> String {
              no dev_iommu.require_direct and hands them out; one with a48ce36e2786 (6.6) refuses \
              them."
         ),
-        Standing::Unknown => format!(
-            "Of the {total} PCI functions in IOMMU groups here, {} cannot be judged: what is \
-             missing is said below.",
-            case.of(Verdict::Unknown).count()
-        ),
-        Standing::Clear => format!(
-            "None of the {total} PCI functions in IOMMU groups here is refused to VFIO for a 1:1 \
-             map of firmware's."
-        ),
-        Standing::NoGroups => {
-            "This host shows no IOMMU groups, so there is no function that VFIO could take, and \
-             nothing to judge."
-                .to_owned()
-        }
-    }
+        // The subject says it.
+        Standing::Unknown | Standing::Clear | Standing::NoGroups => return None,
+    })
 }
 
-fn system(letter: &mut Letter, case: &Case<'_>) {
+fn system(letter: &mut Document, case: &Case<'_>) {
     let host = case.model.host();
     letter.title("System");
     let refuses = match case.model.require_direct() {
@@ -169,22 +157,20 @@ fn system(letter: &mut Letter, case: &Case<'_>) {
         }
         _ => String::new(),
     };
-    letter.rows(vec![
-        ("kernel", case.release()),
+    letter.rows(case.host_rows());
+    for (name, value) in [
         ("1:1 maps", refuses.to_owned()),
         ("cmdline", line),
-        ("machine", case.machine().unwrap_or_default()),
-        ("board", case.board().unwrap_or_else(|| "not known".to_owned())),
-        ("BIOS", case.bios().unwrap_or_else(|| "not known".to_owned())),
         ("IOMMUs", units.join(", ")),
         ("lockdown", host.lockdown.value().map(|word| case.redact.text(word)).unwrap_or_default()),
-        ("known from", case.origin_text()),
         ("command", command),
         ("report by", TOOL.to_owned()),
-    ]);
+    ] {
+        letter.row(name, value);
+    }
 }
 
-fn attempts(letter: &mut Letter, case: &Case<'_>) {
+fn attempts(letter: &mut Document, case: &Case<'_>) {
     let all = case.model.attempts();
     if all.is_empty() {
         return;
@@ -196,18 +182,12 @@ fn attempts(letter: &mut Letter, case: &Case<'_>) {
             attempt(letter, case, told);
         }
     }
-    let rest: Vec<String> = failures
-        .iter()
-        .skip(WHOLE)
-        .take(TOLD)
-        .map(|told| {
-            let alike =
-                if told.count > 1 { format!(" ({} alike)", told.count) } else { String::new() };
-            format!("{}{alike}", case.one_line(told.attempt))
-        })
-        .collect();
-    if !rest.is_empty() {
-        letter.text("Further failures, not told call by call:");
+    let rest = failures.iter().skip(WHOLE).take(TOLD).map(|told| {
+        let alike = if told.count > 1 { format!(" ({} alike)", told.count) } else { String::new() };
+        format!("{}{alike}", case.one_line(told.attempt))
+    });
+    if failures.len() > WHOLE {
+        letter.text(0, "Further failures, without their calls:");
         letter.items(rest);
     }
     let good = all
@@ -223,34 +203,28 @@ fn attempts(letter: &mut Letter, case: &Case<'_>) {
         others.push(format!("of {} the end was not seen", count(open, "attempt")));
     }
     if !others.is_empty() {
-        letter.text(&format!("Besides, {}.", others.join("; ")));
+        letter.fact(0, format!("Besides, {}.", others.join("; ")));
     }
     let dropped = case.model.attempts_dropped();
     if dropped > 0 {
-        letter.text(&format!("{dropped} earlier attempts were dropped for want of room."));
+        letter.text(0, format!("{dropped} earlier attempts were dropped for want of room."));
     }
 }
 
-fn attempt(letter: &mut Letter, case: &Case<'_>, told: &Told<'_>) {
+fn attempt(letter: &mut Document, case: &Case<'_>, told: &Told<'_>) {
     let attempt = told.attempt;
     let alike = match told.count {
         1 => String::new(),
         many => format!(" ({many} alike; this is the last.)"),
     };
-    letter.subtitle(&format!("{}{alike}", case.one_line(attempt)));
-    let group = attempt.group.map_or_else(|| "a group".to_owned(), |id| format!("group {id}"));
-    let asked = match (attempt.requested, attempt.requested_from) {
-        (Some(bdf), Some(from)) => format!("{bdf} of {group}, known from {from}"),
-        (Some(bdf), None) => format!("{bdf} of {group}"),
-        (None, _) => group,
-    };
+    letter.subtitle(format!("{}{alike}", case.one_line(attempt)));
     let vm = attempt
         .process
         .vm
         .as_ref()
         .map(|vm| case.redact.private(vm).unwrap_or_else(|| "name removed".to_owned()));
     let mut rows = vec![
-        ("asked for", asked),
+        ("asked for", asked(attempt)),
         ("guest", vm.unwrap_or_default()),
         ("began at", format!("{} s (CLOCK_MONOTONIC)", seconds(attempt.time_ns))),
     ];
@@ -262,14 +236,14 @@ fn attempt(letter: &mut Letter, case: &Case<'_>, told: &Told<'_>) {
             format!(", driver {}", case.redact.text(&rejection.driver))
         };
         rows.push(("refused", format!("{}{driver}", case.redact.text(&rejection.device.name))));
-        rows.push(("known from", known_from(rejection.evidence, rejection.event)));
+        let (by, unseen) = refused_by(rejection.evidence, attempt);
+        rows.push(("evidence", format!("{by} (event {}){unseen}", rejection.event)));
         let causes = case.model.causes(rejection);
         for cause in &causes {
-            let what = match (cause.ivmd(), cause.rmrr()) {
-                (Some(ivmd), _) => format!("IVMD {ivmd}"),
-                (None, Some(rmrr)) => format!("RMRR {rmrr}"),
-                (None, None) => "a direct region without a block".to_owned(),
-            };
+            let what = cause.entry.map_or_else(
+                || "a direct region without an entry".to_owned(),
+                |entry| entry.to_string(),
+            );
             let evidence: Vec<String> = cause
                 .evidence
                 .iter()
@@ -300,8 +274,7 @@ fn attempt(letter: &mut Letter, case: &Case<'_>, told: &Told<'_>) {
         ));
     }
     if attempt.outcome == Outcome::Failed {
-        let facts: Vec<String> =
-            attempt.facts.iter().map(|fact| case.redact.text(&fact.to_string())).collect();
+        let facts: Vec<String> = attempt.facts.iter().map(|fact| case.redact.text(fact)).collect();
         let reason = attempt.reason.and_then(|reason| serde_json::to_value(reason).ok());
         let reason = reason.as_ref().and_then(|value| value.as_str()).unwrap_or("unknown");
         rows.push(("reason", reason.replace('_', " ")));
@@ -316,26 +289,9 @@ fn attempt(letter: &mut Letter, case: &Case<'_>, told: &Told<'_>) {
     let any = !lines.is_empty();
     letter.lines(lines);
     if any {
-        letter.text("Number of the event, seconds since the attempt began, call.");
+        letter.text(0, "Number of the event, seconds since the attempt began, call.");
     } else {
-        letter.text("The single calls are not at hand.");
-    }
-}
-
-fn known_from(evidence: Evidence, event: u64) -> String {
-    match evidence {
-        Evidence::Call => {
-            format!("what __iommu_device_set_domain read and returned (event {event})")
-        }
-        Evidence::Warning => {
-            format!("the kernel's _dev_warn (event {event}); the call was not seen")
-        }
-        Evidence::Log => {
-            format!("the line in the kernel's log (event {event}); the call was not seen")
-        }
-        Evidence::Inference => {
-            format!("inference from the error and what is known of the group (event {event})")
-        }
+        letter.fact(0, "Its calls are not at hand.");
     }
 }
 
@@ -343,23 +299,22 @@ fn seconds(ns: u64) -> String {
     format!("{}.{:06}", ns / 1_000_000_000, ns % 1_000_000_000 / 1000)
 }
 
-fn blocks(letter: &mut Letter, case: &Case<'_>) {
+fn blocks(letter: &mut Document, case: &Case<'_>) {
     if case.model.is_intel_host() {
         letter.title("DMAR and its RMRRs");
-        letter.text(&sections::in_words(case));
-        sections::rows(letter, case);
+        sections::rmrrs(letter, case);
         return;
     }
     letter.title("IVRS and its IVMD blocks");
     let Some(ivrs) = case.ivrs() else {
-        letter.text(&no_table(case));
+        letter.text(0, sections::no_table(case));
         return;
     };
     let header = &ivrs.header;
     let text =
         |bytes: &[u8]| case.redact.text(String::from_utf8_lossy(bytes).trim_matches(['\0', ' ']));
-    let heeded = ivrs.ivmd.iter().filter(|block| is_effective(block)).count();
-    letter.rows(vec![
+    let used = ivrs.ivmd.iter().filter(|block| is_effective(block)).count();
+    letter.rows([
         (
             "table",
             format!(
@@ -380,7 +335,7 @@ fn blocks(letter: &mut Letter, case: &Case<'_>) {
                 if ivrs.ivinfo.dma_remap() { "set" } else { "clear" }
             ),
         ),
-        ("IVMD", format!("{}, {heeded} of them heeded by Linux", count(ivrs.ivmd.len(), "block"))),
+        ("IVMD", format!("{}, {used} of them used by Linux", count(ivrs.ivmd.len(), "block"))),
         (
             "other",
             ivrs.unknown
@@ -394,114 +349,14 @@ fn blocks(letter: &mut Letter, case: &Case<'_>) {
         ("walk", ivrs.truncation.map(|cut| cut.to_string()).unwrap_or_default()),
     ]);
     for block in ivrs.ivmd.iter().take(TOLD) {
-        ivmd(letter, case, block);
+        sections::entry(letter, case, block.place(), EntryId::Ivmd(block.index));
     }
     if let Some(more) = ivrs.ivmd.len().checked_sub(TOLD).filter(|more| *more > 0) {
-        letter.text(&format!("{more} more blocks are in the table below."));
+        letter.fact(0, format!("{more} more blocks are in the table below."));
     }
 }
 
-/// Why no block can be named.
-pub(super) fn no_table(case: &Case<'_>) -> String {
-    match case.model.table() {
-        _ if case.model.is_intel_host() => sections::in_words(case),
-        _ if case.model.host().has_unit("smmu") => {
-            "This host's IOMMU is ARM's: direct regions come from RMR nodes of the IORT, or from \
-             iommu-addresses in the device tree, which this program does not read."
-                .to_owned()
-        }
-        Table::Absent if case.other_iommus().is_some() => format!(
-            "This host's IOMMU is neither AMD's nor Intel's ({}): direct regions come from another \
-             table than those that this program reads.",
-            case.other_iommus().unwrap_or_default()
-        ),
-        Table::Absent => "This host has no IVRS that could be read.".to_owned(),
-        Table::Unreadable(why) => format!("The IVRS was not read: {}.", case.redact.text(why)),
-        Table::Malformed(error) => format!("The IVRS is malformed: {error}."),
-        Table::Read(_) => String::new(),
-    }
-}
-
-fn ivmd(letter: &mut Letter, case: &Case<'_>, block: &Ivmd) {
-    letter.subtitle(&format!("IVMD {} at offset {:#x}", block.index, block.offset));
-    let entry = case.model.entry(block.index);
-    let (first, second) = block.bytes.split_at(block.bytes.len() / 2);
-    let mut rows = vec![
-        (
-            "type",
-            entry.map_or_else(
-                || {
-                    format!(
-                        "{:#04x}, devid {:#06x}, aux {:#06x}, segment {}",
-                        block.kind.code(),
-                        block.devid.0,
-                        block.aux,
-                        block.segment
-                    )
-                },
-                |entry| kind_text(block, entry),
-            ),
-        ),
-        ("flags", input::flags(block.flags)),
-        ("memory", memory_text(block)),
-        ("bytes", hex_bytes(first)),
-        (" ", hex_bytes(second)),
-    ];
-    if let Some(entry) = entry {
-        let access = match (entry.prot.read(), entry.prot.write()) {
-            (true, true) => "read/write",
-            (true, false) => "read-only",
-            (false, true) => "write-only",
-            (false, false) => "neither read nor write",
-        };
-        let from = if block.flags.exclusion() {
-            "; it maps exclusion ranges instead of excluding them"
-        } else {
-            ""
-        };
-        rows.push((
-            "Linux",
-            format!(
-                "unity map entry {} of segment {}, {}, {access}{from}",
-                entry.ordinal,
-                entry.segment,
-                range_text(entry.start, entry.end_inclusive()),
-            ),
-        ));
-        rows.push(("kernel", walked(case, block.index)));
-        rows.push((
-            "memory is",
-            case.memory(entry.start, entry.end_inclusive()).unwrap_or_default(),
-        ));
-        if let Some(coverage) = case.model.coverage(block.index) {
-            let owners = case.model.owners(block.index);
-            rows.push(("covers", coverage_text(&coverage, None)));
-            rows.push(("owner", case.redact.text(&owner_text(block, &coverage, &owners))));
-        }
-    } else {
-        rows.push(("Linux", "ignores it: neither Unity nor ExclusionRange is set".to_owned()));
-    }
-    letter.rows(rows);
-}
-
-/// What the kernel itself was seen to have made of a block.
-fn walked(case: &Case<'_>, ivmd: usize) -> String {
-    let Some(entry) = case.model.entry(ivmd) else { return String::new() };
-    let Some(map) = case.model.unity_map(entry.segment) else { return String::new() };
-    let same = map.entries.get(entry.ordinal).is_some_and(|row| {
-        row.devid_start == entry.devid_start
-            && row.devid_end == entry.devid_end
-            && row.start == entry.start
-            && row.end == entry.end_exclusive
-    });
-    if same {
-        format!("its own unity map has the same entry (event {})", map.event)
-    } else {
-        format!("its own unity map DIFFERS there (event {})", map.event)
-    }
-}
-
-fn devices(letter: &mut Letter, case: &Case<'_>) {
+fn devices(letter: &mut Document, case: &Case<'_>) {
     let devices = &case.verdicts.devices;
     if devices.is_empty() {
         return;
@@ -511,101 +366,44 @@ fn devices(letter: &mut Letter, case: &Case<'_>) {
     let unknown: Vec<_> = case.of(Verdict::Unknown).collect();
     let (later, clear): (Vec<_>, Vec<_>) =
         case.of(Verdict::Clear).partition(|device| !device.causes.is_empty());
-    let title = format!("Refused: {} of {}", blocked.len(), devices.len());
-    device_list(letter, case, &title, &blocked);
+    let table = Table::of(case.model, case.verdicts, case.redact, true);
+    let list = |letter: &mut Document, title: &str, of: &[&DeviceVerdict]| {
+        if of.is_empty() {
+            return;
+        }
+        letter.fact(0, format!("{title}: {} of {}", of.len(), devices.len()));
+        let line = |device: &&DeviceVerdict| {
+            let (line, name) = table.line(device);
+            cut(format!("  {line}  {name}").trim_end(), COLUMNS)
+        };
+        letter.lines(of.iter().take(TOLD).map(line).collect());
+        if let Some(more) = of.len().checked_sub(TOLD).filter(|more| *more > 0) {
+            letter.fact(0, format!("and {more} more."));
+        }
+    };
+    list(letter, "Refused", &blocked);
     let set = blocked
         .iter()
         .filter_map(|device| case.model.listing(&device.bdf.to_string()))
         .filter(|listing| listing.require_direct == Some(true))
         .count();
     if set > 0 {
-        letter.text(&format!(
-            "dev_iommu.require_direct was read from the kernel as set for {set} of them."
-        ));
+        letter.text(
+            0,
+            format!("dev_iommu.require_direct was read from the kernel as set for {set} of them."),
+        );
     }
-    let mut list = |title: &str, devices: &[&DeviceVerdict]| {
-        device_list(letter, case, title, devices);
-    };
-    list(&format!("Not known: {} of {}", unknown.len(), devices.len()), &unknown);
-    list(
-        &format!("With 1:1 maps, not refused by this kernel: {} of {}", later.len(), devices.len()),
-        &later,
-    );
-    list(&format!("Not refused for a 1:1 map: {} of {}", clear.len(), devices.len()), &clear);
-    let mut missing: Vec<String> = unknown
-        .iter()
-        .filter_map(|device| device.missing.as_ref())
-        .map(|what| case.redact.text(what))
-        .collect();
-    missing.sort();
-    missing.dedup();
-    letter.items(missing);
+    for (title, devices) in [
+        ("Not known", &unknown),
+        ("With 1:1 maps, not refused by this kernel", &later),
+        ("Not refused for a 1:1 map", &clear),
+    ] {
+        list(letter, title, devices);
+    }
+    letter.items(case.missing());
 }
 
-fn device_list(letter: &mut Letter, case: &Case<'_>, title: &str, devices: &[&DeviceVerdict]) {
-    if devices.is_empty() {
-        return;
-    }
-    letter.text(title);
-    let names = case.model.host().pci_names.value().cloned().unwrap_or_default();
-    let drivers = devices.iter().filter_map(|device| device.driver.as_ref());
-    let column = drivers.map(|name| width(name)).max().unwrap_or(1).min(14);
-    let line = |device: &&DeviceVerdict| {
-        cut(&format!("  {}", case.device_line(device, column, &names)), COLUMNS)
-    };
-    letter.lines(devices.iter().take(TOLD).map(line).collect());
-    if let Some(more) = devices.len().checked_sub(TOLD).filter(|more| *more > 0) {
-        letter.text(&format!("and {more} more."));
-    }
-}
-
-/// The direct regions that sysfs shows, by groups.
-pub(super) fn regions(letter: &mut Letter, case: &Case<'_>) {
-    let mut lines = Vec::new();
-    for group in case.model.host().groups.value().into_iter().flatten() {
-        let direct = group.regions.value().into_iter().flatten().filter(|region| {
-            matches!(region.kind, RegionKind::Direct | RegionKind::DirectRelaxable)
-        });
-        for region in direct {
-            lines.push(format!(
-                "  group {:<3} {:#018x} {:#018x} {}",
-                group.id, region.start, region.end_inclusive, region.kind
-            ));
-        }
-    }
-    if lines.is_empty() {
-        return;
-    }
-    letter.title("Direct regions in sysfs");
-    letter
-        .text("/sys/kernel/iommu_groups/*/reserved_regions, merged by the kernel over each group:");
-    let more = lines.len().saturating_sub(TOLD);
-    lines.truncate(TOLD);
-    letter.lines(lines);
-    if more > 0 {
-        letter.text(&format!("and {more} more."));
-    }
-    let others: Vec<String> = case
-        .model
-        .host()
-        .groups
-        .value()
-        .into_iter()
-        .flatten()
-        .flat_map(|group| group.members.value().into_iter().flatten().map(|one| (group.id, one)))
-        .filter_map(|(id, member)| match member {
-            Member::Other(name) => Some(format!("{} (group {id})", case.redact.text(name))),
-            Member::Pci(_) => None,
-        })
-        .take(TOLD)
-        .collect();
-    if !others.is_empty() {
-        let others = others.join(", ");
-        letter.items(vec![format!("members of groups that are no PCI functions: {others}")]);
-    }
-}
-
-fn findings(letter: &mut Letter, case: &Case<'_>) {
+fn findings(letter: &mut Document, case: &Case<'_>) {
     let mut findings: Vec<_> = case.verdicts.findings.iter().collect();
     if findings.is_empty() {
         return;
@@ -613,19 +411,15 @@ fn findings(letter: &mut Letter, case: &Case<'_>) {
     findings.sort_by_key(|finding| std::cmp::Reverse(finding.severity));
     letter.title("Findings");
     let items = findings.iter().map(|finding| {
-        let severity = match finding.severity {
-            Severity::Note => "note",
-            Severity::Warning => "warning",
-            Severity::Error => "error",
-        };
+        let severity = finding.severity.as_str();
         let at = finding.place.map_or_else(String::new, |place| format!(" ({place})"));
         format!("{severity}, {}: {}{at}", finding.code, case.redact.text(&finding.message))
     });
-    letter.items(items.collect());
+    letter.items(items);
 }
 
-fn trace(letter: &mut Letter, case: &Case<'_>) {
-    letter.title("How it was seen, and what is missing");
+fn trace(letter: &mut Document, case: &Case<'_>) {
+    letter.title("Sources, and what is missing");
     let symbol = |probe: &ProbeFact| match &probe.module {
         Some(module) => {
             format!("{} [{}]", case.redact.text(&probe.symbol), case.redact.text(module))
@@ -686,18 +480,5 @@ fn trace(letter: &mut Letter, case: &Case<'_>) {
         rows.push(("left out", format!("{} events of early attempts", case.trail.dropped())));
     }
     letter.rows(rows);
-    letter.items(case.notes.iter().map(|note| case.redact.text(note)).collect());
-}
-
-pub(super) fn table(letter: &mut Letter, case: &Case<'_>) {
-    let (name, bytes) = match (case.ivrs(), case.model.dmar().dmar()) {
-        (Some(ivrs), _) => ("IVRS", ivrs.bytes()),
-        (None, Some(dmar)) => ("DMAR", dmar.bytes()),
-        (None, None) => return,
-    };
-    letter.title("The table");
-    letter.text(
-        "As acpidump prints it: `acpixtract -a` takes it out of this report, `iasl -d` decodes it.",
-    );
-    letter.lines(input::acpidump(name, bytes));
+    letter.items(case.notes.iter().map(|note| case.redact.text(note)));
 }

@@ -3,10 +3,11 @@
 mod forum;
 pub mod input;
 mod kernel;
-pub mod markup;
 mod sections;
 mod vendor;
 
 pub use forum::forum;
 pub use kernel::kernel;
+#[cfg(feature = "live")]
+pub(crate) use sections::acpidump;
 pub use vendor::vendor;

@@ -1,99 +1,163 @@
-//! What letters say of Intel's DMAR: the RMRRs that hold devices of the host.
+//! What several letters say: the entries, why none can be named, the regions, the table itself.
 
-use super::{input::Case, markup::Letter};
+use super::input::{Case, TOLD};
 use crate::{
-    firmware::Rmrr,
-    model::{DmarTable, RmrrCoverage},
-    pci::Bdf,
-    report::{decode::rmrr_memory_text, hex_bytes},
+    firmware::{EntryId, Place, Rmrr},
+    host::{Member, RegionKind},
+    model::{DmarTable, Table},
+    report::{
+        Document,
+        cause::{rmrr_memory_text, rows, scopes_text},
+        document::count,
+    },
 };
 
-/// Addresses that are told one by one.
-const ADDRESSES: usize = 32;
+/// An entry with all that is known of it.
+pub(super) fn entry(letter: &mut Document, case: &Case<'_>, place: Place, id: EntryId) {
+    letter.subtitle(format!("{id} at offset {:#x}", place.offset));
+    letter.blank();
+    rows(letter, case.model, id, (None, None), Some(case));
+}
 
-/// The RMRRs that a verdict or a refusal rests on, with their reach, in table order.
-pub(crate) fn culprits<'a>(case: &Case<'a>) -> Vec<(&'a Rmrr, RmrrCoverage)> {
-    let of_devices = case.verdicts.devices.iter().flat_map(|device| &device.causes);
-    let mut indices: Vec<usize> = of_devices.filter_map(|cause| cause.rmrr()).collect();
-    for rejection in case.refused().flat_map(|attempt| &attempt.rejections) {
-        indices.extend(case.model.causes(rejection).iter().filter_map(|cause| cause.rmrr()));
+/// Each RMRR that holds devices, or why none can be named.
+pub(super) fn rmrrs(letter: &mut Document, case: &Case<'_>) {
+    let culprits = culprits(case);
+    if culprits.is_empty() {
+        letter.text(0, no_table(case));
     }
-    indices.sort_unstable();
-    indices.dedup();
-    let one = |index| Some((case.model.rmrr(index)?, case.model.rmrr_coverage(index)?));
-    indices.into_iter().filter_map(one).collect()
+    for rmrr in culprits {
+        entry(letter, case, rmrr.place(), EntryId::Rmrr(rmrr.index));
+    }
+}
+
+/// The RMRRs that a verdict or a refusal rests on, in table order.
+pub(super) fn culprits<'a>(case: &Case<'a>) -> Vec<&'a Rmrr> {
+    let model = case.model;
+    case.entries().into_iter().filter_map(|id| model.rmrr(id.rmrr()?)).collect()
 }
 
 /// The RMRRs that hold devices in a sentence, or why none can be named.
-pub(crate) fn in_words(case: &Case<'_>) -> String {
+fn of_dmar(case: &Case<'_>) -> String {
     let found = culprits(case);
     if !found.is_empty() {
-        let told: Vec<String> = found
-            .iter()
-            .map(|(rmrr, _)| {
-                format!(
-                    "RMRR {} at offset {:#x}, {} for {}",
-                    rmrr.index,
-                    rmrr.offset,
-                    rmrr_memory_text(rmrr),
-                    scopes(rmrr)
-                )
-            })
-            .collect();
+        let told = |rmrr: &&Rmrr| {
+            let (index, offset) = (rmrr.index, rmrr.offset);
+            let (memory, scopes) = (rmrr_memory_text(rmrr), scopes_text(rmrr));
+            format!("RMRR {index} at offset {offset:#x}, {memory} for {scopes}")
+        };
+        let told: Vec<String> = found.iter().map(told).collect();
         return format!("Entries of the DMAR (Intel's table): {}.", told.join("; "));
     }
     match case.model.dmar() {
         DmarTable::Read(dmar) if dmar.rmrr.is_empty() => "The DMAR has no RMRR.".to_owned(),
-        DmarTable::Read(dmar) => format!(
-            "The DMAR has RMRRs ({}), none of which holds a PCI function of this host that was found.",
-            dmar.rmrr.len()
-        ),
+        DmarTable::Read(dmar) => holds_nothing("DMAR", &count(dmar.rmrr.len(), "RMRR")),
         DmarTable::Absent => "This host has no DMAR that could be read.".to_owned(),
         DmarTable::Unreadable(why) => format!("The DMAR was not read: {}.", case.redact.text(why)),
         DmarTable::Malformed(error) => format!("The DMAR is malformed: {error}."),
     }
 }
 
-/// Each RMRR that holds devices, with its bytes.
-pub(crate) fn rows(letter: &mut Letter, case: &Case<'_>) {
-    for (rmrr, coverage) in culprits(case) {
-        let mut rows = vec![
-            ("RMRR", format!("{} at offset {:#x}", rmrr.index, rmrr.offset)),
-            ("memory", rmrr_memory_text(rmrr)),
-            ("segment", rmrr.segment.to_string()),
-            ("scopes", scopes(rmrr)),
-        ];
-        for (number, line) in rmrr.bytes.chunks(16).enumerate() {
-            rows.push((if number == 0 { "bytes" } else { " " }, hex_bytes(line)));
+pub(super) fn holds_nothing(table: &str, entries: &str) -> String {
+    format!(
+        "The {table} has {entries}, none of which holds a PCI function of this host that was found."
+    )
+}
+
+/// Why no block can be named.
+pub(super) fn no_table(case: &Case<'_>) -> String {
+    match case.model.table() {
+        _ if case.model.is_intel_host() => of_dmar(case),
+        _ if case.model.host().has_unit("smmu") => {
+            "This host's IOMMU is ARM's: direct regions come from RMR nodes of the IORT, or from \
+             iommu-addresses in the device tree, which this program does not read."
+                .to_owned()
         }
-        rows.push(("is", case.memory(rmrr.base, rmrr.limit).unwrap_or_default()));
-        rows.push((
-            "covers",
-            format!(
-                "{} of {} functions behind the Intel IOMMU: {}",
-                coverage.devices.len(),
-                coverage.of_devices,
-                addresses(&coverage.devices)
-            ),
-        ));
-        if !coverage.relaxable.is_empty() {
-            let whom = addresses(&coverage.relaxable);
-            rows.push(("relaxed", format!("{whom} (USB or display: not refused for it)")));
-        }
-        letter.rows(rows);
+        Table::Absent if case.other_iommus().is_some() => format!(
+            "This host's IOMMU is neither AMD's nor Intel's ({}): direct regions come from another \
+             table than those that this program reads.",
+            case.other_iommus().unwrap_or_default()
+        ),
+        Table::Absent => "This host has no IVRS that could be read.".to_owned(),
+        Table::Unreadable(why) => format!("The IVRS was not read: {}.", case.redact.text(why)),
+        Table::Malformed(error) => format!("The IVRS is malformed: {error}."),
+        Table::Read(_) => String::new(),
     }
 }
 
-fn addresses(devices: &[Bdf]) -> String {
-    let mut told: Vec<String> = devices.iter().take(ADDRESSES).map(ToString::to_string).collect();
-    if let Some(more) = devices.len().checked_sub(ADDRESSES).filter(|more| *more > 0) {
-        told.push(format!("and {more} more"));
+/// The direct regions that sysfs shows, by groups.
+pub(super) fn regions(letter: &mut Document, case: &Case<'_>) {
+    let mut lines = Vec::new();
+    for group in case.model.host().groups.value().into_iter().flatten() {
+        let direct = group.regions.value().into_iter().flatten().filter(|region| {
+            matches!(region.kind, RegionKind::Direct | RegionKind::DirectRelaxable)
+        });
+        for region in direct {
+            lines.push(format!(
+                "  group {:<3} {:#018x} {:#018x} {}",
+                group.id, region.start, region.end_inclusive, region.kind
+            ));
+        }
     }
-    if told.is_empty() { "none".to_owned() } else { told.join(", ") }
+    if lines.is_empty() {
+        return;
+    }
+    letter.title("Direct regions in sysfs");
+    letter.text(
+        0,
+        "/sys/kernel/iommu_groups/*/reserved_regions, merged by the kernel over each group:",
+    );
+    let more = lines.len().saturating_sub(TOLD);
+    lines.truncate(TOLD);
+    letter.lines(lines);
+    if more > 0 {
+        letter.fact(0, format!("and {more} more."));
+    }
+    let others: Vec<String> = case
+        .model
+        .host()
+        .groups
+        .value()
+        .into_iter()
+        .flatten()
+        .flat_map(|group| group.members.value().into_iter().flatten().map(|one| (group.id, one)))
+        .filter_map(|(id, member)| match member {
+            Member::Other(name) => Some(format!("{} (group {id})", case.redact.text(name))),
+            Member::Pci(_) => None,
+        })
+        .take(TOLD)
+        .collect();
+    if !others.is_empty() {
+        let others = others.join(", ");
+        letter.items(vec![format!("members of groups that are no PCI functions: {others}")]);
+    }
 }
 
-/// The device scopes of an RMRR.
-fn scopes(rmrr: &Rmrr) -> String {
-    let scopes: Vec<String> = rmrr.scopes.iter().map(ToString::to_string).collect();
-    if scopes.is_empty() { "nobody".to_owned() } else { scopes.join(", ") }
+pub(super) fn table(letter: &mut Document, case: &Case<'_>) {
+    let (name, bytes) = match (case.ivrs(), case.model.dmar().dmar()) {
+        (Some(ivrs), _) => ("IVRS", ivrs.bytes()),
+        (None, Some(dmar)) => ("DMAR", dmar.bytes()),
+        (None, None) => return,
+    };
+    letter.title("The table");
+    letter.text(
+        0,
+        "As acpidump prints it: `acpixtract -a` takes it out of this report, `iasl -d` decodes it.",
+    );
+    letter.lines(acpidump(name, bytes));
+}
+
+/// A table as `acpidump` prints it, which `acpixtract` takes out of any text.
+pub(crate) fn acpidump(name: &str, table: &[u8]) -> Vec<String> {
+    let mut lines = vec![format!("{name} @ 0x0000000000000000")];
+    for (row, bytes) in table.chunks(16).enumerate() {
+        let hex: Vec<String> = bytes.iter().map(|byte| format!("{byte:02X}")).collect();
+        let shown = |byte: &u8| match byte {
+            0x20..0x7f => char::from(*byte),
+            _ => '.',
+        };
+        let text: String = bytes.iter().map(shown).collect();
+        let offset = format!("{:04X}", row * 16);
+        lines.push(format!("{offset:>8}: {:<48} {text}", hex.join(" ")));
+    }
+    lines
 }

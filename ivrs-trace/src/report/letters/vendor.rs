@@ -3,29 +3,28 @@
 //! and claims no more than the table and the host show: what the memory is for, only they know.
 
 use super::{
-    input::{self, Case, Held, Standing, TOOL, count},
-    kernel,
-    markup::{Format, Letter},
+    input::{self, Case, Held, Standing, TOOL},
     sections,
 };
 use crate::{
-    firmware::EntryId,
-    firmware::amd::ivrs::{Ivmd, IvmdKind},
+    firmware::{
+        EntryId,
+        amd::ivrs::{Ivmd, IvmdKind},
+    },
     model::{Change, Outcome, OwnerKind, Verdict},
-    pci::Bdf,
     report::{
-        attempt::{owner_text, range_text},
-        hex_bytes, size,
+        Document,
+        cause::range_text,
+        document::{count, list},
+        size,
+        write::Format,
     },
 };
-
-/// Addresses of devices that are told.
-const ADDRESSES: usize = 24;
 
 /// The report.
 #[must_use]
 pub fn vendor(case: &Case<'_>, format: Format) -> String {
-    let mut letter = Letter::default();
+    let mut letter = Document::default();
     let held = case.culprits();
     let standing = case.standing();
     letter.title(match standing {
@@ -34,18 +33,14 @@ pub fn vendor(case: &Case<'_>, format: Format) -> String {
         }
         _ => "Firmware and PCI passthrough",
     });
-    letter.rows(vec![
-        ("Board", case.board().unwrap_or_else(|| "not known".to_owned())),
-        ("Machine", case.machine().unwrap_or_default()),
-        ("BIOS", case.bios().unwrap_or_else(|| "not known".to_owned())),
-        ("System", format!("Linux {}", case.release())),
-        ("Known from", case.origin_text()),
-    ]);
+    letter.rows(case.host_rows());
     match standing {
         Standing::Blocked | Standing::Later if !held.is_empty() => {
             asked(&mut letter, &held);
             for one in &held {
-                block(&mut letter, case, one);
+                let id = EntryId::Ivmd(one.block.index);
+                sections::entry(&mut letter, case, one.block.place(), id);
+                letter.row("odd", case.redact.text(&oddities(case, one).join("; ")));
             }
             why(&mut letter, case, &held);
             effect(&mut letter, case, standing);
@@ -53,82 +48,57 @@ pub fn vendor(case: &Case<'_>, format: Format) -> String {
         }
         _ => nothing_to_ask(&mut letter, case, standing),
     }
-    kernel::table(&mut letter, case);
+    sections::table(&mut letter, case);
     let left_out = if case.redact.is_on() {
         " Names of the host and its users, serial numbers and the kernel command line were left out."
     } else {
         ""
     };
-    letter.text(&format!("Written by {TOOL}.{left_out}"));
+    letter.text(0, format!("Written by {TOOL}.{left_out}"));
     letter.write(format)
 }
 
-fn nothing_to_ask(letter: &mut Letter, case: &Case<'_>, standing: Standing) {
+fn nothing_to_ask(letter: &mut Document, case: &Case<'_>, standing: Standing) {
     let blocks = case.ivrs().map_or(0, |ivrs| ivrs.ivmd.len());
     let of_dmar = !sections::culprits(case).is_empty();
-    letter.text(match standing {
+    letter.text(0, match standing {
         Standing::Blocked | Standing::Later if of_dmar => {
             "Linux refuses devices of this host to virtual machines because the RMRRs below ask for \
              1:1 maps of memory for them. It does not refuse USB controllers and display devices \
              for theirs. Please say whether the devices still use that memory once an operating \
-             system runs, and leave the RMRR, or the device scope, out of the DMAR where they do \
-             not, or offer a setting for it."
+             system runs; where they do not, leave the RMRR or the device scope out of the DMAR, \
+             or offer a setting for it."
         }
         Standing::Blocked | Standing::Later => {
             "Linux refuses devices of this host to virtual machines because firmware asks for 1:1 \
-             maps of memory. Which table and which entry asks for them was not found out, so this \
-             report cannot name what to change."
+             maps of memory. The table and the entry that ask for them are unknown, so this report \
+             cannot name what to change."
         }
         Standing::Unknown => {
-            "Whether the table keeps devices of this host from virtual machines could not be found \
-             out: facts are missing. A report made as root says more."
+            "Whether the table keeps devices of this host from virtual machines is unknown: facts \
+             are missing. A report made as root says more."
         }
         Standing::NoGroups => {
-            "This host has no IOMMU groups: its IOMMU is absent or switched off, and what the table \
-             leads to cannot be seen."
+            "This host has no IOMMU groups: its IOMMU is absent or switched off, so the effect of \
+             the table cannot be seen."
         }
         Standing::Clear => {
             "Nothing in this table keeps a PCI device of this host from a virtual machine; there is \
              nothing to change for that."
         }
     });
-    let missing: Vec<String> = {
-        let mut all: Vec<String> = case
-            .of(Verdict::Unknown)
-            .filter_map(|device| device.missing.as_ref())
-            .map(|what| case.redact.text(what))
-            .collect();
-        all.sort();
-        all.dedup();
-        all
-    };
-    letter.items(missing);
+    letter.items(case.missing());
     if case.ivrs().is_none() {
-        letter.text(&kernel::no_table(case));
-        sections::rows(letter, case);
-        kernel::regions(letter, case);
+        sections::rmrrs(letter, case);
+        sections::regions(letter, case);
     } else if blocks > 0 {
-        letter.text(&format!(
-            "The table has {}, none of which holds a PCI function of this host that was found.",
-            count(blocks, "IVMD block")
-        ));
+        letter.text(0, sections::holds_nothing("IVRS", &count(blocks, "IVMD block")));
     }
 }
 
-fn asked(letter: &mut Letter, held: &[Held<'_>]) {
+fn asked(letter: &mut Document, held: &[Held<'_>]) {
     letter.title("What the firmware asks for");
     let blocks: Vec<&Ivmd> = held.iter().map(|one| one.block).collect();
-    let numbers = input::numbered(&blocks);
-    let ranges = input::ranges(held);
-    let alone = ranges.len() == 1;
-    let ranges: Vec<String> = ranges
-        .into_iter()
-        .map(|(first, last, of)| {
-            let numbers: Vec<String> = of.iter().map(ToString::to_string).collect();
-            let whom = whom(first, last);
-            if alone { whom } else { format!("{whom} (IVMD {})", input::list(&numbers)) }
-        })
-        .collect();
     let exclusions = held.iter().filter(|one| one.block.flags.exclusion()).count();
     let kinds = match (exclusions, held.len() - exclusions) {
         (1, 0) => "an exclusion range",
@@ -137,72 +107,16 @@ fn asked(letter: &mut Letter, held: &[Held<'_>]) {
         (0, _) => "unity maps",
         _ => "exclusion ranges and unity maps",
     };
-    letter.text(&format!(
-        "{numbers} of the IVRS {} memory that DMA is to reach unchanged ({kinds}) for {}. IVMD \
-         blocks are counted from 0 in the order of the table, offsets are from its start; the terms \
-         are those of the AMD I/O Virtualization Technology (IOMMU) Specification (48882).",
-        if blocks.len() == 1 { "describes" } else { "describe" },
-        input::list(&ranges),
-    ));
-}
-
-fn whom(first: Bdf, last: Bdf) -> String {
-    if first == last {
-        format!("the device id of {first}")
-    } else {
-        format!("every device id from {first} to {}", last.devid)
-    }
-}
-
-/// A block, field by field.
-fn block(letter: &mut Letter, case: &Case<'_>, held: &Held<'_>) {
-    let block = held.block;
-    letter.subtitle(&format!("IVMD {} at offset {:#x}", block.index, block.offset));
-    let (first, second) = block.bytes.split_at(block.bytes.len() / 2);
-    let kind = match block.kind {
-        IvmdKind::All => "0x20, all devices",
-        IvmdKind::Device => "0x21, specified device",
-        IvmdKind::Range => "0x22, range of device ids",
-    };
-    let ids = match block.kind {
-        IvmdKind::All => String::new(),
-        IvmdKind::Device => format!("{:#06x} ({})", block.devid.0, block.devid),
-        IvmdKind::Range => format!(
-            "{:#06x} ({}), auxiliary data {:#06x} ({})",
-            block.devid.0, block.devid, block.aux, held.entry.devid_end
+    letter.text(
+        0,
+        format!(
+            "{} of the IVRS {} memory that DMA is to reach unchanged ({kinds}). IVMD blocks are \
+             counted from 0 in the order of the table, offsets are from its start; the terms are \
+             those of the AMD I/O Virtualization Technology (IOMMU) Specification (48882).",
+            input::numbered(&blocks),
+            if blocks.len() == 1 { "describes" } else { "describe" },
         ),
-    };
-    letter.rows(vec![
-        ("Type", kind.to_owned()),
-        ("Flags", input::flags(block.flags)),
-        ("Device id", ids),
-        ("Start address", format!("{:#018x}", block.start)),
-        ("Block length", format!("{:#018x} ({})", block.length, size(block.length))),
-        ("Bytes", hex_bytes(first)),
-        (" ", hex_bytes(second)),
-        ("Memory", case.memory(held.entry.start, held.entry.end_inclusive()).unwrap_or_default()),
-        (
-            "Covers here",
-            format!(
-                "{} of the {} behind the AMD IOMMU: {}",
-                held.coverage.devices.len(),
-                count(held.coverage.of_devices, "PCI function"),
-                addresses(&held.coverage.devices)
-            ),
-        ),
-        ("Likely meant for", case.redact.text(&owner_text(block, &held.coverage, &held.owners))),
-        ("Oddities", case.redact.text(&oddities(case, held).join("; "))),
-    ]);
-}
-
-fn addresses(devices: &[Bdf]) -> String {
-    let told: Vec<String> = devices.iter().take(ADDRESSES).map(ToString::to_string).collect();
-    let more = devices.len().saturating_sub(ADDRESSES);
-    match (told.is_empty(), more) {
-        (true, _) => "none".to_owned(),
-        (_, 0) => told.join(", "),
-        _ => format!("{} and {more} more", told.join(", ")),
-    }
+    );
 }
 
 /// What the specification does not provide for, or what Linux reads in another way.
@@ -240,7 +154,7 @@ fn is_wide(held: &Held<'_>) -> bool {
     held.block.kind != IvmdKind::Device && held.entry.devid_start != held.entry.devid_end
 }
 
-fn why(letter: &mut Letter, case: &Case<'_>, held: &[Held<'_>]) {
+fn why(letter: &mut Document, case: &Case<'_>, held: &[Held<'_>]) {
     letter.title(if held.iter().any(is_wide) {
         "Why this is wider than it need be"
     } else {
@@ -288,18 +202,19 @@ fn why(letter: &mut Letter, case: &Case<'_>, held: &[Held<'_>]) {
     if protection && held.iter().any(|one| one.block.flags.exclusion()) {
         items.push(
             "IVinfo bit 1 is set: the firmware used the IOMMU for DMA protection before boot. \
-             Exclusion ranges beside it are consistent with buffers of that time. If that is what \
-             they are, they are not needed once the operating system runs, and need not be reported \
-             to it. That the ranges come from there is an inference, not shown by the table."
+             Exclusion ranges beside it match buffers of that time. If they are such buffers, the \
+             operating system does not need them reported. That they are is an inference, not shown \
+             by the table."
                 .to_owned(),
         );
     }
     letter.items(items);
 }
 
-fn effect(letter: &mut Letter, case: &Case<'_>, standing: Standing) {
-    letter.title("What it leads to");
+fn effect(letter: &mut Document, case: &Case<'_>, standing: Standing) {
+    letter.title("Effect");
     letter.text(
+        0,
         "Linux makes a 1:1 map of each block: an exclusion range too becomes a read/write unity \
          map (init_unity_map_range, drivers/iommu/amd/init.c). A device that a virtual machine \
          is to have must leave the host's map, and with it what the block asks for. From 6.6 on \
@@ -328,9 +243,9 @@ fn effect(letter: &mut Letter, case: &Case<'_>, standing: Standing) {
         let error = told.attempt.errno.map_or_else(String::new, |errno| format!(" with {errno}"));
         let times = if told.count > 1 { format!(", {} times", told.count) } else { String::new() };
         items.push(format!(
-            "Watched: {} failed{error}, refused for {}{times}.",
+            "Seen: {} failed{error}, refused for {}{times}.",
             told.attempt.call,
-            input::list(&devices),
+            list(&devices),
         ));
     }
     if let Some(line) = case.trail.message() {
@@ -340,9 +255,9 @@ fn effect(letter: &mut Letter, case: &Case<'_>, standing: Standing) {
 }
 
 /// What could be changed, as far as the table and its likely owners carry it.
-fn changes(letter: &mut Letter, case: &Case<'_>, held: &[Held<'_>]) {
+fn changes(letter: &mut Document, case: &Case<'_>, held: &[Held<'_>]) {
     letter.title("What could be changed");
-    letter.text("Only the firmware's makers know what the memory is for. Depending on that:");
+    letter.text(0, "Only the firmware's makers know what the memory is for. Depending on that:");
     let mut items = vec![
         "If nothing uses the memory once the operating system runs: leave the blocks out of the \
          table that it is given."
@@ -363,10 +278,7 @@ fn changes(letter: &mut Letter, case: &Case<'_>, held: &[Held<'_>]) {
         let named = if owners.is_empty() {
             "; the table names no ACPI device in the range that could be meant".to_owned()
         } else {
-            format!(
-                "; of the ACPI devices that the table names, the range holds {}",
-                input::list(&owners)
-            )
+            format!("; of the ACPI devices that the table names, the range holds {}", list(&owners))
         };
         items.push(format!(
             "If some devices do use it: one block of type 0x21 for each of them, with its device \
@@ -382,12 +294,6 @@ fn changes(letter: &mut Letter, case: &Case<'_>, held: &[Held<'_>]) {
                 .to_owned(),
         );
     }
-    for one in held {
-        let odd = oddities(case, one);
-        if !odd.is_empty() {
-            items.push(format!("IVMD {}: {}.", one.block.index, odd.join("; ")));
-        }
-    }
     letter.items(items);
     let all: Vec<Change> =
         held.iter().map(|one| Change::Without { entry: EntryId::Ivmd(one.block.index) }).collect();
@@ -395,7 +301,7 @@ fn changes(letter: &mut Letter, case: &Case<'_>, held: &[Held<'_>]) {
     if let Ok(answer) = case.model.what_if(&all) {
         let of = |verdict| answer.devices.iter().filter(|one| one.after.verdict == verdict).count();
         let before = answer.devices.iter().filter(|one| one.before.verdict == Verdict::Blocked);
-        letter.text(&format!(
+        letter.text(0, format!(
             "Thought through with the same table without {}: {} of {} PCI functions here would be \
              refused by Linux 6.6 and later, instead of {}.",
             input::numbered(&blocks),
@@ -406,7 +312,7 @@ fn changes(letter: &mut Letter, case: &Case<'_>, held: &[Held<'_>]) {
     }
     let regions: Vec<String> =
         held.iter().map(|one| range_text(one.entry.start, one.entry.end_inclusive())).collect();
-    letter.text(&format!(
+    letter.text(0, format!(
         "What would help users until then: to know what the memory ({}) is for, and whether a BIOS \
          setting governs these blocks.",
         regions.join("; ")

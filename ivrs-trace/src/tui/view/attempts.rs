@@ -141,8 +141,7 @@ impl Rows for Attempts {
     fn detail(&self, row: &u64, text: &mut Text, scene: &Scene<'_>) {
         let Some(attempt) = of_number(*row, scene) else { return };
         let width = text.width();
-        let style = report::Style { width, colour: false };
-        text.report(&report::attempt(scene.model, attempt, style));
+        text.document(&report::attempt(scene.model, attempt));
         let steps = scene.stage.trail.steps(scene.model, attempt);
         if steps.is_empty() {
             return;

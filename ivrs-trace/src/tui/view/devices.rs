@@ -222,13 +222,8 @@ impl Rows for Devices {
         for cause in &device.causes {
             text.blank();
             let holder = device.blocked_by.as_deref().and_then(|name| name.parse().ok());
-            let page = report::cause(
-                scene.model,
-                cause,
-                Some(holder.unwrap_or(device.bdf)),
-                report::Style { width: text.width(), colour: false },
-            );
-            text.report(&page);
+            let device = Some(holder.unwrap_or(device.bdf));
+            text.document(&report::cause(scene.model, cause, device));
             for fact in &cause.evidence {
                 text.paragraph(Role::Dim, "    ", &fact.to_string());
             }

@@ -193,7 +193,7 @@ impl Vendor for Read<'_> {
         let block = self.memory(part);
         let cause = block.and_then(|block| scene.model.cause_of(block.index));
         if let (Some(block), Some(cause)) = (block, cause.filter(|_| self.view.initialises())) {
-            text.report(&report::cause(scene.model, &cause, None, style));
+            text.document(&report::cause(scene.model, &cause, None));
             if block.flags.exclusion() {
                 text.text(
                     "It asks for an exclusion range, memory where the IOMMU is to let DMA pass. \
