@@ -37,7 +37,7 @@ const KNOWN: [(u32, &str, &str); 25] = [
 /// An error number, positive, as Linux defines it for x86
 /// (include/uapi/asm-generic/errno-base.h, errno.h).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Errno(pub(crate) u32);
+pub struct Errno(pub u32);
 
 impl Errno {
     pub(crate) const EINVAL: Self = Self(22);

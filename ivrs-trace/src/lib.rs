@@ -18,7 +18,7 @@
 pub mod cli;
 pub mod codes;
 mod command_line;
-mod errno;
+pub mod errno;
 mod escape;
 pub mod event;
 pub mod export;

@@ -50,7 +50,7 @@ fn refusals(model: &Model, attempt: &Attempt) -> Vec<(String, Vec<Option<usize>>
         .rejections
         .iter()
         .map(|one| {
-            let ivmds = model.causes(one).iter().map(|cause| cause.ivmd()).collect();
+            let ivmds = model.causes(one).iter().map(crate::model::Cause::ivmd).collect();
             (one.device.name.clone(), ivmds)
         })
         .collect()
@@ -374,7 +374,7 @@ fn verdicts(model: &Model) -> Vec<String> {
         .devices
         .iter()
         .map(|one| {
-            let ivmds: Vec<_> = one.causes.iter().map(|cause| cause.ivmd()).collect();
+            let ivmds: Vec<_> = one.causes.iter().map(crate::model::Cause::ivmd).collect();
             let verdict = format!("{:?}", one.verdict).to_lowercase();
             let by = one.blocked_by.as_deref().map_or(String::new(), |by| format!(" by {by}"));
             format!("{} {verdict}{by} {ivmds:?}", one.bdf.devid)

@@ -502,7 +502,8 @@ fn with_each_source_missing_the_next_one_tells_the_refusal() {
             let [refused] = attempt.rejections.as_slice() else { panic!("{name} {evidence:?}") };
             assert_eq!(refused.device.name, "0000:00:07.1", "{name} {evidence:?}");
             assert_eq!((refused.evidence, refused.complete), (*evidence, *walked), "{name}");
-            let causes: Vec<_> = model.causes(refused).iter().map(|cause| cause.ivmd()).collect();
+            let causes: Vec<_> =
+                model.causes(refused).iter().map(crate::model::Cause::ivmd).collect();
             assert_eq!(causes, [Some(0)], "{name} {evidence:?}");
             assert_eq!(attempt.group, Some(5), "{name} {evidence:?}");
         }
