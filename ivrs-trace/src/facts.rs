@@ -2,10 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{
-    model::{OpenFile, RequireDirect},
-    probe_state::ProbeState,
-};
+use crate::probe_state::ProbeState;
 
 /// How a recording began.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -145,6 +142,111 @@ impl Lost {
     pub fn any(self) -> bool {
         self != Self::default()
     }
+}
+
+/// A file of `/dev/vfio` that a process had open when the trace began. Whoever opens one later is
+/// seen to.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OpenFile {
+    /// Last part of the path: `12` or `noiommu-0` for a group, `vfio3` for a device.
+    pub path: String,
+    /// The device's address, where it is a device's file.
+    #[serde(default)]
+    pub device: Option<String>,
+    /// Id of the process.
+    pub pid: u32,
+    /// Its command name.
+    pub comm: String,
+    /// Name of the virtual machine that it runs, where its command line gives one.
+    #[serde(default)]
+    pub vm: Option<String>,
+}
+
+/// Whether the kernel refuses devices for `dev_iommu.require_direct`: mainline since 6.6
+/// (a48ce36e2786), backported by some.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RequireDirect {
+    /// The kernel has the member.
+    Present,
+    /// The kernel does not have it.
+    Missing,
+    /// Nothing shows it: there is no BTF to look into.
+    Unknown,
+}
+
+/// Whether the kernel has `dev_iommu.require_direct`, with where that shows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KernelFlag {
+    /// The answer.
+    pub answer: RequireDirect,
+    /// Where it shows.
+    pub source: FlagSource,
+}
+
+/// Where it shows whether the kernel has the flag.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum FlagSource {
+    /// In its BTF.
+    Btf,
+    /// In its release: mainline has it from 6.6 on.
+    Release {
+        /// The release.
+        release: String,
+        /// Why its BTF does not say it.
+        no_btf: String,
+    },
+    /// Nowhere.
+    Nowhere {
+        /// Why its BTF does not say it.
+        no_btf: String,
+    },
+}
+
+impl KernelFlag {
+    /// What the kernel's BTF, which was read, says.
+    #[must_use]
+    pub fn of_btf(has_it: bool) -> Self {
+        let answer = if has_it { RequireDirect::Present } else { RequireDirect::Missing };
+        Self { answer, source: FlagSource::Btf }
+    }
+
+    /// What a release says of a kernel whose BTF is not at hand.
+    ///
+    /// Mainline has the flag from 6.6 on (a48ce36e2786) and has kept it. That an older kernel does
+    /// not, its release cannot tell: distributions have backported it.
+    #[must_use]
+    pub fn of_release(release: Option<&str>, no_btf: String) -> Self {
+        match release {
+            Some(text) if version(text).is_some_and(|version| version >= (6, 6)) => Self {
+                answer: RequireDirect::Present,
+                source: FlagSource::Release { release: text.to_owned(), no_btf },
+            },
+            _ => Self { answer: RequireDirect::Unknown, source: FlagSource::Nowhere { no_btf } },
+        }
+    }
+}
+
+/// As recordings note it down, which is by BTF alone.
+impl From<RequireDirect> for KernelFlag {
+    fn from(answer: RequireDirect) -> Self {
+        let source = match answer {
+            RequireDirect::Present | RequireDirect::Missing => FlagSource::Btf,
+            RequireDirect::Unknown => {
+                FlagSource::Nowhere { no_btf: "/sys/kernel/btf/vmlinux was not read".to_owned() }
+            }
+        };
+        Self { answer, source }
+    }
+}
+
+/// `(6, 12)` of `6.12.117+deb12-amd64`.
+fn version(release: &str) -> Option<(u32, u32)> {
+    let (major, rest) = release.split_once('.')?;
+    let minor = rest.split(|c: char| !c.is_ascii_digit()).next()?;
+    // `parse` would take a sign.
+    major.bytes().all(|byte| byte.is_ascii_digit()).then_some(())?;
+    Some((major.parse().ok()?, minor.parse().ok()?))
 }
 
 #[cfg(test)]

@@ -17,3 +17,15 @@ pub(crate) fn size(bytes: u64) -> String {
     }
     if bytes == 1 { "1 byte".to_owned() } else { format!("{bytes} bytes") }
 }
+
+/// A number of things in words.
+pub(crate) fn count(number: usize, one: &str, many: &str) -> String {
+    if number == 1 { format!("1 {one}") } else { format!("{number} {many}") }
+}
+
+/// The text with a capital letter and a full stop.
+pub(crate) fn sentence(text: &str) -> String {
+    let mut chars = text.chars();
+    let first = chars.next().map(|c| c.to_ascii_uppercase());
+    first.into_iter().chain(chars).chain(['.']).collect()
+}

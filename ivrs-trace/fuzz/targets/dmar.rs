@@ -2,12 +2,10 @@
 #![no_main]
 
 use ivrs_trace::{
-    firmware::{
+    firmware::intel::{
+        builder::DmarBuilder,
+        dmar::{Dmar, HEADER_LENGTH},
         findings,
-        intel::{
-            builder::DmarBuilder,
-            dmar::{Dmar, HEADER_LENGTH},
-        },
     },
     report::{
         Style,
@@ -26,7 +24,7 @@ fuzz_target!(|data: &[u8]| bounded(data, 2048, || {
 }));
 
 fn parsed(table: &Dmar) {
-    for finding in findings::of_dmar(table) {
+    for finding in findings::of_table(table) {
         assert_printable(&finding.message);
     }
     for detail in [Detail::Used, Detail::All] {

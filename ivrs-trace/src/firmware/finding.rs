@@ -1,8 +1,13 @@
 //! Anything worth telling of a table or a host that is not a verdict.
 
+use std::collections::BTreeMap;
+
 use serde::Serialize;
 
-use super::{fact::Fact, reserved::Place};
+use super::{
+    fact::Fact,
+    reserved::{Place, TableName},
+};
 use crate::codes::{Code, Severity};
 
 /// Anything worth telling that is not a verdict.
@@ -33,5 +38,50 @@ impl Finding {
     pub fn new(code: Code, message: String) -> Self {
         let severity = code.explanation().severity;
         Self { code, severity, message, place: None, ivmd: None, evidence: Vec::new() }
+    }
+}
+
+/// How many findings of one code are told one by one; of the others the number is told. Only a table
+/// made to annoy has more.
+pub(super) const AT_MOST: usize = 32;
+
+/// Collects, and holds back what is too much of the same.
+pub(super) struct Found {
+    table: TableName,
+    findings: Vec<Finding>,
+    counts: BTreeMap<Code, usize>,
+}
+
+impl Found {
+    pub(super) fn of(table: TableName) -> Self {
+        Self { table, findings: Vec::new(), counts: BTreeMap::new() }
+    }
+
+    pub(super) fn add(
+        &mut self,
+        code: Code,
+        offset: usize,
+        message: String,
+    ) -> Option<&mut Finding> {
+        let count = self.counts.entry(code).or_default();
+        *count += 1;
+        if *count > AT_MOST {
+            return None;
+        }
+        self.findings.push(Finding {
+            place: Some(Place { table: self.table, offset }),
+            ..Finding::new(code, message)
+        });
+        self.findings.last_mut()
+    }
+
+    pub(super) fn finish(mut self) -> Vec<Finding> {
+        for (code, count) in self.counts {
+            if let Some(more) = count.checked_sub(AT_MOST).filter(|more| *more > 0) {
+                let message = format!("There are {more} more of this kind.");
+                self.findings.push(Finding::new(code, message));
+            }
+        }
+        self.findings
     }
 }

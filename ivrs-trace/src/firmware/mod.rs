@@ -9,7 +9,6 @@ pub mod amd;
 pub mod dump;
 mod fact;
 mod finding;
-pub mod findings;
 pub mod intel;
 mod reserved;
 

@@ -14,10 +14,10 @@ use super::{
     amd::{
         builder::{BuildError, IvhdSpec, IvmdSpec, IvrsBuilder, ParseIvmdSpecError},
         device_entry::{AcpiUid, Content, DeviceEntry, SpecialKind, Uid},
+        findings,
         ivrs::{IvhdKind, IvmdFlags, IvmdKind, Ivrs},
         kernel::{Fatal, KernelView, UnityEntry, is_effective},
     },
-    findings,
 };
 use crate::pci::{Bdf, Devid, Segment};
 

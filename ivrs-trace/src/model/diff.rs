@@ -9,9 +9,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::Serialize;
 
 pub use super::diff_blocks::{Block, BlockChange, Field, Kind};
-use super::diff_blocks::{fields, pairs};
 use super::{
-    kernel_flag::RequireDirect,
+    diff_blocks::{fields, pairs},
     known::Known,
     reserved::{CauseKind, diff as reserved_diff},
     verdict::DeviceVerdict,
@@ -19,6 +18,7 @@ use super::{
 };
 use crate::{
     escape::printable,
+    facts::RequireDirect,
     firmware::TableName,
     host::{Group, Member, PciFunction, Reading, Snapshot},
     pci::Bdf,

@@ -3,8 +3,10 @@
 
 use std::collections::BTreeSet;
 
-use super::{kernel_flag::RequireDirect, known::Known, options, reserved::arm};
-use crate::{codes::Code, escape::printable, firmware::Finding, host::Reading};
+use super::{known::Known, options, reserved::arm};
+use crate::{
+    codes::Code, escape::printable, facts::RequireDirect, firmware::Finding, host::Reading,
+};
 
 /// What there is to say of the host as a whole.
 pub(super) fn of_host(model: &Known) -> Vec<Finding> {

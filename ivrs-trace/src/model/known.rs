@@ -4,7 +4,6 @@
 use std::collections::BTreeSet;
 
 use super::{
-    kernel_flag::{KernelFlag, RequireDirect},
     listing::{Listing, Listings},
     options,
     table::{DmarTable, IvrsTable},
@@ -12,6 +11,7 @@ use super::{
 };
 use crate::{
     event::{self, Body, DeviceFunction, Event, Phase},
+    facts::{KernelFlag, RequireDirect},
     firmware::{Ivmd, Rmrr, UnityEntry},
     host::{Group, Member, PciFunction, Reading, Snapshot},
     pci::{Bdf, Devid, Segment},

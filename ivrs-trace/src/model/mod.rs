@@ -5,6 +5,7 @@
 //! judged by the same code.
 
 mod attempt;
+mod change;
 pub mod diff;
 mod diff_blocks;
 pub mod health;
@@ -27,9 +28,8 @@ mod tests;
 
 pub use attempt::{
     Attempt, Call, DriverChange, DriverSource, Evidence, Further, HostDriver, MAX_ATTEMPTS,
-    OpenFile, Outcome, Process, Reason, Rejection, RequestedFrom, Via,
+    Outcome, Process, Reason, Rejection, RequestedFrom, Via,
 };
-pub use kernel_flag::{FlagSource, KernelFlag, RequireDirect};
 pub use known::Known;
 pub(crate) use known::{is_amd, member_name};
 pub use listing::{Listed, Listing};
@@ -42,4 +42,8 @@ pub use unity_map::{UnityMap, UnityRow};
 pub use verdict::{DeviceVerdict, GroupVerdict, Verdict, Verdicts};
 pub use what_if::{Change, ChangeError, WhatIf};
 
-pub use crate::{codes::Severity, firmware::Finding};
+pub use crate::{
+    codes::Severity,
+    facts::{FlagSource, KernelFlag, OpenFile, RequireDirect},
+    firmware::Finding,
+};

@@ -3,11 +3,14 @@
 use std::ops::Deref;
 
 use super::{
-    attempt::{Attempt, OpenFile, Tracker},
-    kernel_flag::KernelFlag,
+    attempt::{Attempt, Tracker},
     known::Known,
 };
-use crate::{event::Event, host::Snapshot};
+use crate::{
+    event::Event,
+    facts::{KernelFlag, OpenFile},
+    host::Snapshot,
+};
 
 /// What is known of a host and, beside it, the attempts.
 pub struct Model {

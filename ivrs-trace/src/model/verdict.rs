@@ -8,13 +8,13 @@ use serde::Serialize;
 
 use super::{
     host_findings,
-    kernel_flag::RequireDirect,
     known::{Known, is_intel, member_name},
     options,
     reserved::{Cause, EntryCoverage, RmrrCoverage},
 };
 use crate::{
     codes::Code,
+    facts::RequireDirect,
     firmware::{Fact, Finding},
     host::{Group, Member, PciFunction, Reading, RegionKind},
     pci::Bdf,

@@ -2,5 +2,6 @@
 
 pub mod builder;
 pub mod device_entry;
+pub mod findings;
 pub mod ivrs;
 pub mod kernel;

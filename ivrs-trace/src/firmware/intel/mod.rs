@@ -2,3 +2,4 @@
 
 pub mod builder;
 pub mod dmar;
+pub mod findings;

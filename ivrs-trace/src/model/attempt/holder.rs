@@ -5,54 +5,14 @@
 
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Serialize};
-
-use super::{Process, thread::Facts};
-use crate::{escape::printable, event::Event, host::Member, model::Known, pci::Bdf};
+use super::{
+    parts::{DriverSource, HostDriver, Process},
+    thread::{Facts, Seen},
+};
+use crate::{escape::printable, facts::OpenFile, host::Member, model::known::Known, pci::Bdf};
 
 /// Groups and files whose holders are remembered; a host has a few hundred.
 const MAX_HOLDERS: usize = 4096;
-
-/// A function of a group that a driver of the host holds, which keeps the group from being taken.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-pub struct HostDriver {
-    /// The function, by address, or by name if it is no PCI function.
-    pub bdf: String,
-    /// Its driver, printable.
-    pub driver: String,
-    /// How that is known.
-    pub from: DriverSource,
-}
-
-/// How it is known which driver holds a function.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[serde(rename_all = "snake_case")]
-pub enum DriverSource {
-    /// The kernel's group, as it was when the group was asked for.
-    Kernel,
-    /// The host's files, as they were when they were last read.
-    Files,
-}
-
-/// A file of `/dev/vfio` that a process had open when the trace began. Whoever opens one later is
-/// seen to.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct OpenFile {
-    /// Last part of the path: `12` or `noiommu-0` for a group, `vfio3` for a device.
-    pub path: String,
-    /// The device's address, where it is a device's file.
-    #[serde(default)]
-    pub device: Option<String>,
-    /// Id of the process.
-    pub pid: u32,
-    /// Its command name.
-    pub comm: String,
-    /// Name of the virtual machine that it runs, where its command line gives one.
-    #[serde(default)]
-    pub vm: Option<String>,
-}
 
 /// Who had a group when the trace began.
 struct Before {
@@ -175,21 +135,6 @@ fn insert<K: Ord + Clone>(map: &mut BTreeMap<K, Holder>, key: K, holder: Holder)
     }
 }
 
-/// A member of a group as the kernel listed it when the group was asked for.
-pub(super) struct Seen {
-    pub(super) event: u64,
-    pub(super) name: String,
-    pub(super) driver: String,
-    pub(super) manages_dma: bool,
-}
-
-impl Seen {
-    /// Whether it keeps the group from being taken.
-    pub(super) fn holds(&self) -> bool {
-        !self.driver.is_empty() && !self.manages_dma
-    }
-}
-
 /// The functions of a group that drivers of the host hold: as the kernel listed them, else as the
 /// host's files show them.
 pub(super) fn host_drivers(facts: &Facts, group: Option<u32>, model: &Known) -> Vec<HostDriver> {
@@ -226,9 +171,4 @@ pub(super) fn host_drivers(facts: &Facts, group: Option<u32>, model: &Known) -> 
 /// `drivers/pci/pcie/portdrv.c`).
 pub(in crate::model) fn manages_dma(driver: &str) -> bool {
     matches!(driver, "pci-stub" | "pcieport") || driver.contains("vfio")
-}
-
-/// The process of an event.
-pub(super) fn process_of(event: &Event) -> Process {
-    Process { pid: event.pid, comm: event.comm.clone(), vm: None, vm_id: None }
 }

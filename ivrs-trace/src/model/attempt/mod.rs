@@ -6,6 +6,7 @@
 //! the group. An event that fits nothing, because another was lost, changes nothing.
 
 mod holder;
+mod parts;
 mod qemu_messages;
 mod reason;
 mod rebind;
@@ -18,31 +19,31 @@ mod tests;
 
 use std::collections::BTreeMap;
 
-use serde::Serialize;
-
 pub(super) use self::holder::manages_dma;
-pub use self::{
-    holder::{DriverSource, HostDriver, OpenFile},
-    reason::{Further, Reason},
-    rebind::DriverChange,
-    refusal::{Evidence, Rejection},
-    requested::RequestedFrom,
-};
 use self::{
-    holder::{Holders, Seen, process_of},
+    holder::Holders,
     reason::{Conclusion, Owners},
     rebind::Changes,
     refusal::Walk,
     requested::{device_address, requested},
-    thread::{Asked, Bind, Claim, Facts, Frame, Outer, Thread, Type1},
+    thread::{Asked, Bind, Claim, Facts, Frame, Outer, Seen, Thread, Type1},
 };
-use super::Known;
+pub use self::{
+    parts::{
+        Attempt, Call, DriverChange, DriverSource, Further, HostDriver, Outcome, Process, Reason,
+        Via,
+    },
+    refusal::{Evidence, Rejection},
+    requested::RequestedFrom,
+};
+use super::known::Known;
 use crate::{
     command_line::{Hostdev, Vm, is_qemu},
     errno::Errno,
     event::{
         Body, Change, CommandLines, Device, DeviceFunction, Event, Phase, VfioFunction, VfioRequest,
     },
+    facts::OpenFile,
     pci::Bdf,
 };
 
@@ -54,117 +55,6 @@ const DROPPED_AT_ONCE: usize = 1000;
 const MAX_THREADS: usize = 4096;
 /// Calls that are kept of one attempt.
 const MAX_CALLS: usize = 256;
-
-/// A try of a process to take a group or a device.
-#[derive(Clone, Debug)]
-pub struct Attempt {
-    /// The process.
-    pub process: Process,
-    /// When it began: `CLOCK_MONOTONIC`, ns.
-    pub time_ns: u64,
-    /// By which way.
-    pub via: Via,
-    /// The call that the process made, as far as it was seen: an ioctl's name or the claim's.
-    pub call: String,
-    /// The device that was asked for, where that is known.
-    pub requested: Option<Bdf>,
-    /// How it is known.
-    pub requested_from: Option<RequestedFrom>,
-    /// The device as the command line of a QEMU has it, where that names the one that was asked for.
-    pub hostdev: Option<Hostdev>,
-    /// The group.
-    pub group: Option<u32>,
-    /// How the devices of the group came to their drivers before, as far as that was seen.
-    pub driver_changes: Vec<DriverChange>,
-    /// The error that the call ended with.
-    pub errno: Option<Errno>,
-    /// What came of it.
-    pub outcome: Outcome,
-    /// The devices that the kernel refused, in order.
-    pub rejections: Vec<Rejection>,
-    /// Why it failed.
-    pub reason: Option<Reason>,
-    /// On what the reason rests; absent where it is not known.
-    pub evidence: Option<Evidence>,
-    /// What was seen that gives the reason, one fact a line.
-    pub facts: Vec<String>,
-    /// The drivers of the host that keep the group from being taken.
-    pub host_drivers: Vec<HostDriver>,
-    /// The process that has the group, where another one does and that was seen.
-    pub owned_by: Option<Process>,
-    /// Further reasons, which this one hides.
-    pub also: Vec<Further>,
-    /// The calls that were seen, in the order in which they returned.
-    pub calls: Vec<Call>,
-    /// A device of the group was taken out of it before it was over.
-    removed: Option<(u64, String)>,
-    /// The group is of VFIO's mode without an IOMMU.
-    noiommu: bool,
-    /// The process has learnt that the group is not viable, and has not gone on.
-    stopped: bool,
-    /// The process is a QEMU.
-    qemu: bool,
-}
-
-/// A process.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-pub struct Process {
-    /// Its id.
-    pub pid: u32,
-    /// Command name, printable.
-    pub comm: String,
-    /// Name of the virtual machine, where its command line gives one as QEMU's does, printable.
-    pub vm: Option<String>,
-    /// Number of the virtual machine, where its command line gives one as Proxmox's does.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub vm_id: Option<String>,
-}
-
-/// The way by which a device is taken.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-pub enum Via {
-    /// A VFIO group in a container.
-    #[serde(rename = "vfio-group")]
-    VfioGroup,
-    /// A VFIO group with iommufd as its container.
-    #[serde(rename = "iommufd-compat")]
-    IommufdCompat,
-    /// iommufd, by the device's own file.
-    #[serde(rename = "iommufd")]
-    Iommufd,
-    /// vfio-pci as the device's driver, before anybody can take it.
-    #[serde(rename = "vfio-pci")]
-    VfioPci,
-}
-
-/// What came of an attempt.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[serde(rename_all = "snake_case")]
-pub enum Outcome {
-    /// The kernel refused a device for its 1:1 map.
-    Rejected,
-    /// It failed for another reason.
-    Failed,
-    /// The kernel gave the process the ownership; what followed was not seen.
-    Claimed,
-    /// The device was taken.
-    Attached,
-    /// Its end was not seen.
-    Unknown,
-}
-
-/// A call that was seen to return.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-pub struct Call {
-    /// The function or request.
-    pub name: String,
-    /// What it returned.
-    pub ret: i64,
-}
 
 /// By what a later call is known to belong to an attempt. All are of one process, by its id.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -422,7 +312,7 @@ impl Tracker {
         let (found, make) = match (outer.function, outer.request) {
             (VfioFunction::GroupOpen, _) => {
                 if let (false, Some(path)) = (failed, &outer.path) {
-                    self.holders.opened(path, process_of(event), number);
+                    self.holders.opened(path, Process::of(event), number);
                 }
                 (None, failed)
             }
@@ -527,7 +417,7 @@ impl Tracker {
         let attempt = self.threads.get(&event.tid).and_then(|thread| thread.attempt);
         if let (Some(group), true) = (group, ret >= 0) {
             let process = attempt.and_then(|number| self.attempt(number));
-            let process = process.map_or_else(|| process_of(event), |one| one.process.clone());
+            let process = process.map_or_else(|| Process::of(event), |one| one.process.clone());
             self.holders.claimed(group, owner, process, number);
         }
         self.close(event);
@@ -683,7 +573,7 @@ impl Tracker {
             requested: bdf,
             requested_from: bdf.map(|_| RequestedFrom::Probe),
             group: device.and_then(|device| device.group),
-            ..Attempt::new(process_of(event), event.time_ns)
+            ..Attempt::new(Process::of(event), event.time_ns)
         };
         attempt.driver_changes = self.changes.of(attempt.group, bdf);
         attempt.calls.push(Call { name: attempt.call.clone(), ret });
@@ -738,7 +628,7 @@ impl Tracker {
             });
             if found.is_none() {
                 let time_ns = facts.outer.as_ref().map_or(event.time_ns, |outer| outer.time_ns);
-                found = Some(self.push(Attempt::new(process_of(event), time_ns)));
+                found = Some(self.push(Attempt::new(Process::of(event), time_ns)));
             }
         }
         let Some(number) = found else { return };

@@ -4,7 +4,7 @@
 //! `iommufd.c` of 8.2 to 10, `container-legacy.c` of 10.1 on) and is held against what QEMU prints by
 //! the tests of the VM lab.
 
-use super::{Attempt, Reason, Via};
+use super::parts::{Attempt, Reason, Via};
 use crate::event::VfioRequest;
 
 /// A call of QEMU that may fail.

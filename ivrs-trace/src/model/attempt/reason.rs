@@ -5,61 +5,18 @@
 //! fails with what is read from drivers/vfio, drivers/iommu/iommufd and drivers/iommu/iommu.c, 6.1 to
 //! 7.3.
 
-use serde::Serialize;
-
 use super::{
-    Attempt, Outcome, Process,
-    holder::{HostDriver, Seen, host_drivers},
+    holder::host_drivers,
+    parts::{Attempt, Further, HostDriver, Outcome, Process, Reason},
     refusal::{Evidence, Rejection},
-    thread::{Asked, Claim, Facts, Outer},
+    thread::{Asked, Claim, Facts, Outer, Seen},
 };
 use crate::{
     errno::{self, Errno},
     event::{Device, VfioFunction, VfioRequest},
-    model::{Known, RequireDirect, verdict},
+    facts::RequireDirect,
+    model::{known::Known, verdict},
 };
-
-/// Why an attempt failed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[serde(rename_all = "snake_case")]
-pub enum Reason {
-    /// Firmware asks for a 1:1 map of a device in the group.
-    FirmwareDirectMap,
-    /// A function of the group is bound to a host driver.
-    GroupNotViable,
-    /// Another user has the group.
-    OwnedByAnother,
-    /// The group is not on its default domain.
-    BusyDomain,
-    /// The interrupts of the group's devices are not isolated: there is no interrupt remapping.
-    MsiNotIsolated,
-    /// A reserved region of the device collides with what is to be mapped.
-    ReservedRegionConflict,
-    /// The device has no IOMMU group.
-    #[serde(rename = "no_iommu")]
-    DeviceWithoutIommu,
-    /// The group is of VFIO's mode without an IOMMU. It also stands with a success.
-    #[serde(rename = "noiommu")]
-    NoIommuMode,
-    /// The device went away.
-    DeviceVanished,
-    /// The IOMMU cannot keep the device's DMA coherent with the caches.
-    NoCoherency,
-    /// Not told apart from what was seen.
-    Unknown,
-}
-
-/// A reason that would stop the process as well, once the one that did is out of the way.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-pub struct Further {
-    /// The reason.
-    pub reason: Reason,
-    /// The devices of the group that give rise to it, by address, or by name if they are no PCI
-    /// functions; empty where they do not show.
-    pub devices: Vec<String>,
-}
 
 /// What came of an attempt.
 pub(super) struct Conclusion {

@@ -3,9 +3,7 @@
 
 use std::collections::VecDeque;
 
-use serde::Serialize;
-
-use super::{Process, holder::process_of};
+use super::parts::{DriverChange, Process};
 use crate::{
     event::{Body, CommandLines, DeviceFunction, Event, Phase},
     pci::Bdf,
@@ -15,27 +13,6 @@ use crate::{
 const MAX_CHANGES: usize = 1024;
 /// Changes that are told of one attempt.
 const MAX_TOLD: usize = 16;
-
-/// A driver took a device, or let go of it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-pub struct DriverChange {
-    /// Number of the event.
-    pub event: u64,
-    /// When: `CLOCK_MONOTONIC`, ns.
-    pub time_ns: u64,
-    /// The process that asked for it.
-    pub process: Process,
-    /// What the process was started as, without its folder, where that is known: its thread may be
-    /// called otherwise.
-    pub program: Option<String>,
-    /// The device.
-    pub bdf: Bdf,
-    /// The driver.
-    pub driver: String,
-    /// The driver took the device; else it let go of it.
-    pub bound: bool,
-}
 
 /// The changes that were seen, each with the group that the device was in.
 #[derive(Default)]
@@ -63,7 +40,7 @@ impl Changes {
         let change = DriverChange {
             event: number,
             time_ns: event.time_ns,
-            process: process_of(event),
+            process: Process::of(event),
             program: first
                 .and_then(|first| first.rsplit('/').next())
                 .filter(|name| !name.is_empty())

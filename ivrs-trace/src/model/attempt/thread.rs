@@ -5,8 +5,7 @@
 //! threads do in between changes nothing. Any event may be missing.
 
 use super::{
-    Call, Via,
-    holder::Seen,
+    parts::{Call, Via},
     refusal::{Rejection, Walk},
 };
 use crate::event::{Device, VfioFunction, VfioRequest};
@@ -256,5 +255,20 @@ impl Facts {
             _ => "__iommu_device_set_domain",
         };
         name.to_owned()
+    }
+}
+
+/// A member of a group as the kernel listed it when the group was asked for.
+pub(super) struct Seen {
+    pub(super) event: u64,
+    pub(super) name: String,
+    pub(super) driver: String,
+    pub(super) manages_dma: bool,
+}
+
+impl Seen {
+    /// Whether it keeps the group from being taken.
+    pub(super) fn holds(&self) -> bool {
+        !self.driver.is_empty() && !self.manages_dma
     }
 }

@@ -11,8 +11,7 @@ use crate::{
     escape::printable,
     firmware::{
         Finding, Ivmd, UnityEntry,
-        amd::{ivrs::IvmdKind, kernel::is_effective},
-        findings,
+        amd::{findings, ivrs::IvmdKind, kernel::is_effective},
     },
     model::{known::Known, table::Table},
     pci::{Devid, Segment},

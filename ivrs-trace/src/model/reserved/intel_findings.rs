@@ -7,7 +7,7 @@ use super::{
 use crate::{
     codes::{Code, Severity},
     escape::printable,
-    firmware::{Finding, Rmrr, findings},
+    firmware::{Finding, Rmrr, intel::findings},
     model::{known::Known, table::DmarTable},
 };
 
@@ -46,7 +46,7 @@ pub(super) fn of_table(model: &Known) -> Option<Finding> {
 pub(super) fn of_entries(model: &Known) -> Vec<Finding> {
     let Some(dmar) = model.dmar().dmar() else { return Vec::new() };
     let intel = model.is_intel_host();
-    let mut findings: Vec<Finding> = findings::of_dmar(dmar)
+    let mut findings: Vec<Finding> = findings::of_table(dmar)
         .into_iter()
         .filter(|finding| finding.severity > Severity::Note)
         .collect();

@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use crate::{
     firmware::{Dmar, EntryId, Ivmd, Ivrs, KernelView, TableName, UnityEntry},
     model::{
+        change::{Change, ChangeError},
         known::Known,
         table::{DmarTable, IvrsTable, Table},
-        what_if::{Change, ChangeError},
     },
     pci::Bdf,
 };

@@ -13,10 +13,10 @@ use crate::{
         acpi::{Header, OtherBlock},
         amd::{
             device_entry::{Content, Devices, Entry, Settings, SpecialKind, Uid},
+            findings,
             ivrs::{IvInfo, IvmdFlags},
             kernel::Prot,
         },
-        findings,
     },
     hex::{Hex, HexBytes},
     object::object,

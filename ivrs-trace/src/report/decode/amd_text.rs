@@ -12,11 +12,12 @@ use crate::{
         acpi::BlockHeader,
         amd::{
             device_entry::{Content, Devices, Entry, Settings, SpecialKind, Uid},
+            findings as find,
             ivrs::{IvInfo, IvmdFlags, IvmdKind},
             kernel::Prot,
         },
-        findings as find,
     },
+    fmt::sentence,
     pci::{Bdf, Devid, Segment},
     report::{
         hex_bytes,
@@ -119,7 +120,7 @@ fn write_summary(page: &mut Page, table: &Ivrs, view: &KernelView) {
     };
     paragraph(page, 0, &format!("IVRS table with {} and {blocks}.", count(iommus, "IOMMU")));
     for reason in &view.fatal {
-        paragraph(page, 2, &find::sentence(&reason.to_string()));
+        paragraph(page, 2, &sentence(&reason.to_string()));
     }
     if let Some(truncation) = view.reads_beyond {
         paragraph(

@@ -13,9 +13,12 @@ use crate::{
     firmware::{
         Dmar, Drhd, Rmrr,
         acpi::{BlockHeader, OtherBlock},
-        findings as find,
-        intel::dmar::{Scope, structure_name},
+        intel::{
+            dmar::{Scope, structure_name},
+            findings as find,
+        },
     },
+    fmt::sentence,
     hex::{Hex, HexBytes},
     object::object,
     pci::Segment,
@@ -47,7 +50,7 @@ object! {
         others: Vec<StructureDocument> = table.others.iter().map(StructureDocument::of).collect(),
         /// Findings.
         findings: Vec<FindingDocument> =
-            find::of_dmar(table).into_iter().map(FindingDocument::of).collect(),
+            find::of_table(table).into_iter().map(FindingDocument::of).collect(),
     }
 
     /// The header of a DMAR.
@@ -143,7 +146,7 @@ object! {
 /// not decoded.
 #[must_use]
 pub fn dmar_text(table: &Dmar, detail: Detail, style: Style) -> String {
-    let found = find::of_dmar(table);
+    let found = find::of_table(table);
     let mut page = Page::new(style);
     write_summary(&mut page, table);
     findings_row(&mut page, &found);
@@ -180,7 +183,7 @@ fn write_summary(page: &mut Page, table: &Dmar) {
         &format!("DMAR table with {} and {memory}.", count(table.drhd.len(), "IOMMU")),
     );
     if let Some(fatal) = table.fatal() {
-        paragraph(page, 2, &find::sentence(&fatal.to_string()));
+        paragraph(page, 2, &sentence(&fatal.to_string()));
     }
     if !table.rmrr.is_empty() {
         paragraph(

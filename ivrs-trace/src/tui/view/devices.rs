@@ -8,7 +8,8 @@ use std::{
 use super::{plain, verdict};
 use crate::{
     escape::printable,
-    firmware::{EntryId, findings::sentence},
+    firmware::EntryId,
+    fmt::sentence,
     host::PciNames,
     model::{DeviceVerdict, RequireDirect, Verdict},
     pci::Bdf,

@@ -19,7 +19,8 @@ use super::{devices::list_devices, plain, severity};
 use crate::{
     codes::{Code, Severity},
     escape::{printable, printable_bytes},
-    firmware::{EntryId, Fact, Finding, TableName, acpi::Header, findings},
+    firmware::{EntryId, Fact, Finding, TableName, acpi::Header},
+    fmt::sentence,
     model::{DmarTable, Table},
     pci::Bdf,
     report::Style,
@@ -237,8 +238,7 @@ impl Firmware {
             text.paragraph(role, "", &format!("{} ({word})", one.code));
             // Those of the table alone are sentences already.
             let whole = one.message.ends_with('.');
-            let message =
-                if whole { one.message.clone() } else { findings::sentence(&one.message) };
+            let message = if whole { one.message.clone() } else { sentence(&one.message) };
             text.paragraph(Role::Text, "  ", &printable(&message));
         }
         text.paragraph(Role::Dim, "", "`ivrs-trace explain CODE` says more.");
@@ -324,7 +324,7 @@ impl Rows for Firmware {
         let findings = scene.stage.verdicts.findings.iter();
         let mut why: Vec<String> = findings
             .filter(|one| about.contains(&one.code))
-            .map(|one| findings::sentence(&one.message))
+            .map(|one| sentence(&one.message))
             .collect();
         if why.is_empty() {
             why.push(match scene.model.table() {
@@ -356,7 +356,7 @@ impl Rows for Firmware {
                 | (TableName::Dmar, _, DmarTable::Malformed(error)) => error.to_string(),
                 _ => String::new(),
             };
-            text.text(&findings::sentence(&why));
+            text.text(&sentence(&why));
             bytes::window(text, &self.table, &[], 0..self.table.len());
             return;
         };

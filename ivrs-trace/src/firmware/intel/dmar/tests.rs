@@ -7,9 +7,9 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::{
-    firmware::{
+    firmware::intel::{
+        builder::{DmarBuilder, ScopeSpec},
         findings,
-        intel::builder::{DmarBuilder, ScopeSpec},
     },
     pci::Devid,
 };
@@ -162,7 +162,7 @@ fn check_any(bytes: &[u8]) {
             assert!(scope.path.len() <= 124 && scope.offset + scope.bytes.len() <= end);
         }
     }
-    for finding in findings::of_dmar(&table) {
+    for finding in findings::of_table(&table) {
         assert!(finding.place.is_none_or(|place| place.offset <= end));
     }
 }
@@ -248,7 +248,7 @@ fn real_tables_decode_to_what_their_manifest_says() {
         for rmrr in &table.rmrr {
             assert_eq!(rmrr.fault, None, "{name}");
         }
-        let errors: Vec<_> = findings::of_dmar(&table)
+        let errors: Vec<_> = findings::of_table(&table)
             .into_iter()
             .filter(|finding| finding.severity == crate::codes::Severity::Error)
             .collect();

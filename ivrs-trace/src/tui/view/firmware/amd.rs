@@ -9,10 +9,10 @@ use crate::{
         acpi::BlockHeader,
         amd::{
             device_entry::{Content, Entry},
+            findings,
             ivrs::{HEADER_LENGTH, Ivhd, Ivmd},
             kernel::is_effective,
         },
-        findings,
     },
     model::EntryCoverage,
     pci::Bdf,

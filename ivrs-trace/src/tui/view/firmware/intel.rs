@@ -7,8 +7,10 @@ use crate::{
     firmware::{
         Dmar, EntryId, Finding, Rmrr, TableName,
         acpi::BlockHeader,
-        findings,
-        intel::dmar::{HEADER_LENGTH, Scope, structure_name},
+        intel::{
+            dmar::{HEADER_LENGTH, Scope, structure_name},
+            findings,
+        },
     },
     model::RmrrCoverage,
     pci::{Bdf, Devid, Segment},
@@ -158,7 +160,7 @@ impl Vendor for Read<'_> {
     }
 
     fn findings(&self) -> Vec<Finding> {
-        findings::of_dmar(self.dmar)
+        findings::of_table(self.dmar)
     }
 
     fn title(&self) -> String {

@@ -3,30 +3,27 @@
 //! Whether a device exists, which memory is reserved and what the running kernel did needs a host
 //! and is not judged here.
 
-mod dmar;
 #[cfg(test)]
 mod tests;
 
 use std::{collections::BTreeMap, ops::RangeInclusive};
 
-pub use self::dmar::of_dmar;
 use super::{
-    acpi::Truncation,
-    amd::{
-        device_entry::{Content, Entry},
-        ivrs::{Ivhd, IvhdKind, Ivmd, IvmdKind, Ivrs},
-        kernel::{Fatal, KernelView, UnityEntry, is_effective},
-    },
+    device_entry::{Content, Entry},
+    ivrs::{Ivhd, IvhdKind, Ivmd, IvmdKind, Ivrs},
+    kernel::{Fatal, KernelView, UnityEntry, is_effective},
 };
 use crate::{
     codes::Code,
-    firmware::{Fact, Finding, Place, TableName},
+    firmware::{
+        Fact, Finding, TableName,
+        acpi::Truncation,
+        finding::{AT_MOST, Found},
+    },
+    fmt::{count, sentence},
     pci::{Devid, Segment},
 };
 
-/// How many findings of one code are told one by one; of the others the number is told. Only a table
-/// made to annoy has more.
-const AT_MOST: usize = 32;
 /// How many pairs of IVMD blocks are compared. Real tables have five blocks at most.
 const PAIRS: usize = 1 << 20;
 const PAGE: u64 = 4096;
@@ -58,49 +55,19 @@ pub fn of_table(table: &Ivrs, view: &KernelView) -> Vec<Finding> {
     found.finish()
 }
 
-/// Collects, and holds back what is too much of the same.
-struct Found {
-    table: TableName,
-    findings: Vec<Finding>,
-    counts: BTreeMap<Code, usize>,
-}
-
-impl Found {
-    fn of(table: TableName) -> Self {
-        Self { table, findings: Vec::new(), counts: BTreeMap::new() }
-    }
-
-    fn add(&mut self, code: Code, offset: usize, message: String) -> Option<&mut Finding> {
-        let count = self.counts.entry(code).or_default();
-        *count += 1;
-        if *count > AT_MOST {
-            return None;
-        }
-        self.findings.push(Finding {
-            place: Some(Place { table: self.table, offset }),
-            ..Finding::new(code, message)
-        });
-        self.findings.last_mut()
-    }
-
-    fn of_ivmd(&mut self, code: Code, ivmd: &Ivmd, field: RangeInclusive<usize>, message: String) {
-        let (start, end) = (*field.start(), *field.end());
-        if let Some(finding) = self.add(code, ivmd.offset, message) {
-            finding.ivmd = Some(ivmd.index);
-            let at = ivmd.offset.saturating_add(start);
-            let bytes = ivmd.bytes.get(start..=end).unwrap_or_default();
-            finding.evidence.push(Fact::Bytes { offset: at, bytes: bytes.to_vec(), more: false });
-        }
-    }
-
-    fn finish(mut self) -> Vec<Finding> {
-        for (code, count) in self.counts {
-            if let Some(more) = count.checked_sub(AT_MOST).filter(|more| *more > 0) {
-                let message = format!("There are {more} more of this kind.");
-                self.findings.push(Finding::new(code, message));
-            }
-        }
-        self.findings
+fn of_ivmd(
+    found: &mut Found,
+    code: Code,
+    ivmd: &Ivmd,
+    field: RangeInclusive<usize>,
+    message: String,
+) {
+    let (start, end) = (*field.start(), *field.end());
+    if let Some(finding) = found.add(code, ivmd.offset, message) {
+        finding.ivmd = Some(ivmd.index);
+        let at = ivmd.offset.saturating_add(start);
+        let bytes = ivmd.bytes.get(start..=end).unwrap_or_default();
+        finding.evidence.push(Fact::Bytes { offset: at, bytes: bytes.to_vec(), more: false });
     }
 }
 
@@ -188,9 +155,9 @@ fn fatal(found: &mut Found, view: &KernelView) {
             // Told from the header and from the walk, with what is read there.
             Fatal::BadChecksum | Fatal::ZeroLengthBlock { .. } => continue,
             Fatal::ZeroLengthEntry { offset, .. } => (Code::IvhdEntryLoop, offset),
-            Fatal::NoIvhd => (Code::IvrsNoIvhd, super::amd::ivrs::HEADER_LENGTH),
+            Fatal::NoIvhd => (Code::IvrsNoIvhd, crate::firmware::amd::ivrs::HEADER_LENGTH),
             Fatal::UnsupportedIvhdType { .. } => {
-                (Code::IvrsIvhdType, super::amd::ivrs::HEADER_LENGTH)
+                (Code::IvrsIvhdType, crate::firmware::amd::ivrs::HEADER_LENGTH)
             }
             Fatal::NoDevices { offset } => (Code::IvhdNoDevices, offset),
         };
@@ -315,34 +282,34 @@ fn ivmd_flags(found: &mut Found, ivmd: &Ivmd, view: &KernelView) {
              ignores it.",
             flags.0
         );
-        found.of_ivmd(Code::IvmdIgnored, ivmd, 1..=1, message);
+        of_ivmd(found, Code::IvmdIgnored, ivmd, 1..=1, message);
     } else if flags.exclusion() && flags.unity() {
         let message = format!(
             "{name} asks for a unity map and an exclusion at once (flags {:#04x}); Linux makes a \
              map for reading and writing from it.",
             flags.0
         );
-        found.of_ivmd(Code::IvmdExclUnity, ivmd, 1..=1, message);
+        of_ivmd(found, Code::IvmdExclUnity, ivmd, 1..=1, message);
     } else if flags.exclusion() {
         let message = format!(
             "{name} asks that the IOMMU leave its memory alone (exclusion); Linux maps it 1:1 \
              instead, for reading and writing, which is what blocks VFIO."
         );
-        found.of_ivmd(Code::IvmdExclusion, ivmd, 1..=1, message);
+        of_ivmd(found, Code::IvmdExclusion, ivmd, 1..=1, message);
     } else if view.entry_of(ivmd.index).is_some_and(UnityEntry::fails_iommu) {
         let message = format!(
             "{name} asks for a unity map without read or write (flags {:#04x}); if it matches a \
              device, the map fails and Linux gives up the IOMMU.",
             flags.0
         );
-        found.of_ivmd(Code::IvmdNoAccess, ivmd, 1..=1, message);
+        of_ivmd(found, Code::IvmdNoAccess, ivmd, 1..=1, message);
     }
-    if usize::from(ivmd.block_length) != super::amd::ivrs::IVMD_LENGTH {
+    if usize::from(ivmd.block_length) != crate::firmware::amd::ivrs::IVMD_LENGTH {
         let message = format!(
             "{name} gives its length as {} bytes instead of 32; Linux reads 32 and steps on by {}.",
             ivmd.block_length, ivmd.block_length
         );
-        found.of_ivmd(Code::IvmdBlockLength, ivmd, 2..=3, message);
+        of_ivmd(found, Code::IvmdBlockLength, ivmd, 2..=3, message);
     }
 }
 
@@ -360,7 +327,7 @@ fn ivmd_memory(found: &mut Found, ivmd: &Ivmd) {
             "{name} asks for {length:#x} bytes from {start:#x}, past the last address; \
              the kernel's sum wraps."
         );
-        found.of_ivmd(Code::IvmdWrap, ivmd, 16..=31, message);
+        of_ivmd(found, Code::IvmdWrap, ivmd, 16..=31, message);
         return;
     }
     if start < PAGE {
@@ -368,7 +335,7 @@ fn ivmd_memory(found: &mut Found, ivmd: &Ivmd) {
             "{name} starts in page 0 of memory (at {start:#x}); few devices need that page, and \
              the firmware often just never filled the field in."
         );
-        found.of_ivmd(Code::IvmdPage0, ivmd, 16..=23, message);
+        of_ivmd(found, Code::IvmdPage0, ivmd, 16..=23, message);
     }
     if !start.is_multiple_of(PAGE) {
         let message = format!(
@@ -376,20 +343,20 @@ fn ivmd_memory(found: &mut Found, ivmd: &Ivmd) {
              map the bytes before.",
             start.next_multiple_of(PAGE)
         );
-        found.of_ivmd(Code::IvmdUnaligned, ivmd, 16..=23, message);
+        of_ivmd(found, Code::IvmdUnaligned, ivmd, 16..=23, message);
     }
     if length == 0 {
         let message = format!(
             "{name} asks for no memory at all (length 0), yet Linux makes a region of it that \
              blocks VFIO like any other."
         );
-        found.of_ivmd(Code::IvmdEmpty, ivmd, 24..=31, message);
+        of_ivmd(found, Code::IvmdEmpty, ivmd, 24..=31, message);
     } else if !length.is_multiple_of(PAGE) {
         let message = format!(
             "{name} asks for {length:#x} bytes, not whole pages; Linux rounds up to {:#x}.",
             length.next_multiple_of(PAGE)
         );
-        found.of_ivmd(Code::IvmdSubpage, ivmd, 24..=31, message);
+        of_ivmd(found, Code::IvmdSubpage, ivmd, 24..=31, message);
     }
 }
 
@@ -405,13 +372,13 @@ fn ivmd_devices(found: &mut Found, ivmd: &Ivmd, view: &KernelView, served: &Serv
             "{name} names PCI segment {}, where no IVHD in use names a device: it covers none.",
             ivmd.segment
         );
-        return found.of_ivmd(Code::IvmdSegment, ivmd, 8..=9, message);
+        return of_ivmd(found, Code::IvmdSegment, ivmd, 8..=9, message);
     };
     if first > last {
         let message = format!(
             "{name} names the devices from {first} to {last}, a reversed range: it covers none."
         );
-        return found.of_ivmd(Code::IvmdOrder, ivmd, 4..=7, message);
+        return of_ivmd(found, Code::IvmdOrder, ivmd, 4..=7, message);
     }
     if first > *last_bdf {
         let message = format!(
@@ -419,23 +386,23 @@ fn ivmd_devices(found: &mut Found, ivmd: &Ivmd, view: &KernelView, served: &Serv
              ({last_bdf}): it covers none.",
             range(first, last)
         );
-        found.of_ivmd(Code::IvmdBeyondLast, ivmd, 4..=7, message);
+        of_ivmd(found, Code::IvmdBeyondLast, ivmd, 4..=7, message);
     } else if last > *last_bdf {
         let message = format!(
             "{name} names {}, but the last device that an IVHD names in that segment is {last_bdf}.",
             range(first, last)
         );
-        found.of_ivmd(Code::IvmdBeyondLast, ivmd, 4..=7, message);
+        of_ivmd(found, Code::IvmdBeyondLast, ivmd, 4..=7, message);
     } else if first == last && !served.contains(ivmd.segment, first) {
         let message = format!("{name} names {first}, which no IVHD in use names: it has no IOMMU.");
-        found.of_ivmd(Code::IvmdNoIommu, ivmd, 4..=5, message);
+        of_ivmd(found, Code::IvmdNoIommu, ivmd, 4..=5, message);
     }
     if ivmd.kind == IvmdKind::All {
         let message = format!(
             "{name} covers every device of the segment ({}), and so blocks all of them.",
             range(first, last)
         );
-        found.of_ivmd(Code::IvmdWide, ivmd, 0..=0, message);
+        of_ivmd(found, Code::IvmdWide, ivmd, 0..=0, message);
     } else if first.bus() != last.bus() || (last.0 - first.0) == 0xff {
         let buses = u16::from(last.bus()) - u16::from(first.bus()) + 1;
         let message = format!(
@@ -443,7 +410,7 @@ fn ivmd_devices(found: &mut Found, ivmd: &Ivmd, view: &KernelView, served: &Serv
             count(buses.into(), "bus", "buses"),
             range(first, last),
         );
-        found.of_ivmd(Code::IvmdWide, ivmd, 4..=7, message);
+        of_ivmd(found, Code::IvmdWide, ivmd, 4..=7, message);
     }
     owners(found, ivmd, first..=last, served);
 }
@@ -502,7 +469,7 @@ fn pairs(found: &mut Found, table: &Ivrs, view: &KernelView) {
                     name(ivmd),
                     earlier.index
                 );
-                found.of_ivmd(Code::IvmdDuplicate, ivmd, 0..=31, message);
+                of_ivmd(found, Code::IvmdDuplicate, ivmd, 0..=31, message);
             } else if entry.start < other.end_exclusive && other.start < entry.end_exclusive {
                 let message = format!(
                     "{} asks for memory that ivmd:{} asks for as well, from {:#x} to {:#x}, for \
@@ -512,7 +479,7 @@ fn pairs(found: &mut Found, table: &Ivrs, view: &KernelView) {
                     entry.start.max(other.start),
                     entry.end_inclusive().min(other.end_inclusive())
                 );
-                found.of_ivmd(Code::IvmdOverlap, ivmd, 16..=31, message);
+                of_ivmd(found, Code::IvmdOverlap, ivmd, 16..=31, message);
             }
         }
     }
@@ -524,15 +491,4 @@ fn name(ivmd: &Ivmd) -> String {
 
 fn range(first: Devid, last: Devid) -> String {
     if first == last { first.to_string() } else { format!("{first} to {last}") }
-}
-
-fn count(number: usize, one: &str, many: &str) -> String {
-    if number == 1 { format!("1 {one}") } else { format!("{number} {many}") }
-}
-
-/// The text with a capital letter and a full stop.
-pub(crate) fn sentence(text: &str) -> String {
-    let mut chars = text.chars();
-    let first = chars.next().map(|c| c.to_ascii_uppercase());
-    first.into_iter().chain(chars).chain(['.']).collect()
 }

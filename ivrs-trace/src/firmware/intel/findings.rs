@@ -1,20 +1,21 @@
 //! What is worth telling about a DMAR table, from the table alone.
 
-use super::{Found, count, sentence};
 use crate::{
     codes::Code,
     firmware::{
         Fact, Finding, TableName,
         acpi::Truncation,
+        finding::Found,
         intel::dmar::{Dmar, Rmrr, ScopeFault, structure_name},
     },
+    fmt::{count, sentence},
 };
 
 const PAGE: u64 = 4096;
 
 /// The findings of `table`, in the order of what they are about.
 #[must_use]
-pub fn of_dmar(table: &Dmar) -> Vec<Finding> {
+pub fn of_table(table: &Dmar) -> Vec<Finding> {
     let mut found = Found::of(TableName::Dmar);
     header(&mut found, table);
     for other in table.others.iter().filter(|other| structure_name(other.kind).is_none()) {
