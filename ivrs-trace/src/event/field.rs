@@ -2,7 +2,7 @@
 
 use std::fmt::Display;
 
-use super::{
+use super::parts::{
     Change, Device, DeviceFunction, Phase, RegionSource, RegionType, VfioFunction, VfioRequest,
 };
 

@@ -6,7 +6,6 @@ use std::collections::BTreeSet;
 use super::{
     Document,
     document::{count, list},
-    letters::input::Case,
     size,
 };
 use crate::{
@@ -20,6 +19,14 @@ use crate::{
     model::{Cause, Coverage, Model, Owner, OwnerKind},
     pci::Bdf,
 };
+
+/// What a letter adds to the rows of an entry.
+pub(super) trait Letter {
+    /// What a range of memory is on the host.
+    fn memory(&self, start: u64, end: u64) -> Option<String>;
+    /// The text without names of the host.
+    fn redacted(&self, text: &str) -> String;
+}
 
 /// Addresses of devices that are told one by one.
 const ADDRESSES: usize = 24;
@@ -62,7 +69,7 @@ pub(super) fn rows(
     model: &Model,
     id: EntryId,
     (device, scope): (Option<Bdf>, Option<&str>),
-    letter: Option<&Case<'_>>,
+    letter: Option<&dyn Letter>,
 ) {
     if let Some(block) = id.ivmd().and_then(|index| model.ivmd(index)) {
         ivmd_rows(document, model, block, device, letter);
@@ -76,7 +83,7 @@ fn ivmd_rows(
     model: &Model,
     block: &Ivmd,
     device: Option<Bdf>,
-    letter: Option<&Case<'_>>,
+    letter: Option<&dyn Letter>,
 ) {
     let entry = model.entry(block.index);
     document.row("type", kind_text(block, entry));
@@ -102,7 +109,7 @@ fn ivmd_rows(
     let named = letter.map_or_else(String::new, |_| format!(": {}", addresses(&coverage.devices)));
     document.row("covers", format!("{covers}{named}"));
     let owner = owner_text(block, &coverage, &model.owners(block.index));
-    document.row("owner", letter.map_or_else(|| owner.clone(), |case| case.redact.text(&owner)));
+    document.row("owner", letter.map_or_else(|| owner.clone(), |case| case.redacted(&owner)));
 }
 
 /// `held` is a device and the scope by which it is held.
@@ -111,7 +118,7 @@ fn rmrr_rows(
     model: &Model,
     rmrr: &Rmrr,
     held: Option<(Bdf, &str)>,
-    letter: Option<&Case<'_>>,
+    letter: Option<&dyn Letter>,
 ) {
     document.row("memory", rmrr_memory_text(rmrr));
     document.bytes(&rmrr.bytes);

@@ -6,11 +6,11 @@
 use std::cell::Cell;
 
 use super::{
-    DumpError, Fault, Form, INPUT_LIMIT, Problem, Rank, Signature, TABLE_LIMIT, TableDump,
-    complete,
+    error::{DumpError, Fault, Problem, Rank},
+    form::{Form, INPUT_LIMIT, Signature, TABLE_LIMIT, TableDump},
     plain::pairs,
     text::{excerpt, lines},
-    trailing_note, without_padding,
+    whole::{complete, trailing_note, without_padding},
 };
 
 /// Bytes that the first line may have; the tools print 16 unless told otherwise. It sets the limit for

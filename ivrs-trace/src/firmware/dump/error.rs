@@ -2,7 +2,7 @@
 
 use thiserror::Error;
 
-use super::{Form, INPUT_LIMIT, TABLE_LIMIT};
+use super::form::{Form, INPUT_LIMIT, TABLE_LIMIT};
 
 /// Why no table was found.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -151,4 +151,24 @@ impl Problem {
             }
         }
     }
+}
+
+/// How much an attempt that failed had found. The one that found most explains the input best.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Rank {
+    /// Digits that begin like no table.
+    Digits,
+    /// Another table, or the middle of one.
+    Other,
+    /// The beginning of the table that is looked for, or an IVMD line.
+    Wanted,
+}
+
+/// Why one form does not fit.
+#[derive(Debug)]
+pub(super) struct Fault {
+    pub(super) rank: Rank,
+    /// Lines understood before it.
+    pub(super) progress: usize,
+    pub(super) error: DumpError,
 }

@@ -4,7 +4,11 @@
 //! devices without a segment; up to 6.12 the prefix `AMD-Vi: ` is there twice. What stands before the
 //! line's own text (time, host, prefix) is not looked at.
 
-use super::{DumpError, Fault, Form, Problem, Rank, text::lines};
+use super::{
+    error::{DumpError, Fault, Problem, Rank},
+    form::Form,
+    text::lines,
+};
 use crate::{
     firmware::amd::ivrs::{IvmdFlags, IvmdKind},
     pci::{Bdf, Devid, Segment},

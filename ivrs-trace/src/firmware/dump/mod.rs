@@ -12,68 +12,21 @@
 
 mod columns;
 mod error;
+mod form;
 mod log;
 mod plain;
 mod text;
-
-use std::fmt;
+mod whole;
 
 use columns::Style;
 pub use error::{DumpError, Problem};
+use error::{Fault, Rank};
+use form::Signature;
+pub use form::{Form, INPUT_LIMIT, TABLE_LIMIT, TableDump};
 pub use log::{IvmdLine, IvmdLog, LastBdf};
+use whole::{complete, trailing_note};
 
-use super::{
-    acpi::u32_at,
-    amd::ivrs::{HEADER_LENGTH, SIGNATURE},
-    intel::dmar,
-};
-
-/// Input of more bytes than this is refused. A log of many boots is smaller.
-pub const INPUT_LIMIT: usize = 16 * 1024 * 1024;
-/// No table may have more bytes than this; real ones have a few hundred.
-pub const TABLE_LIMIT: usize = 1024 * 1024;
-
-/// The first four bytes of an ACPI table.
-type Signature = [u8; 4];
-
-/// What the input was taken for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Form {
-    /// The table's bytes as they are.
-    Binary,
-    /// `acpidump` or `acpixtract`: a line `IVRS @ 0x...`, then lines `0000: 49 56 ...`.
-    Acpidump,
-    /// The raw table data at the end of what `iasl -d` writes.
-    Iasl,
-    /// `xxd`, in groups of any size.
-    Xxd,
-    /// `hexdump -C`, also called `hd`.
-    HexdumpC,
-    /// `hexdump` with another format; 16-bit words unless told otherwise.
-    Hexdump,
-    /// `od` with offsets in octal, hex or decimal.
-    Od,
-    /// Hex digits without offsets: `xxd -p`, `xxd -i`, `od -A n`.
-    PlainHex,
-    /// A kernel log written with `amd_iommu_dump`.
-    KernelLog,
-}
-
-impl fmt::Display for Form {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Binary => "a binary table",
-            Self::Acpidump => "acpidump text",
-            Self::Iasl => "iasl's raw table data",
-            Self::Xxd => "xxd text",
-            Self::HexdumpC => "hexdump -C text",
-            Self::Hexdump => "hexdump text",
-            Self::Od => "od text",
-            Self::PlainHex => "plain hex digits",
-            Self::KernelLog => "a kernel log",
-        })
-    }
-}
+use super::{amd::ivrs::SIGNATURE, intel::dmar};
 
 /// What was in the input.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -93,18 +46,6 @@ impl Dump {
             Self::Log(log) => &log.notes,
         }
     }
-}
-
-/// A table found in the input.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TableDump {
-    /// The form it had.
-    pub form: Form,
-    /// The bytes: the signature first, at least as many as the header says, at most [`TABLE_LIMIT`]. Bytes
-    /// after the table's end are kept.
-    pub table: Vec<u8>,
-    /// What a reader of the result should know about the input, a sentence each.
-    pub notes: Vec<String>,
 }
 
 /// Finds the table, or the IVMD lines of a kernel log, in `input`.
@@ -195,26 +136,6 @@ fn from_text(text: &str, wanted: Signature) -> Result<TableDump, Option<Fault>> 
     Err(fault)
 }
 
-/// How much an attempt that failed had found. The one that found most explains the input best.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Rank {
-    /// Digits that begin like no table.
-    Digits,
-    /// Another table, or the middle of one.
-    Other,
-    /// The beginning of the table that is looked for, or an IVMD line.
-    Wanted,
-}
-
-/// Why one form does not fit.
-#[derive(Debug)]
-struct Fault {
-    rank: Rank,
-    /// Lines understood before it.
-    progress: usize,
-    error: DumpError,
-}
-
 /// Keeps the fault that found more; of equals the one that was there first.
 fn keep_further(kept: &mut Option<Fault>, found: Fault) {
     let key = |fault: &Fault| (fault.rank, fault.progress);
@@ -250,38 +171,6 @@ fn binary(input: &[u8]) -> Result<TableDump, DumpError> {
         }
         Err(problem) => Err(DumpError::Bad { form: Form::Binary, line: None, problem }),
     }
-}
-
-/// Whether `table`, which begins with the signature, has all the bytes that its header claims, and how
-/// many it has beyond those.
-fn complete(table: &[u8]) -> Result<usize, Problem> {
-    let have = table.len();
-    let length = u32_at(table, 4);
-    let cut = Problem::Cut { have, length };
-    let Some(claimed) = length.and_then(|length| usize::try_from(length).ok()) else {
-        return Err(cut);
-    };
-    if claimed > TABLE_LIMIT {
-        return Err(Problem::TooLong { length: claimed });
-    }
-    // A header that claims less than itself is left to the parser, which says so.
-    have.checked_sub(claimed.max(HEADER_LENGTH)).ok_or(cut)
-}
-
-/// Takes off the zeros that fill up the last word of a table whose end no offset tells, and says how
-/// many bytes still follow the table's end.
-fn without_padding(table: &mut Vec<u8>, trailing: usize, word: usize) -> usize {
-    let end = table.len().saturating_sub(trailing);
-    let zeros = table.iter().skip(end).all(|byte| *byte == 0);
-    if trailing == 0 || trailing >= word || !zeros {
-        return trailing;
-    }
-    table.truncate(end);
-    0
-}
-
-fn trailing_note(trailing: usize) -> Option<String> {
-    (trailing > 0).then(|| format!("{trailing} bytes follow the table's end"))
 }
 
 #[cfg(test)]

@@ -1,9 +1,10 @@
 //! Hex digits without offsets: `xxd -p`, `xxd -i`, `od -A n`, or digits copied by hand.
 
 use super::{
-    DumpError, Fault, Form, Problem, Rank, Signature, TABLE_LIMIT, TableDump, complete,
+    error::{DumpError, Fault, Problem, Rank},
+    form::{Form, Signature, TABLE_LIMIT, TableDump},
     text::{excerpt, lines},
-    trailing_note, without_padding,
+    whole::{complete, trailing_note, without_padding},
 };
 
 /// A line that has fewer bytes is no reason to take text for a dump: `dead` is a word.

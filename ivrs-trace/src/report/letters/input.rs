@@ -292,6 +292,16 @@ impl<'a> Case<'a> {
     }
 }
 
+impl crate::report::cause::Letter for Case<'_> {
+    fn memory(&self, start: u64, end: u64) -> Option<String> {
+        self.memory(start, end)
+    }
+
+    fn redacted(&self, text: &str) -> String {
+        self.redact.text(text)
+    }
+}
+
 /// What memory a range (its end inclusive) is by the host's own map, if there is one. Names in it go
 /// through `text`, for they come from outside.
 #[must_use]

@@ -1,0 +1,62 @@
+//! The forms of a dump, and what a table found in one has.
+
+use std::fmt;
+
+/// Input of more bytes than this is refused. A log of many boots is smaller.
+pub const INPUT_LIMIT: usize = 16 * 1024 * 1024;
+/// No table may have more bytes than this; real ones have a few hundred.
+pub const TABLE_LIMIT: usize = 1024 * 1024;
+
+/// The first four bytes of an ACPI table.
+pub(super) type Signature = [u8; 4];
+
+/// What the input was taken for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Form {
+    /// The table's bytes as they are.
+    Binary,
+    /// `acpidump` or `acpixtract`: a line `IVRS @ 0x...`, then lines `0000: 49 56 ...`.
+    Acpidump,
+    /// The raw table data at the end of what `iasl -d` writes.
+    Iasl,
+    /// `xxd`, in groups of any size.
+    Xxd,
+    /// `hexdump -C`, also called `hd`.
+    HexdumpC,
+    /// `hexdump` with another format; 16-bit words unless told otherwise.
+    Hexdump,
+    /// `od` with offsets in octal, hex or decimal.
+    Od,
+    /// Hex digits without offsets: `xxd -p`, `xxd -i`, `od -A n`.
+    PlainHex,
+    /// A kernel log written with `amd_iommu_dump`.
+    KernelLog,
+}
+
+impl fmt::Display for Form {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Binary => "a binary table",
+            Self::Acpidump => "acpidump text",
+            Self::Iasl => "iasl's raw table data",
+            Self::Xxd => "xxd text",
+            Self::HexdumpC => "hexdump -C text",
+            Self::Hexdump => "hexdump text",
+            Self::Od => "od text",
+            Self::PlainHex => "plain hex digits",
+            Self::KernelLog => "a kernel log",
+        })
+    }
+}
+
+/// A table found in the input.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TableDump {
+    /// The form it had.
+    pub form: Form,
+    /// The bytes: the signature first, at least as many as the header says, at most [`TABLE_LIMIT`]. Bytes
+    /// after the table's end are kept.
+    pub table: Vec<u8>,
+    /// What a reader of the result should know about the input, a sentence each.
+    pub notes: Vec<String>,
+}
