@@ -31,6 +31,7 @@ pub use attempt::{
     Outcome, Process, Reason, Rejection, RequestedFrom, Via,
 };
 pub use known::Known;
+#[cfg(feature = "tui")]
 pub(crate) use known::{is_amd, member_name};
 pub use listing::{Listed, Listing};
 pub use observe::Model;

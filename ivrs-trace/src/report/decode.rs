@@ -14,6 +14,7 @@ mod tests;
 pub use amd_json::{Decode, decode};
 pub use amd_text::{Detail, block, devices, entry, named_flags, summary, text};
 pub use intel::{DecodeDmar, decode_dmar, dmar_text};
+#[cfg(feature = "tui")]
 pub(crate) use intel::{dmar_structure, dmar_summary};
 pub use layout::{codes, explanation};
 pub use log::{DecodeLog, decode_log, log_text};

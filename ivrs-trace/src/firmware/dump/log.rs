@@ -102,7 +102,7 @@ pub(super) fn read(text: &str) -> Option<Result<IvmdLog, Fault>> {
     }
     if log.entries.is_empty() {
         log.notes.push(
-            "the log has no IVMD line: the kernel heeded no IVMD block, or that part of the log is \
+            "the log has no IVMD line: Linux used no IVMD block, or that part of the log is \
              missing"
                 .to_owned(),
         );

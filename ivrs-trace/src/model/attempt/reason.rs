@@ -589,7 +589,7 @@ impl<O: Owners> Context<'_, O> {
             Some((event, path)) => format!("event {event}: the group is /dev/vfio/{path}"),
             None if self.attempt.noiommu => "the group was taken so before".to_owned(),
             None => format!(
-                "event {}: vfio_container_attach_group took the group without a claim",
+                "event {}: vfio_container_attach_group attached the group without a claim",
                 self.facts.container.map_or(0, |frame| frame.event)
             ),
         }]

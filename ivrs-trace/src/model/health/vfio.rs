@@ -89,11 +89,11 @@ fn remapping(model: &Known, conditions: &Conditions) -> Line {
             let (state, message) = if allowed || told.is_some() {
                 (
                     State::Warning,
-                    "interrupts are not remapped; VFIO is told to go on without, so a guest can \
-                     send any interrupt to the host",
+                    "interrupts are not remapped, and an option allows VFIO without remapping: a \
+                     guest can send any interrupt to the host",
                 )
             } else {
-                (State::No, "interrupts are not remapped, so VFIO takes no device (EPERM)")
+                (State::No, "interrupts are not remapped, so VFIO attaches no device (EPERM)")
             };
             let mut line =
                 Line::new(code, state, message).from(format!("{path}: none begins with IR-"));

@@ -45,7 +45,7 @@ fn headline(attempt: &Attempt) -> Text {
             let not = if clear_of_direct_maps(attempt) { ", not for a 1:1 map" } else { "" };
             // That the group is not viable is an answer, not an error.
             let end = match (attempt.errno, failed_call(attempt)) {
-                (None, _) => format!("{call} told {who} that it cannot be attached"),
+                (None, _) => format!("{call} showed {who} that the group is not viable"),
                 (_, Some((call, errno))) => format!("{call} of {who} failed with {errno}"),
                 (_, None) => format!("{call} of {who} failed{}", error()),
             };

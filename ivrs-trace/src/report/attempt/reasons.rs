@@ -115,7 +115,7 @@ pub(crate) fn why(reason: Reason, attempt: &Attempt) -> String {
             device(attempt)
         ),
         Reason::FirmwareDirectMap | Reason::Unknown => {
-            "The reason cannot be told from the calls that were seen:".to_owned()
+            "The calls that were seen do not show the reason:".to_owned()
         }
     }
 }

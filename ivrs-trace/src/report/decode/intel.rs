@@ -159,6 +159,7 @@ pub fn dmar_text(table: &Dmar, detail: Detail, style: Style) -> String {
 }
 
 /// What there is to say of a DMAR as a whole.
+#[cfg(feature = "tui")]
 pub(crate) fn dmar_summary(table: &Dmar, style: Style) -> String {
     let mut page = Page::new(style);
     write_summary(&mut page, table);
@@ -166,6 +167,7 @@ pub(crate) fn dmar_summary(table: &Dmar, style: Style) -> String {
 }
 
 /// The text of one structure of a DMAR.
+#[cfg(feature = "tui")]
 pub(crate) fn dmar_structure(structure: &BlockHeader, table: &Dmar, style: Style) -> String {
     let mut page = Page::new(style);
     write_structure(&mut page, structure, table, Detail::All);
