@@ -26,7 +26,10 @@ pub fn of_host(model: &Model) {
         assert_printable(&report::diff(&same, Style::default()));
         assert!(same.is_empty(), "a host differs from itself");
     }
-    let mut changes = vec![Change::Without { entry: EntryId::Ivmd(0) }, Change::Relax { entry: EntryId::Ivmd(1) }];
+    let mut changes = vec![
+        Change::Without { entry: EntryId::Ivmd(0) },
+        Change::Relax { entry: EntryId::Ivmd(1) },
+    ];
     let functions = model.host().functions.value().map_or(&[][..], Vec::as_slice);
     if let [first, .., last] = functions {
         changes.push(Change::Narrow { ivmd: 2, first: first.bdf, last: first.bdf });

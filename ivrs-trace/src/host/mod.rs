@@ -19,7 +19,8 @@ pub(crate) use names::PciNames;
 pub(crate) use region::RegionKind;
 pub use region::ReservedRegion;
 pub use snapshot::Snapshot;
-pub(crate) use snapshot::kernel_btf;
+#[cfg(feature = "live")]
+pub(crate) use snapshot::{kernel_btf, node_names};
 pub use tree::{Files, Place, Reading};
 pub use types::HexBytes;
 pub(crate) use types::{Group, Member, PciFunction, Skipped};

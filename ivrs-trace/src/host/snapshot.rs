@@ -339,6 +339,20 @@ pub(crate) fn kernel_btf(root: &Path) -> Reading<Vec<u8>> {
     btf.and_then(|dir| dir.bytes("vmlinux", BTF_LIMIT))
 }
 
+/// The names that the host below `root` gives itself, for reports that leave them out.
+pub(crate) fn node_names(root: &Path) -> Vec<String> {
+    /// Bytes of a host's name that are read at most.
+    const NAME: usize = 256;
+    let tree = Tree::disk(root);
+    [("etc", "hostname"), ("proc/sys/kernel", "hostname")]
+        .into_iter()
+        .filter_map(|(dir, file)| {
+            let dir = tree.top().and_then(|top| top.dir(dir));
+            dir.and_then(|dir| dir.text(file, NAME)).value().cloned()
+        })
+        .collect()
+}
+
 /// What links say, from where a copy without its links still has it.
 #[derive(Default)]
 struct Links {

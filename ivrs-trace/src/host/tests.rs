@@ -524,6 +524,14 @@ fn this_host_is_read() {
 }
 
 #[test]
+fn a_pipe_in_place_of_a_name_is_passed_over() {
+    let host = Host::new().file("proc/sys/kernel/hostname", "box\n").file("etc/x", "");
+    let made = std::process::Command::new("mkfifo").arg(host.path("etc/hostname")).status();
+    assert!(made.unwrap().success());
+    assert_eq!(node_names(host.root()), ["box"]);
+}
+
+#[test]
 fn a_pipe_in_a_copied_tree_does_not_stop_the_reader() {
     let host = Host::new();
     let made = std::process::Command::new("mkfifo").arg(host.path("proc/cmdline")).status();

@@ -251,9 +251,8 @@ impl<'f> Tree<'f> {
     fn follow(&self, path: &Path) -> Reading<PathBuf> {
         match (path.canonicalize(), &self.root) {
             (Ok(real), Reading::Read(root)) if real.starts_with(root) => Reading::Read(real),
-            (Ok(real), _) => {
-                Reading::unreadable(path, format!("leads out of the tree, to {}", real.display()))
-            }
+            // Whereto is the reader's own, and nobody else's business.
+            (Ok(_), _) => Reading::unreadable(path, "leads out of the tree"),
             (Err(error), _) => Reading::failed(path, &error),
         }
     }

@@ -1,7 +1,7 @@
 //! What reports and exports are made from: a host, this one, a copied or a recorded one, with all
 //! that is known of how it was looked at.
 
-use std::{io::Read as _, path::Path};
+use std::path::Path;
 
 use super::source;
 use crate::{
@@ -10,7 +10,7 @@ use crate::{
     event::Event,
     facts::{Clocks, End, Lost, ProbeFact, Start},
     firmware::Fact,
-    host::{Skipped, Snapshot},
+    host::{self, Skipped, Snapshot},
     live::{self, Live},
     model::{Finding, Model, Verdicts},
     output,
@@ -19,8 +19,6 @@ use crate::{
     report::{calls::Trail, letters::input::Origin, stream},
 };
 
-/// Bytes of a host's name that are read at most.
-const NAME: u64 = 256;
 /// How many of the things that could not be placed are listed.
 const LISTED: usize = 32;
 
@@ -141,14 +139,7 @@ fn tree(path: &Path) -> anyhow::Result<Facts> {
     // Its words are about a kernel that runs here.
     facts.verdicts.findings.retain(|finding| finding.code != Code::NoBtf);
     facts.verdicts.findings.push(evidence);
-    for file in ["etc/hostname", "proc/sys/kernel/hostname"] {
-        let mut name = String::new();
-        if let Ok(file) = std::fs::File::open(path.join(file))
-            && file.take(NAME).read_to_string(&mut name).is_ok()
-        {
-            facts.names.extend(of_host(name.trim()));
-        }
-    }
+    facts.names.extend(host::node_names(path).iter().flat_map(|name| of_host(name)));
     Ok(facts)
 }
 
