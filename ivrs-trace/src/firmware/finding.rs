@@ -5,10 +5,14 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use super::{
+    acpi::{self, Header},
     fact::Fact,
     reserved::{Place, TableName},
 };
-use crate::codes::{Code, Severity};
+use crate::{
+    codes::{Code, Severity},
+    fmt::count,
+};
 
 /// Anything worth telling that is not a verdict.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -55,6 +59,43 @@ pub(super) struct Found {
 impl Found {
     pub(super) fn of(table: TableName) -> Self {
         Self { table, findings: Vec::new(), counts: BTreeMap::new() }
+    }
+
+    /// The checksum of `table` where it is wrong; `effect` is what Linux does then.
+    pub(super) fn checksum(&mut self, code: Code, header: &Header, table: &[u8], effect: &str) {
+        if header.checksum_ok {
+            return;
+        }
+        let sum = acpi::sum(table);
+        let right = header.checksum.wrapping_sub(sum);
+        let message = format!(
+            "The checksum is {:#04x} where {right:#04x} would be right{effect}.",
+            header.checksum
+        );
+        if let Some(finding) = self.add(code, 9, message) {
+            let bytes = vec![header.checksum];
+            finding.evidence.push(Fact::Bytes { offset: 9, bytes, more: false });
+            finding.evidence.push(Fact::Sum(sum));
+        }
+    }
+
+    /// Bytes that follow the end of the table in what was given.
+    pub(super) fn trailing(
+        &mut self,
+        code: Code,
+        header: &Header,
+        table: &[u8],
+        trailing: usize,
+    ) -> Option<&mut Finding> {
+        if trailing == 0 {
+            return None;
+        }
+        let message = format!(
+            "{} follow the table's end at {:#x}, and Linux does not read them.",
+            count(trailing, "byte", "bytes"),
+            header.length
+        );
+        self.add(code, table.len(), message)
     }
 
     pub(super) fn add(

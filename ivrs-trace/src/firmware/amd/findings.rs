@@ -122,30 +122,12 @@ impl Served {
 }
 
 fn header(found: &mut Found, table: &Ivrs) {
-    if !table.header.checksum_ok {
-        let sum = table.bytes().iter().fold(0_u8, |sum, byte| sum.wrapping_add(*byte));
-        let right = table.header.checksum.wrapping_sub(sum);
-        let message = format!(
-            "The checksum is {:#04x} where {right:#04x} would be right, so the kernel does not \
-             initialise the AMD IOMMU.",
-            table.header.checksum
-        );
-        if let Some(finding) = found.add(Code::IvrsChecksum, 9, message) {
-            let bytes = vec![table.header.checksum];
-            finding.evidence.push(Fact::Bytes { offset: 9, bytes, more: false });
-            finding.evidence.push(Fact::Sum(sum));
-        }
-    }
-    if table.trailing > 0 {
-        let message = format!(
-            "{} follow the table's end at {:#x}, and Linux does not read them.",
-            count(table.trailing, "byte", "bytes"),
-            table.header.length
-        );
-        if let Some(finding) = found.add(Code::IvrsTrailing, table.bytes().len(), message) {
-            let value = u64::from(table.header.length);
-            finding.evidence.push(Fact::Field { offset: 4, name: "length", value });
-        }
+    let (header, bytes) = (&table.header, table.bytes());
+    let effect = ", so the kernel does not initialise the AMD IOMMU";
+    found.checksum(Code::IvrsChecksum, header, bytes, effect);
+    if let Some(finding) = found.trailing(Code::IvrsTrailing, header, bytes, table.trailing) {
+        let value = u64::from(header.length);
+        finding.evidence.push(Fact::Field { offset: 4, name: "length", value });
     }
 }
 

@@ -177,7 +177,7 @@ impl DmarBuilder {
         for (byte, value) in table.iter_mut().skip(4).zip(field.to_le_bytes()) {
             *byte = value;
         }
-        let sum = table.iter().fold(0_u8, |sum, byte| sum.wrapping_add(*byte));
+        let sum = crate::firmware::acpi::sum(&table);
         if let Some(checksum) = table.get_mut(9) {
             *checksum = sum.wrapping_neg();
         }

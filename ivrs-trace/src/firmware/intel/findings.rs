@@ -8,7 +8,7 @@ use crate::{
         finding::Found,
         intel::dmar::{Dmar, Rmrr, ScopeFault, structure_name},
     },
-    fmt::{count, sentence},
+    fmt::sentence,
 };
 
 const PAGE: u64 = 4096;
@@ -33,28 +33,10 @@ pub fn of_table(table: &Dmar) -> Vec<Finding> {
 }
 
 fn header(found: &mut Found, table: &Dmar) {
-    if !table.header.checksum_ok {
-        let sum = table.bytes().iter().fold(0_u8, |sum, byte| sum.wrapping_add(*byte));
-        let right = table.header.checksum.wrapping_sub(sum);
-        let message = format!(
-            "The checksum is {:#04x} where {right:#04x} would be right; Linux warns and uses the \
-             table all the same.",
-            table.header.checksum
-        );
-        if let Some(finding) = found.add(Code::DmarChecksum, 9, message) {
-            let bytes = vec![table.header.checksum];
-            finding.evidence.push(Fact::Bytes { offset: 9, bytes, more: false });
-            finding.evidence.push(Fact::Sum(sum));
-        }
-    }
-    if table.trailing > 0 {
-        let message = format!(
-            "{} follow the table's end at {:#x}, and Linux does not read them.",
-            count(table.trailing, "byte", "bytes"),
-            table.header.length
-        );
-        found.add(Code::DmarTrailing, table.bytes().len(), message);
-    }
+    let (header, bytes) = (&table.header, table.bytes());
+    let effect = "; Linux warns and uses the table all the same";
+    found.checksum(Code::DmarChecksum, header, bytes, effect);
+    found.trailing(Code::DmarTrailing, header, bytes, table.trailing);
     if table.width < 11 {
         let bits = u16::from(table.width) + 1;
         let message = format!("Addresses have {bits} bits: Linux gives the table up.");
