@@ -31,4 +31,8 @@ pub(crate) use {
 };
 
 #[cfg(test)]
+mod planted;
+#[cfg(test)]
+pub(crate) use planted::plant;
+#[cfg(test)]
 mod tests;

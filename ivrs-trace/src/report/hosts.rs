@@ -13,7 +13,7 @@ use crate::{
         },
         intel::builder::{DmarBuilder, ScopeSpec},
     },
-    host::{AcpiDevice, MemoryMap, MemoryRange, Reading, RegionKind, Snapshot},
+    host::{AcpiDevice, MemoryMap, MemoryRange, Reading, RegionKind, Snapshot, plant},
     model::{
         Model, RequireDirect, Verdict,
         fixture::{AM5, QEMU, bdf, host, intel_host, model_of, set_class, set_regions, table},
@@ -320,14 +320,10 @@ pub(super) fn relaxed() -> (Snapshot, Vec<Event>) {
     (host, Vec::new())
 }
 
-fn model((host, events): &(Snapshot, Vec<Event>), flag: RequireDirect) -> Model {
-    model_of(host, flag, events)
-}
-
-#[test]
-fn hosts_for_people_and_programs() {
+/// Every host here, with its name and whether its kernel has the flag.
+pub(crate) fn all() -> Vec<(&'static str, (Snapshot, Vec<Event>), RequireDirect)> {
     let present = RequireDirect::Present;
-    for (name, host, flag) in [
+    vec![
         ("desktop_0x22", desktop(), present),
         ("laptop_0x21_and_0x51", laptop(), present),
         ("strix_acpi_device", strix(), present),
@@ -340,7 +336,16 @@ fn hosts_for_people_and_programs() {
         ("intel", intel(), present),
         ("intel_6_1", intel(), RequireDirect::Missing),
         ("arm", arm(), present),
-    ] {
+    ]
+}
+
+fn model((host, events): &(Snapshot, Vec<Event>), flag: RequireDirect) -> Model {
+    model_of(host, flag, events)
+}
+
+#[test]
+fn hosts_for_people_and_programs() {
+    for (name, host, flag) in all() {
         let model = model(&host, flag);
         let verdicts = model.verdicts();
         insta::assert_snapshot!(format!("{name}.text"), check(&model, &verdicts, Style::default()));
@@ -348,6 +353,25 @@ fn hosts_for_people_and_programs() {
         parsed(&document);
         let document = serde_json::to_string_pretty(&document).unwrap();
         insta::assert_snapshot!(format!("{name}.json"), document);
+    }
+}
+
+#[test]
+fn a_host_is_read_from_files_as_it_was_made() {
+    for (name, (host, events), flag) in all() {
+        let folder = tempfile::tempdir().unwrap();
+        plant(&host, folder.path());
+        let told = |host: &Snapshot| {
+            let verdicts = model_of(host, flag, &events).verdicts();
+            verdicts
+                .devices
+                .into_iter()
+                .map(|one| (one.bdf, one.verdict, one.causes.len()))
+                .collect::<Vec<_>>()
+        };
+        let read = Snapshot::read(folder.path());
+        assert_eq!(read.skipped, [], "{name}");
+        assert_eq!(told(&read), told(&host), "{name}");
     }
 }
 

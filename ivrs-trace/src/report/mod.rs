@@ -23,7 +23,7 @@ mod what_if;
 pub mod write;
 
 #[cfg(test)]
-mod hosts;
+pub(crate) mod hosts;
 #[cfg(test)]
 pub(crate) mod readers;
 #[cfg(test)]
