@@ -19,10 +19,13 @@ pub(crate) struct Args {
     full: bool,
 }
 
-/// Folders beside the checkout with real machines' tables, which not everyone has. The tests that
-/// read them print that they are missing.
-const TABLES: [(&str, &str); 2] =
-    [("IVRS_TABLES_DIR", "../shared/ivrs-tables"), ("DMAR_TABLES_DIR", "../shared/dmar-tables")];
+/// Folders beside the checkout with real machines' tables and what people brought, which not
+/// everyone has. The tests that read them print that they are missing.
+const BESIDE: [(&str, &str); 3] = [
+    ("IVRS_TABLES_DIR", "../shared/ivrs-tables"),
+    ("DMAR_TABLES_DIR", "../shared/dmar-tables"),
+    ("FIELD_CASES_DIR", "../shared/field-cases"),
+];
 
 const KERNELS: [&str; 5] =
     ["debian-6.12", "debian-6.1", "debian-newest", "iommufd", "iommufd-relax"];
@@ -107,7 +110,7 @@ impl fmt::Display for Steps {
 fn cargo(root: &Path, arguments: &str) -> Result<()> {
     let mut cargo = workspace::cargo(root);
     cargo.args(arguments.split(' '));
-    for (variable, folder) in TABLES {
+    for (variable, folder) in BESIDE {
         let tables = root.join(folder);
         if tables.is_dir() {
             cargo.env(variable, tables);
