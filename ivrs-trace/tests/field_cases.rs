@@ -338,8 +338,10 @@ fn what_people_brought_is_answered_rightly() {
     let copy = tempfile::tempdir().unwrap();
     copy_with_links(Path::new(&folder), copy.path());
     // Empty folders get lost where links do. This one is what the case is about.
-    fs::create_dir_all(copy.path().join("18-intel-iommu-on-no-groups/host/sys/kernel/iommu_groups"))
-        .unwrap();
+    fs::create_dir_all(
+        copy.path().join("18-intel-iommu-on-no-groups/host/sys/kernel/iommu_groups"),
+    )
+    .unwrap();
     let wrong: Vec<_> = CALLS
         .iter()
         .flat_map(|call| {

@@ -202,8 +202,6 @@ fn no_part_imports_from_its_own_floor_or_above() {
 
 #[test]
 fn files_import_each_other_in_no_circle() {
-    /// A view's registry opens the views, which act by actions, one of which shows a view.
-    const KNOWN: [&str; 3] = ["tui::action", "tui::pane", "tui::view"];
     let arrows = arrows(&modules());
     let reach = |from: &Vec<String>| {
         let mut seen = BTreeSet::new();
@@ -217,7 +215,7 @@ fn files_import_each_other_in_no_circle() {
     };
     let circles: Vec<String> =
         arrows.keys().filter(|module| reach(module)).map(|module| module.join("::")).collect();
-    assert_eq!(circles, KNOWN);
+    assert!(circles.is_empty(), "{circles:#?}");
 }
 
 #[test]

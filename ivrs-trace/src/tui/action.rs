@@ -1,9 +1,29 @@
-//! What can be done on the dashboard: one table, from which keys, palette, help and configuration are
-//! made. It does nothing itself.
+//! The views and what can be done in them: one table, from which keys, palette, help and configuration
+//! are made. It does nothing itself.
 
-use std::sync::LazyLock;
+/// The views.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum View {
+    /// A row a PCI function: would it be refused, and for what.
+    #[default]
+    Devices,
+    /// A row an attempt to claim a device, and the selected one explained.
+    Attempts,
+    /// The firmware's table beside its bytes.
+    Firmware,
+    /// A row a reserved region.
+    Regions,
+    /// A row an event.
+    Events,
+    /// How well the kernel can be seen: probes, losses, findings.
+    Health,
+}
 
-use super::View;
+impl View {
+    /// All of them, in the order of the tabs.
+    pub const ALL: [Self; 6] =
+        [Self::Devices, Self::Attempts, Self::Firmware, Self::Regions, Self::Events, Self::Health];
+}
 
 /// Where an action can be done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,7 +63,7 @@ macro_rules! actions {
             $(#[doc = $does] $action,)*
         }
 
-        const TABLE: &[Known] = &[$(Known {
+        pub(super) const TABLE: &[Known] = &[$(Known {
             action: Action::$action,
             name: $name,
             keys: &$keys,
@@ -104,29 +124,4 @@ actions! {
     Slower "slower" ["-"] Replay "play slower";
     Theme "theme" ["T"] Everywhere "next theme";
     Redraw "redraw" ["ctrl-l"] Everywhere "redraw the screen";
-}
-
-/// All actions, in the order of the help. Those that show a view follow the general ones.
-pub static ACTIONS: LazyLock<Vec<Known>> = LazyLock::new(|| {
-    const GENERAL: usize = 3;
-    let views = View::ALL.into_iter().map(|view| {
-        let spec = view.spec();
-        let (action, scope) = (Action::Show(view), Scope::Everywhere);
-        Known { action, name: spec.name, keys: spec.keys, scope, does: spec.does }
-    });
-    let table = || TABLE.iter().copied();
-    table().take(GENERAL).chain(views).chain(table().skip(GENERAL)).collect()
-});
-
-impl Known {
-    /// Whether it can be done in `view`, watching a host or replaying.
-    #[must_use]
-    pub fn holds(&self, view: View, replay: bool) -> bool {
-        match self.scope {
-            Scope::Everywhere => true,
-            Scope::Own => view.spec().actions.contains(&self.action),
-            Scope::Live => !replay,
-            Scope::Replay => replay,
-        }
-    }
 }

@@ -7,7 +7,8 @@ use thiserror::Error;
 
 use super::{
     View,
-    action::{ACTIONS, Action, Known},
+    action::{Action, Known},
+    actions::ACTIONS,
 };
 
 /// A key with what is held down beside it.

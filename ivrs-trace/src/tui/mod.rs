@@ -6,6 +6,7 @@
 //! a [`History`] of events, of bounded length.
 
 mod action;
+mod actions;
 mod app;
 mod config;
 mod detail;
@@ -25,7 +26,8 @@ mod view;
 #[cfg(test)]
 mod tests;
 
-pub use action::{ACTIONS, Action, Known, Scope};
+pub use action::{Action, Known, Scope, View};
+pub use actions::ACTIONS;
 pub use app::App;
 pub(crate) use config::Config;
 pub use effect::{Effect, Message, Reader, Seek};
@@ -36,4 +38,3 @@ pub(crate) use replay::Replay;
 pub use state::{Scene, Stage, Watch};
 pub(crate) use theme::Role;
 pub use theme::ThemeName;
-pub use view::View;

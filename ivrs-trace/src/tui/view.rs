@@ -9,31 +9,13 @@ mod health;
 mod regions;
 
 use super::{
-    Action, Role,
+    Action, Role, View,
     pane::{Listing, Pane},
 };
 use crate::{
     codes::Severity,
     model::{Outcome, Verdict},
 };
-
-/// The views.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub enum View {
-    /// A row a PCI function: would it be refused, and for what.
-    #[default]
-    Devices,
-    /// A row an attempt to claim a device, and the selected one explained.
-    Attempts,
-    /// The firmware's table beside its bytes.
-    Firmware,
-    /// A row a reserved region.
-    Regions,
-    /// A row an event.
-    Events,
-    /// How well the kernel can be seen: probes, losses, findings.
-    Health,
-}
 
 /// All of a view but its rows.
 pub(super) struct Spec {
@@ -56,10 +38,6 @@ pub(super) struct Spec {
 }
 
 impl View {
-    /// All of them, in the order of the tabs.
-    pub const ALL: [Self; 6] =
-        [Self::Devices, Self::Attempts, Self::Firmware, Self::Regions, Self::Events, Self::Health];
-
     /// What the tab says, in full and where there is little room.
     #[must_use]
     pub fn title(self) -> (&'static str, &'static str) {
