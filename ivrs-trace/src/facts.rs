@@ -263,7 +263,8 @@ mod tests {
                 "how": ["fentry"], "fallback": null, "state": state, "reason": reason,
             })
         };
-        let missing = |reason: &str| ProbeState::Missing { reason: reason.to_owned() };
+        let missing =
+            |reason: &str| ProbeState::Missing { reason: reason.to_owned(), obstacles: Vec::new() };
         for (state, reason, expected) in [
             ("attached", None, ProbeState::Attached),
             ("not_needed", None, ProbeState::NotNeeded),

@@ -73,6 +73,20 @@ pub(crate) fn complain(line: &str) {
     let _: io::Result<()> = writeln!(err, "{clear}ivrs-trace: {line}");
 }
 
+/// Whether details are wanted (`--verbose`).
+static VERBOSE: AtomicBool = AtomicBool::new(false);
+
+pub(crate) fn set_verbose(wanted: bool) {
+    VERBOSE.store(wanted, Ordering::Relaxed);
+}
+
+/// Writes a line of talk that only `--verbose` asks for.
+pub(crate) fn detail(line: &str) {
+    if VERBOSE.load(Ordering::Relaxed) {
+        complain(line);
+    }
+}
+
 /// Writes a line of progress to standard error, over the one before; an empty one ends them.
 pub(crate) fn progress(line: &str) {
     let mut err = io::stderr().lock();

@@ -19,10 +19,30 @@ pub enum ProbeState {
         /// Why, one line; empty where a recording does not say.
         #[serde(default, deserialize_with = "or_empty")]
         reason: String,
+        /// What stood in the way, each once; empty in recordings of version 0.1.0.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        obstacles: Vec<Obstacle>,
     },
     /// A recording of a later version has another state.
     #[serde(other)]
     Unknown,
+}
+
+/// What keeps a probe from being attached in one way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Obstacle {
+    /// The kernel was built without kprobes: it has no such source of perf events.
+    NoKprobes,
+    /// The process may not attach kprobes (`perf_event_open`).
+    KprobesDenied,
+    /// The kernel does not load programs for BPF trampolines (fentry, fexit).
+    NoTrampolines,
+    /// The kernel has no such function or tracepoint, or the compiler inlined it.
+    NoFunction,
+    /// Another one: the reason says it.
+    #[serde(other)]
+    Other,
 }
 
 fn or_empty<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
@@ -47,8 +67,17 @@ impl ProbeState {
     #[must_use]
     pub fn reason(&self) -> Option<&str> {
         match self {
-            Self::Missing { reason } if !reason.is_empty() => Some(reason),
+            Self::Missing { reason, .. } if !reason.is_empty() => Some(reason),
             _ => None,
+        }
+    }
+
+    /// What stood in the way of a missing probe.
+    #[must_use]
+    pub fn obstacles(&self) -> &[Obstacle] {
+        match self {
+            Self::Missing { obstacles, .. } => obstacles,
+            _ => &[],
         }
     }
 }
@@ -61,13 +90,19 @@ mod tests {
 
     #[test]
     fn a_state_is_read_as_it_was_written() {
-        let missing = |reason: &str| ProbeState::Missing { reason: reason.to_owned() };
+        let missing =
+            |reason: &str| ProbeState::Missing { reason: reason.to_owned(), obstacles: Vec::new() };
+        let hindered = ProbeState::Missing {
+            reason: "no kprobes".to_owned(),
+            obstacles: vec![Obstacle::NoKprobes, Obstacle::NoFunction],
+        };
         for state in [
             ProbeState::Attached,
             ProbeState::Waiting,
             ProbeState::NotNeeded,
             ProbeState::LeftOut,
             missing("inlined"),
+            hindered,
         ] {
             let json = serde_json::to_value(&state).unwrap();
             assert_eq!(json["state"], state.name());
@@ -78,6 +113,10 @@ mod tests {
             (json!({"state": "attached", "reason": null, "symbol": "x"}), ProbeState::Attached),
             (json!({"state": "missing", "reason": null}), missing("")),
             (json!({"state": "missing"}), missing("")),
+            (
+                json!({"state": "missing", "obstacles": ["of_later"]}),
+                ProbeState::Missing { reason: String::new(), obstacles: vec![Obstacle::Other] },
+            ),
             (json!({"state": "asleep", "reason": "later"}), ProbeState::Unknown),
         ] {
             assert_eq!(serde_json::from_value::<ProbeState>(json).unwrap(), expected);

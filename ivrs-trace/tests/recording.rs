@@ -197,7 +197,7 @@ fn record(path: &Path, word: &str) {
         required: true,
         how: vec![word.to_owned()],
         fallback: Some(word.to_owned()),
-        state: ProbeState::Missing { reason: word.to_owned() },
+        state: ProbeState::Missing { reason: word.to_owned(), obstacles: Vec::new() },
     };
     recorder.json(Kind::PROBES, &[probe]);
     recorder.snapshot(0, &files);

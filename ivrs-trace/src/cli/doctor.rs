@@ -19,7 +19,7 @@ use crate::{
     output,
     pci::Bdf,
     privilege::{self, Caller, NEEDS, Need, names},
-    probe::tracer::{LeaveOut, Tracer},
+    probe::tracer::{LeaveOut, TraceError, Tracer},
     report,
 };
 
@@ -104,7 +104,12 @@ fn this_host() -> anyhow::Result<(Model, Conditions, Tracing)> {
                 tracing.probes = live.probes();
                 model = Some(live.model);
             }
-            Err(error) => tracing.error = Some(format!("{error:#}")),
+            Err(error) => {
+                if let Some(TraceError::NoVerdict(probes)) = error.downcast_ref() {
+                    tracing.probes.clone_from(probes);
+                }
+                tracing.error = Some(format!("{error:#}"));
+            }
         }
     } else {
         match Tracer::start(&LeaveOut::default()) {
@@ -113,7 +118,12 @@ fn this_host() -> anyhow::Result<(Model, Conditions, Tracing)> {
                 left = given_up();
                 tracing.probes = live::probe_facts(&tracer);
             }
-            Err(error) => tracing.error = Some(error.to_string()),
+            Err(error) => {
+                tracing.error = Some(error.to_string());
+                if let TraceError::NoVerdict(probes) = error {
+                    tracing.probes = probes;
+                }
+            }
         }
     }
     tracing.rights = Some(rights(effective, left));

@@ -55,6 +55,9 @@ Exit status:
 #[command(name = "ivrs-trace", version, max_term_width = 100, after_long_help = MORE)]
 #[command(args_conflicts_with_subcommands = true)]
 struct Cli {
+    /// Also say of each missing probe why it cannot be attached
+    #[arg(short, long, global = true)]
+    verbose: bool,
     #[command(subcommand)]
     command: Option<Command>,
     #[cfg(feature = "tui")]
@@ -141,6 +144,7 @@ pub fn definition() -> clap::Command {
 #[must_use]
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
+    crate::output::set_verbose(cli.verbose);
     let result = match cli.command {
         #[cfg(feature = "tui")]
         Some(Command::Tui(args)) => tui::command(&args),

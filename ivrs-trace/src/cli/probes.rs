@@ -67,7 +67,7 @@ fn of_probe(probe: &ProbeStatus) -> ProbeDocument {
         State::Waiting => (ProbeState::Waiting, None),
         State::NotNeeded => (ProbeState::NotNeeded, None),
         State::LeftOut | State::Unknown => (ProbeState::LeftOut, None),
-        State::Missing { reason } => (ProbeState::Missing, Some(reason.clone())),
+        State::Missing { reason, .. } => (ProbeState::Missing, Some(reason.clone())),
     };
     let mut how: Vec<&str> = Vec::new();
     for program in probe.way {

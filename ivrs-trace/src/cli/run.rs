@@ -85,9 +85,7 @@ pub(super) fn command(args: &Args) -> anyhow::Result<ExitCode> {
 
 fn replay(args: &Args, path: &Path) -> anyhow::Result<ExitCode> {
     let replay = source::recording(path, |_, _, _| {})?;
-    for line in live::degradations(&replay.probes) {
-        output::complain(&line);
-    }
+    live::warn_of(&replay.probes);
     for finding in replay.model.host_findings() {
         output::complain(&finding.message);
     }

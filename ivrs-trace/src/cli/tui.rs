@@ -181,7 +181,8 @@ impl Source {
                     rights::give_up(for_modules() | reading, Caller::of_sudo());
                     let origin = Origin::Live { traced: true };
                     let mut stage = Stage::new(&live.model, origin, live.began());
-                    stage.notes = live.degradations();
+                    stage.notes =
+                        crate::report::probes::summary(&live.probes()).into_iter().collect();
                     for (number, event) in &first {
                         stage.observe(*number, event);
                     }

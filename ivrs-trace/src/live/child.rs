@@ -6,7 +6,7 @@ use std::{
     fs, io,
     os::{
         fd::AsFd as _,
-        unix::{ffi::OsStrExt as _, process::ExitStatusExt as _},
+        unix::{ffi::OsStrExt as _, fs::PermissionsExt as _, process::ExitStatusExt as _},
     },
     path::Path,
     process::{ExitStatus, Stdio},
@@ -33,6 +33,8 @@ use crate::{
 const AFTERMATH: Duration = Duration::from_millis(50);
 /// The exit status for a command that does not exist, as shells give it.
 const NOT_FOUND: u8 = 127;
+/// The same for one that may not be executed.
+const NOT_EXECUTABLE: u8 = 126;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct CommandArgs {
@@ -60,24 +62,44 @@ pub(crate) enum Results {
     Err,
 }
 
-/// Whether there certainly is no such command, as `execvp(3)` looks for it: then says so, and gives the
-/// status for that. Without a command there is nothing to miss.
+/// Whether there certainly is no such command, or none that may be executed, as `execvp(3)` looks for
+/// it: then says so, and gives the status for that. Without a command there is nothing to miss.
 pub(crate) fn is_absent(command: &[OsString]) -> Option<u8> {
     let program = Path::new(command.first()?);
-    let gone = |path: &Path| {
-        let looked = path.symlink_metadata().map_err(|error| error.kind());
-        matches!(looked, Err(io::ErrorKind::NotFound | io::ErrorKind::NotADirectory))
+    let has_folder = program.as_os_str().as_bytes().contains(&b'/');
+    let folders = if has_folder { "".into() } else { env::var_os("PATH")? };
+    // Joined with an empty folder, it is what it was.
+    let found: Vec<Found> =
+        env::split_paths(&folders).map(|folder| found(&folder.join(program))).collect();
+    let (why, code) = match found.iter().max()? {
+        Found::Executable => return None,
+        Found::Inert => ("it may not be executed", NOT_EXECUTABLE),
+        Found::Nothing if has_folder => ("there is no such file", NOT_FOUND),
+        Found::Nothing => ("no folder of PATH has it", NOT_FOUND),
     };
-    let why = if program.as_os_str().as_bytes().contains(&b'/') {
-        gone(program).then_some("there is no such file")
-    } else {
-        let folders = env::var_os("PATH")?;
-        let absent = env::split_paths(&folders).all(|folder| gone(&folder.join(program)));
-        absent.then_some("no folder of PATH has it")
-    };
-    let name = printable(&program.to_string_lossy());
-    output::complain(&format!("cannot run {name}: {}", why?));
-    Some(NOT_FOUND)
+    output::complain(&format!("cannot run {}: {why}", printable(&program.to_string_lossy())));
+    Some(code)
+}
+
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+enum Found {
+    Nothing,
+    /// A folder, or a file that nobody may execute.
+    Inert,
+    /// So far as can be seen without executing it.
+    Executable,
+}
+
+fn found(path: &Path) -> Found {
+    match path.metadata() {
+        Ok(file) if file.is_dir() || file.permissions().mode() & 0o111 == 0 => Found::Inert,
+        Err(error)
+            if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) =>
+        {
+            Found::Nothing
+        }
+        Ok(_) | Err(_) => Found::Executable,
+    }
 }
 
 /// Runs a command and takes in events until it has ended, or for `limit`, after which it is asked to
@@ -107,7 +129,7 @@ pub(crate) async fn run(
             let name = printable(&program.to_string_lossy());
             output::complain(&format!("cannot run {name}: {error}"));
             let missing = error.kind() == io::ErrorKind::NotFound;
-            return Ok(Ended::NotStarted(if missing { NOT_FOUND } else { 126 }));
+            return Ok(Ended::NotStarted(if missing { NOT_FOUND } else { NOT_EXECUTABLE }));
         }
     };
     // It has its rights; what is left to do needs few.
@@ -293,11 +315,14 @@ mod tests {
     #[test]
     fn only_what_certainly_is_not_there_is_absent() {
         let absent = |program: &str| is_absent(&[program.into()]);
-        for there in ["sh", "/bin/sh", "/", "/proc/1/cwd/perhaps"] {
+        for there in ["sh", "/bin/sh", "/proc/1/root/bin/sh"] {
             assert_eq!(absent(there), None, "{there}");
         }
         for gone in ["no-such-command-anywhere", "/no/such/file", "/dev/null/file"] {
             assert_eq!(absent(gone), Some(127), "{gone}");
+        }
+        for inert in ["/", "/etc/passwd"] {
+            assert_eq!(absent(inert), Some(126), "{inert}");
         }
         assert_eq!(is_absent(&[]), None);
     }

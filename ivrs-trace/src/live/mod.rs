@@ -17,7 +17,6 @@ use anyhow::Context as _;
 
 use self::record::Output;
 use crate::{
-    escape::printable,
     event::{Body, DeviceFunction, Event},
     facts::{Clocks, End, Loss, Lost, ProbeFact, ProbeLoss, Start},
     host::Snapshot,
@@ -26,11 +25,11 @@ use crate::{
     probe::{
         btf::{Btf, KERNEL_BTF},
         ring::Ring,
-        table::Need,
-        tracer::{self, LeaveOut, Tracer},
+        tracer::{self, LeaveOut, ProbeStatus, Tracer},
     },
-    probe_state::ProbeState,
+    probe_state::Obstacle,
     recording::{self, Fate, Kind, Recorder},
+    report,
 };
 
 /// How long to wait before a module that is being loaded is tried again.
@@ -307,10 +306,13 @@ impl Live {
     /// Says on standard error what the answers of this host will lack: probes that are missing, and
     /// what the host itself does not have.
     pub(crate) fn warn(&self) {
-        let probes = self.tracer.probes().iter().zip(self.probes());
-        let told = probes.filter(|(probe, _)| !rights::explains(probe));
-        let told: Vec<ProbeFact> = told.map(|(_, fact)| fact).collect();
-        for line in degradations(&told).into_iter().chain(rights::missing()) {
+        let mut probes = self.probes();
+        if rights::paranoid().is_some() {
+            // Said once for all of them by what follows.
+            probes.retain(|probe| !probe.state.obstacles().contains(&Obstacle::KprobesDenied));
+        }
+        warn_of(&probes);
+        for line in rights::missing() {
             output::complain(&line);
         }
         for finding in self.model.host_findings() {
@@ -320,11 +322,6 @@ impl Live {
 
     pub(crate) fn probes(&self) -> Vec<ProbeFact> {
         probe_facts(&self.tracer)
-    }
-
-    /// A line for every probe that is missing, without those of modules that are not loaded.
-    pub(crate) fn degradations(&self) -> Vec<String> {
-        degradations(&probe_facts(&self.tracer))
     }
 }
 
@@ -341,38 +338,19 @@ fn changes_the_host(body: &Body) -> bool {
     }
 }
 
-/// A line for every probe that is missing, without those of modules that are not loaded.
-pub(crate) fn degradations(probes: &[ProbeFact]) -> Vec<String> {
-    let line = |probe: &ProbeFact| match &probe.state {
-        ProbeState::Missing { reason } => {
-            let module = probe.module.as_ref().map(|module| format!(" [{module}]"));
-            Some(printable(&format!(
-                "no probe on {}{}, which would show {}: {}",
-                probe.symbol,
-                module.unwrap_or_default(),
-                probe.explains,
-                reason,
-            )))
-        }
-        ProbeState::LeftOut => {
-            Some(printable(&format!("the probe on {} is disabled", probe.symbol)))
-        }
-        _ => None,
-    };
-    probes.iter().filter_map(line).collect()
+pub(crate) fn probe_facts(tracer: &Tracer) -> Vec<ProbeFact> {
+    tracer.probes().iter().map(ProbeStatus::fact).collect()
 }
 
-pub(crate) fn probe_facts(tracer: &Tracer) -> Vec<ProbeFact> {
-    let fact = |probe: &tracer::ProbeStatus| ProbeFact {
-        symbol: probe.spec.symbol.to_owned(),
-        module: probe.spec.home.module().map(str::to_owned),
-        explains: probe.spec.explains.to_owned(),
-        required: probe.spec.need == Need::Verdict,
-        how: probe.way.iter().map(|program| program.how.name().to_owned()).collect(),
-        fallback: probe.fallback.clone(),
-        state: probe.state.clone(),
-    };
-    tracer.probes().iter().map(fact).collect()
+/// Says on standard error what probes are missing and what that costs; with `--verbose` also why each
+/// of them is.
+pub(crate) fn warn_of(probes: &[ProbeFact]) {
+    if let Some(line) = report::probes::summary(probes) {
+        output::complain(&format!("{line}; -v lists them"));
+    }
+    for line in report::probes::details(probes) {
+        output::detail(&line);
+    }
 }
 
 fn loss(tracer: &Tracer) -> anyhow::Result<Loss> {

@@ -5,7 +5,6 @@ use rustix::thread::CapabilitySet;
 use crate::{
     output,
     privilege::{self, Caller, NEEDS, names},
-    probe::tracer::ProbeStatus,
 };
 
 /// Gives up the rights of this thread but `keep`, and with a caller also its user; says so where that
@@ -23,12 +22,11 @@ pub(crate) fn give_up(keep: CapabilitySet, caller: Option<Caller>) {
 /// finding of its own.
 pub(crate) fn missing() -> Vec<String> {
     let Some(effective) = privilege::effective() else { return Vec::new() };
-    let paranoid = privilege::paranoid().filter(|_| !effective.contains(CapabilitySet::SYS_ADMIN));
     let of_processes = NEEDS.iter().filter(|need| need.capability == CapabilitySet::SYS_PTRACE);
     of_processes
         .filter(|need| need.is_missing(effective))
         .map(|need| format!("without {}, {}", names(need.capability), need.without))
-        .chain(paranoid.map(|level| {
+        .chain(paranoid().map(|level| {
             format!(
                 "kernel.perf_event_paranoid is {level}: only CAP_SYS_ADMIN may attach kprobes, so the \
                  ioctls of VFIO and their errors are not traced; set it to 2, or use sudo"
@@ -37,7 +35,8 @@ pub(crate) fn missing() -> Vec<String> {
         .collect()
 }
 
-/// Whether this is why a probe is missing, which [`missing`] says once for all of them.
-pub(crate) fn explains(probe: &ProbeStatus) -> bool {
-    probe.denied && privilege::paranoid().is_some()
+/// `kernel.perf_event_paranoid`, where it keeps this process from attaching kprobes.
+pub(crate) fn paranoid() -> Option<i32> {
+    let may = |held: CapabilitySet| held.contains(CapabilitySet::SYS_ADMIN);
+    privilege::paranoid().filter(|_| !privilege::effective().is_some_and(may))
 }

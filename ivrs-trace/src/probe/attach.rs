@@ -4,7 +4,10 @@ use std::{fs, io};
 
 use aya::{
     Ebpf,
-    programs::{KProbe, Program, ProgramError, kprobe::KProbeLinkId},
+    programs::{
+        KProbe, Program, ProgramError,
+        kprobe::{KProbeError, KProbeLinkId},
+    },
     sys::SyscallError,
 };
 
@@ -14,7 +17,7 @@ use super::{
     status::{ProbeStatus, has_require_direct},
     table::{Home, Kernels, ProbeSpec, ProgramSpec},
 };
-use crate::probe_state::ProbeState;
+use crate::probe_state::{Obstacle, ProbeState};
 
 /// What is not to be attached, to see how the tool does without.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -25,24 +28,45 @@ pub(crate) struct LeaveOut {
     pub(crate) trampolines: bool,
 }
 
+/// Why a probe cannot be attached in one way: the kind, and one line.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Obstacle {
+pub(super) struct Hindrance {
+    pub(super) obstacle: Obstacle,
     pub(super) reason: String,
-    /// The kernel did not let the process attach a kprobe (`perf_event_open`).
-    pub(super) denied: bool,
 }
 
-impl From<String> for Obstacle {
+impl From<String> for Hindrance {
     fn from(reason: String) -> Self {
-        Self { reason, denied: false }
+        Self { obstacle: Obstacle::Other, reason }
     }
 }
 
-impl From<ProgramError> for Obstacle {
+impl From<ProgramError> for Hindrance {
     fn from(error: ProgramError) -> Self {
-        let denied = matches!(&error, ProgramError::SyscallError(SyscallError { call, io_error })
-            if *call == "perf_event_open" && io_error.kind() == io::ErrorKind::PermissionDenied);
-        Self { reason: one_line(&error), denied }
+        Self { obstacle: obstacle_of(&error), reason: one_line(&error) }
+    }
+}
+
+fn obstacle_of(error: &ProgramError) -> Obstacle {
+    match error {
+        // /sys/bus/event_source/devices/kprobe, which CONFIG_KPROBE_EVENTS makes.
+        ProgramError::KProbeError(KProbeError::FileError { io_error, .. })
+            if io_error.kind() == io::ErrorKind::NotFound =>
+        {
+            Obstacle::NoKprobes
+        }
+        ProgramError::SyscallError(SyscallError { call, io_error }) => match io_error.kind() {
+            io::ErrorKind::PermissionDenied if *call == "perf_event_open" => {
+                Obstacle::KprobesDenied
+            }
+            io::ErrorKind::NotFound => Obstacle::NoFunction,
+            _ => Obstacle::Other,
+        },
+        // The verifier says nothing where the kernel does not even look at the program.
+        ProgramError::LoadError { verifier_log, .. } if verifier_log.to_string().is_empty() => {
+            Obstacle::NoTrampolines
+        }
+        _ => Obstacle::Other,
     }
 }
 
@@ -60,7 +84,6 @@ pub(super) fn prepare(
         state: ProbeState::LeftOut,
         way: &[],
         fallback: None,
-        denied: false,
         links: Vec::new(),
         attached_ns: 0,
         tries: 0,
@@ -76,26 +99,26 @@ pub(super) fn prepare(
             return status;
         }
     }
-    let mut obstacles: Vec<Obstacle> = Vec::new();
+    let mut hindrances: Vec<Hindrance> = Vec::new();
     for way in spec.ways {
         match load_way(ebpf, spec, way, btf, types, leave_out) {
             Ok(links) => {
                 status.way = way;
                 status.links = links;
-                status.fallback = obstacles.pop().map(|obstacle| obstacle.reason);
+                status.fallback = hindrances.pop().map(|hindrance| hindrance.reason);
                 status.state = match spec.home {
                     Home::Module(_) => ProbeState::Waiting,
                     Home::Kernel => ProbeState::Attached,
                 };
                 return status;
             }
-            Err(obstacle) if obstacles.contains(&obstacle) => {}
-            Err(obstacle) => obstacles.push(obstacle),
+            Err(hindrance) if hindrances.contains(&hindrance) => {}
+            Err(hindrance) => hindrances.push(hindrance),
         }
     }
-    status.denied = obstacles.iter().any(|obstacle| obstacle.denied);
-    let reasons: Vec<String> = obstacles.into_iter().map(|obstacle| obstacle.reason).collect();
-    status.state = ProbeState::Missing { reason: reasons.join("; ") };
+    let (obstacles, reasons): (Vec<_>, Vec<_>) =
+        hindrances.into_iter().map(|one| (one.obstacle, one.reason)).unzip();
+    status.state = ProbeState::Missing { reason: reasons.join("; "), obstacles };
     status
 }
 
@@ -108,13 +131,13 @@ fn load_way(
     btf: &Btf,
     types: &aya::Btf,
     leave_out: &LeaveOut,
-) -> Result<Vec<(&'static str, KProbeLinkId)>, Obstacle> {
+) -> Result<Vec<(&'static str, KProbeLinkId)>, Hindrance> {
     let trampoline = way.iter().any(|program| program.how.is_trampoline());
     if trampoline && leave_out.trampolines {
         return Err("trampolines are disabled".to_owned().into());
     }
     if trampoline && !btf.has_function(spec.symbol) {
-        return Err(absent(spec.symbol).into());
+        return Err(Hindrance { obstacle: Obstacle::NoFunction, reason: absent(spec.symbol) });
     }
     let mut result = way.iter().try_for_each(|program| {
         ebpf.program_mut(program.name)
@@ -207,7 +230,7 @@ pub(super) fn attach_kprobes(
     ebpf: &mut Ebpf,
     symbol: &str,
     way: &[ProgramSpec],
-) -> Result<Vec<(&'static str, KProbeLinkId)>, Obstacle> {
+) -> Result<Vec<(&'static str, KProbeLinkId)>, Hindrance> {
     let mut links = Vec::new();
     for program in way.iter().filter(|program| program.how.is_kprobe()) {
         let result = kprobe(ebpf, program.name)
@@ -215,9 +238,9 @@ pub(super) fn attach_kprobes(
             .and_then(|probe| Ok(probe.attach(symbol, 0)?));
         match result {
             Ok(link) => links.push((program.name, link)),
-            Err(obstacle) => {
+            Err(hindrance) => {
                 detach(ebpf, links);
-                return Err(obstacle);
+                return Err(hindrance);
             }
         }
     }
@@ -242,20 +265,25 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_was_denied_is_told_from_what_only_reads_like_it() {
-        let failed = |call, code| {
-            let io_error = io::Error::from_raw_os_error(code);
-            Obstacle::from(ProgramError::SyscallError(SyscallError { call, io_error }))
+    fn each_obstacle_is_told_by_its_error_not_by_its_words() {
+        let io = io::Error::from_raw_os_error;
+        let call = |call, code| {
+            Hindrance::from(ProgramError::SyscallError(SyscallError { call, io_error: io(code) }))
         };
-        assert!(failed("perf_event_open", 13).denied);
-        // The kernel has no such function; and another call.
-        for obstacle in [
-            failed("perf_event_open", 2),
-            failed("bpf_prog_load", 13),
-            "perf_event_open of Permission denied".to_owned().into(),
+        let no_kprobes = KProbeError::FileError {
+            filename: "/sys/bus/event_source/devices/kprobe/type".into(),
+            io_error: io(2),
+        };
+        for (hindrance, expected) in [
+            (call("perf_event_open", 13), Obstacle::KprobesDenied),
+            (call("perf_event_open", 2), Obstacle::NoFunction),
+            (call("bpf_raw_tracepoint_open", 2), Obstacle::NoFunction),
+            (call("bpf_prog_load", 13), Obstacle::Other),
+            (ProgramError::KProbeError(no_kprobes).into(), Obstacle::NoKprobes),
+            ("perf_event_open of Permission denied".to_owned().into(), Obstacle::Other),
         ] {
-            assert!(!obstacle.denied, "{obstacle:?}");
-            assert!(!obstacle.reason.is_empty());
+            assert_eq!(hindrance.obstacle, expected, "{hindrance:?}");
+            assert!(!hindrance.reason.is_empty());
         }
     }
 

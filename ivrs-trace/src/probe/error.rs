@@ -3,7 +3,7 @@
 use thiserror::Error;
 
 use super::btf::KERNEL_BTF;
-use crate::privilege;
+use crate::{facts::ProbeFact, privilege, report::probes};
 
 #[derive(Debug, Error)]
 pub(crate) enum TraceError {
@@ -18,8 +18,12 @@ pub(crate) enum TraceError {
     Btf(String),
     #[error("the kernel rejected the BPF object: {reason}{hint}")]
     Load { reason: String, hint: &'static str },
-    #[error("no probe that shows a rejection can be attached{hint}: {0}", hint = privilege::lockdown_hint())]
-    NoVerdict(String),
+    /// How all probes stand.
+    #[error(
+        "no probe that shows a refusal can be attached{hint}: {why}",
+        hint = privilege::lockdown_hint(), why = probes::why(.0)
+    )]
+    NoVerdict(Vec<ProbeFact>),
 }
 
 pub(super) fn load_error(error: &dyn std::error::Error) -> TraceError {

@@ -7,17 +7,15 @@ use ivrs_trace_common::ProbeStats;
 
 use super::{
     btf::Btf,
-    table::{ProbeSpec, ProgramSpec},
+    table::{Need, ProbeSpec, ProgramSpec},
 };
-use crate::probe_state::ProbeState;
+use crate::{facts::ProbeFact, probe_state::ProbeState};
 
 pub(crate) struct ProbeStatus {
     pub(crate) spec: &'static ProbeSpec,
     pub(crate) state: ProbeState,
     /// The programs that are attached, or will be when the module comes.
     pub(crate) way: &'static [ProgramSpec],
-    /// The kernel did not let the process attach a kprobe (`perf_event_open`).
-    pub(crate) denied: bool,
     /// Why a better way was not taken, one line.
     pub(crate) fallback: Option<String>,
     /// What holds the kprobes of a module's function, and when they were attached.
@@ -25,6 +23,20 @@ pub(crate) struct ProbeStatus {
     pub(super) attached_ns: u64,
     /// Attempts to attach while the module was there.
     pub(super) tries: u32,
+}
+
+impl ProbeStatus {
+    pub(crate) fn fact(&self) -> ProbeFact {
+        ProbeFact {
+            symbol: self.spec.symbol.to_owned(),
+            module: self.spec.home.module().map(str::to_owned),
+            explains: self.spec.explains.to_owned(),
+            required: self.spec.need == Need::Verdict,
+            how: self.way.iter().map(|program| program.how.name().to_owned()).collect(),
+            fallback: self.fallback.clone(),
+            state: self.state.clone(),
+        }
+    }
 }
 
 /// What a probe counted, over all CPUs.

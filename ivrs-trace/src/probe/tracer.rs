@@ -19,7 +19,7 @@ pub(crate) use super::{
     status::{Counts, ProbeStatus, has_require_direct},
 };
 use super::{
-    attach::{Obstacle, attach_kprobes, detach, prepare},
+    attach::{Hindrance, attach_kprobes, detach, prepare},
     btf::{Btf, BtfError, KERNEL_BTF},
     error::load_error,
     table::{Kernels, Need, PROBES},
@@ -84,15 +84,14 @@ impl Tracer {
                     probe.attached_ns = now_ns(ClockId::Monotonic);
                     probe.state = ProbeState::Attached;
                 }
-                Err(Obstacle { reason, denied }) if there != ModuleState::Absent => {
+                Err(Hindrance { reason, obstacle }) if there != ModuleState::Absent => {
                     probe.tries += 1;
                     if there == ModuleState::Coming && probe.tries < MODULE_TRIES {
                         again = true;
                     } else if probe.spec.kernels == Kernels::Iommufd {
                         probe.state = ProbeState::NotNeeded;
                     } else {
-                        probe.denied = denied;
-                        probe.state = ProbeState::Missing { reason };
+                        probe.state = ProbeState::Missing { reason, obstacles: vec![obstacle] };
                     }
                 }
                 Err(_) => {}
@@ -171,17 +170,11 @@ impl Tracer {
 
     /// Whether what is attached can show a claim or a region at all.
     fn sees_anything(&self) -> Result<(), TraceError> {
-        let verdict = || self.probes.iter().filter(|probe| probe.spec.need == Need::Verdict);
-        if verdict().any(|probe| probe.state == ProbeState::Attached) {
+        let mut verdict = self.probes.iter().filter(|probe| probe.spec.need == Need::Verdict);
+        if verdict.any(|probe| probe.state == ProbeState::Attached) {
             return Ok(());
         }
-        let reasons: Vec<String> = verdict()
-            .map(|probe| match probe.state.reason() {
-                Some(reason) => format!("{}: {reason}", probe.spec.symbol),
-                None => probe.spec.symbol.to_owned(),
-            })
-            .collect();
-        Err(TraceError::NoVerdict(reasons.join("; ")))
+        Err(TraceError::NoVerdict(self.probes.iter().map(ProbeStatus::fact).collect()))
     }
 }
 

@@ -1,9 +1,16 @@
 //! The probe table as it stands on a host: what `probes` prints. It knows nothing of BPF; what
 //! attaches the probes fills in how each stands.
 
+use std::collections::BTreeSet;
+
 use serde::Serialize;
 
 use super::{Document, Style};
+use crate::{
+    escape::printable,
+    facts::ProbeFact,
+    probe_state::{Obstacle, ProbeState as State},
+};
 
 /// What `probes --json` prints: every probe, and how it stands on this host.
 #[derive(Debug, Serialize)]
@@ -62,6 +69,78 @@ pub enum ProbeState {
     LeftOut,
     /// It cannot be attached.
     Missing,
+}
+
+/// What is missing of the probes and what that costs, in one line; `None` where nothing is.
+#[must_use]
+pub fn summary(probes: &[ProbeFact]) -> Option<String> {
+    let missing = probes.iter().filter(|probe| matches!(probe.state, State::Missing { .. }));
+    let (needed, other): (Vec<_>, Vec<_>) = missing.partition(|probe| probe.required);
+    let disabled = probes.iter().filter(|probe| probe.state == State::LeftOut).count();
+    let count = needed.len() + other.len() + disabled;
+    if count == 0 {
+        return None;
+    }
+    let sees = |probe: &&ProbeFact| probe.required && probe.state == State::Attached;
+    let attached: Vec<&ProbeFact> = probes.iter().filter(sees).collect();
+    let cost = match (&attached[..], &needed[..]) {
+        // The kernel's messages say that it refuses a device, not for whom.
+        ([console], [_, ..]) if console.symbol == "console" => {
+            "of a refusal only the kernel's message is seen, not who asked".to_owned()
+        }
+        (_, [one]) => format!("the trace does not show {}", one.explains),
+        (_, [_, ..]) => "a refusal may go unseen or unexplained".to_owned(),
+        (_, []) => "explanations say less, none is wrong".to_owned(),
+    };
+    let all = probes.len();
+    let are = if count == 1 { "is" } else { "are" };
+    let why = match why(probes) {
+        why if why.is_empty() => why,
+        why => format!(" ({why})"),
+    };
+    let line = format!("{count} of {all} probes {are} missing{why}: {cost}");
+    Some(printable(&line))
+}
+
+/// Why probes are missing: each obstacle once.
+#[must_use]
+pub fn why(probes: &[ProbeFact]) -> String {
+    let obstacles: BTreeSet<Obstacle> =
+        probes.iter().flat_map(|probe| probe.state.obstacles().iter().copied()).collect();
+    let mut words: Vec<&str> = obstacles.iter().filter_map(|one| of_kernel(*one)).collect();
+    if probes.iter().any(|probe| probe.state == State::LeftOut) {
+        words.push("some are disabled");
+    }
+    words.join(", ")
+}
+
+/// What an obstacle says of the whole kernel or process; `None` where it is of one function.
+fn of_kernel(obstacle: Obstacle) -> Option<&'static str> {
+    match obstacle {
+        Obstacle::NoKprobes => Some("this kernel has no kprobes"),
+        Obstacle::KprobesDenied => Some("this process may not attach kprobes"),
+        Obstacle::NoTrampolines => Some("the kernel refuses BPF trampolines"),
+        Obstacle::NoFunction | Obstacle::Other => None,
+    }
+}
+
+/// A line for every probe that is missing or disabled, without those of modules that are not loaded.
+#[must_use]
+pub fn details(probes: &[ProbeFact]) -> Vec<String> {
+    let line = |probe: &ProbeFact| match &probe.state {
+        State::Missing { reason, .. } => {
+            let module = probe.module.as_ref().map(|module| format!(" [{module}]"));
+            Some(printable(&format!(
+                "no probe on {}{}, which would show {}: {reason}",
+                probe.symbol,
+                module.unwrap_or_default(),
+                probe.explains,
+            )))
+        }
+        State::LeftOut => Some(printable(&format!("the probe on {} is disabled", probe.symbol))),
+        _ => None,
+    };
+    probes.iter().filter_map(line).collect()
 }
 
 /// The table as text: a probe and how it stands, what it explains, and why it stands so where that
@@ -126,6 +205,47 @@ mod tests {
             fallback: None,
             reason: None,
         }
+    }
+
+    #[test]
+    fn what_is_missing_is_one_line_that_names_the_cause_and_the_cost() {
+        let fact = |symbol: &str, required, state| ProbeFact {
+            symbol: symbol.to_owned(),
+            module: None,
+            explains: "who claims a group".to_owned(),
+            required,
+            how: Vec::new(),
+            fallback: None,
+            state,
+        };
+        let missing = |obstacles: &[Obstacle]| State::Missing {
+            reason: "a call failed: Operation not permitted\u{202e}".to_owned(),
+            obstacles: obstacles.to_vec(),
+        };
+        let none = [Obstacle::NoTrampolines, Obstacle::NoKprobes];
+        let probes = [
+            fact("console", true, State::Attached),
+            fact("iommu_group_claim_dma_owner", true, missing(&none)),
+            fact("_dev_warn", false, missing(&none[1..])),
+            fact("vfio_fops_unl_ioctl", false, State::Waiting),
+        ];
+        assert_eq!(
+            summary(&probes).unwrap(),
+            "2 of 4 probes are missing (this kernel has no kprobes, the kernel refuses BPF \
+             trampolines): of a refusal only the kernel's message is seen, not who asked"
+        );
+        let seen = [&probes[1..], &[fact("other", true, State::Attached)]].concat();
+        assert!(summary(&seen).unwrap().ends_with("the trace does not show who claims a group"));
+        assert!(summary(&seen[1..]).unwrap().ends_with("explanations say less, none is wrong"));
+        assert_eq!(summary(&probes[..1]), None);
+        let disabled = [fact("console", true, State::LeftOut)];
+        assert!(
+            summary(&disabled).unwrap().starts_with("1 of 1 probes is missing (some are disab")
+        );
+        // Each of them is told to whoever asks, with nothing that a terminal would obey.
+        let details = details(&probes);
+        assert_eq!(details.len(), 2);
+        assert!(details.iter().all(|line| !line.contains('\u{202e}')), "{details:?}");
     }
 
     #[test]

@@ -107,7 +107,12 @@ impl Told {
                 )
             },
             probe("iommufd_device_bind", Some("iommufd"), &[], ProbeState::Waiting),
-            probe("vfio_df_ioctl_bind_iommufd", Some("vfio"), &[], ProbeState::Missing { reason }),
+            probe(
+                "vfio_df_ioctl_bind_iommufd",
+                Some("vfio"),
+                &[],
+                ProbeState::Missing { reason, obstacles: Vec::new() },
+            ),
         ];
         self
     }
@@ -336,7 +341,7 @@ fn telling() -> Told {
         command.push("/home/alice/taxes2025".to_owned());
     }
     let reason = "/home/alice/vmlinux: D8-5E-D3-AA-BB-CC".to_owned();
-    told.probes[3].state = ProbeState::Missing { reason };
+    told.probes[3].state = ProbeState::Missing { reason, obstacles: Vec::new() };
     told
 }
 
@@ -408,7 +413,7 @@ pub(crate) fn hostile() -> Told {
     }
     for probe in &mut told.probes {
         bad.clone_into(&mut probe.symbol);
-        if let ProbeState::Missing { reason } = &mut probe.state {
+        if let ProbeState::Missing { reason, .. } = &mut probe.state {
             bad.clone_into(reason);
         }
         probe.how.push(bad.to_owned());

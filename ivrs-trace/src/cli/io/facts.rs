@@ -57,9 +57,7 @@ pub(crate) fn gather(
             let replay = source::recording(path, |start, number, event| {
                 take(start.map(|start| start.clocks), number, event);
             })?;
-            for line in live::degradations(&replay.probes) {
-                output::complain(&line);
-            }
+            live::warn_of(&replay.probes);
             of_recording(replay)
         }
     };
@@ -106,9 +104,7 @@ fn this_host(each: &mut impl FnMut(Option<Clocks>, u64, &Event)) -> anyhow::Resu
         let _inside = runtime.enter();
         match Live::start(|number, event| each(None, number, event)) {
             Ok(live) => {
-                for line in live.degradations() {
-                    output::complain(&line);
-                }
+                live::warn_of(&live.probes());
                 let (probes, lost, began) = (live.probes(), live.lost()?, Some(live.began()));
                 let facts = of_model(live.model, Origin::Live { traced: true });
                 return Ok(Facts { probes, lost, began, names, ..facts });

@@ -7,7 +7,7 @@ use crate::{
     firmware::amd::builder::IvrsBuilder,
     host::Snapshot,
     model::{Model, RequireDirect, fixture},
-    probe_state::ProbeState,
+    probe_state::{Obstacle, ProbeState},
     report::{Style, doctor, valid::parsed},
 };
 
@@ -276,12 +276,15 @@ fn what_is_missing_to_trace_is_told_once_each() {
         fallback: None,
         state,
     };
-    let missing = |reason: &str| ProbeState::Missing { reason: reason.to_owned() };
+    let missing = |reason: &str, obstacle| ProbeState::Missing {
+        reason: reason.to_owned(),
+        obstacles: vec![obstacle],
+    };
     let tracing = Tracing {
         probes: vec![
             probe("iommu_group_claim_dma_owner", ProbeState::Attached),
-            probe("_dev_warn", missing("`perf_event_open` failed: Permission denied")),
-            probe("console", missing("no such tracepoint")),
+            probe("_dev_warn", missing("Permission denied", Obstacle::KprobesDenied)),
+            probe("console", missing("no such tracepoint", Obstacle::NoFunction)),
         ],
         error: None,
         rights: Some(Rights {

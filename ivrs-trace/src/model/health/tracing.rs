@@ -3,8 +3,10 @@
 use super::{Line, Rights, State, Tracing, shown};
 use crate::{
     escape::printable,
+    facts::ProbeFact,
     host::{Conditions, Reading},
     model::Known,
+    probe_state::Obstacle,
 };
 
 /// Probes that are named one by one at most.
@@ -112,60 +114,47 @@ fn lockdown(state: &Reading<String>) -> Option<Line> {
 }
 
 fn probes(lines: &mut Vec<Line>, tracing: &Tracing) {
+    let of =
+        |state: &'static str| tracing.probes.iter().filter(move |one| one.state.name() == state);
     if let Some(error) = &tracing.error {
         let line = Line::new("probes", State::No, "no probe is attached");
         lines.push(line.from(error.clone()));
-        return;
+    } else if !tracing.probes.is_empty() {
+        let blind = of("missing").any(|probe| probe.required);
+        let line = Line::new(
+            "probes",
+            if blind { State::Warning } else { State::Ok },
+            format!(
+                "{} of {} probes are attached, {} wait for their module",
+                of("attached").count(),
+                tracing.probes.len(),
+                of("waiting").count()
+            ),
+        );
+        lines.push(of("attached").filter(|probe| probe.required).fold(line, |line, probe| {
+            line.from(format!("{}: {}", probe.symbol, probe.how.join(" and ")))
+        }));
     }
-    if tracing.probes.is_empty() {
-        return;
-    }
-    let of =
-        |state: &'static str| tracing.probes.iter().filter(move |one| one.state.name() == state);
-    let mut line = Line::new(
-        "probes",
-        State::Ok,
-        format!(
-            "{} of {} probes are attached, {} wait for their module",
-            of("attached").count(),
-            tracing.probes.len(),
-            of("waiting").count()
-        ),
-    );
-    for probe in of("attached").filter(|probe| probe.required) {
-        line = line.from(format!("{}: {}", probe.symbol, probe.how.join(" and ")));
-    }
-    lines.push(line);
-    let fallback = of("attached").filter(|probe| probe.required && probe.fallback.is_some());
     let mut slower = Line::new(
         "probes-fallback",
         State::Warning,
         "some probes are not attached in the best way (fentry and fexit); they work, at more cost",
     );
-    for probe in fallback {
-        let why = probe.fallback.as_deref().unwrap_or_default();
-        slower = slower.from(format!("{}: {why}", probe.symbol));
+    for probe in of("attached").filter(|probe| probe.required) {
+        if let Some(why) = &probe.fallback {
+            slower = slower.from(format!("{}: {why}", probe.symbol));
+        }
     }
     if !slower.evidence.is_empty() {
         lines.push(slower);
     }
     let paranoid = tracing.rights.as_ref().is_some_and(|rights| rights.paranoid.is_some());
-    for probe in of("missing").take(AT_MOST) {
-        let reason = probe.state.reason().unwrap_or_default();
-        // Said once for all of them.
-        if paranoid && reason.contains("perf_event_open") {
-            continue;
-        }
-        lines.push(
-            Line::new(
-                "probe-missing",
-                State::Warning,
-                printable(&format!(
-                    "no probe on {}, which would show {}",
-                    probe.symbol, probe.explains
-                )),
-            )
-            .from(reason),
-        );
+    // Said once for all of them.
+    let said =
+        |probe: &&ProbeFact| paranoid && probe.state.obstacles().contains(&Obstacle::KprobesDenied);
+    for probe in of("missing").filter(|probe| !said(probe)).take(AT_MOST) {
+        let message = format!("no probe on {}, which would show {}", probe.symbol, probe.explains);
+        let line = Line::new("probe-missing", State::Warning, printable(&message));
+        lines.push(line.from(probe.state.reason().unwrap_or_default()));
     }
 }
