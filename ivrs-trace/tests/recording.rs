@@ -222,7 +222,11 @@ fn every_command_reads_a_recording() {
     // A live host's words, not those of a copy.
     assert!(!text(&check.stdout).contains("in the tree"));
     let said = text(&check.stderr);
-    assert!(said.contains("also holds 1 attempts") && said.contains("no probe on plain"), "{said}");
+    assert!(said.contains("also holds 1 attempts"), "{said}");
+    assert!(said.contains("1 of 1 probes is missing: the trace does not show plain"), "{said}");
+    assert!(!said.contains("no probe on"), "{said}");
+    let verbose = ivrs_trace(&["check", "--verbose", "--from", path]);
+    assert!(text(&verbose.stderr).contains("no probe on plain [plain], which would show plain"));
 
     let run = ivrs_trace(&["run", "--from", path]);
     assert_eq!(run.status.code(), Some(0));
