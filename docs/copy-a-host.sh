@@ -59,6 +59,40 @@ keep() {
     grep -E -e "$2" "$1" > "$copy/$1"
 }
 
+# Lines of the kernel's log that are kept, a pattern a line; and those of them that are not.
+kept='Linux version 
+ACPI table found in initrd
+Table Upgrade: 
+ACPI OVERRIDE: 
+ignoring table override
+table override, new table
+nterrupt remapping
+IRQ remapping
+irq remapping
+has no mapping iommu
+chipset that contains an erratum
+IOAPIC
+x2apic
+AMD-Vi: 
+DMAR
+dmar: 
+IOMMU disabled
+ivrs_
+Firmware has requested this device
+platform RMRR requirement
+vfio
+can.t reserve
+MSI interrupts are not secure
+Kernel is locked down'
+dropped='ommand line: 
+Event logged
+.DMA 
+DEV_SELECT
+DEV_ALIAS
+DEV_RANGE_END
+DEV_EXT
+relaying device request'
+
 take proc cmdline iomem swaps
 take proc/self mountinfo
 keep proc/cpuinfo '^vendor_id'
@@ -85,7 +119,7 @@ done
 take proc/sys/kernel osrelease tainted ftrace_enabled modules_disabled
 if [ -z "$root" ]; then
     mkdir -p "$copy/dev"
-    dmesg 2> /dev/null | grep -E 'Linux version |ACPI table found in initrd|Table Upgrade: |ACPI OVERRIDE: |ignoring table override|table override, new table|nterrupt remapping|IRQ remapping|AMD-Vi: (Unable|Disabling)|IOMMU disabled|Kernel is locked down' > "$copy/dev/kmsg"
+    dmesg 2> /dev/null | grep -e "$kept" | grep -v -e "$dropped" > "$copy/dev/kmsg"
     [ -s "$copy/dev/kmsg" ] || rm "$copy/dev/kmsg"
 fi
 for file in lib/modules/$(cat proc/sys/kernel/osrelease)/modules.dep \
@@ -103,6 +137,7 @@ for table in sys/firmware/acpi/tables/*; do
     case $table in *IVRS* | *DMAR*) continue ;; esac
     if [ -f "$table" ]; then : > "$copy/$table"; fi
 done
+take sys/firmware/devicetree/base model
 take sys/module/vfio_iommu_type1/parameters allow_unsafe_interrupts
 for folder in sys/bus/pci/drivers/vfio-pci; do
     if [ -d "$folder" ]; then mkdir -p "$copy/$folder"; fi
@@ -140,7 +175,7 @@ for function in sys/bus/pci/devices/*; do
     [ -e "$function" ] || continue
     function=$(real "$function")
     take "$function" vendor device class subsystem_vendor subsystem_device revision uevent \
-        driver iommu_group iommu physfn boot_vga
+        driver driver_override iommu_group iommu physfn boot_vga
     for bus in "$function"/pci_bus/*; do
         if [ -d "$bus" ]; then mkdir -p "$copy/$bus"; fi
     done

@@ -66,6 +66,7 @@ pub(super) fn command(args: &Args) -> anyhow::Result<ExitCode> {
     }
     let verdicts = model.verdicts();
     let health = health::health(&model, &verdicts, &conditions, &tracing, &args.devices);
+    let health = report::worded(health);
     if args.json {
         output::print_json(&health)?;
     } else {

@@ -5,7 +5,7 @@
 //! network it keeps which interface has routes, no addresses.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     fmt::Write as _,
     path::{Component, Path},
 };
@@ -52,6 +52,10 @@ pub struct Conditions {
     /// The paths of what is swapped to.
     pub swaps: Reading<Vec<String>>,
     pub interfaces: Reading<Vec<Interface>>,
+    /// The drivers that `driver_override` names, by function.
+    pub overrides: BTreeMap<Bdf, String>,
+    /// The board's name in its device tree; a board with one may have no ACPI.
+    pub device_tree: Reading<String>,
     /// The functions that the firmware's console was on.
     pub boot_vga: BTreeSet<Bdf>,
     /// Framebuffers and their functions.
@@ -160,7 +164,15 @@ impl Conditions {
                 })
             }),
             interfaces: at("sys/class/net").and_then(|dir| interfaces(&dir, &at("proc/net"))),
-            boot_vga: boot_vga(&at("sys/bus/pci/devices")),
+            overrides: attributes(&at("sys/bus/pci/devices"), "driver_override")
+                .into_iter()
+                .filter(|(_, driver)| !driver.is_empty() && driver != "(null)")
+                .collect(),
+            device_tree: small("sys/firmware/devicetree/base", "model"),
+            boot_vga: attributes(&at("sys/bus/pci/devices"), "boot_vga")
+                .into_iter()
+                .filter_map(|(bdf, text)| (text == "1").then_some(bdf))
+                .collect(),
             framebuffers: framebuffers(&at("sys/class/graphics")),
         }
     }
@@ -187,6 +199,8 @@ impl Conditions {
             mounts: _,
             swaps: _,
             interfaces: _,
+            overrides: _,
+            device_tree: _,
             boot_vga: _,
             framebuffers: _,
         } = self;
@@ -487,15 +501,16 @@ fn zero(digits: &str) -> bool {
     digits.bytes().all(|byte| byte == b'0')
 }
 
-fn boot_vga(dir: &Reading<Dir<'_>>) -> BTreeSet<Bdf> {
-    let Reading::Read(dir) = dir else { return BTreeSet::new() };
-    let names = dir.names().value().cloned().unwrap_or_default();
-    let of_firmware = |name: &String| {
-        let bdf = exact::<Bdf>(name)?;
-        let text = dir.dir(name).and_then(|function| function.text("boot_vga", SMALL));
-        text.value().is_some_and(|text| text == "1").then_some(bdf)
+/// An attribute of the functions that have it.
+fn attributes(dir: &Reading<Dir<'_>>, name: &str) -> Vec<(Bdf, String)> {
+    let Reading::Read(dir) = dir else { return Vec::new() };
+    let functions = dir.names().value().cloned().unwrap_or_default();
+    let of_function = |function: &String| {
+        let bdf = exact::<Bdf>(function)?;
+        let text = dir.dir(function).and_then(|function| function.text(name, SMALL));
+        Some((bdf, text.value()?.clone()))
     };
-    names.iter().filter_map(of_firmware).collect()
+    functions.iter().filter_map(of_function).collect()
 }
 
 fn framebuffers(dir: &Reading<Dir<'_>>) -> Vec<(String, Bdf)> {

@@ -19,11 +19,26 @@ const PREFIXES: [&str; 10] = [
 
 /// The options that bear on the IOMMU and VFIO, as they are written, in their order.
 pub(super) fn of(host: &Snapshot) -> impl Iterator<Item = &str> {
+    words(host).filter(|option| PREFIXES.iter().any(|prefix| option.starts_with(prefix)))
+}
+
+fn words(host: &Snapshot) -> impl Iterator<Item = &str> {
     let line = host.command_line.value().map_or("", String::as_str);
     // What follows `--` is for init.
-    line.split_whitespace()
-        .take_while(|option| *option != "--")
-        .filter(|option| PREFIXES.iter().any(|prefix| option.starts_with(prefix)))
+    line.split_whitespace().take_while(|option| *option != "--")
+}
+
+/// Options that keep interrupts from being remapped (`setup_nointremap` and `setup_irqremap`,
+/// drivers/iommu/irq_remapping.c; without IO-APIC or IOMMU there is nothing to remap with).
+pub(super) fn no_remapping(host: &Snapshot) -> impl Iterator<Item = &str> {
+    words(host).filter(|option| {
+        let (name, values) = option.split_once('=').unwrap_or((option, ""));
+        match name {
+            "nointremap" | "noapic" | "nolapic" => true,
+            "intremap" | "iommu" | "amd_iommu" => values.split(',').any(|value| value == "off"),
+            _ => false,
+        }
+    })
 }
 
 /// The option that asks for relaxed unity maps, if there is one: `amd_iommu=relax_unity`, alone or

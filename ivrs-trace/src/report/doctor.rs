@@ -4,10 +4,231 @@ use super::{
     Document, Style,
     document::{Kind, Text, count},
 };
-use crate::model::{
-    Verdict,
-    health::{Health, Line, State},
+use crate::{
+    escape::printable,
+    model::{
+        Verdict,
+        health::{DeviceFact, Health, Line, Misspelt, NotRemapped, Remapped, Remapping, State},
+    },
+    pci::{Bdf, Devid},
 };
+
+/// Puts what is known of drivers, BARs and remapping in words, among the lines.
+#[must_use]
+pub fn worded(mut health: Health) -> Health {
+    health.vfio.extend(health.remapping.take().as_ref().map(remapping));
+    health.vfio.extend(health.misspelt.drain(..).map(|one| misspelt(&one)));
+    for device in &mut health.devices {
+        // After firmware and the group, before what it is in use for.
+        let of_group = |line: &Line| matches!(line.code, "device-firmware" | "device-group");
+        let at = device.lines.iter().take_while(|line| of_group(line)).count();
+        let bdf = device.bdf;
+        let lines: Vec<Line> = device.facts.drain(..).map(|fact| of_fact(bdf, fact)).collect();
+        device.lines.splice(at..at, lines);
+    }
+    health
+}
+
+/// The price of doing without remapping, wherever that is proposed.
+const UNSAFE: &str = "allow_unsafe_interrupts=1 of vfio_iommu_type1 does without remapping; a guest \
+                      can then send any interrupt to the host";
+
+/// Whether interrupts are remapped, why not, and the cure.
+pub(crate) fn remapping(found: &Remapping) -> Line {
+    let code = "interrupt-remapping";
+    let path = "/proc/interrupts";
+    let line = |message: &str| Line::new(code, found.state(), message);
+    let counted = match &found.remapped {
+        Remapped::Yes(seen) => {
+            return line("interrupts are remapped").from(format!("{path}: {seen}"));
+        }
+        Remapped::NotShown => {
+            return line("interrupt remapping is not judged here")
+                .from(format!("{path} does not show it for this IOMMU"));
+        }
+        Remapped::Unread(why) => {
+            return line("whether interrupts are remapped is not known").from(why);
+        }
+        Remapped::No { counted } => *counted,
+    };
+    let mut line = line(if found.allowed.is_empty() {
+        "interrupts are not remapped, so VFIO attaches no device (VFIO_SET_IOMMU fails with EPERM)"
+    } else {
+        "interrupts are not remapped, and an option allows VFIO without remapping: a guest can send \
+         any interrupt to the host"
+    });
+    if counted {
+        line = line.from(format!("{path}: none begins with IR-"));
+    }
+    line = found.log.iter().fold(line, |line, entry| line.from(format!("kernel log: {entry}")));
+    let mut cures: Vec<String> = found.causes.iter().map(cure).collect();
+    for cause in &found.causes {
+        line = evidence(line, cause);
+    }
+    line =
+        found.allowed.iter().fold(line, |line, (file, text)| line.from(format!("{file}: {text}")));
+    if cures.is_empty() {
+        cures.push(
+            "see that interrupt remapping is on in the firmware's set-up (VT-d, x2APIC, IOMMU) and \
+             that the kernel's log names no other reason"
+                .to_owned(),
+        );
+    }
+    cures.push(UNSAFE.to_owned());
+    line.then(printable(&cures.join("; ")))
+}
+
+fn evidence(line: Line, cause: &NotRemapped) -> Line {
+    match cause {
+        NotRemapped::Option(option) => line.from(format!("/proc/cmdline: {option}")),
+        NotRemapped::IoApics { given, .. } => {
+            given.iter().fold(line, |line, option| line.from(format!("/proc/cmdline: {option}")))
+        }
+        NotRemapped::NotOffered { flags } => {
+            line.from(format!("DMAR: flags {flags:#04x}, without INTR_REMAP (bit 0)"))
+        }
+        NotRemapped::NoUnit(_) | NotRemapped::Erratum => line,
+    }
+}
+
+fn cure(cause: &NotRemapped) -> String {
+    match cause {
+        NotRemapped::Option(option) => {
+            format!("take {option} out of the kernel's command line")
+        }
+        NotRemapped::IoApics { missing, given } => {
+            let option = |(id, place): &(u32, Option<Devid>)| match place {
+                Some(place) => format!("ivrs_ioapic[{id}]={place}"),
+                None => format!("ivrs_ioapic[{id}]=BUS:DEV.FN"),
+            };
+            let options: Vec<String> = missing.iter().map(option).collect();
+            let open = missing.iter().any(|(_, place)| place.is_none());
+            let open = if open {
+                " (BUS:DEV.FN is the requester ID of that IO-APIC, often 00:00.1 for the \
+                 northbridge's; amd_iommu_dump=1 shows those that the table has)"
+            } else {
+                ""
+            };
+            let instead = if given.is_empty() { "" } else { " in place of what is given" };
+            format!(
+                "the IVRS does not name the IO-APICs that the MADT has: add {}{instead}{open} to the \
+                 kernel's command line, or install a BIOS with a right table; a wrong ID can keep \
+                 the host from booting, so try it in the boot loader first",
+                options.join(" ")
+            )
+        }
+        NotRemapped::NotOffered { .. } => {
+            "the firmware offers no interrupt remapping: switch it on in the firmware's set-up (VT-d, \
+             interrupt remapping or x2APIC), or install a newer BIOS; many chipsets before 2010 have \
+             none"
+                .to_owned()
+        }
+        NotRemapped::NoUnit(ids) => {
+            let ids: Vec<String> = ids.iter().map(u32::to_string).collect();
+            format!(
+                "the DMAR has no unit for IO-APIC {}, and no kernel option replaces that: install a \
+                 newer BIOS, or ask the board's vendor for one",
+                ids.join(", ")
+            )
+        }
+        NotRemapped::Erratum => {
+            "the chipset's interrupt remapping has an erratum: no option cures it".to_owned()
+        }
+    }
+}
+
+fn misspelt(found: &Misspelt) -> Line {
+    let message = format!("nothing knows the option {}, so it does nothing", found.text);
+    let line = Line::new("vfio-option", State::Warning, printable(&message))
+        .from(format!("{}: {}", found.file, found.text));
+    match &found.meant {
+        Some(meant) => line.then(printable(&format!("write {meant}, if that is meant"))),
+        None => {
+            line.then("`modinfo -p vfio-pci` and `modinfo -p vfio_iommu_type1` list the options")
+        }
+    }
+}
+
+fn of_fact(bdf: Bdf, fact: DeviceFact) -> Line {
+    match fact {
+        DeviceFact::NotBound { driver, asked, softdep, overridden, sibling } => {
+            let wanted = !asked.is_empty();
+            let state = if wanted { State::No } else { State::Warning };
+            let has = match &driver {
+                Some(driver) => format!("driver {driver} has it, not vfio-pci"),
+                None => "no driver has it, not even vfio-pci".to_owned(),
+            };
+            let but = if wanted { ", although an option asks for vfio-pci" } else { "" };
+            let mut line = Line::new("device-driver", state, printable(&format!("{has}{but}")))
+                .from(match &driver {
+                    Some(driver) => format!("/sys/bus/pci/devices/{bdf}/driver: {driver}"),
+                    None => format!("/sys/bus/pci/devices/{bdf}/driver is not there"),
+                });
+            for (file, text) in asked.iter().chain(&softdep) {
+                line = line.from(format!("{file}: {text}"));
+            }
+            if let Some(name) = &overridden {
+                line = line.from(format!("/sys/bus/pci/devices/{bdf}/driver_override: {name}"));
+            }
+            if let Some(sibling) = sibling {
+                line = line.from(format!("{sibling} of its group is bound to vfio-pci"));
+            }
+            line.then(printable(&bind(bdf, driver.as_deref(), wanted, softdep.is_some())))
+        }
+        DeviceFact::HeldBar { start, end, holders, in_use } => {
+            let state = if in_use { State::Warning } else { State::No };
+            let mut names: Vec<&str> = Vec::new();
+            for name in &holders {
+                if !names.contains(&name.as_str()) {
+                    names.push(name);
+                }
+            }
+            let names = names.join(", ");
+            let message = format!(
+                "the host's framebuffer ({names}) holds part of its memory, so a guest cannot use it"
+            );
+            Line::new("device-memory", state, printable(&message))
+                .from(format!("/proc/iomem: {names} in {start:#x}-{end:#x} of {bdf}"))
+                .then(
+                    "unbind the framebuffer first, as `echo simple-framebuffer.0 > \
+                     /sys/bus/platform/drivers/simple-framebuffer/unbind` does (or efi-framebuffer), \
+                     or boot with initcall_blacklist=sysfb_init, which does not help on every \
+                     kernel; the host has no display there afterwards",
+                )
+        }
+        DeviceFact::Errors(lines) => {
+            let reserve = lines.iter().any(|line| line.contains("can't reserve"));
+            let (state, message) = if reserve {
+                (State::No, "the kernel could not reserve its memory: somebody else holds it")
+            } else {
+                (State::Warning, "the kernel's log has errors of vfio-pci with it")
+            };
+            let line = Line::new("device-errors", state, message);
+            lines.iter().fold(line, |line, entry| line.from(format!("kernel log: {entry}")))
+        }
+    }
+}
+
+/// How vfio-pci gets a function.
+fn bind(bdf: Bdf, driver: Option<&str>, wanted: bool, softdep: bool) -> String {
+    let by_hand = format!(
+        "libvirt's managed='yes' rebinds it at the start of the machine; plain QEMU needs `driverctl \
+         set-override {bdf} vfio-pci`"
+    );
+    let first = match driver {
+        Some(driver) if wanted && softdep => format!(
+            "{driver} was first: the initramfs lacks vfio-pci or these lines; rebuild it \
+             (update-initramfs -u, dracut -f or mkinitcpio -P) and restart"
+        ),
+        Some(driver) if wanted => format!(
+            "{driver} was first: add `softdep {driver} pre: vfio-pci` to /etc/modprobe.d, rebuild the \
+             initramfs and restart; where {driver} is part of the kernel, only driver_override helps"
+        ),
+        None if wanted => "load it: modprobe vfio-pci".to_owned(),
+        _ => return by_hand,
+    };
+    format!("{first}; {by_hand}")
+}
 
 /// What `doctor` prints.
 #[must_use]
@@ -92,6 +313,8 @@ mod tests {
             iommu: vec![line(State::No, None)],
             table: Vec::new(),
             vfio: vec![line(State::Unknown, None)],
+            remapping: None,
+            misspelt: Vec::new(),
             devices: Vec::new(),
             devices_not_shown: 3,
         };

@@ -93,7 +93,7 @@ fn firmware(verdicts: &Verdicts, bdf: Bdf) -> Option<Line> {
 }
 
 /// The PCI functions of its group, itself and bridges left out.
-fn others(model: &Known, bdf: Bdf) -> Vec<Bdf> {
+pub(super) fn others(model: &Known, bdf: Bdf) -> Vec<Bdf> {
     let group = model.function(bdf).and_then(|function| function.group.value().copied());
     let members = group.and_then(|id| model.group(id)).and_then(|group| group.members.value());
     let function = |member: &Member| match member {

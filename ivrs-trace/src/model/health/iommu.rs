@@ -62,6 +62,10 @@ pub(super) fn lines(model: &Known, verdicts: &Verdicts, conditions: &Conditions)
     lines
 }
 
+/// `intel_iommu_setup` (drivers/iommu/intel/iommu.c) logs it as it reads the option, before any unit is
+/// looked for.
+const ECHO: &str = "DMAR: IOMMU enabled";
+
 fn vendor(model: &Known, conditions: &Conditions) -> Line {
     let units = match &model.host().iommus {
         Reading::Unreadable(why) => {
@@ -112,10 +116,15 @@ fn none(model: &Known, conditions: &Conditions) -> Line {
     let tables = conditions.tables.value();
     let has = |name: &str| tables.is_some_and(|tables| tables.iter().any(|table| table == name));
     let log = conditions.kernel_log.value().into_iter().flatten();
-    let line = log
-        .filter(|entry| entry.contains("AMD-Vi") || entry.contains("IOMMU disabled"))
-        .take(4)
-        .fold(line, |line, entry| line.from(format!("kernel log: {entry}")));
+    // The last is of AMD's IOMMUv2 module, which distributions also load elsewhere.
+    let bears = |entry: &&String| {
+        (entry.contains("AMD-Vi") || entry.contains("IOMMU disabled") || entry.contains(ECHO))
+            && !entry.contains("This is not a bug")
+    };
+    let line = log.filter(bears).take(4).fold(line, |line, entry| {
+        let echo = if entry.contains(ECHO) { " (repeats the option, proves nothing)" } else { "" };
+        line.from(format!("kernel log: {entry}{echo}"))
+    });
     if has("IVRS") {
         return line.from("/sys/firmware/acpi/tables/IVRS is there").then(
             "the firmware offers it and the kernel did not take it: `dmesg | grep AMD-Vi` says \
@@ -123,9 +132,23 @@ fn none(model: &Known, conditions: &Conditions) -> Line {
         );
     }
     if has("DMAR") {
-        return line
-            .from("/sys/firmware/acpi/tables/DMAR is there")
-            .then("add intel_iommu=on to the kernel's command line");
+        let line = line.from("/sys/firmware/acpi/tables/DMAR is there");
+        let on = options::of(host).find(|option| *option == "intel_iommu=on");
+        return match on {
+            Some(option) => line.from(format!("/proc/cmdline: {option}")).then(
+                "the firmware offers it and the kernel did not take it: `dmesg | grep DMAR` says \
+                 why, and `ivrs-trace decode` whether the table is at fault",
+            ),
+            None => line.then("add intel_iommu=on to the kernel's command line"),
+        };
+    }
+    // `tables` is not there at all on a board that only has a device tree.
+    if let (Reading::Read(board), None) = (&conditions.device_tree, tables) {
+        return line.from(format!("/sys/firmware/devicetree/base/model: {board}")).then(
+            "this board describes its hardware by a device tree: the tree must name an IOMMU \
+             (SMMU) and the devices behind it, and the kernel needs its driver; many small boards \
+             have none, and VFIO cannot protect the host there",
+        );
     }
     let line = match (&conditions.tables, &conditions.processor) {
         (Reading::Unreadable(why), _) => line.from(why.clone()),

@@ -3,14 +3,23 @@
 //! Each line has a state, what it rests on, and what to do. It reads nothing: the host and its
 //! [`Conditions`] were read before, and how the probes stand was found out by who attached them.
 
+mod binding;
 mod device;
 mod iommu;
+mod misspelt;
+mod remapping;
 mod table;
 mod tracing;
 mod vfio;
 
 #[cfg(test)]
 mod tests;
+
+pub use self::{
+    binding::DeviceFact,
+    misspelt::Misspelt,
+    remapping::{NotRemapped, Remapped, Remapping, remapping},
+};
 
 use serde::Serialize;
 
@@ -53,16 +62,16 @@ pub struct Line {
 }
 
 impl Line {
-    fn new(code: &'static str, state: State, message: impl Into<String>) -> Self {
+    pub(crate) fn new(code: &'static str, state: State, message: impl Into<String>) -> Self {
         Self { code, state, message: message.into(), evidence: Vec::new(), todo: None }
     }
 
-    fn from(mut self, evidence: impl Into<String>) -> Self {
+    pub(crate) fn from(mut self, evidence: impl Into<String>) -> Self {
         self.evidence.push(crate::escape::printable(&evidence.into()));
         self
     }
 
-    fn then(mut self, todo: impl Into<String>) -> Self {
+    pub(crate) fn then(mut self, todo: impl Into<String>) -> Self {
         self.todo = Some(todo.into());
         self
     }
@@ -83,6 +92,12 @@ pub struct Health {
     pub table: Vec<Line>,
     /// Is VFIO there.
     pub vfio: Vec<Line>,
+    /// Whether interrupts are remapped, for who phrases it among the lines on VFIO.
+    #[serde(skip)]
+    pub remapping: Option<Remapping>,
+    /// Options for VFIO that nothing knows, for the same.
+    #[serde(skip)]
+    pub misspelt: Vec<Misspelt>,
     /// What stops single devices.
     pub devices: Vec<DeviceHealth>,
     /// How many devices were looked at, and not shown because nothing stops them or firmware does
@@ -98,6 +113,9 @@ pub struct DeviceHealth {
     pub bdf: Bdf,
     /// Its lines.
     pub lines: Vec<Line>,
+    /// What is in the way of its driver, for who phrases it among the lines.
+    #[serde(skip)]
+    pub facts: Vec<DeviceFact>,
 }
 
 impl Health {
@@ -174,11 +192,15 @@ pub fn health(
     for bdf in wanted {
         looked += 1;
         let lines = device::lines(model, verdicts, conditions, *bdf);
+        let function = model.function(*bdf);
+        let facts = function.map_or_else(Vec::new, |function| {
+            binding::facts(model, conditions, function, !asked.is_empty())
+        });
         // Without being asked, what firmware alone stops is counted with the table.
         let told =
             lines.iter().any(|line| line.state > State::Ok && line.code != "device-firmware");
-        if told || !asked.is_empty() {
-            devices.push(DeviceHealth { bdf: *bdf, lines });
+        if told || !facts.is_empty() || !asked.is_empty() {
+            devices.push(DeviceHealth { bdf: *bdf, lines, facts });
         }
     }
     Health {
@@ -186,7 +208,9 @@ pub fn health(
         tracing: tracing::lines(model, conditions, tracing),
         iommu: iommu::lines(model, verdicts, conditions),
         table: table::lines(model, conditions),
-        vfio: vfio::lines(model, conditions),
+        vfio: vec![vfio::driver(model, conditions)],
+        remapping: remapping(model, conditions),
+        misspelt: misspelt::misspelt(model, conditions),
         devices_not_shown: looked - devices.len(),
         devices,
     }

@@ -8,7 +8,7 @@ use crate::{
     host::Snapshot,
     model::{Model, RequireDirect, fixture},
     probe_state::{Obstacle, ProbeState},
-    report::{Style, doctor, valid::parsed},
+    report::{Style, doctor, valid::parsed, worded},
 };
 
 /// A host's tree: files, and links as `ls -l` shows them.
@@ -62,7 +62,8 @@ impl Host {
         let model = Model::new(Snapshot::read(self.0.path()), RequireDirect::Present);
         let conditions = Conditions::read(self.0.path());
         let asked: Vec<Bdf> = asked.iter().map(|text| fixture::bdf(text)).collect();
-        let mut health = health(&model, &model.verdicts(), &conditions, tracing, &asked);
+        let health = health(&model, &model.verdicts(), &conditions, tracing, &asked);
+        let mut health = worded(health);
         let root = format!("{}/", self.0.path().canonicalize().unwrap().display());
         for line in health.tracing.iter_mut().chain(&mut health.table).chain(&mut health.vfio) {
             for evidence in &mut line.evidence {
@@ -307,4 +308,189 @@ fn what_is_missing_to_trace_is_told_once_each() {
     let (health, _) =
         locked.told(&[], &Tracing { error: Some("EPERM".to_owned()), ..Tracing::default() });
     assert!(health.tracing.iter().filter(|line| line.state == State::No).count() == 2);
+}
+
+fn line<'h>(health: &'h Health, code: &str) -> Option<&'h Line> {
+    health.lines().find(|line| line.code == code)
+}
+
+#[test]
+fn a_driver_that_won_against_vfio_pci_is_told_with_what_asked_for_it() {
+    let asks = "options vfio-pci disable_vga=1 ids=10de:1,1022:1234";
+    for (path, content, state, words) in [
+        ("etc/modprobe.d/vfio.conf", asks, State::No, "softdep nvme pre: vfio-pci"),
+        ("proc/cmdline", "quiet vfio_pci.ids=1022:1234", State::No, "softdep nvme pre: vfio-pci"),
+        ("proc/cmdline", "vfio-pci.ids=1022:1234:ffffffff:ffffffff:010802", State::No, "softdep"),
+        // Another device, another class, no option of vfio-pci.
+        (
+            "proc/cmdline",
+            "vfio-pci.ids=1022:1235,1022:1234:ffffffff:ffffffff:030000",
+            State::Warning,
+            "driverctl",
+        ),
+        ("proc/cmdline", "vfio-pci-ids=1022:1234", State::Warning, "driverctl"),
+        (
+            "etc/modprobe.d/vfio.conf",
+            "options vfio-pci ids=1022:1234,\nsoftdep nvme pre: vfio-pci",
+            State::No,
+            "initramfs",
+        ),
+    ] {
+        let (health, text) =
+            workstation().file(path, content).told(&["00:02.0"], &Tracing::default());
+        let line = line(&health, "device-driver").unwrap();
+        assert_eq!(line.state, state, "{content}: {text}");
+        assert!(line.message.starts_with("driver nvme has it, not vfio-pci"), "{text}");
+        let todo = line.todo.as_ref().unwrap();
+        assert!(todo.contains(words) && todo.contains("managed='yes'"), "{content}: {todo}");
+        let quoted = line.evidence.iter().any(|one| one.contains("1022:1234"));
+        assert_eq!(quoted, state == State::No, "{text}");
+    }
+    // Nobody asked for it, by no option and by no name.
+    let (health, _) = workstation().told(&[], &Tracing::default());
+    assert_eq!(line(&health, "device-driver"), None);
+    // Half of the group is given already, whatever was asked for.
+    let sibling = workstation().function("0000:00:04.2", "0x040300\n", "vfio-pci", 3);
+    let (health, text) = sibling.told(&[], &Tracing::default());
+    let told = health
+        .devices
+        .iter()
+        .filter(|device| device.lines.iter().any(|line| line.code == "device-driver"));
+    let told: Vec<String> = told.map(|device| device.bdf.to_string()).collect();
+    assert_eq!(told, ["0000:00:04.0", "0000:00:04.1"], "{text}");
+    let path = "sys/devices/pci0000:00/0000:00:06.0/driver_override";
+    for (content, told) in [("vfio-pci\n", true), ("(null)\n", false), ("xhci_hcd\n", false)] {
+        let (health, _) = workstation().file(path, content).told(&[], &Tracing::default());
+        let line = line(&health, "device-driver");
+        assert_eq!(line.is_some(), told, "{content}");
+        assert!(line.is_none_or(|line| line.evidence[1].ends_with("driver_override: vfio-pci")));
+    }
+}
+
+#[test]
+fn who_holds_the_memory_of_a_function_is_told_and_what_the_kernel_said() {
+    let iomem = "00001000-0009ffff : System RAM\n\
+                 e0000000-efffffff : PCI Bus 0000:00\n  \
+                 e0000000-e7ffffff : 0000:00:04.0\n    e0000000-e02fffff : BOOTFB\n      \
+                 e0000000-e02fffff : simpledrm\n  e8000000-e8003fff : 0000:00:02.0\n    \
+                 e8000000-e8003fff : nvme\n";
+    let host = || workstation().file("proc/iomem", iomem);
+    let (health, text) = host().told(&["00:04.0"], &Tracing::default());
+    let held = line(&health, "device-memory").unwrap();
+    assert_eq!(held.state, State::Warning, "{text}");
+    assert!(held.message.contains("(BOOTFB, simpledrm)"), "{text}");
+    assert_eq!(
+        held.evidence,
+        ["/proc/iomem: BOOTFB, simpledrm in 0xe0000000-0xe7ffffff of 0000:00:04.0"]
+    );
+    let (health, _) = host().told(&["00:02.0"], &Tracing::default());
+    assert_eq!(line(&health, "device-memory"), None);
+    // Without a driver of the host nobody would let go of it.
+    let free = host();
+    fs::remove_file(free.path("sys/devices/pci0000:00/0000:00:04.0/driver")).unwrap();
+    let (health, _) = free.told(&["00:04.0"], &Tracing::default());
+    assert_eq!(line(&health, "device-memory").unwrap().state, State::No);
+    for (log, state) in [
+        (
+            "vfio-pci 0000:00:04.0: BAR 0: can't reserve [mem 0xe0000000-0xe7ffffff]",
+            Some(State::No),
+        ),
+        ("vfio-pci: probe of 0000:00:04.0 failed with error -22", Some(State::Warning)),
+        (
+            "vfio-pci 0000:00:04.0: probe with driver vfio-pci failed with error -22",
+            Some(State::Warning),
+        ),
+        ("vfio-pci 0000:00:04.0: not ready 65535ms after FLR; giving up", Some(State::Warning)),
+        ("vfio-pci 0000:00:02.0: probe with driver vfio-pci failed with error -22", None),
+        ("vfio-pci 0000:00:04.0: enabling device (0000 -> 0003)", None),
+    ] {
+        let told = host().file("dev/kmsg", format!("[  1.0] {log}\n"));
+        let (health, _) = told.told(&["00:04.0"], &Tracing::default());
+        let line = line(&health, "device-errors");
+        assert_eq!(line.map(|line| line.state), state, "{log}");
+        assert!(line.is_none_or(|line| line.evidence == [format!("kernel log: {log}")]));
+    }
+}
+
+#[test]
+fn why_interrupts_are_not_remapped_is_told_with_its_cure_and_price() {
+    let off = |log: &str| {
+        workstation().file("proc/interrupts", "  24:  1  PCI-MSI  nvme0q0\n").file("dev/kmsg", log)
+    };
+    let sabertooth = "\
+        [0.1] AMD-Vi:   DEV_SPECIAL(IOAPIC[0])         devid: 00:14.0\n\
+        [0.1] AMD-Vi:   DEV_SPECIAL(HPET[0])           devid: 00:14.0\n\
+        [0.1] AMD-Vi:   DEV_SPECIAL(IOAPIC[255])               devid: 00:00.1\n\
+        [0.2] [Firmware Bug]: AMD-Vi: IOAPIC[7] not in IVRS table\n\
+        [0.2] [Firmware Bug]: AMD-Vi: IOAPIC[8] not in IVRS table\n\
+        [0.2] [Firmware Bug]: AMD-Vi: No southbridge IOAPIC found in IVRS table\n\
+        [0.2] AMD-Vi: Disabling interrupt remapping due to BIOS Bug(s)\n";
+    let one = "AMD-Vi: [Firmware Bug]: : IOAPIC[32] not in IVRS table\n\
+               AMD-Vi: [Firmware Bug]: : No southbridge IOAPIC found\n\
+               AMD-Vi: Disabling interrupt remapping\n";
+    let two = "AMD-Vi: [Firmware Bug]: : IOAPIC[4] not in IVRS table\n\
+               AMD-Vi: [Firmware Bug]: : IOAPIC[5] not in IVRS table\n\
+               AMD-Vi: [Firmware Bug]: : No southbridge IOAPIC found\n";
+    let north = "AMD-Vi:   DEV_SPECIAL(IOAPIC[9])\t\tdevid: 0000:00:14.0, flags: 00\n\
+                 AMD-Vi:   DEV_SPECIAL(IOAPIC[1])\t\tdevid: 0000:00:00.1, flags: 00\n\
+                 AMD-Vi: [Firmware Bug]: : IOAPIC[130] not in IVRS table\n";
+    for (log, words) in [
+        (sabertooth, "add ivrs_ioapic[7]=00:14.0 ivrs_ioapic[8]=00:00.1 to the kernel's"),
+        (one, "add ivrs_ioapic[32]=00:14.0 to the kernel's"),
+        (two, "ivrs_ioapic[4]=00:14.0 ivrs_ioapic[5]=BUS:DEV.FN (BUS:DEV.FN is the requester ID"),
+        (north, "add ivrs_ioapic[130]=00:00.1 to"),
+        (
+            "DMAR-IR: [Firmware Bug]: ioapic 2 has no mapping iommu, interrupt remapping will be disabled\n",
+            "no unit for IO-APIC 2",
+        ),
+        ("on a chipset that contains an erratum making that\n", "has an erratum"),
+    ] {
+        let (health, text) = off(log).told(&[], &Tracing::default());
+        let line = line(&health, "interrupt-remapping").unwrap();
+        assert_eq!(line.state, State::No, "{text}");
+        assert!(line.message.contains("VFIO_SET_IOMMU fails with EPERM"), "{text}");
+        let todo = line.todo.as_ref().unwrap();
+        assert!(todo.contains(words), "{log}: {todo}");
+        assert!(todo.contains("allow_unsafe_interrupts=1") && todo.contains("any interrupt"));
+        assert!(!todo.contains("not switched off"), "{todo}");
+    }
+    let (health, _) = off(sabertooth).told(&[], &Tracing::default());
+    let told = line(&health, "interrupt-remapping").unwrap();
+    assert!(told.evidence.iter().any(|one| one.ends_with("IOAPIC[7] not in IVRS table")));
+    for option in ["intremap=off", "nointremap", "noapic", "intremap=nosid,off"] {
+        let host = off("").file("proc/cmdline", format!("quiet {option}\n"));
+        let (health, _) = host.told(&[], &Tracing::default());
+        let line = line(&health, "interrupt-remapping").unwrap();
+        assert!(line.todo.as_ref().unwrap().starts_with(&format!("take {option} out")));
+        assert!(line.evidence.contains(&format!("/proc/cmdline: {option}")));
+    }
+    // Given already, with the wrong numbers.
+    let host = off(one).file("proc/cmdline", "ivrs_ioapic[7]=00:14.0\n");
+    let (health, _) = host.told(&[], &Tracing::default());
+    let told = line(&health, "interrupt-remapping").unwrap();
+    assert!(told.evidence.contains(&"/proc/cmdline: ivrs_ioapic[7]=00:14.0".to_owned()));
+    assert!(told.todo.as_ref().unwrap().contains("in place of what is given"));
+    // Where the log alone was copied, it is believed.
+    let host = workstation().file("dev/kmsg", "AMD-Vi: Disabling interrupt remapping\n");
+    fs::remove_file(host.path("proc/interrupts")).unwrap();
+    let (health, _) = host.told(&[], &Tracing::default());
+    assert_eq!(line(&health, "interrupt-remapping").unwrap().state, State::No);
+}
+
+#[test]
+fn a_board_without_acpi_gets_advice_that_fits_it() {
+    let host = Host::new()
+        .file("sys/class/iommu/.keep", "")
+        .file("sys/kernel/iommu_groups/.keep", "")
+        .file("sys/bus/pci/devices/.keep", "")
+        .file("sys/firmware/devicetree/base/model", "Raspberry Pi 5 Model B Rev 1.0\0")
+        .file("proc/cpuinfo", "processor\t: 0\nCPU implementer\t: 0x41\n");
+    for folder in ["sys/class/iommu", "sys/kernel/iommu_groups", "sys/bus/pci/devices"] {
+        fs::remove_file(host.path(folder).join(".keep")).unwrap();
+    }
+    let (health, text) = host.told(&[], &Tracing::default());
+    let line = &health.iommu[0];
+    assert!(line.evidence.iter().any(|one| one.contains("Raspberry Pi 5")), "{text}");
+    assert!(line.todo.as_ref().unwrap().contains("device tree"), "{text}");
+    assert!(!text.contains("set-up") && !text.contains("ACPI"), "{text}");
 }

@@ -21,6 +21,9 @@ pub(super) fn lines(model: &Known, conditions: &Conditions, tracing: &Tracing) -
     lines.push(if model.host().has_btf {
         Line::new("btf", State::Ok, "the kernel describes its types")
             .from("/sys/kernel/btf/vmlinux is there")
+    } else if tracing.rights.is_none() {
+        Line::new("btf", State::Unknown, "whether that host can be traced is not known")
+            .from("/sys/kernel/btf/vmlinux was not copied, or is not there")
     } else {
         Line::new("btf", State::No, "the kernel does not describe its types, so nothing is traced")
             .from("/sys/kernel/btf/vmlinux is not there")

@@ -1,4 +1,4 @@
-//! Is VFIO there, and are interrupts remapped.
+//! Is VFIO there.
 
 use super::{Line, State, shown};
 use crate::{
@@ -6,16 +6,7 @@ use crate::{
     model::Known,
 };
 
-pub(super) fn lines(model: &Known, conditions: &Conditions) -> Vec<Line> {
-    let mut lines = vec![driver(model, conditions)];
-    // Without groups there is nothing that it could isolate.
-    if model.groups().next().is_some() {
-        lines.push(remapping(model, conditions));
-    }
-    lines
-}
-
-fn driver(model: &Known, conditions: &Conditions) -> Line {
+pub(super) fn driver(model: &Known, conditions: &Conditions) -> Line {
     let folder = "/sys/bus/pci/drivers/vfio-pci";
     if conditions.vfio_pci {
         return Line::new("vfio-pci", State::Ok, "the driver vfio-pci is there")
@@ -68,73 +59,4 @@ fn driver(model: &Known, conditions: &Conditions) -> Line {
                 .from(why.clone())
         }
     }
-}
-
-fn remapping(model: &Known, conditions: &Conditions) -> Line {
-    let path = "/proc/interrupts";
-    let code = "interrupt-remapping";
-    let x86 = model.host().iommus.value().is_some_and(|units| {
-        units.iter().any(|unit| unit.starts_with("ivhd") || unit.starts_with("dmar"))
-    });
-    match &conditions.remapped {
-        Reading::Read(line) => {
-            Line::new(code, State::Ok, "interrupts are remapped").from(format!("{path}: {line}"))
-        }
-        Reading::Absent if x86 => {
-            let allowed = conditions.unsafe_interrupts.value().is_some_and(|text| text == "Y");
-            let parameter = "/sys/module/vfio_iommu_type1/parameters/allow_unsafe_interrupts";
-            let told = allow_unsafe(model, conditions);
-            let log = conditions.kernel_log.value().into_iter().flatten();
-            let log = log.filter(|line| line.to_ascii_lowercase().contains("remapping")).take(2);
-            let (state, message) = if allowed || told.is_some() {
-                (
-                    State::Warning,
-                    "interrupts are not remapped, and an option allows VFIO without remapping: a \
-                     guest can send any interrupt to the host",
-                )
-            } else {
-                (State::No, "interrupts are not remapped, so VFIO attaches no device (EPERM)")
-            };
-            let mut line =
-                Line::new(code, state, message).from(format!("{path}: none begins with IR-"));
-            for entry in log {
-                line = line.from(format!("kernel log: {entry}"));
-            }
-            if allowed {
-                line = line.from(shown(parameter, &conditions.unsafe_interrupts));
-            }
-            told.into_iter().fold(line, Line::from).then(
-                "see that interrupt remapping is not switched off (nointremap, intremap=off, firmware \
-                 set-up); allow_unsafe_interrupts=1 of vfio_iommu_type1 does without, at that price",
-            )
-        }
-        Reading::Absent => {
-            Line::new(code, State::Unknown, "interrupt remapping is not judged here")
-                .from(format!("{path} does not show it for this IOMMU"))
-        }
-        Reading::Unreadable(why) => {
-            Line::new(code, State::Unknown, "whether interrupts are remapped is not known")
-                .from(why.clone())
-        }
-    }
-}
-
-/// Where VFIO is told to do without, when it is loaded.
-fn allow_unsafe(model: &Known, conditions: &Conditions) -> Option<String> {
-    let yes = |text: &str| {
-        let value = text.split_once("allow_unsafe_interrupts=")?.1;
-        value.starts_with(['1', 'y', 'Y']).then_some(())
-    };
-    let command_line = model.host().command_line.value().map_or("", String::as_str);
-    let option = command_line
-        .split_whitespace()
-        .find(|option| option.starts_with("vfio_iommu_type1.") && yes(option).is_some());
-    if let Some(option) = option {
-        return Some(format!("/proc/cmdline: {option}"));
-    }
-    let (file, line) = conditions
-        .modprobe
-        .iter()
-        .find(|(_, line)| line.starts_with("options vfio_iommu_type1") && yes(line).is_some())?;
-    Some(format!("/{file}: {line}"))
 }

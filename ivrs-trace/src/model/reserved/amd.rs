@@ -4,7 +4,10 @@ use super::{Cause, CauseKind, Coverage};
 use crate::{
     codes::Code,
     event::RegionType,
-    firmware::{EntryId, Fact, Finding, Ivmd, TableName, UnityEntry, UnityFact},
+    firmware::{
+        EntryId, Fact, Finding, Ivmd, TableName, UnityEntry, UnityFact,
+        amd::device_entry::{Content, SpecialKind},
+    },
     model::{
         attempt::Rejection,
         known::{Known, is_amd},
@@ -192,4 +195,19 @@ pub(super) fn kernel_differs(
     });
     let evidence = shown.chain(entries).collect();
     Finding { evidence, ..Finding::new(Code::KernelDiffers, message) }
+}
+
+pub(super) fn io_apics(model: &Known) -> Vec<(u8, Devid)> {
+    let (Some(ivrs), Some(view)) = (model.table().ivrs(), model.table().view()) else {
+        return Vec::new();
+    };
+    let used = ivrs.ivhd.iter().filter(|ivhd| view.uses(ivhd));
+    used.flat_map(|ivhd| ivhd.entries(ivrs))
+        .filter_map(|entry| match entry.content {
+            Content::Special { handle, devid, kind: SpecialKind::IoApic, .. } => {
+                Some((handle, devid))
+            }
+            _ => None,
+        })
+        .collect()
 }

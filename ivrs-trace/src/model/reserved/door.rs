@@ -12,7 +12,7 @@ use crate::{
         known::{Known, is_amd, is_intel},
         verdict::DeviceVerdict,
     },
-    pci::Bdf,
+    pci::{Bdf, Devid},
 };
 
 impl Known {
@@ -42,6 +42,11 @@ impl Known {
     #[must_use]
     pub fn owners(&self, ivmd: usize) -> Vec<Owner> {
         amd_owners::of_entry(self, ivmd)
+    }
+
+    /// The IO-APICs that the IVRS names, as the kernel reads it: their IDs and where they are.
+    pub(crate) fn io_apics(&self) -> Vec<(u8, Devid)> {
+        amd::io_apics(self)
     }
 
     /// The RMRR structures that apply to a function, and whether more may that cannot be told for
