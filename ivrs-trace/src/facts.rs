@@ -204,11 +204,24 @@ pub enum FlagSource {
 }
 
 impl KernelFlag {
-    /// What the kernel's BTF, which was read, says.
+    /// What the kernel's BTF, `btf`, says: whether `struct dev_iommu` has the flag, if it has the
+    /// struct. It may be a copy, damaged or of another kernel than `release` names.
     #[must_use]
-    pub fn of_btf(has_it: bool) -> Self {
-        let answer = if has_it { RequireDirect::Present } else { RequireDirect::Missing };
-        Self { answer, source: FlagSource::Btf }
+    pub fn of_btf(has_it: Option<bool>, release: Option<&str>, btf: &str) -> Self {
+        let from_btf = |answer| Self { answer, source: FlagSource::Btf };
+        match has_it {
+            Some(true) => from_btf(RequireDirect::Present),
+            Some(false) if release.is_none_or(|text| !has_flag(text)) => {
+                from_btf(RequireDirect::Missing)
+            }
+            Some(false) => Self {
+                answer: RequireDirect::Unknown,
+                source: FlagSource::Nowhere {
+                    no_btf: format!("{btf} lacks it: it is damaged, or another kernel's"),
+                },
+            },
+            None => Self::of_release(release, format!("{btf} has no struct dev_iommu")),
+        }
     }
 
     /// What a release says of a kernel whose BTF is not at hand.
@@ -218,7 +231,7 @@ impl KernelFlag {
     #[must_use]
     pub fn of_release(release: Option<&str>, no_btf: String) -> Self {
         match release {
-            Some(text) if version(text).is_some_and(|version| version >= (6, 6)) => Self {
+            Some(text) if has_flag(text) => Self {
                 answer: RequireDirect::Present,
                 source: FlagSource::Release { release: text.to_owned(), no_btf },
             },
@@ -238,6 +251,11 @@ impl From<RequireDirect> for KernelFlag {
         };
         Self { answer, source }
     }
+}
+
+/// Whether mainline has the flag in this release.
+fn has_flag(release: &str) -> bool {
+    version(release).is_some_and(|version| version >= (6, 6))
 }
 
 /// `(6, 12)` of `6.12.117+deb12-amd64`.

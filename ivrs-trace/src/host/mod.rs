@@ -6,6 +6,7 @@
 
 mod conditions;
 mod log;
+mod membership;
 mod memory;
 mod names;
 mod region;

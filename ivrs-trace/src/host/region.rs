@@ -22,6 +22,13 @@ pub enum RegionKind {
     Other(String),
 }
 
+impl RegionKind {
+    /// Whether it is a word of the kernel's that is not the begin of another.
+    pub(super) fn is_whole_word(&self) -> bool {
+        !matches!(self, Self::Direct | Self::Other(_))
+    }
+}
+
 impl fmt::Display for RegionKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {

@@ -11,9 +11,10 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     conditions::Conditions,
+    membership::{self, Links},
     memory::{MapSource, MemoryMap, RegionClass},
     names::PciNames,
-    region::ReservedRegion,
+    region::{ParseRegionError, ReservedRegion},
     tree::{Dir, Files, Reading, Tree, exact},
     types::{AcpiDevice, Dmi, Group, HexBytes, Member, PciFunction, Skipped},
 };
@@ -58,8 +59,12 @@ pub struct Snapshot {
     pub dmi: Dmi,
     /// The IOMMU groups in the order of their numbers.
     pub groups: Reading<Vec<Group>>,
-    /// The PCI functions in the order of their addresses.
+    /// The PCI functions in the order of their addresses: also those that are only named, by a group
+    /// or an IOMMU.
     pub functions: Reading<Vec<PciFunction>>,
+    /// Why `sys/bus/pci/devices` was not read: then there may be more functions than other files name.
+    #[serde(default)]
+    pub no_bus: Option<String>,
     /// The IOMMUs by name, such as `ivhd0` or `dmar1`.
     pub iommus: Reading<Vec<String>>,
     /// The names that the host's own `pci.ids` has for its functions.
@@ -136,11 +141,24 @@ impl Snapshot {
             reading => reading,
         };
         let iommu_dir = must("sys/class/iommu");
-        let groups =
+        let mut groups =
             must("sys/kernel/iommu_groups").and_then(|dir| read_groups(&dir, copied, &mut skipped));
-        let links = if copied { Links::of(&groups, &iommu_dir) } else { Links::default() };
-        let functions = must("sys/bus/pci/devices")
-            .and_then(|dir| read_functions(&dir, copied.then_some(&links), &mut skipped));
+        let links = Links::of(&groups, &iommu_dir);
+        let bus = must("sys/bus/pci/devices");
+        let no_bus = match &bus {
+            Reading::Read(_) => None,
+            Reading::Absent => Some("sys/bus/pci/devices: is not there".to_owned()),
+            Reading::Unreadable(why) => Some(why.clone()),
+        };
+        let elsewhere = at("sys/devices").value().filter(|_| copied).map(membership::below);
+        let (mut functions, names) = read_functions(
+            &bus,
+            elsewhere.unwrap_or_default(),
+            copied.then_some(&links),
+            &mut skipped,
+        );
+        membership::add_named(&mut functions, names, &groups, &links);
+        membership::add_members(&mut groups, &functions);
         let known = functions.value().map_or(&[][..], Vec::as_slice);
         let pci_names = root.clone().and_then(|root| PciNames::read(&root, known));
         let snapshot = Self {
@@ -161,6 +179,7 @@ impl Snapshot {
             },
             groups,
             functions,
+            no_bus,
             iommus: iommu_dir.and_then(|dir| dir.names()).map(|mut names| {
                 names.sort_by_cached_key(|name| in_number_order(name));
                 names
@@ -172,7 +191,6 @@ impl Snapshot {
             lockdown: at("sys/kernel/security").and_then(|dir| lockdown(&dir)),
             skipped: Vec::new(),
         };
-        snapshot.lost_members(&mut skipped);
         skipped.sort();
         let ivrs = snapshot.table_or_why(&snapshot.ivrs, "IVRS", "ivhd", "AMD");
         let dmar = snapshot.table_or_why(&snapshot.dmar, "DMAR", "dmar", "Intel");
@@ -198,6 +216,7 @@ impl Snapshot {
             has_btf: _,
             groups: _,
             functions: _,
+            no_bus: _,
             iommus: _,
             skipped: _,
         } = self;
@@ -277,7 +296,14 @@ impl Snapshot {
     /// (drivers/iommu/amd/init.c), `dmar` Intel's (drivers/iommu/intel/dmar.c), `smmu` ARM's
     /// (drivers/iommu/arm).
     pub(crate) fn has_unit(&self, begin: &str) -> bool {
-        self.iommus.value().is_some_and(|units| units.iter().any(|unit| unit.starts_with(begin)))
+        self.units().any(|unit| unit.starts_with(begin))
+    }
+
+    /// The names of the IOMMUs, by their class and by the functions that they serve.
+    pub(crate) fn units(&self) -> impl Iterator<Item = &str> {
+        let serving = self.functions.value().into_iter().flatten();
+        let serving = serving.filter_map(|function| function.iommu.value());
+        self.iommus.value().into_iter().flatten().chain(serving).map(String::as_str)
     }
 
     /// The functions from a root bus down to `bdf`, itself included, and whether it is known that
@@ -312,24 +338,6 @@ impl Snapshot {
         way.reverse();
         (way, false)
     }
-
-    /// Members of groups of which the bus shows nothing.
-    fn lost_members(&self, skipped: &mut Vec<Skipped>) {
-        let Some(functions) = self.functions.value() else { return };
-        let known: BTreeSet<Bdf> = functions.iter().map(|function| function.bdf).collect();
-        for group in self.groups.value().into_iter().flatten() {
-            for member in group.members.value().into_iter().flatten() {
-                if let Member::Pci(bdf) = member
-                    && !known.contains(bdf)
-                {
-                    skipped.push(Skipped {
-                        path: format!("sys/kernel/iommu_groups/{}/devices/{bdf}", group.id),
-                        why: "is in a group, but sys/bus/pci/devices does not show it".to_owned(),
-                    });
-                }
-            }
-        }
-    }
 }
 
 /// The kernel's BTF below `root`, whole.
@@ -351,35 +359,6 @@ pub(crate) fn node_names(root: &Path) -> Vec<String> {
             dir.and_then(|dir| dir.text(file, NAME)).value().cloned()
         })
         .collect()
-}
-
-/// What links say, from where a copy without its links still has it.
-#[derive(Default)]
-struct Links {
-    groups: BTreeMap<Bdf, u32>,
-    iommus: BTreeMap<Bdf, String>,
-}
-
-impl Links {
-    fn of(groups: &Reading<Vec<Group>>, iommus: &Reading<Dir<'_>>) -> Self {
-        let mut links = Self::default();
-        for group in groups.value().into_iter().flatten() {
-            for member in group.members.value().into_iter().flatten() {
-                if let Member::Pci(bdf) = member {
-                    links.groups.insert(*bdf, group.id);
-                }
-            }
-        }
-        let Some(dir) = iommus.value() else { return links };
-        for unit in dir.names().value().into_iter().flatten() {
-            let served = dir.dir(unit).and_then(|unit| unit.dir("devices"));
-            let names = served.and_then(|devices| devices.names());
-            for bdf in names.value().into_iter().flatten().filter_map(|name| exact(name)) {
-                links.iommus.insert(bdf, unit.clone());
-            }
-        }
-        links
-    }
 }
 
 /// A file that the kernel never leaves empty: an empty copy comes of tools that trust the sizes
@@ -431,14 +410,32 @@ fn read_groups(dir: &Dir<'_>, copied: bool, skipped: &mut Vec<Skipped>) -> Readi
 
 fn read_group(id: u32, group: &Dir<'_>, copied: bool) -> Group {
     let mut bad_region_lines = Vec::new();
-    let mut text = group.text("reserved_regions", ATTRIBUTE_LIMIT);
+    let mut ended = true;
+    let mut text = group.bytes("reserved_regions", ATTRIBUTE_LIMIT).map(|bytes| {
+        let text = String::from_utf8_lossy(&bytes);
+        // tar's padding is no part of it.
+        let text = text.trim_matches('\0').to_owned();
+        ended = text.ends_with('\n');
+        text
+    });
     // Some IOMMUs do without reserved regions, those of x86 never.
     if copied {
         text = not_empty(group, "reserved_regions", text);
     }
     let regions = text.map(|text| {
-        let lines = text.lines().map(str::parse::<ReservedRegion>);
-        lines.filter_map(|line| line.map_err(|error| bad_region_lines.push(error)).ok()).collect()
+        let mut regions = Vec::new();
+        let mut lines = text.lines().peekable();
+        while let Some(line) = lines.next() {
+            match line.parse::<ReservedRegion>() {
+                // Without its end the last word may be the begin of another: of `direct-relaxable`.
+                Ok(region) if ended || lines.peek().is_some() || region.kind.is_whole_word() => {
+                    regions.push(region);
+                }
+                Ok(_) => bad_region_lines.push(ParseRegionError { line: line.to_owned() }),
+                Err(error) => bad_region_lines.push(error),
+            }
+        }
+        regions
     });
     let members = group.dir("devices").and_then(|devices| devices.names()).map(|names| {
         let member = |name: String| exact(&name).map_or(Member::Other(name), Member::Pci);
@@ -447,18 +444,43 @@ fn read_group(id: u32, group: &Dir<'_>, copied: bool) -> Group {
         members
     });
     let domain_type = group.text("type", ATTRIBUTE_LIMIT);
-    Group { id, domain_type, regions, bad_region_lines, members }
+    Group { id, domain_type, regions, bad_region_lines, members, ..Group::default() }
 }
 
-fn read_functions(
-    dir: &Dir<'_>,
+/// The functions that have a folder, on the bus or `elsewhere`, and the names of all on the bus.
+fn read_functions<'a>(
+    bus: &Reading<Dir<'a>>,
+    elsewhere: BTreeMap<Bdf, Dir<'a>>,
     links: Option<&Links>,
     skipped: &mut Vec<Skipped>,
-) -> Reading<Vec<PciFunction>> {
-    // Functions behind Intel VMD are in domains from 0x10000 on.
-    children(dir, "is not an address in a 16-bit PCI segment", skipped).map(|functions| {
-        functions.iter().map(|(bdf, function)| read_function(*bdf, function, links)).collect()
-    })
+) -> (Reading<Vec<PciFunction>>, BTreeSet<Bdf>) {
+    let (mut named, mut folders) = (BTreeSet::new(), elsewhere);
+    let listed = bus.clone().and_then(|dir| {
+        dir.names().map(|names| {
+            for name in names {
+                let Some(bdf) = exact::<Bdf>(&name) else {
+                    // Functions behind Intel VMD are in domains from 0x10000 on.
+                    let path = dir.path_of(&name).to_string_lossy().into_owned();
+                    let why = "is not an address in a 16-bit PCI segment".to_owned();
+                    skipped.push(Skipped { path, why });
+                    continue;
+                };
+                named.insert(bdf);
+                if let Reading::Read(folder) = dir.dir(&name) {
+                    folders.insert(bdf, folder);
+                }
+            }
+        })
+    });
+    let functions: Vec<_> =
+        folders.iter().map(|(bdf, folder)| read_function(*bdf, folder, links)).collect();
+    let functions = match listed {
+        Reading::Absent | Reading::Unreadable(_) if functions.is_empty() => {
+            listed.map(|()| Vec::new())
+        }
+        _ => Reading::Read(functions),
+    };
+    (functions, named)
 }
 
 fn read_function(bdf: Bdf, function: &Dir<'_>, links: Option<&Links>) -> PciFunction {
@@ -477,15 +499,15 @@ fn read_function(bdf: Bdf, function: &Dir<'_>, links: Option<&Links>) -> PciFunc
     }
     PciFunction {
         bdf,
-        vendor: hex(function, "vendor"),
-        device: hex(function, "device"),
-        class: hex(function, "class"),
+        vendor: hex(function, "vendor", 4),
+        device: hex(function, "device", 4),
+        class: hex(function, "class", 6),
         driver,
         group,
         iommu,
-        subsystem_vendor: hex(function, "subsystem_vendor"),
-        subsystem_device: hex(function, "subsystem_device"),
-        revision: hex(function, "revision"),
+        subsystem_vendor: hex(function, "subsystem_vendor", 4),
+        subsystem_device: hex(function, "subsystem_device", 4),
+        revision: hex(function, "revision", 2),
         parent: parent(function),
         secondary_bus: secondary_bus(function),
         physical_function: function.link_name("physfn").and_then(|name| match exact(&name) {
@@ -563,10 +585,13 @@ fn lockdown(dir: &Dir<'_>) -> Reading<String> {
     })
 }
 
-fn hex<T: TryFrom<u32>>(dir: &Dir<'_>, name: &str) -> Reading<T> {
+/// A number as the kernel writes it, always in so many digits: with fewer the file is cut
+/// (`pci_config_attr` and `class_show`, drivers/pci/pci-sysfs.c).
+fn hex<T: TryFrom<u32>>(dir: &Dir<'_>, name: &str, digits: usize) -> Reading<T> {
     dir.text(name, ATTRIBUTE_LIMIT).and_then(|text| {
         text.strip_prefix("0x")
-            .filter(|digits| digits.bytes().all(|byte| byte.is_ascii_hexdigit()))
+            .filter(|number| number.len() == digits)
+            .filter(|number| number.bytes().all(|byte| byte.is_ascii_hexdigit()))
             .and_then(|digits| u32::from_str_radix(digits, 16).ok())
             .and_then(|number| T::try_from(number).ok())
             .map_or_else(|| wrong(dir, name, &text, "a hex number of its size"), Reading::Read)

@@ -81,7 +81,7 @@ pub struct Dmi {
     pub bios_date: Reading<String>,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Group {
     /// Its number. The kernel uses a number again after a group is gone.
     pub id: u32,
@@ -94,6 +94,17 @@ pub struct Group {
     /// Its devices: PCI functions by address, then the others by name. The kernel's own order, in
     /// which it tries them, does not show in sysfs.
     pub members: Reading<Vec<Member>>,
+    /// Those of the members that `devices` does not list, but whose own link leads to this group.
+    #[serde(default)]
+    pub by_link: Vec<Bdf>,
+}
+
+impl Group {
+    /// Whether `devices` lists members: where it lists none, it was not copied, since no group of
+    /// the kernel is empty.
+    pub fn lists_members(&self) -> bool {
+        self.members.value().is_some_and(|members| members.len() > self.by_link.len())
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -137,6 +148,21 @@ pub struct PciFunction {
 }
 
 impl PciFunction {
+    /// One that is known by its name alone, and why.
+    pub(crate) fn named(bdf: Bdf, why: &str) -> Self {
+        let unread = || Reading::Unreadable(why.to_owned());
+        Self {
+            bdf,
+            vendor: Reading::Unreadable(why.to_owned()),
+            device: Reading::Unreadable(why.to_owned()),
+            class: Reading::Unreadable(why.to_owned()),
+            driver: unread(),
+            group: Reading::Unreadable(why.to_owned()),
+            iommu: unread(),
+            ..Self::default()
+        }
+    }
+
     /// Whether it is a PCI-to-PCI bridge (classes 0x0604 and 0x0609), by its class.
     pub fn is_bridge(&self) -> Option<bool> {
         self.class.value().map(|class| matches!(class >> 8, 0x0604 | 0x0609))

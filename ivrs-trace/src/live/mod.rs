@@ -373,7 +373,7 @@ pub(crate) fn can_show() -> bool {
 /// Whether the running kernel has the flag, from its BTF alone, which everybody may read.
 pub(crate) fn require_direct() -> KernelFlag {
     match Btf::read(Path::new(KERNEL_BTF)) {
-        Ok(btf) => KernelFlag::of_btf(tracer::has_require_direct(&btf)),
+        Ok(btf) => KernelFlag::of_btf(tracer::require_direct(&btf), None, KERNEL_BTF),
         Err(error) => KernelFlag {
             answer: RequireDirect::Unknown,
             source: FlagSource::Nowhere { no_btf: format!("{KERNEL_BTF}: {error}") },

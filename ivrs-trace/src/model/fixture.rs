@@ -74,8 +74,8 @@ pub(crate) fn host(groups: &str, table: &IvrsBuilder) -> Snapshot {
                 id,
                 domain_type: Reading::Read("DMA-FQ".to_owned()),
                 regions: Reading::Read(merged(&view, &members)),
-                bad_region_lines: Vec::new(),
                 members: Reading::Read(members),
+                ..Group::default()
             }
         })
         .collect();

@@ -114,8 +114,8 @@ impl Known {
                             id,
                             domain_type: Reading::Absent,
                             regions: Reading::Absent,
-                            bad_region_lines: Vec::new(),
                             members: Reading::Read(Vec::new()),
+                            ..Group::default()
                         },
                     );
                     place

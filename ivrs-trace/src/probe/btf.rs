@@ -25,10 +25,12 @@ const MAX_MEMBERS: u32 = 1 << 16;
 const MAX_NAME: usize = 512;
 
 const KIND_INT: u32 = 1;
+const KIND_PTR: u32 = 2;
 const KIND_ARRAY: u32 = 3;
 const KIND_STRUCT: u32 = 4;
 const KIND_UNION: u32 = 5;
 const KIND_ENUM: u32 = 6;
+const KIND_FWD: u32 = 7;
 const KIND_TYPEDEF: u32 = 8;
 const KIND_VOLATILE: u32 = 9;
 const KIND_CONST: u32 = 10;
@@ -37,6 +39,7 @@ const KIND_FUNC: u32 = 12;
 const KIND_FUNC_PROTO: u32 = 13;
 const KIND_VAR: u32 = 14;
 const KIND_DATASEC: u32 = 15;
+const KIND_FLOAT: u32 = 16;
 const KIND_DECL_TAG: u32 = 17;
 const KIND_TYPE_TAG: u32 = 18;
 const KIND_ENUM64: u32 = 19;
@@ -146,7 +149,10 @@ impl Btf {
                 KIND_ARRAY => 12,
                 KIND_STRUCT | KIND_UNION | KIND_DATASEC | KIND_ENUM64 => 12 * count,
                 KIND_ENUM | KIND_FUNC_PROTO => 8 * count,
-                _ => 0,
+                KIND_PTR | KIND_FWD | KIND_TYPEDEF | KIND_VOLATILE | KIND_CONST | KIND_RESTRICT
+                | KIND_FUNC | KIND_FLOAT | KIND_TYPE_TAG => 0,
+                // How long it is is not known, so neither is where the next type begins.
+                _ => return Err(BtfError::Format("it has a type of an unknown kind")),
             };
             self.types.push(at);
             if let Some(name) = self.name_at(at).filter(|name| !name.is_empty()) {
@@ -166,6 +172,12 @@ impl Btf {
     #[must_use]
     pub fn has_function(&self, name: &str) -> bool {
         self.functions.contains_key(name.as_bytes())
+    }
+
+    /// Whether the kernel has a struct of this name.
+    #[must_use]
+    pub fn has_struct(&self, name: &str) -> bool {
+        self.structs.contains_key(name.as_bytes())
     }
 
     /// Finds a member by a path of names joined by dots, looking into anonymous members on the way.
@@ -379,6 +391,16 @@ mod tests {
             };
             assert!(matches!(error, BtfError::Format(_)), "{error}");
         }
+    }
+
+    #[test]
+    fn a_kind_of_a_later_format_is_no_end_of_the_list() {
+        let mut b = Builder::new();
+        b.simple(20, "new", 0, &[]);
+        b.container(KIND_STRUCT, "dev_iommu", false, &[]);
+        assert!(
+            matches!(Btf::parse(b.build()), Err(BtfError::Format(why)) if why.contains("kind"))
+        );
     }
 
     #[test]

@@ -46,3 +46,9 @@ pub(crate) type Counts = BTreeMap<&'static str, ProbeStats>;
 pub(crate) fn has_require_direct(btf: &Btf) -> bool {
     btf.member("dev_iommu", "require_direct").is_some()
 }
+
+/// The same, or `None` where the BTF does not even have the struct: it is none of a kernel with
+/// IOMMUs.
+pub(crate) fn require_direct(btf: &Btf) -> Option<bool> {
+    btf.has_struct("dev_iommu").then(|| has_require_direct(btf))
+}

@@ -16,7 +16,7 @@ use rustix::time::{ClockId, clock_gettime};
 pub(crate) use super::{
     attach::LeaveOut,
     error::TraceError,
-    status::{Counts, ProbeStatus, has_require_direct},
+    status::{Counts, ProbeStatus, has_require_direct, require_direct},
 };
 use super::{
     attach::{Hindrance, attach_kprobes, detach, prepare},

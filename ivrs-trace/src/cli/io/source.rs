@@ -277,7 +277,10 @@ pub(crate) fn model_of_tree(tree: &Path) -> anyhow::Result<(Model, Finding)> {
 fn kernel_flag(btf: &Reading<Vec<u8>>, release: Option<&str>) -> KernelFlag {
     let no_btf = match btf {
         Reading::Read(bytes) => match Btf::parse(bytes.clone()) {
-            Ok(btf) => return KernelFlag::of_btf(tracer::has_require_direct(&btf)),
+            Ok(btf) => {
+                let name = "sys/kernel/btf/vmlinux in the tree";
+                return KernelFlag::of_btf(tracer::require_direct(&btf), release, name);
+            }
             Err(error) => format!("sys/kernel/btf/vmlinux in the tree cannot be used: {error}"),
         },
         Reading::Absent => "the tree has no sys/kernel/btf/vmlinux".to_owned(),
