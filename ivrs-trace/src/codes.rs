@@ -196,6 +196,7 @@ codes! {
     UnityOnlyInKernel "unity-only-in-kernel",
     UnityOnlyInTable "unity-only-in-table",
     UnityLastDevid "unity-last-devid",
+    Contradiction "contradiction",
     Skipped "skipped",
 }
 

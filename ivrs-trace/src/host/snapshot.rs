@@ -159,6 +159,7 @@ impl Snapshot {
         );
         membership::add_named(&mut functions, names, &groups, &links);
         membership::add_members(&mut groups, &functions);
+        let has_groups = groups.value().is_some_and(|groups| !groups.is_empty());
         let known = functions.value().map_or(&[][..], Vec::as_slice);
         let pci_names = root.clone().and_then(|root| PciNames::read(&root, known));
         let snapshot = Self {
@@ -180,9 +181,14 @@ impl Snapshot {
             groups,
             functions,
             no_bus,
-            iommus: iommu_dir.and_then(|dir| dir.names()).map(|mut names| {
+            iommus: iommu_dir.and_then(|dir| dir.names()).and_then(|mut names| {
+                // Groups are an IOMMU's.
+                if copied && names.is_empty() && has_groups {
+                    let why = "sys/class/iommu: is empty in this copy of a host";
+                    return Reading::Unreadable(why.to_owned());
+                }
                 names.sort_by_cached_key(|name| in_number_order(name));
-                names
+                Reading::Read(names)
             }),
             pci_names,
             iomem: at("proc").and_then(|dir| MemoryMap::iomem(&dir)),
@@ -299,10 +305,11 @@ impl Snapshot {
         self.units().any(|unit| unit.starts_with(begin))
     }
 
-    /// The names of the IOMMUs, by their class and by the functions that they serve.
+    /// The names of the IOMMUs, by their class, or by the functions that they serve where that was
+    /// not read.
     pub(crate) fn units(&self) -> impl Iterator<Item = &str> {
-        let serving = self.functions.value().into_iter().flatten();
-        let serving = serving.filter_map(|function| function.iommu.value());
+        let serving = self.functions.value().filter(|_| self.iommus.value().is_none());
+        let serving = serving.into_iter().flatten().filter_map(|function| function.iommu.value());
         self.iommus.value().into_iter().flatten().chain(serving).map(String::as_str)
     }
 

@@ -339,11 +339,65 @@ fn a_copy_without_links_or_with_tars_padding_is_understood() {
     assert_eq!(groups[0].bad_region_lines, []);
     assert!(matches!(groups[1].regions, Reading::Unreadable(_)), "nothing was copied");
     assert!(matches!(snapshot.kernel_release, Reading::Unreadable(_)));
-    // An AMD IOMMU without its table, and a member without its function.
+    // An AMD IOMMU without its table, and a member of which nothing else is there.
     assert!(matches!(snapshot.ivrs, Reading::Unreadable(_)), "{:?}", snapshot.ivrs);
-    assert!(
-        snapshot.skipped.iter().any(|skipped| skipped.path.ends_with("7/devices/0000:01:00.1"))
-    );
+    let lost = read(&snapshot.functions).remove(1);
+    assert_eq!((lost.bdf, read(&lost.group)), (bdf("01:00.1"), 7));
+    assert!(format!("{:?}", lost.class).contains("is not in this copy"), "{:?}", lost.class);
+}
+
+#[test]
+fn who_is_in_a_group_shows_in_its_folder_and_in_links() {
+    let host = Host::new()
+        .function("0000:00:03.0", ["0x1022", "0x14db", "0x020000"], None, Some("1"))
+        .function("0000:00:04.0", ["0x1022", "0x14db", "0x020000"], None, Some("2"))
+        .function("0000:00:05.0", ["0x1022", "0x14db", "0x020000"], None, Some("3"))
+        .group("1", MSI)
+        .group("2", MSI)
+        .link("sys/kernel/iommu_groups/1/devices/0000:00:06.0", "x");
+    for lost in ["2/devices", "3/devices"] {
+        fs::remove_dir_all(host.path("sys/kernel/iommu_groups").join(lost)).unwrap();
+    }
+    fs::remove_dir(host.path("sys/kernel/iommu_groups/3")).unwrap();
+    fs::remove_file(host.path("sys/bus/pci/devices/0000:00:05.0")).unwrap();
+    // As git writes a link on Windows.
+    let link = host.path("sys/devices/pci0000:00/0000:00:04.0/iommu_group");
+    fs::remove_file(&link).unwrap();
+    fs::write(link, "../../../kernel/iommu_groups/2").unwrap();
+    let snapshot = host.read();
+    let functions = read(&snapshot.functions);
+    let groups: Vec<_> = functions.iter().map(|one| (one.bdf, read(&one.group))).collect();
+    let [three, four, five, six] = ["00:03.0", "00:04.0", "00:05.0", "00:06.0"].map(bdf);
+    assert_eq!(groups, [(three, 1), (four, 2), (five, 3), (six, 1)]);
+    let groups = read(&snapshot.groups);
+    let members: Vec<_> = groups.iter().map(|one| (one.id, read(&one.members).len())).collect();
+    assert_eq!(members, [(1, 2), (2, 1), (3, 1)]);
+    let listed: Vec<_> = groups.iter().map(super::types::Group::lists_members).collect();
+    assert_eq!(listed, [true, false, false]);
+}
+
+#[test]
+fn a_number_with_fewer_digits_than_the_kernel_writes_is_cut() {
+    let snapshot =
+        Host::new().function("0000:00:03.0", ["0x1022", "0x14d", "0x0300"], None, None).read();
+    let function = read(&snapshot.functions).remove(0);
+    assert_eq!(read(&function.vendor), 0x1022);
+    assert!(matches!(function.device, Reading::Unreadable(_)));
+    assert!(matches!(function.class, Reading::Unreadable(_)), "no display device");
+}
+
+#[test]
+fn a_last_word_without_its_end_may_be_the_begin_of_another() {
+    let direct = "0x0000000000001000 0x0000000000001fff direct";
+    for (text, regions, bad) in [
+        (format!("{MSI}{direct}\n"), 2, 0),
+        (format!("{MSI}{direct}"), 1, 1),
+        (format!("{direct}\n{}", MSI.trim_end()), 2, 0),
+        (format!("{direct}\n{}", MSI.trim_end().trim_end_matches('i')), 1, 1),
+    ] {
+        let group = read(&Host::new().group("0", &text).read().groups).remove(0);
+        assert_eq!((read(&group.regions).len(), group.bad_region_lines.len()), (regions, bad));
+    }
 }
 
 #[test]
@@ -464,13 +518,14 @@ fn what_cannot_be_read_says_why() {
         .iter()
         .map(|s| (s.path.rsplit('/').next().unwrap(), s.why.as_str()))
         .collect();
-    assert_eq!(skipped.len(), 6, "{skipped:?}");
+    assert_eq!(skipped.len(), 5, "{skipped:?}");
     assert!(skipped.contains(&("many", "is not the number of an IOMMU group")));
     assert!(skipped.contains(&("01", "is not the number of an IOMMU group")));
     assert!(skipped.contains(&("x1", "is not the number of an IOMMU group")));
     assert!(skipped.iter().any(|(name, why)| *name == "7" && why.ends_with("is not a directory")));
     assert!(skipped.contains(&("10000:e0:06.0", "is not an address in a 16-bit PCI segment")));
-    assert!(skipped.iter().any(|(name, _)| *name == "0000:00:04.0"));
+    // A link that leads nowhere names a function.
+    assert_eq!(read(&snapshot.functions)[1].bdf, bdf("00:04.0"));
 }
 
 /// The text of a file that was read, by the path by which it was asked for.

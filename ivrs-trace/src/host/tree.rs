@@ -238,10 +238,7 @@ impl<'f> Tree<'f> {
             |files| &files.targets,
             |path| match fs::read_link(path) {
                 Ok(target) => Reading::Read(target),
-                Err(error) if error.kind() == io::ErrorKind::InvalidInput => Reading::unreadable(
-                    path,
-                    "is not a link: the tree was copied without its links",
-                ),
+                Err(error) if error.kind() == io::ErrorKind::InvalidInput => written_out(path),
                 Err(error) => Reading::failed(path, &error),
             },
         )
@@ -358,6 +355,19 @@ impl Dir<'_> {
             Some(last) => Reading::Read(last.to_string_lossy().into_owned()),
             None => Reading::unreadable(&path, "is a link that ends in no name"),
         })
+    }
+}
+
+/// The target of a link of which a copy made a file: programs that know no links write the target into
+/// it, as git does on Windows. All links of sysfs are relative.
+fn written_out(path: &Path) -> Reading<PathBuf> {
+    /// `PATH_MAX`
+    const LONGEST: usize = 4096;
+    match read(path, LONGEST) {
+        Ok(Some(bytes)) if bytes.starts_with(b"../") && !bytes.contains(&b'\n') => {
+            Reading::Read(PathBuf::from(String::from_utf8_lossy(&bytes).into_owned()))
+        }
+        _ => Reading::unreadable(path, "is not a link: the tree was copied without its links"),
     }
 }
 

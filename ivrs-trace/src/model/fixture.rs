@@ -51,7 +51,8 @@ pub(crate) fn table(ivmds: &[&str]) -> IvrsBuilder {
 /// bridge, what is no PCI address is another device.
 pub(crate) fn host(groups: &str, table: &IvrsBuilder) -> Snapshot {
     let bytes = table.build().unwrap();
-    let view = KernelView::new(&Ivrs::parse(&bytes).unwrap());
+    let ivrs = Ivrs::parse(&bytes).unwrap();
+    let view = KernelView::new(&ivrs);
     let absent = || Reading::Absent;
     let mut functions = Vec::new();
     let groups: Vec<Group> = groups
@@ -80,6 +81,8 @@ pub(crate) fn host(groups: &str, table: &IvrsBuilder) -> Snapshot {
         })
         .collect();
     functions.sort_by_key(|function| function.bdf);
+    let used = ivrs.ivhd.iter().filter(|ivhd| view.uses(ivhd)).count();
+    let units = (0..used.max(1)).map(|index| format!("ivhd{index}")).collect();
     Snapshot {
         kernel_release: Reading::Read("6.12.1".to_owned()),
         command_line: absent(),
@@ -95,7 +98,7 @@ pub(crate) fn host(groups: &str, table: &IvrsBuilder) -> Snapshot {
         },
         groups: Reading::Read(groups),
         functions: Reading::Read(functions),
-        iommus: Reading::Read(vec!["ivhd0".to_owned()]),
+        iommus: Reading::Read(units),
         ..Snapshot::default()
     }
 }

@@ -13,8 +13,7 @@ pub(super) fn of_host(model: &Known) -> Vec<Finding> {
     let mut findings = Vec::new();
     let mut push = |code, message| findings.push(Finding::new(code, message));
     let host = model.host();
-    let units: BTreeSet<&str> =
-        host.iommus.value().into_iter().flatten().map(String::as_str).collect();
+    let units: BTreeSet<&str> = host.units().collect();
     let no_groups = model.groups().next().is_none();
     if let Reading::Unreadable(why) = &host.groups {
         push(Code::GroupsUnreadable, format!("IOMMU groups: {}", printable(why)));

@@ -1,9 +1,10 @@
 //! What is known of a host, from its files and from what its kernel was seen to do. How functions
 //! are judged by it is in [`verdict`](super::verdict) and [`reserved`](super::reserved).
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, sync::OnceLock};
 
 use super::{
+    contradiction::Contradiction,
     listing::{Listing, Listings},
     options,
     table::{DmarTable, IvrsTable},
@@ -25,6 +26,8 @@ pub struct Known {
     pub(super) flag: KernelFlag,
     pub(super) listings: Listings,
     pub(super) unity: UnityMaps,
+    /// See [`Self::contradictions`]: found when it is asked for, until the host is another.
+    pub(super) contradictions: OnceLock<Vec<Contradiction>>,
 }
 
 impl Known {
@@ -39,6 +42,7 @@ impl Known {
             flag: flag.into(),
             listings: Listings::default(),
             unity: UnityMaps::default(),
+            contradictions: OnceLock::new(),
         }
     }
 
@@ -55,6 +59,7 @@ impl Known {
             self.dmar = DmarTable::of_dmar(&host.dmar);
         }
         self.host = host;
+        self.contradictions.take();
         let Self { host, listings, .. } = self;
         if let (Reading::Read(functions), Reading::Read(groups)) = (&host.functions, &host.groups) {
             let others =
@@ -102,6 +107,7 @@ impl Known {
     /// the next [`Self::rehost`].
     fn regroup(&mut self, change: event::Change, device: &event::Device) {
         let Some(id) = device.group else { return };
+        self.contradictions.take();
         let member = device.bdf.map_or_else(|| Member::Other(device.name.clone()), Member::Pci);
         let Reading::Read(groups) = &mut self.host.groups else { return };
         let place = groups.binary_search_by_key(&id, |group| group.id);
@@ -198,7 +204,18 @@ impl Known {
     /// (d3aedf94f480).
     #[must_use]
     pub fn refuses(&self) -> RequireDirect {
-        if self.is_intel_host() { RequireDirect::Present } else { self.flag.answer }
+        match self.flag.answer {
+            _ if self.is_intel_host() => RequireDirect::Present,
+            RequireDirect::Missing if self.may_be_intel_host() => RequireDirect::Unknown,
+            answer => answer,
+        }
+    }
+
+    /// Whether nothing shows whose IOMMUs serve the host, though it has some.
+    fn may_be_intel_host(&self) -> bool {
+        let no_unit = self.host.iommus.value().is_none() && self.host.units().next().is_none();
+        let amd = self.table.ivrs().is_some() && self.dmar.dmar().is_none();
+        no_unit && !amd && self.groups().next().is_some()
     }
 
     /// Whether Intel's IOMMUs serve the host: their units are called dmarN (`alloc_iommu`,

@@ -6,6 +6,7 @@
 
 mod attempt;
 mod change;
+mod contradiction;
 pub mod diff;
 mod diff_blocks;
 pub mod health;
@@ -30,6 +31,7 @@ pub use attempt::{
     Attempt, Call, DriverChange, DriverSource, Evidence, Further, HostDriver, MAX_ATTEMPTS,
     Outcome, Process, Reason, Rejection, RequestedFrom, Via,
 };
+pub use contradiction::Contradiction;
 pub use known::Known;
 #[cfg(feature = "tui")]
 pub(crate) use known::{is_amd, member_name};

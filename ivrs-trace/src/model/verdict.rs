@@ -10,13 +10,13 @@ use super::{
     host_findings,
     known::{Known, is_intel, member_name},
     options,
-    reserved::{Cause, EntryCoverage, RmrrCoverage},
+    reserved::{Cause, EntryCoverage, RmrrCoverage, shows},
 };
 use crate::{
     codes::Code,
     facts::RequireDirect,
-    firmware::{Fact, Finding},
-    host::{Group, Member, PciFunction, Reading, RegionKind},
+    firmware::{Fact, Finding, TableName},
+    host::{Group, Member, PciFunction, RegionKind, ReservedRegion},
     pci::Bdf,
 };
 
@@ -115,9 +115,10 @@ pub(super) fn all(model: &Known) -> Verdicts {
         }) {
             devices.push(judge(model, group, function, &holds, order_known));
         }
-        groups.push(judge_group(model, group.id, &holds));
+        groups.push(judge_group(model, group, &holds));
     }
     devices.sort_by_key(|device| device.bdf);
+    contradicted(model, &mut devices);
     let held = devices.iter().filter(|device| !device.causes.is_empty()).count();
     if model.refuses() == RequireDirect::Missing && held > 0 {
         let message = format!(
@@ -126,19 +127,39 @@ pub(super) fn all(model: &Known) -> Verdicts {
         );
         findings.push(Finding::new(Code::RefusedFrom66, message));
     }
+    let told = model.contradictions().iter();
+    findings.extend(told.map(|one| Finding::new(Code::Contradiction, one.to_string())));
     findings.extend(model.entry_findings(&devices));
     let (entries, rmrrs) = (model.coverages(), model.rmrr_coverages());
     Verdicts { devices, groups, entries, rmrrs, findings }
 }
 
-fn judge_group(model: &Known, id: u32, holds: &[(&Member, Hold)]) -> GroupVerdict {
+/// A function that two files put into different groups is not clear in either, and has one verdict.
+fn contradicted(model: &Known, devices: &mut Vec<DeviceVerdict>) {
+    for one in model.contradictions() {
+        let Some(bdf) = one.function() else { continue };
+        let of_it = || devices.iter().filter(|device| device.bdf == bdf);
+        let blocked = of_it().all(|device| device.verdict == Verdict::Blocked);
+        for device in devices.iter_mut().filter(|device| device.bdf == bdf && !blocked) {
+            device.verdict = Verdict::Unknown;
+            device.blocked_by = None;
+            device.missing = Some(one.to_string());
+        }
+    }
+    devices.dedup_by_key(|device| device.bdf);
+}
+
+fn judge_group(model: &Known, group: &Group, holds: &[(&Member, Hold)]) -> GroupVerdict {
+    let id = group.id;
     let any = |wanted: fn(&Hold) -> bool| holds.iter().any(|(_, hold)| wanted(hold));
-    let held = any(|hold| matches!(hold, Hold::Direct(_) | Hold::Somewhere(_)));
+    let held = any(|hold| matches!(hold, Hold::Direct(_) | Hold::Somewhere(_)))
+        || holds.is_empty() && has_direct(group);
     let verdict = match model.refuses() {
         RequireDirect::Missing => Verdict::Clear,
         RequireDirect::Present if held => Verdict::Blocked,
         RequireDirect::Unknown if held => Verdict::Unknown,
-        _ if any(|hold| matches!(hold, Hold::Unknown(_))) => Verdict::Unknown,
+        // No group of the kernel is empty.
+        _ if holds.is_empty() || any(|hold| matches!(hold, Hold::Unknown(_))) => Verdict::Unknown,
         _ => Verdict::Clear,
     };
     let direct = holds.iter().filter(|(_, hold)| matches!(hold, Hold::Direct(_)));
@@ -311,43 +332,62 @@ fn hold(model: &Known, group: &Group, member: &Member, findings: &mut Vec<Findin
 }
 
 fn without_listing(model: &Known, group: &Group, bdf: Option<Bdf>, causes: Vec<Cause>) -> Hold {
-    let shown = match &group.regions {
-        Reading::Read(regions) if group.bad_region_lines.is_empty() => {
-            Some(regions.iter().any(|region| region.kind == RegionKind::Direct))
-        }
-        _ => None,
-    };
     let function = bdf.and_then(|bdf| model.function(bdf));
     let intel = function.is_some_and(is_intel);
-    let from_table = bdf.is_some_and(|bdf| model.table_decides(bdf));
-    match shown {
+    let table = if intel { TableName::Dmar } else { TableName::Ivrs };
+    let decides = bdf.is_some_and(|bdf| model.table_decides(bdf));
+    if has_direct(group) {
+        // A direct region that is seen blocks, whatever else is lost. An entry is named only for one.
+        let regions = group.regions.value().map_or(&[][..], Vec::as_slice);
+        let shown: Vec<Cause> =
+            causes.into_iter().filter(|cause| shows(regions, cause.start, cause.end)).collect();
+        return if decides && !shown.is_empty() {
+            Hold::Direct(shown)
+        } else if group.lists_members() && group.members.value().is_some_and(|all| all.len() == 1) {
+            Hold::Direct(region_causes(group))
+        } else if model.is_asked_for(group) && (decides || !intel) && model.doubt(table).is_none() {
+            Hold::Free
+        } else {
+            Hold::Somewhere(region_causes(group))
+        };
+    }
+    let why = match model.whole_regions(group) {
         // No member of the group has a direct region: that needs no table.
-        Some(false) if causes.is_empty() || relaxed(group, &causes) => Hold::Free,
-        Some(false) => Hold::Unknown(format!(
-            "the {} table asks for direct regions that the kernel does not show in the group's \
-             reserved_regions",
-            if intel { "DMAR" } else { "IVRS" }
-        )),
-        Some(true) if from_table && !causes.is_empty() => Hold::Direct(causes),
-        Some(true) => {
-            // Somebody in the group has a direct region.
-            if group.members.value().is_some_and(|members| members.len() == 1) {
-                Hold::Direct(region_causes(group))
-            } else if model.is_asked_for(group) && (from_table || !intel) {
-                Hold::Free
-            } else {
-                Hold::Somewhere(region_causes(group))
-            }
+        Ok(regions) if causes.is_empty() || relaxed(regions, &causes) => return Hold::Free,
+        Ok(_) => {
+            return Hold::Unknown(format!(
+                "the {table} table asks for direct regions that the kernel does not show in the \
+                 group's reserved_regions"
+            ));
         }
-        None if from_table && causes.is_empty() => Hold::Free,
-        None if from_table && !intel && options::relaxes_unity(model.host()) => Hold::Unknown(
+        Err(why) => why,
+    };
+    if !decides {
+        return Hold::Unknown(if group.regions.value().is_some() {
+            why
+        } else {
+            without_evidence(model)
+        });
+    }
+    if let Some(doubt) = model.doubt(table) {
+        return Hold::Unknown(format!("{doubt}; {why}"));
+    }
+    if causes.is_empty() {
+        Hold::Free
+    } else if !intel && options::relaxes_unity(model.host()) {
+        Hold::Unknown(
             "whether this kernel follows amd_iommu=relax_unity, as the group's reserved_regions \
              could not be read"
                 .to_owned(),
-        ),
-        None if from_table => Hold::Direct(causes),
-        None => Hold::Unknown(without_evidence(model)),
+        )
+    } else {
+        Hold::Direct(causes)
     }
+}
+
+fn has_direct(group: &Group) -> bool {
+    let mut regions = group.regions.value().into_iter().flatten();
+    regions.any(|region| region.kind == RegionKind::Direct)
 }
 
 /// What would tell of a member, and could not be read.
@@ -370,16 +410,8 @@ fn without_evidence(model: &Known) -> String {
 
 /// Whether the kernel shows as relaxable what the table asks for: such regions block nobody
 /// (`iommu_create_device_direct_mappings` sets `require_direct` for the type `direct` alone).
-fn relaxed(group: &Group, causes: &[Cause]) -> bool {
-    let regions = || group.regions.value().into_iter().flatten();
-    let within = |cause: &Cause| {
-        regions().any(|region| {
-            region.kind == RegionKind::DirectRelaxable
-                && region.start <= cause.start
-                && region.end_inclusive >= cause.end
-        })
-    };
-    !causes.is_empty() && causes.iter().all(within)
+fn relaxed(regions: &[ReservedRegion], causes: &[Cause]) -> bool {
+    causes.iter().all(|cause| shows(regions, cause.start, cause.end))
 }
 
 /// The direct regions of a group as causes without a block. Which member they belong to does not

@@ -5,7 +5,10 @@
 //! belongs to the table that it booted with. The IVHD blocks stay as they are, and with them the
 //! devices that are behind an IOMMU.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::OnceLock,
+};
 
 use serde::Serialize;
 
@@ -215,6 +218,7 @@ fn variant(model: &Known, tables: Tables, moves: &BTreeMap<Bdf, Bdf>) -> Known {
         flag: RequireDirect::Present.into(),
         listings: Listings::default(),
         unity: UnityMaps::default(),
+        contradictions: OnceLock::new(),
     };
     let regions: Vec<_> = variant
         .groups()

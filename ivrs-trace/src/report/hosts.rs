@@ -261,10 +261,11 @@ pub(super) fn not_amd() -> (Snapshot, Vec<Event>) {
     set_iommus(&mut host, |_| "dmar0");
     let Reading::Read(groups) = &mut host.groups else { panic!("no groups") };
     let regions = &mut groups[1].regions;
-    *regions = Reading::Read(vec!["0x000000007b800000 0x000000007fffffff direct".parse().unwrap()]);
-    groups[2].regions = Reading::Read(vec![
-        "0x000000007b000000 0x000000007b0fffff direct-relaxable".parse().unwrap(),
-    ]);
+    let msi = || "0x00000000fee00000 0x00000000feefffff msi".parse().unwrap();
+    let direct = "0x000000007b800000 0x000000007fffffff direct".parse().unwrap();
+    *regions = Reading::Read(vec![direct, msi()]);
+    let relaxable = "0x000000007b000000 0x000000007b0fffff direct-relaxable".parse().unwrap();
+    groups[2].regions = Reading::Read(vec![relaxable, msi()]);
     (host, Vec::new())
 }
 

@@ -77,9 +77,14 @@ impl Known {
                 listing.require_direct != Some(true) && listing.direct().next().is_none()
             }
             (None, _) if self.function(bdf).is_some_and(is_intel) => {
-                intel::direct(self, bdf).is_some_and(|direct| direct.is_empty())
+                self.doubt(TableName::Dmar).is_none()
+                    && intel::direct(self, bdf).is_some_and(|direct| direct.is_empty())
             }
-            (None, Some(view)) => self.is_amd(bdf) && view.regions_of(bdf).next().is_none(),
+            (None, Some(view)) => {
+                self.is_amd(bdf)
+                    && view.regions_of(bdf).next().is_none()
+                    && self.doubt(TableName::Ivrs).is_none()
+            }
             (None, None) => false,
         }
     }

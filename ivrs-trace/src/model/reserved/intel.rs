@@ -142,23 +142,7 @@ fn fit(
 ) -> (Fit, Option<Bdf>) {
     let Some(own) = way.last().copied() else { return (Fit::No, None) };
     if own.segment != rmrr.segment {
-        // The kernel compares the numbers of buses alone (`is_downstream_to_pci_bridge`).
-        let bridge = model.functions().find(|function| {
-            let leads = || {
-                let (way, whole) = model.host().way_to(function.bdf);
-                leads_to(scope, &way, whole) == Fit::Yes
-            };
-            function.bdf.segment == rmrr.segment
-                && function.is_bridge() == Some(true)
-                && scope.path.last().is_some_and(|step| is_step(function.bdf, *step))
-                && is_of_kind(scope, function) == Some(true)
-                && leads()
-                && model
-                    .host()
-                    .buses_below(function.bdf)
-                    .is_some_and(|(first, last)| (first..=last).contains(&own.devid.bus()))
-        });
-        return bridge.map_or((Fit::No, None), |bridge| (Fit::Yes, Some(bridge.bdf)));
+        return across_segments(model, rmrr, scope, own);
     }
     let mut unknown = false;
     for length in (1..=way.len()).rev() {
@@ -180,6 +164,34 @@ fn fit(
     // A bridge that is not known may be above.
     let above = !whole && scope.kind == ScopeKind::Bridge;
     (if unknown || above { Fit::Unknown } else { Fit::No }, None)
+}
+
+/// Whether a scope names a bridge of another segment with this function's bus below: the kernel
+/// compares the numbers of buses alone (`is_downstream_to_pci_bridge`).
+fn across_segments(model: &Known, rmrr: &Rmrr, scope: &Scope, own: Bdf) -> (Fit, Option<Bdf>) {
+    let named = model.functions().find(|function| {
+        let (bdf, host) = (function.bdf, model.host());
+        let leads = |(way, whole): (Vec<Bdf>, bool)| leads_to(scope, &way, whole) == Fit::Yes;
+        bdf.segment == rmrr.segment
+            && scope.path.last().is_some_and(|step| is_step(bdf, *step))
+            && leads(host.way_to(bdf))
+    });
+    let of_kind = named.map(|function| (function.is_bridge(), is_of_kind(scope, function)));
+    match (named, of_kind) {
+        (Some(_), Some((Some(false), _) | (_, Some(false)))) => (Fit::No, None),
+        (Some(bridge), Some((Some(true), Some(true)))) => {
+            match model.host().buses_below(bridge.bdf) {
+                Some((first, last)) if (first..=last).contains(&own.devid.bus()) => {
+                    (Fit::Yes, Some(bridge.bdf))
+                }
+                Some(_) => (Fit::No, None),
+                None => (Fit::Unknown, None),
+            }
+        }
+        // A bridge that is not known may have any bus below it.
+        _ if scope.kind == ScopeKind::Bridge => (Fit::Unknown, None),
+        _ => (Fit::No, None),
+    }
 }
 
 /// Whether the kernel lets VFIO take the map away (`device_rmrr_is_relaxable`,

@@ -9,6 +9,7 @@ mod amd_relaxation;
 mod amd_unity;
 pub(super) mod arm;
 mod cause;
+mod coherence;
 pub(super) mod diff;
 mod door;
 mod intel;
@@ -19,5 +20,6 @@ mod tables;
 
 pub use amd_owners::{Owner, OwnerKind};
 pub use cause::{Cause, CauseKind, Coverage, EntryCoverage};
+pub(super) use coherence::shows;
 pub use intel::{RmrrCoverage, RmrrMatch};
 pub(super) use tables::Tables;

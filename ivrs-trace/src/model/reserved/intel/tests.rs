@@ -17,6 +17,8 @@ const GROUPS: &str = "1: 00:03.0; 2: 00:1c.0*; 3: 00:1c.4*; 4: 01:00.0 01:00.2; 
                       6: 00:1d.0";
 const TREE: &str = "00:1c.0>02:00.0 02:00.0>03:01.0 00:1c.4>01:00.0 00:1c.4>01:00.2";
 
+const MSI: &str = "0x00000000fee00000 0x00000000feefffff msi";
+
 fn at(devid: u16) -> ScopeSpec {
     ScopeSpec::function(Devid(devid))
 }
@@ -84,6 +86,8 @@ fn functions_below_are_judged_by_their_own_class() {
     let mut host = host(&[at(0x00e4).of_kind(ScopeKind::Bridge)]);
     set_class(&mut host, "01:00.0", 0x0c_0330);
     set_class(&mut host, "01:00.2", 0x03_0000);
+    set_regions(&mut host, 3, &["0x0000000010000000 0x000000001000ffff direct", MSI]);
+    set_regions(&mut host, 4, &["0x0000000010000000 0x000000001000ffff direct-relaxable", MSI]);
     let model = model(&host);
     let coverage = coverage(&model);
     assert_eq!(coverage[0].devices, [bdf("00:1c.4")]);
@@ -161,6 +165,7 @@ fn what_is_odd_on_this_host_is_told() {
     assert_eq!(codes(&host(&[at(0x00e0)])), ["rmrr-scope-mismatch", "rmrr-absent-device"]);
     let mut usb = host(&[at(0x0018)]);
     set_class(&mut usb, "00:03.0", 0x0c_0330);
+    set_regions(&mut usb, 1, &["0x0000000010000000 0x000000001000ffff direct-relaxable", MSI]);
     assert_eq!(codes(&usb), ["rmrr-relaxable"]);
     usb.dmar = Reading::Absent;
     assert_eq!(codes(&usb), ["dmar-absent"]);
@@ -214,4 +219,22 @@ fn what_if_knows_rmrrs() {
     }
     let error = model.what_if(&[without(0), without(0)]).unwrap_err().to_string();
     assert!(error.contains("rmrr:0 is changed twice"), "{error}");
+}
+
+#[test]
+fn a_bridge_of_another_segment_that_was_not_copied_may_be_above() {
+    let dmar = DmarBuilder::new().drhd(1, Segment(0), 0xfed9_0000, &[]).rmrr(
+        Segment(0),
+        0x1000_0000,
+        0x1000_ffff,
+        &[at(0x00e0).of_kind(ScopeKind::Bridge)],
+    );
+    let groups = "1: 00:1c.0*; 2: 02:00.0; 3: 0001:02:00.0";
+    let mut host = intel_host(groups, "00:1c.0>02:00.0", &dmar);
+    let far = bdf("0001:02:00.0");
+    let through = of_function(&model(&host), far).0.first().and_then(|found| found.through);
+    assert_eq!(through, Some(bdf("00:1c.0")), "the kernel compares numbers of buses alone");
+    let Reading::Read(functions) = &mut host.functions else { panic!("no functions") };
+    functions.retain(|function| function.bdf != bdf("00:1c.0"));
+    assert_eq!(direct(&model(&host), far), None);
 }

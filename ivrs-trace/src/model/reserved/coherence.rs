@@ -1,0 +1,251 @@
+//! Whether what was read of a host holds together: its tables, the regions that the kernel shows, its
+//! IOMMUs, and who is in which group.
+
+use std::collections::BTreeMap;
+
+use super::{intel, memory::AT_MOST};
+use crate::{
+    firmware::{EntryId, TableName},
+    host::{Group, Member, PciFunction, Reading, RegionKind, ReservedRegion},
+    model::{
+        contradiction::Contradiction,
+        known::{Known, is_amd, is_intel, member_name},
+    },
+    pci::Bdf,
+};
+
+/// What `iommu_group_show_resv_regions` shows of the interrupt range that both x86 drivers reserve for
+/// every PCI function (`amd_iommu_get_resv_regions`, `intel_iommu_get_resv_regions`).
+const INTERRUPTS: u64 = 0xfee0_0000;
+/// The range of `HyperTransport`, which AMD's driver reserves for all functions, or on newer chips for
+/// none.
+const HYPER_TRANSPORT: u64 = 0xfd_0000_0000;
+
+/// What is asked for a function: by which entry, first and last address.
+type Asked = (EntryId, u64, u64);
+
+impl Known {
+    /// What contradicts itself in what was read, [`AT_MOST`] of it.
+    #[must_use]
+    pub fn contradictions(&self) -> &[Contradiction] {
+        self.contradictions.get_or_init(|| {
+            let mut found: Vec<Contradiction> = [TableName::Ivrs, TableName::Dmar]
+                .iter()
+                .filter_map(|one| of_table(self, *one))
+                .collect();
+            found.extend(members(self));
+            for group in self.groups() {
+                found.extend(of_group(self, group));
+            }
+            found.truncate(AT_MOST);
+            found
+        })
+    }
+
+    /// Why the table that was read may not be what the kernel used, or not all of it: what it lacks, or
+    /// asks, proves nothing then.
+    pub(crate) fn doubt(&self, table: TableName) -> Option<String> {
+        let told = self.contradictions().iter().find(|one| one.table() == Some(table));
+        if let Some(told) = told {
+            return Some(told.to_string());
+        }
+        let ends_early = match table {
+            TableName::Ivrs => self.table().view()?.reads_beyond.is_some(),
+            TableName::Dmar => {
+                let dmar = self.dmar().dmar()?;
+                // The kernel's ACPI code only warns, so this may be what it used.
+                if !dmar.header.checksum_ok {
+                    return Some("the checksum of the DMAR is wrong: it may be damaged".to_owned());
+                }
+                dmar.truncation.is_some() || dmar.rmrr.iter().any(|rmrr| rmrr.fault.is_some())
+            }
+        };
+        ends_early.then(|| format!("the {table} ends within an entry: there may be more of it"))
+    }
+
+    /// The regions of a group, if all of them are known; else why they are not.
+    pub(crate) fn whole_regions<'a>(
+        &'a self,
+        group: &'a Group,
+    ) -> Result<&'a [ReservedRegion], String> {
+        let regions = match &group.regions {
+            Reading::Read(regions) => regions.as_slice(),
+            Reading::Absent | Reading::Unreadable(_) => {
+                return Err("the group's reserved_regions could not be read".to_owned());
+            }
+        };
+        let id = group.id;
+        if let Some(bad) = group.bad_region_lines.first() {
+            let line = crate::escape::printable(&bad.line);
+            return Err(format!("reserved_regions of group {id} is cut or damaged: \"{line}\""));
+        }
+        if let Some(region) = regions.iter().find(|one| matches!(one.kind, RegionKind::Other(_))) {
+            let word = crate::escape::printable(&region.kind.to_string());
+            return Err(format!(
+                "reserved_regions of group {id} has a region of unknown type, {word}"
+            ));
+        }
+        let has = |regions: &[ReservedRegion], start| {
+            regions.iter().any(|one| one.start <= start && start <= one.end_inclusive)
+        };
+        let amd = self.functions_in(group).any(is_amd);
+        let x86 = amd || self.functions_in(group).any(is_intel);
+        let lacks = |start| x86 && !has(regions, start);
+        let of_others = || self.groups().filter_map(|other| other.regions.value());
+        if lacks(INTERRUPTS)
+            || amd && lacks(HYPER_TRANSPORT) && of_others().any(|other| has(other, HYPER_TRANSPORT))
+        {
+            return Err(format!(
+                "reserved_regions of group {id} lacks a line that every group has: it is cut"
+            ));
+        }
+        Ok(regions)
+    }
+
+    /// The functions that are known to be in a group.
+    pub(crate) fn functions_in<'a>(
+        &'a self,
+        group: &'a Group,
+    ) -> impl Iterator<Item = &'a PciFunction> {
+        let members = group.members.value().into_iter().flatten();
+        members.filter_map(|member| match member {
+            Member::Pci(bdf) => self.function(*bdf),
+            Member::Other(_) => None,
+        })
+    }
+}
+
+/// Whether the regions hold these bytes as a map, as the kernel shows it: merged with what touches it
+/// (`iommu_insert_resv_region`, drivers/iommu/iommu.c).
+pub(crate) fn shows(regions: &[ReservedRegion], start: u64, end: u64) -> bool {
+    regions.iter().any(|region| {
+        matches!(region.kind, RegionKind::Direct | RegionKind::DirectRelaxable)
+            && region.start <= start
+            && region.end_inclusive.wrapping_add(1) >= end.wrapping_add(1)
+    })
+}
+
+/// What the whole table contradicts: that the kernel has IOMMUs, and how many.
+fn of_table(model: &Known, table: TableName) -> Option<Contradiction> {
+    let host = model.host();
+    let begin = match table {
+        TableName::Ivrs => "ivhd",
+        TableName::Dmar => "dmar",
+    };
+    let unit = host.units().find(|unit| unit.starts_with(begin))?.to_owned();
+    let (fatal, described) = match table {
+        TableName::Ivrs => {
+            let (ivrs, view) = (model.table().ivrs()?, model.table().view()?);
+            let fatal = view.fatal.first().map(ToString::to_string);
+            (fatal, ivrs.ivhd.iter().filter(|ivhd| view.uses(ivhd)).count())
+        }
+        TableName::Dmar => {
+            let dmar = model.dmar().dmar()?;
+            (dmar.fatal().map(|fatal| fatal.to_string()), dmar.drhd.len())
+        }
+    };
+    if let Some(why) = fatal {
+        return Some(Contradiction::Refused { table, unit, why });
+    }
+    let shown = host.iommus.value().into_iter().flatten();
+    let shown = shown.filter(|unit| unit.starts_with(begin)).count();
+    // Of Intel's units the kernel leaves out those that no device is behind.
+    let other = match table {
+        TableName::Ivrs => shown > 0 && shown != described,
+        TableName::Dmar => shown > described,
+    };
+    other.then_some(Contradiction::Units { table, described, shown })
+}
+
+/// Functions of which two files say that they are in different groups.
+fn members(model: &Known) -> Vec<Contradiction> {
+    let mut found = Vec::new();
+    let mut seen: BTreeMap<Bdf, u32> = BTreeMap::new();
+    for group in model.groups() {
+        for function in model.functions_in(group) {
+            let bdf = function.bdf;
+            if let Some(other) = seen.insert(bdf, group.id) {
+                found.push(Contradiction::TwoGroups { bdf, groups: (other, group.id) });
+            } else if group.lists_members() && group.by_link.contains(&bdf) {
+                found.push(Contradiction::Member { bdf, group: group.id });
+            }
+        }
+    }
+    let twice: Vec<Bdf> = found
+        .iter()
+        .filter_map(|one| match one {
+            Contradiction::TwoGroups { bdf, .. } => Some(*bdf),
+            _ => None,
+        })
+        .collect();
+    found.retain(|one| !matches!(one, Contradiction::Member { bdf, .. } if twice.contains(bdf)));
+    found
+}
+
+/// What a group's regions and a table contradict in each other. What the kernel lists device by device
+/// is held against the table elsewhere.
+fn of_group(model: &Known, group: &Group) -> Vec<Contradiction> {
+    let Ok(regions) = model.whole_regions(group) else { return Vec::new() };
+    let members = group.members.value().map_or(&[][..], Vec::as_slice);
+    if members.iter().all(|member| model.listing(&member_name(member)).is_some()) {
+        return Vec::new();
+    }
+    let mut asked: Vec<(Bdf, Asked)> = Vec::new();
+    let mut table = None;
+    let mut all = group.lists_members();
+    for member in members {
+        let Member::Pci(bdf) = member else {
+            all = false;
+            continue;
+        };
+        match asked_for(model, *bdf) {
+            Some((name, of_function, complete)) => {
+                table = Some(name);
+                all &= complete;
+                asked.extend(of_function.into_iter().map(|one| (*bdf, one)));
+            }
+            None => all = false,
+        }
+    }
+    let Some(table) = table else { return Vec::new() };
+    let not_shown = asked.iter().filter(|(_, (_, start, end))| !shows(regions, *start, *end));
+    let mut found: Vec<Contradiction> = not_shown
+        .map(|&(bdf, (entry, start, end))| Contradiction::NotShown {
+            entry,
+            bdf,
+            group: group.id,
+            start,
+            end,
+        })
+        .collect();
+    let direct = regions.iter().filter(|region| all && region.kind == RegionKind::Direct);
+    let begins =
+        |region: &ReservedRegion| asked.iter().any(|(_, (_, start, _))| *start == region.start);
+    let ends =
+        |region: &ReservedRegion| asked.iter().any(|(_, (_, _, end))| *end == region.end_inclusive);
+    found.extend(direct.filter(|region| !begins(region) || !ends(region)).map(|region| {
+        let (start, end) = (region.start, region.end_inclusive);
+        Contradiction::NotAsked { table, group: group.id, start, end }
+    }));
+    found
+}
+
+/// What a sound table asks for a function, and whether that is all; `None` where no table tells.
+fn asked_for(model: &Known, bdf: Bdf) -> Option<(TableName, Vec<Asked>, bool)> {
+    let function = model.function(bdf)?;
+    if is_amd(function) {
+        let view = model.table().view().filter(|view| view.initialises())?;
+        let entry = |entry: &crate::firmware::UnityEntry| {
+            (EntryId::Ivmd(entry.ivmd_index), entry.start, entry.end_inclusive())
+        };
+        let whole = view.reads_beyond.is_none();
+        return Some((TableName::Ivrs, view.regions_of(bdf).map(entry).collect(), whole));
+    }
+    let dmar = model.dmar().dmar().filter(|dmar| is_intel(function) && dmar.fatal().is_none())?;
+    let (matches, unknown) = intel::of_function(model, bdf);
+    let whole = !unknown && dmar.truncation.is_none();
+    let entry = |found: &super::RmrrMatch<'_>| {
+        (EntryId::Rmrr(found.rmrr.index), found.rmrr.base, found.rmrr.limit)
+    };
+    Some((TableName::Dmar, matches.iter().map(entry).collect(), whole))
+}
