@@ -372,7 +372,7 @@ fn who_is_in_a_group_shows_in_its_folder_and_in_links() {
     let groups = read(&snapshot.groups);
     let members: Vec<_> = groups.iter().map(|one| (one.id, read(&one.members).len())).collect();
     assert_eq!(members, [(1, 2), (2, 1), (3, 1)]);
-    let listed: Vec<_> = groups.iter().map(super::types::Group::lists_members).collect();
+    let listed: Vec<_> = groups.iter().map(Group::lists_members).collect();
     assert_eq!(listed, [true, false, false]);
 }
 
