@@ -2,7 +2,9 @@
 
 use std::{path::PathBuf, process::ExitCode};
 
-use super::io::source::{self, Found};
+use anyhow::bail;
+
+use super::io::source::{self, Found, What};
 use crate::{
     firmware::KernelView,
     output,
@@ -18,7 +20,10 @@ Examples:
   sudo ivrs-trace decode /sys/firmware/acpi/tables/IVRS
       The table of this host
   acpidump -n IVRS | ivrs-trace decode -
-      A text dump; also from hexdump, xxd, od and iasl -d, or AMD-Vi's lines of a kernel log
+      A text dump; also from hexdump, xxd, od, base64 and iasl -d, in mail or a diff, or the
+      lines of a kernel log
+  ivrs-trace decode --table 2 paste.txt
+      The second of several tables in one text
   ivrs-trace decode --json trace.ivt
       The tables in a recording";
 
@@ -31,6 +36,9 @@ pub(super) struct Args {
     /// Also show the device entries of ignored IVHD blocks, and the bytes of every block
     #[arg(long)]
     all: bool,
+    /// Decode only table N of an input that has several
+    #[arg(long, value_name = "N")]
+    table: Option<usize>,
     /// The table: /sys/firmware/acpi/tables/IVRS (DMAR on Intel), a copy of it, a text dump, or a
     /// recording; - reads standard input
     file: PathBuf,
@@ -39,24 +47,43 @@ pub(super) struct Args {
 /// Decodes what the input holds. Findings do not change the exit status.
 pub(super) fn command(args: &Args) -> anyhow::Result<ExitCode> {
     let detail = if args.all { Detail::All } else { Detail::Used };
-    for (number, found) in source::tables(&args.file)?.iter().enumerate() {
+    let tables = source::tables(&args.file)?;
+    let number = tables.len();
+    if let Some(asked) = args.table.filter(|asked| *asked > number) {
+        bail!("there is no table {asked}: the input has {number}");
+    }
+    for (at, found) in (1..).zip(&tables) {
+        if args.table.is_some_and(|asked| asked != at) {
+            continue;
+        }
         if args.json {
-            match found {
-                Found::Ivrs(table) => {
+            match &found.what {
+                What::Ivrs(table) => {
                     output::print_json(&decode::decode(table, &KernelView::new(table)))?;
                 }
-                Found::Dmar(table) => output::print_json(&decode::decode_dmar(table))?,
-                Found::Log(log) => output::print_json(&decode::decode_log(log))?,
+                What::Dmar(table) => output::print_json(&decode::decode_dmar(table))?,
+                What::Log(log) => output::print_json(&decode::decode_log(log))?,
             }
             continue;
         }
         let style = output::style();
-        let text = match found {
-            Found::Ivrs(table) => decode::text(table, &KernelView::new(table), detail, style),
-            Found::Dmar(table) => decode::dmar_text(table, detail, style),
-            Found::Log(log) => decode::log_text(log, style),
+        let text = match &found.what {
+            What::Ivrs(table) => decode::text(table, &KernelView::new(table), detail, style),
+            What::Dmar(table) => decode::dmar_text(table, detail, style),
+            What::Log(log) => decode::log_text(log, style),
         };
-        output::print(format!("{}{text}", if number == 0 { "" } else { "\n" }))?;
+        let gap = if at == 1 || args.table.is_some() { "" } else { "\n" };
+        output::print(format!("{gap}{}{text}", heading(found, at, number)))?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Which of several tables in a text it is.
+fn heading(found: &Found, at: usize, number: usize) -> String {
+    match found.place {
+        Some((form, first, last)) if number > 1 => {
+            format!("Table {at} of {number} (lines {first} to {last}, {form}):\n")
+        }
+        _ => String::new(),
+    }
 }

@@ -212,8 +212,8 @@ fn every_report_holds_the_whole_table() {
             if report.starts_with("forum") {
                 continue;
             }
-            match dump::read(text.as_bytes()) {
-                Ok(dump::Dump::Table(found)) => {
+            match dump::read(text.as_bytes()).as_deref() {
+                Ok([dump::Dump::Table(found)]) => {
                     assert_eq!(found.table, table.bytes(), "{name}, {report}");
                 }
                 other => panic!("{name}, {report}: {other:?}"),
@@ -447,7 +447,7 @@ fn nothing_from_outside_reaches_a_report_raw() {
                 heads.eq(["IVRS @ 0x0000000000000000"]) != report.starts_with("forum"),
                 "{report}"
             );
-            if let Ok(dump::Dump::Table(found)) = dump::read(text.as_bytes()) {
+            if let Ok([dump::Dump::Table(found)]) = dump::read(text.as_bytes()).as_deref() {
                 assert_eq!(found.table, table, "{report}");
             }
         }

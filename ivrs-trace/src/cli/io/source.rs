@@ -15,8 +15,8 @@ use crate::{
     event::Event,
     facts::Start,
     firmware::{
-        Dmar, Ivrs,
-        dump::{self, Dump, INPUT_LIMIT, IvmdLog},
+        Dmar, Ivrs, TableError,
+        dump::{self, Dump, Form, INPUT_LIMIT, IvmdLog},
     },
     host::{self, HexBytes, Reading, Snapshot},
     live,
@@ -151,14 +151,19 @@ pub(crate) fn tree_or_table(path: &Path) -> anyhow::Result<(Model, Scope)> {
     let mut snapshot = Snapshot { ivrs, dmar, ..Snapshot::default() };
     for found in tables_in(&name, &read_all(input).with_context(cannot)?)? {
         // What follows a table in a dump is not the table.
-        match found {
-            Found::Ivrs(table) => snapshot.ivrs = Reading::Read(HexBytes(table.bytes().to_vec())),
-            Found::Dmar(table) => snapshot.dmar = Reading::Read(HexBytes(table.bytes().to_vec())),
-            Found::Log(_) => bail!(
+        let (place, bytes) = match &found.what {
+            What::Ivrs(table) => (&mut snapshot.ivrs, table.bytes()),
+            What::Dmar(table) => (&mut snapshot.dmar, table.bytes()),
+            What::Log(_) => bail!(
                 "{name} is a kernel log, which has only what the kernel made of a table; give the \
-                 table itself (/sys/firmware/acpi/tables/IVRS) or a copied tree"
+                 table itself (/sys/firmware/acpi/tables/IVRS or DMAR) or a copied tree"
             ),
+        };
+        if place.value().is_some_and(|first| first.0 != bytes) {
+            output::complain(&format!("{name}: of several tables of a kind, the first is used"));
+            continue;
         }
+        *place = Reading::Read(HexBytes(bytes.to_vec()));
     }
     Ok((Model::new(snapshot, RequireDirect::Unknown), Scope::Table))
 }
@@ -173,10 +178,16 @@ pub(crate) fn name_of(path: &Path) -> String {
 }
 
 /// What an input has that is no host.
-pub(crate) enum Found {
+pub(crate) struct Found {
+    pub(crate) what: What,
+    /// The form that a table in a text has, and its first and last line there.
+    pub(crate) place: Option<(Form, usize, usize)>,
+}
+
+pub(crate) enum What {
     Ivrs(Ivrs),
     Dmar(Dmar),
-    /// No table, but what the kernel said of its IVRS.
+    /// No table, but what the kernel said of it.
     Log(IvmdLog),
 }
 
@@ -208,28 +219,22 @@ pub(crate) fn tables(path: &Path) -> anyhow::Result<Vec<Found>> {
 /// The tables in an input, or else the lines of a kernel log; what else is to be known of them is
 /// said on standard error.
 fn tables_in(name: &str, input: &[u8]) -> anyhow::Result<Vec<Found>> {
-    let (ivrs, dmar) = match (dump::read(input), dump::read_dmar(input)) {
-        (ivrs, Ok(None)) => (Some(ivrs.with_context(|| name.to_owned())?), None),
-        (ivrs, Ok(dmar)) => (ivrs.ok(), dmar),
-        (Ok(ivrs), Err(error)) => {
-            output::complain(&format!("{name}: the DMAR table beside it is not used: {error}"));
-            (Some(ivrs), None)
-        }
-        (Err(_), Err(error)) => return Err(error).with_context(|| name.to_owned()),
-    };
     let mut found = Vec::new();
-    if let Some(ivrs) = ivrs {
-        complain_of(name, ivrs.notes());
-        found.push(match ivrs {
-            Dump::Table(ivrs) => {
-                Found::Ivrs(Ivrs::parse(&ivrs.table).with_context(|| name.to_owned())?)
+    for dump in dump::read(input).with_context(|| name.to_owned())? {
+        complain_of(name, dump.notes());
+        found.push(match dump {
+            Dump::Log(log) => Found { what: What::Log(log), place: None },
+            Dump::Table(dump) => {
+                let what = match Dmar::parse(&dump.table) {
+                    Err(TableError::BadSignature { .. }) => {
+                        Ivrs::parse(&dump.table).map(What::Ivrs)
+                    }
+                    dmar => dmar.map(What::Dmar),
+                };
+                let place = dump.lines.map(|(first, last)| (dump.form, first, last));
+                Found { what: what.with_context(|| name.to_owned())?, place }
             }
-            Dump::Log(log) => Found::Log(log),
         });
-    }
-    if let Some(dmar) = dmar {
-        complain_of(name, &dmar.notes);
-        found.push(Found::Dmar(Dmar::parse(&dmar.table).with_context(|| name.to_owned())?));
     }
     Ok(found)
 }

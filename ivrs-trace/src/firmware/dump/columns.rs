@@ -9,13 +9,15 @@ use super::{
     error::{DumpError, Fault, Problem, Rank},
     form::{Form, INPUT_LIMIT, Signature, TABLE_LIMIT, TableDump},
     plain::pairs,
-    text::{excerpt, lines},
+    text::{excerpt, lines, name_of},
     whole::{complete, trailing_note, without_padding},
 };
 
 /// Bytes that the first line may have; the tools print 16 unless told otherwise. It sets the limit for
 /// the others.
 const LONGEST_ROW: usize = 256;
+/// No table has its beginning so far before its first line that is left: what begins higher is memory.
+const PAGE: u64 = 0x1000;
 /// Other tables that an error names.
 const NAMED_TABLES: usize = 8;
 
@@ -78,6 +80,7 @@ impl<'a> Line<'a> {
                 return Self::Header(name);
             }
             let row = line.split_once(':').and_then(|(digits, cells)| {
+                let digits = digits.strip_prefix("0x").unwrap_or(digits);
                 let separate = cells.is_empty() || cells.starts_with(char::is_whitespace);
                 let offset = style.offset(digits).filter(|_| separate)?;
                 Some(Self::Row { offset, digits: digits.len(), cells })
@@ -86,12 +89,24 @@ impl<'a> Line<'a> {
         }
         let (digits, cells) = line.split_once(char::is_whitespace).unwrap_or((line, ""));
         // A table is small, so its offsets have leading zeros; words made of hex digits have none.
-        match style.offset(digits).filter(|_| digits.starts_with('0')) {
+        let digits = digits.strip_prefix("0x").unwrap_or(digits);
+        // So an address in memory has to have the digits of one, and bytes behind it.
+        let is_offset = |_: &u64| digits.starts_with('0') || digits.len() >= 8 && is_words(cells);
+        match style.offset(digits).filter(is_offset) {
             None => Self::Other,
             Some(offset) if cells.is_empty() => Self::End(offset),
             Some(offset) => Self::Row { offset, digits: digits.len(), cells },
         }
     }
+}
+
+/// Whether it begins with more than one word as dumps have them.
+fn is_words(cells: &str) -> bool {
+    let mut words = cells.split_whitespace();
+    let mut one = || {
+        words.next().is_some_and(|word| Word::of(word).is_some_and(|of| of.read(word).is_some()))
+    };
+    one() && one()
 }
 
 /// How one word of a dump is written.
@@ -187,7 +202,7 @@ const FILL_LIMIT: usize = INPUT_LIMIT;
 /// A table being read.
 struct Section<'a> {
     form: Form,
-    /// Offset of the first row: 0, or the beginning is missing.
+    /// Offset of the first row: 0, the address of a table in memory, or the beginning is missing.
     base: u64,
     /// The line it starts at.
     first_line: usize,
@@ -245,14 +260,6 @@ impl<'a> Section<'a> {
             problem: None,
             open: true,
             fillable,
-        }
-    }
-
-    fn is_wanted(&self) -> bool {
-        if self.base == 0 && !self.bytes.is_empty() {
-            self.bytes.starts_with(&self.wanted)
-        } else {
-            self.header == Some(self.wanted)
         }
     }
 
@@ -366,9 +373,14 @@ impl<'a> Section<'a> {
             Finished::Failed(Fault { rank, progress, error })
         };
         let ours = header == Some(wanted);
-        if base != 0 {
+        if base != 0 && !bytes.starts_with(&wanted) {
             let rank = if ours { Rank::Wanted } else { Rank::Other };
-            return failed(rank, first_line, Problem::NoStart { offset: base });
+            let problem = if base < PAGE {
+                Problem::NoStart { offset: base }
+            } else {
+                Problem::NoTableAt { address: base }
+            };
+            return failed(rank, first_line, problem);
         }
         if !bytes.starts_with(&wanted) {
             if let Some((line, token)) = &stop
@@ -380,7 +392,11 @@ impl<'a> Section<'a> {
                 return failed(Rank::Wanted, first_line, Problem::Swapped);
             }
             if ours && !bytes.is_empty() {
-                return failed(Rank::Wanted, first_line, Problem::NoSignature);
+                return failed(
+                    Rank::Wanted,
+                    first_line,
+                    Problem::NoSignature { found: name_of(&bytes) },
+                );
             }
             if !ours {
                 let name = header.as_ref().map_or_else(|| name_of(&bytes), |name| name_of(name));
@@ -403,7 +419,8 @@ impl<'a> Section<'a> {
                             .to_owned(),
                     );
                 }
-                Finished::Table(first_line, TableDump { form, table: bytes, notes })
+                let lines = Some((first_line, last_line));
+                Finished::Table(TableDump { form, lines, table: bytes, notes })
             }
             (Err(Problem::Cut { .. }), Some((line, token))) => {
                 failed(Rank::Wanted, line, Problem::BadDigits { token })
@@ -415,8 +432,8 @@ impl<'a> Section<'a> {
 
 /// What became of a section.
 enum Finished {
-    /// An IVRS table and the line where it starts.
-    Table(usize, TableDump),
+    /// A table that was looked for.
+    Table(TableDump),
     /// Another table.
     Other {
         form: Form,
@@ -434,11 +451,6 @@ fn swapped([a, b, c, d]: Signature, bytes: &[u8]) -> bool {
         || bytes.get(4..8) == Some(&[d, c, b, a])
 }
 
-/// The signature of another table, fit for a message.
-fn name_of(bytes: &[u8]) -> String {
-    bytes.get(..4).unwrap_or(bytes).escape_ascii().to_string()
-}
-
 /// What is looked for, and how much `*` may still stand for.
 #[derive(Clone, Copy)]
 struct Search<'a> {
@@ -446,13 +458,13 @@ struct Search<'a> {
     fillable: &'a Cell<usize>,
 }
 
-/// Reads the first table with this signature in dumps of one style. `None` if there is no line of
-/// such a dump.
+/// Reads the tables with this signature in dumps of one style. `None` if there is no line of such a
+/// dump.
 pub(super) fn read(
     text: &str,
     wanted: Signature,
     style: Style,
-) -> Option<Result<TableDump, Fault>> {
+) -> Option<Result<Vec<TableDump>, Fault>> {
     let mut found = Found { wanted, ..Found::default() };
     let fillable = Cell::new(FILL_LIMIT);
     let search = Search { wanted, fillable: &fillable };
@@ -481,13 +493,16 @@ pub(super) fn read(
             }
             Line::Row { offset, digits, cells } => {
                 let begun = section.as_mut().filter(|section| !section.bytes.is_empty());
-                if let Some(section) = begun.filter(|_| offset != 0) {
+                let next = begun.as_ref().is_some_and(|section| section.expected() == offset);
+                let row = Row::read(cells, style, None, LONGEST_ROW);
+                // A table elsewhere in memory.
+                let elsewhere = !next && row.bytes.starts_with(&wanted);
+                if let Some(section) = begun.filter(|_| offset != 0 && !elsewhere) {
                     if section.open {
                         section.row(number, offset, cells, style);
                     }
                     continue;
                 }
-                let row = Row::read(cells, style, None, LONGEST_ROW);
                 if row.bytes.is_empty() {
                     continue;
                 }
@@ -534,10 +549,8 @@ fn form_of(
 struct Found {
     /// The signature of the table that is looked for.
     wanted: Signature,
-    /// The first whole table with it and its line.
-    table: Option<(usize, TableDump)>,
-    /// Tables with it, whole or not.
-    count: usize,
+    /// The whole tables with it.
+    tables: Vec<TableDump>,
     fault: Option<Fault>,
     /// Another table, if there is one: form, line and bytes.
     other: Option<(Form, usize, usize)>,
@@ -551,11 +564,8 @@ impl Found {
         if section.bytes.is_empty() && section.header != Some(self.wanted) {
             return;
         }
-        self.count = self.count.saturating_add(usize::from(section.is_wanted()));
         match section.finish() {
-            Finished::Table(line, table) => {
-                self.table.get_or_insert((line, table));
-            }
+            Finished::Table(table) => self.tables.push(table),
             Finished::Failed(fault) => super::keep_further(&mut self.fault, fault),
             Finished::Other { form, line, name, progress } => {
                 self.other.get_or_insert((form, line, progress));
@@ -566,18 +576,13 @@ impl Found {
         }
     }
 
-    fn result(self) -> Option<Result<TableDump, Fault>> {
-        let Self { wanted, table, count, mut fault, other, names } = self;
-        if let Some((line, mut table)) = table {
-            if count > 1 {
-                let name = wanted.escape_ascii();
-                let which = format!("there are {count} {name} tables: the first whole one is used");
-                table.notes.push(format!("{which}, from line {line}"));
-            }
-            return Some(Ok(table));
+    fn result(self) -> Option<Result<Vec<TableDump>, Fault>> {
+        let Self { tables, mut fault, other, names, .. } = self;
+        if !tables.is_empty() {
+            return Some(Ok(tables));
         }
         if let Some((form, line, progress)) = other {
-            let problem = Problem::OtherTables { found: names.clone() };
+            let problem = Problem::OtherTables { found: names };
             let error = DumpError::Bad { form, line: Some(line), problem };
             super::keep_further(&mut fault, Fault { rank: Rank::Other, progress, error });
         }

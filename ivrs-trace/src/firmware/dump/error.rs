@@ -2,40 +2,64 @@
 
 use thiserror::Error;
 
-use super::form::{Form, INPUT_LIMIT, TABLE_LIMIT};
+use super::{
+    form::{Form, INPUT_LIMIT, TABLE_LIMIT},
+    view::{Side, View},
+};
+
+/// ARM's counterpart, which another file of the documentation is about.
+const IORT: &str = "IORT";
+const OF_ARM: &str = "docs/intel-and-arm.md tells how to find the RMR node that reserves memory";
+const TABLES: &str =
+    "give /sys/firmware/acpi/tables/IVRS (AMD) or DMAR (Intel), or a text dump of it";
 
 /// Why no table was found.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum DumpError {
     /// More than [`INPUT_LIMIT`] bytes.
     #[error(
-        "the input has {length} bytes, and more than {INPUT_LIMIT} are not read: give the IVRS \
-         table alone"
+        "the input has {length} bytes, and more than {INPUT_LIMIT} are not read: give the table \
+         alone"
     )]
     InputTooLarge {
         /// Bytes of the input.
         length: usize,
     },
     /// Nothing but white space.
-    #[error("the input is empty: reading /sys/firmware/acpi/tables/IVRS needs root")]
+    #[error("the input is empty: reading /sys/firmware/acpi/tables needs root")]
     Empty,
-    /// Neither text nor a table that begins with `IVRS`.
-    #[error("the input is {}: give /sys/firmware/acpi/tables/IVRS, or a text dump of it",
-        match signature {
-            Some(name) => format!("a binary that begins with \"{name}\", not with \"IVRS\""),
-            None => "neither text nor an IVRS table".to_owned(),
-        })]
+    /// Neither text nor a table that is read.
+    #[error("the input is {}", match signature.as_deref() {
+        Some(IORT) => format!("an {IORT}, the table of ARM machines, which is not decoded: {OF_ARM}"),
+        Some(name) => format!(
+            "a binary that begins with \"{name}\", not with \"IVRS\" or \"DMAR\": {TABLES}"
+        ),
+        None => format!("neither text nor an IVRS or DMAR table: {TABLES}"),
+    })]
     NotText {
         /// The first four bytes, if they could be the signature of an ACPI table.
         signature: Option<String>,
     },
     /// Text in which no form was found.
     #[error(
-        "the input is text, but no dump was found in it: give /sys/firmware/acpi/tables/IVRS, what \
-         acpidump, xxd, hexdump, od or iasl -d make of it, or a kernel log of a boot with \
-         amd_iommu_dump"
+        "nothing in this text was recognised: give an IVRS or DMAR table as acpidump, xxd, hexdump, \
+         od, base64 or iasl -d print it, or the lines of a kernel or Xen log that begin with AMD-Vi, \
+         DMAR or [VT-D]"
     )]
     Unrecognised,
+    /// What was found after something was undone.
+    #[error("{}: {error}", match view {
+        View::QuotedPrintable => "this is quoted-printable mail",
+        View::Diff(Side::New) => "this is a diff, of which the \"+\" side is read",
+        View::Diff(Side::Old) => "this is a diff, of which the \"-\" side is read",
+        View::Unprefixed => "read without what precedes the bytes in each line",
+    })]
+    In {
+        /// What was undone.
+        view: View,
+        /// What is wrong then.
+        error: Box<DumpError>,
+    },
     /// A form that fits up to a place.
     #[error("taken for {form}{}: {problem}; {}", at(*line), problem.advice())]
     Bad {
@@ -46,6 +70,18 @@ pub enum DumpError {
         /// What is wrong there.
         problem: Problem,
     },
+}
+
+impl DumpError {
+    /// The line of the input at which a form stops making sense.
+    #[must_use]
+    pub fn line(&self) -> Option<usize> {
+        match self {
+            Self::Bad { line, .. } => *line,
+            Self::In { error, .. } => error.line(),
+            _ => None,
+        }
+    }
 }
 
 fn at(line: Option<usize>) -> String {
@@ -89,8 +125,14 @@ pub enum Problem {
         /// The first offset.
         offset: u64,
     },
-    /// Tables, but not this one.
-    #[error("there is no IVRS table, only: {}", found.join(", "))]
+    /// The dump of memory that is no table.
+    #[error("the dump begins at address {address:#x}, and no table begins there")]
+    NoTableAt {
+        /// The first address.
+        address: u64,
+    },
+    /// Tables, but none that is read.
+    #[error("there is no IVRS or DMAR table, only: {}", found.join(", "))]
     OtherTables {
         /// Their signatures, the first few.
         found: Vec<String>,
@@ -99,8 +141,11 @@ pub enum Problem {
     #[error("the bytes are swapped within words")]
     Swapped,
     /// Hex digits, but not of a table.
-    #[error("the bytes do not begin with \"IVRS\"")]
-    NoSignature,
+    #[error("the bytes begin with \"{found}\", not with \"IVRS\" or \"DMAR\"")]
+    NoSignature {
+        /// The first four bytes, escaped.
+        found: String,
+    },
     /// The end is missing.
     #[error("the dump ends after {have} bytes{}", match length {
         Some(length) => format!(", but the table's header says that it has {length}"),
@@ -138,13 +183,14 @@ impl Problem {
                 "copy the dump again, whole, or give the file itself"
             }
             Self::NoStart { .. } => "copy the dump again from its first line on",
-            Self::OtherTables { .. } => {
-                "dump /sys/firmware/acpi/tables/IVRS of the machine with the AMD IOMMU"
-            }
+            Self::OtherTables { found } if found.iter().any(|name| name == IORT) => OF_ARM,
+            Self::NoSignature { found } if found == IORT => OF_ARM,
+            Self::OtherTables { .. } | Self::NoTableAt { .. } | Self::NoSignature { .. } => TABLES,
             Self::Swapped => "run xxd without -e",
-            Self::NoSignature => "dump /sys/firmware/acpi/tables/IVRS, from its first byte on",
             Self::Cut { .. } => "copy the dump again to its last line",
-            Self::TooLong { .. } => "check that it is an IVRS table, which has a few hundred bytes",
+            Self::TooLong { .. } => {
+                "check that it is an IVRS or DMAR table, which has a few hundred bytes"
+            }
             Self::LogField { .. } => "copy the line again, whole",
             Self::LogWithoutDump => {
                 "boot once with amd_iommu_dump on the kernel command line and take the log of that"

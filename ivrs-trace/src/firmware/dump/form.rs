@@ -29,6 +29,8 @@ pub enum Form {
     Od,
     /// Hex digits without offsets: `xxd -p`, `xxd -i`, `od -A n`.
     PlainHex,
+    /// Base64 of the bytes.
+    Base64,
     /// A kernel log written with `amd_iommu_dump`.
     KernelLog,
 }
@@ -44,6 +46,7 @@ impl fmt::Display for Form {
             Self::Hexdump => "hexdump text",
             Self::Od => "od text",
             Self::PlainHex => "plain hex digits",
+            Self::Base64 => "base64",
             Self::KernelLog => "a kernel log",
         })
     }
@@ -54,6 +57,8 @@ impl fmt::Display for Form {
 pub struct TableDump {
     /// The form it had.
     pub form: Form,
+    /// Its first and last line in the input, from 1; none for a binary.
+    pub lines: Option<(usize, usize)>,
     /// The bytes: the signature first, at least as many as the header says, at most [`TABLE_LIMIT`]. Bytes
     /// after the table's end are kept.
     pub table: Vec<u8>,

@@ -1,22 +1,27 @@
-//! An IVRS or DMAR table, or the kernel's own account of an IVRS, out of whatever people paste.
+//! An IVRS or DMAR table, or the kernel's own account of one, out of whatever people paste.
 //!
-//! [`read`] takes the bytes of a file or of standard input and finds the table in them: the table
-//! itself, or the text that `acpidump`, `xxd`, `hexdump`, `od` or `iasl` make of it, with prompts,
-//! quote marks, indentation, colours and other tables around it. Where there is no table but a kernel
-//! log written with `amd_iommu_dump`, it gives the IVMD lines of that.
+//! [`read`] takes the bytes of a file or of standard input and finds the tables in them: the table
+//! itself, or the text that `acpidump`, `xxd`, `hexdump`, `od`, `base64` or `iasl` make of it, with
+//! prompts, quote marks, indentation, colours and other tables around it, in mail, in a diff, or behind
+//! what another program writes in front of each line. Where there is no table but a kernel log, it
+//! gives what that tells of the table.
 //!
 //! The form is told by structure alone: every form reads the whole input, and only one that arrives
-//! at an IVRS table with all the bytes its header claims has read it. If none has, the error is that
-//! of the form that got furthest. Nothing here does I/O, checks the checksum or decodes blocks: that is
+//! at a table with all the bytes its header claims has read it. If none has, the error is that of the
+//! form that got furthest. Nothing here does I/O, checks the checksum or decodes blocks: that is
 //! [`Ivrs::parse`](super::Ivrs::parse).
 
+mod base64;
 mod columns;
 mod error;
 mod form;
 mod log;
 mod plain;
 mod text;
+mod view;
 mod whole;
+
+use std::borrow::Cow;
 
 use columns::Style;
 pub use error::{DumpError, Problem};
@@ -24,14 +29,20 @@ use error::{Fault, Rank};
 use form::Signature;
 pub use form::{Form, INPUT_LIMIT, TABLE_LIMIT, TableDump};
 pub use log::{IvmdLine, IvmdLog, LastBdf};
+pub use view::{Side, View};
 use whole::{complete, trailing_note};
 
-use super::{amd::ivrs::SIGNATURE, intel::dmar};
+use super::{amd::ivrs, intel::dmar};
+
+/// The tables that are looked for.
+const SIGNATURES: [Signature; 2] = [ivrs::SIGNATURE, dmar::SIGNATURE];
+/// More tables than this are not taken from one input; a paste of all of a machine's has one or two.
+const TABLES_LIMIT: usize = 64;
 
 /// What was in the input.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Dump {
-    /// An IVRS table.
+    /// An IVRS or DMAR table.
     Table(TableDump),
     /// No table, but what the kernel made of one.
     Log(IvmdLog),
@@ -48,92 +59,158 @@ impl Dump {
     }
 }
 
-/// Finds the table, or the IVMD lines of a kernel log, in `input`.
+/// Finds the tables, or what a kernel log tells of one, in `input`: at least one, the tables in the
+/// order of the input.
 ///
-/// If there are both, the table is taken. Takes time and memory linear in the input.
+/// If there are both, the tables are taken. Takes time and memory linear in the input.
 ///
 /// # Errors
 /// Where the input is too large, has no form known here, or has one that does not hold to the end of
-/// the table.
-pub fn read(input: &[u8]) -> Result<Dump, DumpError> {
+/// a table.
+pub fn read(input: &[u8]) -> Result<Vec<Dump>, DumpError> {
     if input.len() > INPUT_LIMIT {
         return Err(DumpError::InputTooLarge { length: input.len() });
     }
-    if is_binary(input, SIGNATURE) {
-        return binary(input).map(Dump::Table);
+    if SIGNATURES.into_iter().any(|signature| is_binary(input, signature)) {
+        return binary(input).map(|table| vec![Dump::Table(table)]);
     }
-    let text = String::from_utf8_lossy(input);
+    let text = text::decoded(input);
     let text = text::without_escapes(&text);
     if text.trim().is_empty() {
         return Err(DumpError::Empty);
     }
 
-    let mut fault = match from_text(&text, SIGNATURE) {
-        Ok(table) => return Ok(Dump::Table(table)),
-        Err(fault) => fault,
-    };
+    let (mut found, text) = tables(&text);
+    if !found.tables.is_empty() {
+        return Ok(found.sorted());
+    }
     match log::read(&text) {
         None => {}
         Some(Ok(mut log)) => {
-            if let Some(fault) = fault.filter(|fault| fault.rank == Rank::Wanted) {
-                log.notes
-                    .push(format!("the IVRS table beside the log is not used: {}", fault.error));
+            if let Some(fault) = found.worst().filter(|fault| fault.rank == Rank::Wanted) {
+                log.notes.push(format!("the table beside the log is not used: {}", fault.error));
             }
-            return Ok(Dump::Log(log));
+            return Ok(vec![Dump::Log(log)]);
         }
-        Some(Err(found)) => keep_further(&mut fault, found),
+        Some(Err(fault)) => found.faults.push(fault),
     }
-    Err(match fault {
+    Err(match found.worst() {
         Some(fault) => fault.error,
-        None if is_text(input) => DumpError::Unrecognised,
-        None => DumpError::NotText { signature: name(input) },
+        None if is_text(text.as_bytes()) => DumpError::Unrecognised,
+        None => DumpError::NotText { signature: text::name(input) },
     })
 }
 
-/// Finds Intel's counterpart, a DMAR table, in an input in which [`read`] found nothing. `None` where
-/// there is no sign of one.
-///
-/// # Errors
-/// Where there is the beginning of one, in a form that does not hold to the end of the table.
-pub fn read_dmar(input: &[u8]) -> Result<Option<TableDump>, DumpError> {
-    if input.len() > INPUT_LIMIT {
-        return Err(DumpError::InputTooLarge { length: input.len() });
+/// The tables in a text, and the text as it reads once its mail or diff is undone.
+fn tables(text: &str) -> (Found, Cow<'_, str>) {
+    let mut found = Found::default();
+    found.search(text, None);
+    let mut text = Cow::Borrowed(text);
+    if let Some(undone) = view::quoted_printable(&text) {
+        found.search(&undone, Some(View::QuotedPrintable));
+        text = Cow::Owned(undone);
     }
-    if is_binary(input, dmar::SIGNATURE) {
-        return binary(input).map(Some);
+    if found.tables.is_empty() && view::is_diff(&text) {
+        let new = view::side(&text, Side::New);
+        found.search(&new, Some(View::Diff(Side::New)));
+        if found.tables.is_empty() {
+            found.search(&view::side(&text, Side::Old), Some(View::Diff(Side::Old)));
+        }
+        text = Cow::Owned(new);
     }
-    let text = String::from_utf8_lossy(input);
-    match from_text(&text::without_escapes(&text), dmar::SIGNATURE) {
-        Ok(table) => Ok(Some(table)),
-        Err(Some(fault)) if fault.rank == Rank::Wanted => Err(fault.error),
-        Err(_) => Ok(None),
+    if let Some(cut) = view::unprefixed(&text) {
+        found.search(&cut, Some(View::Unprefixed));
     }
+    (found, text)
+}
+
+/// What was found in a text so far.
+#[derive(Default)]
+struct Found {
+    tables: Vec<TableDump>,
+    /// Why not more.
+    faults: Vec<Fault>,
+}
+
+impl Found {
+    /// Adds what a view of the text has beside what was found in others.
+    fn search(&mut self, text: &str, view: Option<View>) {
+        let mut tables = Vec::new();
+        for wanted in SIGNATURES {
+            for read in [
+                columns::read(text, wanted, Style::Colon),
+                columns::read(text, wanted, Style::Hex),
+                columns::read(text, wanted, Style::Octal),
+                columns::read(text, wanted, Style::Decimal),
+                plain::read(text, wanted),
+                base64::read(text, wanted),
+            ] {
+                match read {
+                    None => {}
+                    Some(Ok(read)) => self.add(&mut tables, read),
+                    Some(Err(fault)) => self.keep(fault, view),
+                }
+            }
+        }
+        if let Some(View::Diff(side)) = view {
+            let (side, sign) = if side == Side::New { ("new", '+') } else { ("old", '-') };
+            let note = format!("this is a diff: the {side} table is read (the \"{sign}\" side)");
+            for table in &mut tables {
+                table.notes.push(note.clone());
+            }
+        }
+        self.tables.append(&mut tables);
+    }
+
+    /// Takes the tables whose lines are not those of one that is there.
+    fn add(&self, tables: &mut Vec<TableDump>, read: Vec<TableDump>) {
+        for table in read {
+            let known = |other: &TableDump| overlap(other.lines, table.lines);
+            if tables.len() < TABLES_LIMIT && !self.tables.iter().chain(&*tables).any(known) {
+                tables.push(table);
+            }
+        }
+    }
+
+    fn keep(&mut self, fault: Fault, view: Option<View>) {
+        let error = match view {
+            Some(view) => DumpError::In { view, error: Box::new(fault.error) },
+            None => fault.error,
+        };
+        self.faults.push(Fault { error, ..fault });
+    }
+
+    /// The fault that explains best why no table was found, or not another one. Those within a table
+    /// are of forms that it does not have.
+    fn worst(&mut self) -> Option<Fault> {
+        let mut worst = None;
+        for fault in self.faults.drain(..) {
+            let place = fault.error.line().map(|line| (line, line));
+            if !self.tables.iter().any(|table| overlap(table.lines, place)) {
+                keep_further(&mut worst, fault);
+            }
+        }
+        worst
+    }
+
+    fn sorted(mut self) -> Vec<Dump> {
+        self.tables.sort_by_key(|table| table.lines);
+        let worst = self.worst().filter(|fault| fault.rank == Rank::Wanted);
+        if let (Some(fault), [first, ..]) = (worst, self.tables.as_mut_slice()) {
+            first.notes.push(format!("another table is not used: {}", fault.error));
+        }
+        self.tables.into_iter().map(Dump::Table).collect()
+    }
+}
+
+fn overlap(one: Option<(usize, usize)>, other: Option<(usize, usize)>) -> bool {
+    one.zip(other).is_some_and(|((a, b), (c, d))| a <= d && c <= b)
 }
 
 /// Whether the input is the table itself: acpidump's text may begin with the signature too.
 fn is_binary(input: &[u8], wanted: Signature) -> bool {
     let rest = input.strip_prefix(&wanted);
     rest.is_some_and(|rest| !rest.starts_with(b" @") && !is_text(input))
-}
-
-/// The table with this signature in a text, or how far the form got that got furthest.
-fn from_text(text: &str, wanted: Signature) -> Result<TableDump, Option<Fault>> {
-    let mut fault = None;
-    let readers = [
-        |text: &str, wanted| columns::read(text, wanted, Style::Colon),
-        |text: &str, wanted| columns::read(text, wanted, Style::Hex),
-        |text: &str, wanted| columns::read(text, wanted, Style::Octal),
-        |text: &str, wanted| columns::read(text, wanted, Style::Decimal),
-        plain::read,
-    ];
-    for reader in readers {
-        match reader(text, wanted) {
-            None => {}
-            Some(Ok(table)) => return Ok(table),
-            Some(Err(found)) => keep_further(&mut fault, found),
-        }
-    }
-    Err(fault)
 }
 
 /// Keeps the fault that found more; of equals the one that was there first.
@@ -149,13 +226,6 @@ fn is_text(input: &[u8]) -> bool {
     !input.iter().any(|byte| matches!(byte, 0..=6 | 0x0e..=0x1a | 0x1c..=0x1f))
 }
 
-/// The first four bytes, if they could be the signature of an ACPI table.
-fn name(input: &[u8]) -> Option<String> {
-    let name = input.first_chunk::<4>()?;
-    let fits = name.iter().all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit());
-    fits.then(|| name.escape_ascii().to_string())
-}
-
 /// Reads `input`, which begins with the signature.
 fn binary(input: &[u8]) -> Result<TableDump, DumpError> {
     let mut notes = Vec::new();
@@ -167,7 +237,7 @@ fn binary(input: &[u8]) -> Result<TableDump, DumpError> {
     match complete(table) {
         Ok(trailing) => {
             notes.extend(trailing_note(trailing));
-            Ok(TableDump { form: Form::Binary, table: table.to_vec(), notes })
+            Ok(TableDump { form: Form::Binary, lines: None, table: table.to_vec(), notes })
         }
         Err(problem) => Err(DumpError::Bad { form: Form::Binary, line: None, problem }),
     }

@@ -3,53 +3,70 @@
 use super::{
     error::{DumpError, Fault, Problem, Rank},
     form::{Form, Signature, TABLE_LIMIT, TableDump},
-    text::{excerpt, lines},
+    text::{excerpt, lines, name, name_of},
     whole::{complete, trailing_note, without_padding},
 };
 
 /// A line that has fewer bytes is no reason to take text for a dump: `dead` is a word.
 const FIRST_LINE: usize = 8;
 
-/// Reads the first run of lines that begins like a table. `None` if there are no such digits at all.
-pub(super) fn read(text: &str, wanted: Signature) -> Option<Result<TableDump, Fault>> {
-    let mut table: Option<Digits> = None;
+/// Reads the runs of lines that begin like a table. `None` if there are no such digits at all.
+pub(super) fn read(text: &str, wanted: Signature) -> Option<Result<Vec<TableDump>, Fault>> {
+    let mut tables = Vec::new();
+    let mut fault = None;
+    let mut run: Option<Digits> = None;
     let mut other = None;
     for (number, line) in lines(text) {
         let line = Line::read(line);
-        if let Some(digits) = &mut table {
+        let begun = Digits::start(number, &line, wanted);
+        if let (Some(digits), None) = (&mut run, &begun) {
             if !digits.extend(number, line) {
-                break;
+                finish(run.take(), &mut tables, &mut fault);
             }
             continue;
         }
-        table = Digits::start(number, &line, wanted);
-        if line.bytes.len() >= FIRST_LINE && line.stop.is_none() {
-            other.get_or_insert(number);
+        if let Some(begun) = begun {
+            finish(run.replace(begun), &mut tables, &mut fault);
+        } else if line.bytes.len() >= FIRST_LINE && line.stop.is_none() {
+            other.get_or_insert_with(|| (number, line.name()));
         }
     }
-    let bad = |line, problem| DumpError::Bad { form: Form::PlainHex, line: Some(line), problem };
-    let Some(mut digits) = table else {
-        let error = bad(other?, Problem::NoSignature);
-        return Some(Err(Fault { rank: Rank::Digits, progress: 0, error }));
-    };
-    Some(match complete(&digits.bytes) {
+    finish(run, &mut tables, &mut fault);
+    if !tables.is_empty() {
+        return Some(Ok(tables));
+    }
+    if let Some((line, found)) = other.filter(|_| fault.is_none()) {
+        let problem = Problem::NoSignature { found };
+        let error = DumpError::Bad { form: Form::PlainHex, line: Some(line), problem };
+        fault = Some(Fault { rank: Rank::Digits, progress: 0, error });
+    }
+    fault.map(Err)
+}
+
+/// Adds what became of a run to the tables, or to the faults.
+fn finish(run: Option<Digits>, tables: &mut Vec<TableDump>, fault: &mut Option<Fault>) {
+    let Some(mut digits) = run else { return };
+    match complete(&digits.bytes) {
         Ok(trailing) => {
             let word = digits.word.unwrap_or(1);
             let trailing = without_padding(&mut digits.bytes, trailing, word);
-            let notes = trailing_note(trailing).into_iter().collect();
-            Ok(TableDump { form: Form::PlainHex, table: digits.bytes, notes })
+            tables.push(TableDump {
+                form: Form::PlainHex,
+                lines: Some((digits.first, digits.last)),
+                table: digits.bytes,
+                notes: trailing_note(trailing).into_iter().collect(),
+            });
         }
         Err(problem) => {
-            let progress = digits.rows;
-            let error = match (problem, digits.stop) {
-                (Problem::Cut { .. }, Some((line, token))) => {
-                    bad(line, Problem::BadDigits { token })
-                }
-                (problem, _) => bad(digits.last, problem),
+            let (line, problem) = match (problem, digits.stop) {
+                (Problem::Cut { .. }, Some((line, token))) => (line, Problem::BadDigits { token }),
+                (problem, _) => (digits.last, problem),
             };
-            Err(Fault { rank: Rank::Wanted, progress, error })
+            let error = DumpError::Bad { form: Form::PlainHex, line: Some(line), problem };
+            let found = Fault { rank: Rank::Wanted, progress: digits.rows, error };
+            super::keep_further(fault, found);
         }
-    })
+    }
 }
 
 /// One line's bytes in the order of the digits.
@@ -66,9 +83,12 @@ impl Line {
         let mut read = Self { bytes: Vec::new(), word: None, stop: None };
         // What follows a mark is the text column of od or hexdump.
         let line = line.split(['|', '>']).next().unwrap_or(line);
-        let words = line.split(|c: char| c == ',' || c.is_whitespace());
+        // As lists and strings of programming languages have them too.
+        let between =
+            |c: char| matches!(c, ',' | ';' | '{' | '}' | '"' | '\\') || c.is_whitespace();
+        let words = line.split(between);
         for (number, word) in words.filter(|word| !word.is_empty()).enumerate() {
-            let digits = word.strip_prefix("0x").unwrap_or(word);
+            let digits = word.strip_prefix("0x").or_else(|| word.strip_prefix('x')).unwrap_or(word);
             let Some(bytes) = pairs(digits) else {
                 // A long word may hold most of a line, so what comes before the damage counts.
                 let good = digits.bytes().take_while(u8::is_ascii_hexdigit).count();
@@ -84,6 +104,15 @@ impl Line {
         read
     }
 
+    /// What stands where a table has its signature, in whichever order it is one.
+    fn name(&self) -> String {
+        let swapped = self.word.map(|word| self.swapped(word));
+        let swapped = swapped.and_then(|bytes| name(&bytes));
+        swapped
+            .filter(|_| name(&self.bytes).is_none() || self.word == Some(2))
+            .unwrap_or_else(|| name_of(&self.bytes))
+    }
+
     /// The bytes with each word's turned round, as `od` prints words on a little-endian machine.
     fn swapped(&self, word: usize) -> Vec<u8> {
         self.bytes.chunks(word.max(1)).flat_map(|chunk| chunk.iter().rev()).copied().collect()
@@ -97,6 +126,7 @@ struct Digits {
     word: Option<usize>,
     /// Lines that were taken.
     rows: usize,
+    first: usize,
     /// The last line that was part of it.
     last: usize,
     stop: Option<(usize, String)>,
@@ -106,7 +136,7 @@ impl Digits {
     /// A table that begins in `line`, if one does.
     fn start(number: usize, line: &Line, wanted: Signature) -> Option<Self> {
         let stop = line.stop.clone().map(|token| (number, token));
-        let digits = |bytes, word| Self { bytes, word, rows: 1, last: number, stop };
+        let digits = |bytes, word| Self { bytes, word, rows: 1, first: number, last: number, stop };
         if line.bytes.starts_with(&wanted) {
             return Some(digits(line.bytes.clone(), None));
         }
@@ -117,7 +147,9 @@ impl Digits {
 
     /// Whether it may go on after this line.
     fn extend(&mut self, number: usize, line: Line) -> bool {
-        if self.stop.is_some() || self.bytes.len() > TABLE_LIMIT {
+        // What is not digits alone ends a table that is whole.
+        let over = line.stop.is_some() && complete(&self.bytes).is_ok();
+        if over || self.stop.is_some() || self.bytes.len() > TABLE_LIMIT {
             return false;
         }
         if !line.bytes.is_empty() {

@@ -41,3 +41,27 @@ pub(super) fn lines(text: &str) -> impl Iterator<Item = (usize, &str)> {
 pub(super) fn excerpt(word: &str) -> String {
     word.chars().take(24).collect()
 }
+
+/// The first four bytes, if they could be the signature of an ACPI table.
+pub(super) fn name(input: &[u8]) -> Option<String> {
+    let name = input.first_chunk::<4>()?;
+    let fits = name.iter().all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit());
+    fits.then(|| name.escape_ascii().to_string())
+}
+
+/// The signature of a table, or what stands in its place, fit for a message.
+pub(super) fn name_of(bytes: &[u8]) -> String {
+    bytes.get(..4).unwrap_or(bytes).escape_ascii().to_string()
+}
+
+/// The text of `input`: UTF-8, or UTF-16 as Windows programs write it.
+pub(super) fn decoded(input: &[u8]) -> Cow<'_, str> {
+    let (rest, read): (_, fn([u8; 2]) -> u16) = match input {
+        [0xff, 0xfe, rest @ ..] => (rest, u16::from_le_bytes),
+        [0xfe, 0xff, rest @ ..] => (rest, u16::from_be_bytes),
+        _ => return String::from_utf8_lossy(input),
+    };
+    let units = rest.as_chunks().0.iter().map(|unit| read(*unit));
+    let chars = char::decode_utf16(units);
+    Cow::Owned(chars.map(|c| c.unwrap_or(char::REPLACEMENT_CHARACTER)).collect())
+}

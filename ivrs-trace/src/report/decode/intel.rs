@@ -217,7 +217,7 @@ fn write_structure(page: &mut Page, structure: &BlockHeader, table: &Dmar, detai
     } else if let Some(other) = block_at(&table.others, at, |one| one.offset) {
         let kind = other.kind;
         let name = structure_name(kind).map_or_else(
-            || format!("Structure of unknown type {kind}"),
+            || format!("Structure of unknown type {kind:#06x}"),
             |name| format!("{name} (type {kind})"),
         );
         title(page, at, &format!("{name}, {} bytes", other.length));
@@ -226,8 +226,9 @@ fn write_structure(page: &mut Page, structure: &BlockHeader, table: &Dmar, detai
         }
     } else {
         let (kind, length) = (structure.kind, structure.length);
-        let text =
-            format!("Structure of type {kind} and length {length}, which cannot be read whole");
+        let text = format!(
+            "Structure of type {kind:#06x} and length {length}, which cannot be read whole"
+        );
         title(page, at, &text);
     }
 }

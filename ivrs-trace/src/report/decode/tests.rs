@@ -275,8 +275,9 @@ fn the_names_that_others_build_on_are_there() {
 fn a_log_fits_its_schema() {
     let log = "[    0.5] AMD-Vi: IVMD_TYPE_RANGE\t\t devid_start: 0000:00:00.0 devid_end: \
                0000:0f:1f.7 range_start: 000000007ffe0000 range_end: 000000007ffe1000 flags: 8\n";
-    let Dump::Log(log) = dump::read(log.as_bytes()).unwrap() else { panic!("not a log") };
-    let document = parsed(&decode_log(&log));
+    let found = dump::read(log.as_bytes()).unwrap();
+    let [Dump::Log(log)] = found.as_slice() else { panic!("{found:?}") };
+    let document = parsed(&decode_log(log));
     assert_wrong(&document, "/ivmd/0/line", None);
     assert_wrong(&document, "/ivmd/0/kernel/type", Some("msi".into()));
 }

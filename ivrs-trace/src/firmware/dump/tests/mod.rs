@@ -51,15 +51,30 @@ fn table() -> Vec<u8> {
     table_with(0)
 }
 
+/// What an input holds, where that is one table or log.
+fn read_one(input: &[u8]) -> Result<Dump, DumpError> {
+    read(input).map(|found| <[Dump; 1]>::try_from(found).unwrap()).map(|[one]| one)
+}
+
+fn read_tables(text: &str) -> Vec<TableDump> {
+    let table = |dump| match dump {
+        Dump::Table(table) => table,
+        Dump::Log(log) => panic!("{log:?}\n{text}"),
+    };
+    read(text.as_bytes())
+        .unwrap_or_else(|error| panic!("{error}\n{text}"))
+        .into_iter()
+        .map(table)
+        .collect()
+}
+
 fn read_table(text: &str) -> TableDump {
-    match read(text.as_bytes()) {
-        Ok(Dump::Table(table)) => table,
-        other => panic!("{other:?}\n{text}"),
-    }
+    let [table] = <[TableDump; 1]>::try_from(read_tables(text)).unwrap();
+    table
 }
 
 fn read_log(text: &str) -> IvmdLog {
-    match read(text.as_bytes()) {
+    match read_one(text.as_bytes()) {
         Ok(Dump::Log(log)) => log,
         other => panic!("{other:?}\n{text}"),
     }
@@ -90,8 +105,8 @@ fn reads_what_every_tool_prints() {
         let table = table_with(padding);
         for Printer { command, form, print } in PRINTERS {
             let dump = read_table(&print(&table));
-            let expected = TableDump { form: *form, table: table.clone(), notes: Vec::new() };
-            assert_eq!(dump, expected, "{command}");
+            assert_eq!((dump.form, &dump.table), (*form, &table), "{command}");
+            assert!(dump.notes.is_empty(), "{command}: {:?}", dump.notes);
         }
     }
 }
@@ -99,11 +114,11 @@ fn reads_what_every_tool_prints() {
 #[test]
 fn reads_a_binary() {
     let mut input = table();
-    let expected = TableDump { form: Form::Binary, table: table(), notes: Vec::new() };
-    assert_eq!(read(&input), Ok(Dump::Table(expected)));
+    let expected = TableDump { form: Form::Binary, lines: None, table: table(), notes: Vec::new() };
+    assert_eq!(read_one(&input), Ok(Dump::Table(expected)));
 
     input.extend([0xff; 3]);
-    let dump = read(&input).unwrap();
+    let dump = read_one(&input).unwrap();
     assert_eq!(dump.notes(), ["3 bytes follow the table's end"]);
     let Dump::Table(dump) = dump else { panic!("{dump:?}") };
     assert_eq!(dump.table, input, "bytes behind the table are the parser's to count");
@@ -126,10 +141,11 @@ fn refuses_what_is_no_dump() {
     let large = vec![b'\n'; INPUT_LIMIT + 1];
     assert_eq!(read(&large), Err(DumpError::InputTooLarge { length: large.len() }));
     assert_eq!(read(&[0; 64]), Err(DumpError::NotText { signature: None }));
-    let dmar = [b"DMAR".as_slice(), &[0; 60]].concat();
-    let error = read(&dmar).unwrap_err();
-    assert_eq!(error, DumpError::NotText { signature: Some("DMAR".to_owned()) });
-    assert!(error.to_string().contains("begins with \"DMAR\", not with \"IVRS\""), "{error}");
+    for (name, words) in [("APIC", "not with \"IVRS\" or \"DMAR\""), ("IORT", "of ARM machines")] {
+        let error = read(&[name.as_bytes(), &[0; 60]].concat()).unwrap_err();
+        assert_eq!(error, DumpError::NotText { signature: Some(name.to_owned()) });
+        assert!(error.to_string().contains(words), "{error}");
+    }
 }
 
 #[test]
@@ -243,25 +259,29 @@ fn other_tables_are_passed_over() {
         print("acpidump -f", &bytes).replace("IVRS @", &format!("{name} @"))
     };
     let ours = print("acpidump -f", &table());
-    let all = format!("{}{}{ours}{}", other("FACP"), other("DMAR"), other("SSDT"));
+    let all = format!("{}{}{ours}{}", other("FACP"), other("APIC"), other("SSDT"));
     let dump = read_table(&all);
     assert_eq!((dump.form, dump.table, dump.notes.len()), (Form::Acpidump, table(), 0));
 
-    let (form, line, problem) = bad(&format!("{}{}", other("FACP"), other("DMAR")));
-    let found = vec!["FACP".to_owned(), "DMAR".to_owned()];
+    let (form, line, problem) = bad(&format!("{}{}", other("FACP"), other("APIC")));
+    let found = vec!["FACP".to_owned(), "APIC".to_owned()];
     assert_eq!((form, line), (Form::Acpidump, Some(2)));
     assert_eq!(problem, Problem::OtherTables { found });
 }
 
 #[test]
-fn of_several_tables_the_first_whole_one_is_taken() {
-    let (first, second) = (print("xxd", &table()), print("xxd", &table_with(8)));
-    let dump = read_table(&format!("{first}{second}"));
-    assert_eq!(dump.table, table());
-    assert_eq!(dump.notes, ["there are 2 IVRS tables: the first whole one is used, from line 1"]);
-    let dump = read_table(&format!("{}{second}", without_line(&first, 5)));
-    assert_eq!(dump.table, table_with(8));
-    assert_eq!(dump.notes, ["there are 2 IVRS tables: the first whole one is used, from line 11"]);
+fn several_tables_are_all_read() {
+    let (first, second) = (print("xxd", &table()), print("hexdump -C", &table_with(8)));
+    let found = read_tables(&format!("{first}{second}"));
+    assert_eq!(found.iter().map(|one| &one.table).collect::<Vec<_>>(), [&table(), &table_with(8)]);
+    assert_eq!(found[0].lines, Some((1, 11)));
+    assert_eq!(found[1].lines, Some((12, 12 + 11)));
+    assert!(found.iter().all(|one| one.notes.is_empty()), "{found:?}");
+    // One that is damaged is not left out in silence.
+    let [found] = read_tables(&format!("{}{second}", without_line(&first, 5))).try_into().unwrap();
+    assert_eq!(found.table, table_with(8));
+    let note = "another table is not used: taken for xxd text, line 5: the offset is 0x50";
+    assert!(found.notes[0].starts_with(note), "{:?}", found.notes);
 }
 
 #[test]
@@ -335,7 +355,7 @@ fn every_cut_is_named_or_costs_nothing() {
                     continue;
                 }
                 let lines = text[..at].lines().count();
-                match read(&text.as_bytes()[..at]) {
+                match read_one(&text.as_bytes()[..at]) {
                     Ok(Dump::Table(dump)) => assert_eq!(dump.table, table, "{command} at {at}"),
                     Ok(Dump::Log(log)) => panic!("{command} at {at}: {log:?}"),
                     Err(DumpError::Bad { form: taken, line, problem }) => {
@@ -537,8 +557,7 @@ fn repeated_lines_are_not_filled_in_without_end() {
     let table = IvrsBuilder::new().build().unwrap();
     let hexdump = PRINTERS.iter().find(|printer| printer.form == Form::HexdumpC).unwrap();
     let text = long.repeat(20_000) + &(hexdump.print)(&table);
-    let Ok(Dump::Table(found)) = read(text.as_bytes()) else { panic!("the last one is whole") };
-    assert_eq!(found.table, table);
+    assert_eq!(read_table(&text).table, table);
 }
 
 proptest! {
@@ -546,8 +565,9 @@ proptest! {
     fn what_is_printed_is_read(table in any_table(), number in 0..PRINTERS.len()) {
         let Printer { command, form, print } = PRINTERS[number];
         let text = print(&table);
-        let expected = TableDump { form, table, notes: Vec::new() };
-        prop_assert_eq!(read(text.as_bytes()), Ok(Dump::Table(expected)), "{}\n{}", command, text);
+        let found = read_table(&text);
+        prop_assert_eq!((found.form, found.table), (form, table), "{}\n{}", command, text);
+        prop_assert!(found.notes.is_empty(), "{:?}", found.notes);
     }
 
     #[test]
@@ -573,11 +593,11 @@ proptest! {
     ) {
         let text = (PRINTERS[number].print)(&table).into_bytes();
         match read(&damages.iter().fold(text, apply)) {
-            Ok(Dump::Table(dump)) => {
+            Ok(found) => for dump in found {
+                let Dump::Table(dump) = dump else { panic!("{dump:?}") };
                 prop_assert!(dump.table.starts_with(b"IVRS"));
                 prop_assert!(Ivrs::parse(&dump.table).is_ok());
             }
-            Ok(Dump::Log(log)) => prop_assert!(false, "{log:?}"),
             Err(error) => prop_assert!(!error.to_string().contains('\n')),
         }
     }
@@ -595,7 +615,7 @@ proptest! {
         let lines: Vec<_> = text.lines().collect();
         let star = |at: usize| lines.get(at) == Some(&"*");
         prop_assume!(!(star(missing) || missing > 1 && star(missing - 2)));
-        if let Ok(dump) = read(without_line(&text, missing).as_bytes()) {
+        if let Ok(dump) = read_one(without_line(&text, missing).as_bytes()) {
             let Dump::Table(dump) = dump else { panic!("{dump:?}") };
             prop_assert_eq!(&dump.table[..table.len()], table, "without line {}\n{}", missing, text);
         }
@@ -620,32 +640,180 @@ fn a_dmar_is_read_in_the_same_forms() {
         .rmrr(Segment(0), 0x8a78_5000, 0x8a7a_4fff, &scopes)
         .build()
         .unwrap();
-    let found = read_dmar(&dmar).unwrap().unwrap();
-    assert_eq!((found.form, found.table), (Form::Binary, dmar.clone()));
     for (printer, form) in [
         ("acpidump -f", Form::Acpidump),
         ("xxd", Form::Xxd),
         ("hexdump -C", Form::HexdumpC),
         ("hexdump", Form::Hexdump),
         ("xxd -p", Form::PlainHex),
+        ("base64", Form::Base64),
     ] {
         let text = print(printer, &dmar).replace("IVRS @", "DMAR @");
-        assert!(read(text.as_bytes()).is_err(), "{printer}");
-        let found = read_dmar(text.as_bytes()).unwrap().unwrap();
-        assert_eq!((found.form, found.table), (form, dmar.clone()), "{printer}");
+        let found = read_table(&text);
+        assert_eq!((found.form, &found.table), (form, &dmar), "{printer}");
         // A line is missing.
-        let cut = without_line(&text, 3);
-        assert!(read_dmar(cut.as_bytes()).is_err(), "{printer}");
-    }
-    for other in [&b""[..], b"cat: DMAR: Permission denied\n", &table(), &[0; 64]] {
-        assert_eq!(read_dmar(other), Ok(None));
+        if form != Form::Base64 {
+            assert!(read(without_line(&text, 3).as_bytes()).is_err(), "{printer}");
+        }
+        // Beside an IVRS both are read.
+        let both = read_tables(&format!("{text}\n{}", print("xxd", &table())));
+        assert_eq!([&both[0].table, &both[1].table], [&dmar, &table()], "{printer}");
     }
     assert_eq!(
-        read_dmar(&dmar[..60]).unwrap_err(),
+        read(&dmar[..60]).unwrap_err(),
         DumpError::Bad {
             form: Form::Binary,
             line: None,
             problem: Problem::Cut { have: 60, length: u32::try_from(dmar.len()).ok() },
         }
     );
+}
+
+fn prefixed(prefix: &str, text: &str) -> String {
+    text.lines().map(|line| format!("{prefix}{line}\n")).collect::<Vec<_>>().concat()
+}
+
+/// A table as a diff against another, with all lines of both.
+fn diff(old: &str, new: &str) -> String {
+    let new_lines: Vec<_> = new.lines().collect();
+    let mut out = "--- a/IVRS.dsl\n+++ b/IVRS.dsl\n@@ -1,9 +1,9 @@\n".to_owned();
+    for (at, old) in old.lines().enumerate() {
+        match new_lines.get(at) {
+            Some(new) if *new == old => out += &prefixed(" ", old),
+            Some(new) => out += &[prefixed("-", old), prefixed("+", new)].concat(),
+            None => out += &prefixed("-", old),
+        }
+    }
+    out + &prefixed("+", &new_lines.get(old.lines().count()..).unwrap_or_default().join("\n"))
+}
+
+/// Quoted-printable, in lines of at most 76 characters.
+fn quoted_printable(text: &str) -> String {
+    let mut out = String::new();
+    for line in text.lines() {
+        let mut width = 0;
+        for c in line.chars() {
+            let code = match c {
+                '=' => "=3D".to_owned(),
+                '\t' => "=09".to_owned(),
+                c => c.to_string(),
+            };
+            if width + code.len() > 75 {
+                out += "=\n";
+                width = 0;
+            }
+            width += code.len();
+            out += &code;
+        }
+        out += "\n";
+    }
+    out
+}
+
+#[test]
+fn a_dump_is_read_behind_whatever_precedes_its_lines() {
+    for Printer { command, form, print } in PRINTERS {
+        if matches!(form, Form::PlainHex | Form::Base64) || command.starts_with("od -A d") {
+            continue;
+        }
+        // The number of an offset with six octal digits could be anything.
+        let text = print(&table()).replace("Raw Table Data", "raw table data");
+        for prefix in [
+            "HV XXD: ",
+            "[    0.123456] IVRS: ",
+            "Nov 27 23:50:47 host kernel: [  0.1] ",
+            "> > 12: ",
+        ] {
+            let mut text = prefixed(prefix, &text);
+            if prefix.contains('[') {
+                // As time passes.
+                text = text.replacen("0.1", "0.2", 3);
+            }
+            let found = read_tables(&text);
+            assert_eq!(found[0].table, table(), "{command}\n{text}");
+            assert_eq!(found.len(), 1, "{command}\n{text}");
+        }
+    }
+}
+
+#[test]
+fn a_dump_of_memory_begins_at_the_tables_address() {
+    let text = print("xxd", &table());
+    let moved = |text: &str| text.replace("\n000000", "\nbb3d00").replacen("000000", "bb3d00", 1);
+    let memory = moved(&text);
+    assert_eq!(read_table(&memory).table, table());
+    assert_eq!(read_table(&memory.replace("bb3d", "HV: 0xbb3d")).table, table());
+    assert_eq!(read_table(&moved(&print("hexdump -C", &table()))).table, table());
+    // Two of them, one after the other, and the beginning of another.
+    let again = memory.replace("bb3d", "bb3e");
+    assert_eq!(read_tables(&format!("{memory}{again}")).len(), 2);
+    let (_, line, problem) = bad(&without_line(&memory, 1));
+    assert_eq!((line, problem), (Some(1), Problem::NoTableAt { address: 0xbb3d_0010 }));
+    let (_, line, problem) = bad(&without_line(&memory, 4));
+    let jump = Problem::Jump { expected: 0xbb3d_0030, found: 0xbb3d_0040 };
+    assert_eq!((line, problem), (Some(4), jump));
+}
+
+#[test]
+fn of_a_diff_the_new_side_is_read() {
+    for Printer { command, form, print } in PRINTERS {
+        if matches!(form, Form::Base64) {
+            continue;
+        }
+        let (old, new) = (print(&table()), print(&table_with(40)));
+        for text in [diff(&old, &new), diff(&old, &new).replace('\n', "\n> ")] {
+            let found = read_tables(&text);
+            assert_eq!(found[0].table, table_with(40), "{command}\n{text}");
+            assert!(found[0].notes[0].contains("diff") && found.len() == 1, "{command}: {found:?}");
+        }
+        // A file that is gone has the old side only.
+        let gone = prefixed("-", &old);
+        let found = read_table(&format!("@@ -1,9 +0,0 @@\n{gone}"));
+        assert_eq!(found.table, table(), "{command}");
+        assert!(found.notes[0].contains("old table"), "{command}: {:?}", found.notes);
+    }
+    // What the context leaves out is said of the diff.
+    let cut = without_line(&diff(&print("xxd", &table()), &print("xxd", &table_with(40))), 6);
+    let error = read(cut.as_bytes()).unwrap_err();
+    assert!(matches!(error, DumpError::In { view: View::Diff(Side::New), .. }), "{error}");
+}
+
+#[test]
+fn mail_and_other_encodings_are_undone() {
+    for Printer { command, form, print } in PRINTERS {
+        let text = print(&table());
+        assert_eq!(read_tables(&quoted_printable(&text))[0].table, table(), "{command}");
+        let wide = text.encode_utf16().flat_map(u16::to_le_bytes);
+        let wide: Vec<u8> = [0xff, 0xfe].into_iter().chain(wide).collect();
+        let Ok(Dump::Table(found)) = read_one(&wide) else { panic!("{command}") };
+        assert_eq!((found.form, found.table), (*form, table()), "{command}");
+    }
+}
+
+#[test]
+fn base64_is_read_wherever_it_stands() {
+    let text = print("base64", &table());
+    let one_line = text.replace('\n', "");
+    let url = one_line.replace('+', "-").replace('/', "_");
+    for text in [
+        format!("$ base64 IVRS\n{text}$ "),
+        format!("data:application/octet-stream;base64,{one_line}"),
+        format!("IVRS: \"{url}\","),
+        one_line.trim_end_matches('=').to_owned(),
+    ] {
+        assert_eq!(read_table(&text).table, table(), "{text}");
+    }
+    let (form, _, problem) = bad(&one_line[..one_line.len() / 2]);
+    assert!(matches!(problem, Problem::Cut { .. }) && form == Form::Base64, "{form}: {problem}");
+}
+
+#[test]
+fn a_refusal_names_what_there_is() {
+    let iort = [b"IORT\xb8\0\0\0\x01\xe9".as_slice(), &[0; 174]].concat();
+    for Printer { command, print, .. } in PRINTERS {
+        let text = print(&iort).replace("IVRS", "IORT");
+        let error = read(text.as_bytes()).unwrap_err().to_string();
+        assert!(error.contains("docs/intel-and-arm.md"), "{command}: {error}");
+        assert!(!error.contains("/sys/firmware/acpi/tables/IVRS"), "{command}: {error}");
+    }
 }

@@ -4,6 +4,8 @@
 
 use std::fmt::Write as _;
 
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+
 use super::super::Form;
 
 /// A tool and the arguments with which it prints.
@@ -29,6 +31,7 @@ pub(super) const PRINTERS: &[Printer] = &[
     printer("xxd -u", Form::Xxd, |table| upper(&xxd(table, 2))),
     printer("xxd -p", Form::PlainHex, xxd_plain),
     printer("xxd -i", Form::PlainHex, xxd_c),
+    printer("base64", Form::Base64, base64),
     printer("hexdump -C", Form::HexdumpC, hexdump_c),
     printer("hexdump", Form::Hexdump, |table| words(table, HEXDUMP)),
     printer("hexdump -v", Form::Hexdump, |table| words(table, Words { squeeze: false, ..HEXDUMP })),
@@ -153,6 +156,12 @@ fn xxd_c(table: &[u8]) -> String {
         rows.join(",\n  "),
         table.len()
     )
+}
+
+fn base64(table: &[u8]) -> String {
+    let digits = STANDARD.encode(table);
+    let line = |line: &[u8]| format!("{}\n", line.escape_ascii());
+    digits.as_bytes().chunks(76).map(line).collect::<Vec<_>>().concat()
 }
 
 fn hexdump_c(table: &[u8]) -> String {
