@@ -44,6 +44,8 @@ pub mod replay;
 pub mod report;
 #[cfg(feature = "schema")]
 pub mod schema;
+#[cfg(all(test, feature = "live", feature = "pci-names", feature = "tui"))]
+mod tests;
 #[cfg(feature = "tui")]
 pub mod tui;
 mod width;

@@ -345,7 +345,10 @@ fn without_listing(model: &Known, group: &Group, bdf: Option<Bdf>, causes: Vec<C
             Hold::Direct(shown)
         } else if group.lists_members() && group.members.value().is_some_and(|all| all.len() == 1) {
             Hold::Direct(region_causes(group))
-        } else if model.is_asked_for(group) && (decides || !intel) && model.doubt(table).is_none() {
+        } else if model.is_asked_for(group, regions)
+            && (decides || !intel)
+            && model.doubt(table).is_none()
+        {
             Hold::Free
         } else {
             Hold::Somewhere(region_causes(group))
@@ -353,7 +356,20 @@ fn without_listing(model: &Known, group: &Group, bdf: Option<Bdf>, causes: Vec<C
     }
     let why = match model.whole_regions(group) {
         // No member of the group has a direct region: that needs no table.
-        Ok(regions) if causes.is_empty() || relaxed(regions, &causes) => return Hold::Free,
+        Ok(_) if causes.is_empty() => return Hold::Free,
+        // A kernel that relaxes what it is asked for relaxes it for all.
+        Ok(regions) if relaxed(regions, &causes) => {
+            match model.groups().find(|one| has_direct(one)) {
+                None => return Hold::Free,
+                Some(other) => {
+                    return Hold::Unknown(format!(
+                        "reserved_regions of group {} has as direct-relaxable what the {table} asks \
+                     for, but that of group {} has direct regions",
+                        group.id, other.id
+                    ));
+                }
+            }
+        }
         Ok(_) => {
             return Hold::Unknown(format!(
                 "the {table} table asks for direct regions that the kernel does not show in the \

@@ -383,6 +383,24 @@ mod tests {
     }
 
     #[test]
+    fn no_damage_makes_a_kernel_that_refuses_one_that_does_not() {
+        use crate::{
+            facts::{KernelFlag, RequireDirect},
+            probe::tracer::require_direct,
+        };
+        let whole = sample();
+        for at in 0..whole.len() {
+            for bit in 0..8 {
+                let mut flipped = whole.clone();
+                flipped[at] ^= 1 << bit;
+                let Ok(btf) = Btf::parse(flipped) else { continue };
+                let flag = KernelFlag::of_btf(require_direct(&btf), Some("6.12.1"), "the BTF");
+                assert_ne!(flag.answer, RequireDirect::Missing, "bit {bit} of byte {at}");
+            }
+        }
+    }
+
+    #[test]
     fn cut_anywhere_it_says_so() {
         let whole = sample();
         for length in 0..whole.len() {

@@ -2,11 +2,11 @@
 
 use super::{
     Cause, Coverage, EntryCoverage, Owner, RmrrCoverage, RmrrMatch, amd, amd_findings, amd_owners,
-    amd_relaxation, amd_unity, intel, intel_findings,
+    amd_relaxation, amd_unity, intel, intel_findings, shows,
 };
 use crate::{
     firmware::{Entry, EntryId, Fact, Finding, TableName},
-    host::{Group, Member},
+    host::{Group, Member, ReservedRegion},
     model::{
         attempt::Rejection,
         known::{Known, is_amd, is_intel},
@@ -89,9 +89,9 @@ impl Known {
         }
     }
 
-    /// Whether a table is known to ask for direct regions of a member of a group.
-    pub(crate) fn is_asked_for(&self, group: &Group) -> bool {
-        !self.asked_for(group).0.is_empty()
+    /// Whether a table is known to ask, for a member of a group, for one of the regions that it shows.
+    pub(crate) fn is_asked_for(&self, group: &Group, shown: &[ReservedRegion]) -> bool {
+        self.asked_for(group).0.iter().any(|(start, end)| shows(shown, *start, *end))
     }
 
     /// The direct regions that the table asks for members of a group, member by member: first and
