@@ -29,7 +29,7 @@ fn words(host: &Snapshot) -> impl Iterator<Item = &str> {
 }
 
 /// Options that keep interrupts from being remapped (`setup_nointremap` and `setup_irqremap`,
-/// drivers/iommu/irq_remapping.c; without IO-APIC or IOMMU there is nothing to remap with).
+/// `drivers/iommu/irq_remapping.c`; without IO-APIC or IOMMU there is nothing to remap with).
 pub(super) fn no_remapping(host: &Snapshot) -> impl Iterator<Item = &str> {
     words(host).filter(|option| {
         let (name, values) = option.split_once('=').unwrap_or((option, ""));

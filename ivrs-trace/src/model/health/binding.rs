@@ -38,7 +38,7 @@ pub enum DeviceFact {
 }
 
 /// Drivers that draw into the framebuffer that firmware set up, as `/proc/iomem` names them, and
-/// what reserves it for them (`sysfb_create_simplefb`, drivers/firmware/sysfb_simplefb.c).
+/// what reserves it for them (`sysfb_create_simplefb`, `drivers/firmware/sysfb_simplefb.c`).
 const FRAMEBUFFERS: [&str; 12] = [
     "BOOTFB",
     "simpledrm",
@@ -158,7 +158,7 @@ fn asked(model: &Known, conditions: &Conditions, function: &PciFunction) -> Vec<
 }
 
 /// Whether `vendor:device[:subvendor[:subdevice[:class[:mask]]]]` of a list is the function's
-/// (`vfio_pci_fill_ids`, drivers/vfio/pci/vfio_pci.c); `ffffffff` stands for any.
+/// (`vfio_pci_fill_ids`, `drivers/vfio/pci/vfio_pci.c`); `ffffffff` stands for any.
 fn names(ids: &str, function: &PciFunction) -> bool {
     ids.trim_matches('"').split(',').any(|id| {
         let mut parts = id.split(':').map(|part| u32::from_str_radix(part.trim(), 16).ok());

@@ -56,7 +56,7 @@ pub enum NotRemapped {
         flags: u8,
     },
     /// No unit of the DMAR has these IO-APICs in its scope (`parse_ioapics_under_ir`,
-    /// drivers/iommu/intel/irq_remapping.c).
+    /// `drivers/iommu/intel/irq_remapping.c`).
     NoUnit(Vec<u32>),
     /// The chipset's remapping is broken (`set_irq_remapping_broken`, `intel_remapping_check` in
     /// arch/x86/kernel/early-quirks.c).
