@@ -12,6 +12,7 @@ mod decode;
 mod field;
 #[cfg(any(feature = "live", feature = "tui"))]
 mod filter;
+mod owners;
 mod parts;
 mod text;
 
@@ -22,6 +23,7 @@ pub use field::Value;
 pub(crate) use filter::Follow;
 #[cfg(any(feature = "live", feature = "tui"))]
 pub use filter::{Filter, ParseFilterError};
+pub(crate) use owners::OwnerIds;
 pub use parts::{
     Change, Device, DeviceFunction, Phase, RegionSource, RegionType, VfioFunction, VfioRequest,
 };
@@ -73,7 +75,7 @@ meanings! {
     incomplete "The kernel's list (regions, unity map, group) could not be read to its end.";
     unity_matches "How many of them cover the device: that many `unity_match` came just before.";
     group "The group, if it could be read.";
-    group_owner "The owner that the group has; 0 if a host driver or nobody holds it.";
+    group_owner "The owner that the group has, by the number of its first appearance; 0 if a host driver or nobody holds it.";
     owner_count "How many hold the group.";
     foreign_domain "The group is not on its default domain.";
     function "What was called.";
@@ -160,7 +162,7 @@ bodies! {
         device: Option<Device>,
         #[serde(skip_serializing_if = "Option::is_none")]
         group: Option<u32>,
-        /// The owner that claims: an address, which distinguishes two owners.
+        /// The owner that claims, by the number of its first appearance in the trace; 0 is nobody.
         owner: u64,
         group_owner: u64,
         owner_count: u32,

@@ -17,7 +17,7 @@ use anyhow::Context as _;
 
 use self::record::Output;
 use crate::{
-    event::{Body, DeviceFunction, Event},
+    event::{Body, DeviceFunction, Event, OwnerIds},
     facts::{Clocks, End, Loss, Lost, ProbeFact, ProbeLoss, Start},
     host::Snapshot,
     model::{FlagSource, KernelFlag, Model, RequireDirect},
@@ -48,6 +48,7 @@ pub(crate) struct Live {
     pub(crate) model: Model,
     number: u64,
     undecoded: u64,
+    owners: OwnerIds,
     retry: bool,
     /// When the host is to be read again, if it is not any more what was read.
     stale: Option<Instant>,
@@ -118,6 +119,7 @@ impl Live {
             model,
             number: 0,
             undecoded: 0,
+            owners: OwnerIds::default(),
             retry,
             stale: None,
             snapshots: 1,
@@ -160,7 +162,8 @@ impl Live {
                 recording.recorder.event(self.number - recording.first, &bytes);
             }
             match Event::decode(&bytes) {
-                Ok(event) => {
+                Ok(mut event) => {
+                    self.owners.rename(&mut event);
                     if let Body::ModuleLoad { name } = &event.body {
                         modules.push((name.clone(), event.time_ns));
                     }

@@ -9,7 +9,7 @@ use std::io::Read;
 pub(crate) use timeline::{MAX_TAPE, Player, Tape};
 
 use crate::{
-    event::Event,
+    event::{Event, OwnerIds},
     facts::{End, Loss, Lost, ProbeFact, Start},
     host::{Conditions, Files, Snapshot},
     model::{Model, RequireDirect},
@@ -92,6 +92,7 @@ pub(super) struct Sorter {
     pub(super) end: Option<End>,
     pub(super) continues: Option<Continues>,
     pub(super) undecoded: u64,
+    owners: OwnerIds,
     hosted: bool,
 }
 
@@ -111,7 +112,10 @@ impl Sorter {
             Item::Events(events) => {
                 for (number, bytes) in events {
                     match decode(self.start.as_ref(), &bytes) {
-                        Some(event) => each(self.start.as_ref(), Step::Event(number, event)),
+                        Some(mut event) => {
+                            self.owners.rename(&mut event);
+                            each(self.start.as_ref(), Step::Event(number, event));
+                        }
                         None => self.undecoded += 1,
                     }
                 }
