@@ -31,21 +31,28 @@ pub(crate) fn printable_bytes(bytes: &[u8]) -> String {
 }
 
 fn push(out: &mut String, c: char) {
-    if c.is_control() || is_invisible(c) {
+    if is_hidden(c) {
         out.extend(c.escape_unicode());
     } else {
         out.push(c);
     }
 }
 
-/// Characters that take no space or change the order of others: zero-width and bidirectional
-/// controls, separators, variation selectors, tags and the byte order mark.
-fn is_invisible(c: char) -> bool {
-    matches!(c,
-        '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}'
-        | '\u{180b}'..='\u{180f}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
-        | '\u{2060}'..='\u{206f}' | '\u{3164}' | '\u{fe00}'..='\u{fe0f}' | '\u{feff}'
-        | '\u{ffa0}' | '\u{fff0}'..='\u{fffb}' | '\u{e0000}'..='\u{e0fff}')
+/// Characters that move the cursor, take no space or change the order of others: controls, formats,
+/// separators of lines, what Unicode has not given out, and the rest of what it says to ignore where
+/// it cannot be shown (`Default_Ignorable_Code_Point`: fillers, joiners and variation selectors).
+pub(crate) fn is_hidden(c: char) -> bool {
+    use unicode_general_category::GeneralCategory as Is;
+    if c.is_ascii() {
+        return c.is_ascii_control();
+    }
+    let category = unicode_general_category::get_general_category(c);
+    matches!(
+        category,
+        Is::Control | Is::Format | Is::LineSeparator | Is::ParagraphSeparator | Is::Unassigned
+    ) || matches!(c,
+        '\u{34f}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}' | '\u{180b}'..='\u{180f}'
+        | '\u{3164}' | '\u{fe00}'..='\u{fe0f}' | '\u{ffa0}' | '\u{e0000}'..='\u{e0fff}')
 }
 
 #[cfg(test)]
@@ -62,6 +69,42 @@ mod tests {
         assert_eq!(printable("a\x1b[2Jb\nc"), "a\\u{1b}[2Jb\\u{a}c");
         assert_eq!(printable("x\u{202e}y\u{200b}z\u{feff}"), "x\\u{202e}y\\u{200b}z\\u{feff}");
         assert_eq!(printable("\u{9b}31m"), "\\u{9b}31m");
+    }
+
+    #[test]
+    fn no_character_that_is_not_shown_gets_through() {
+        // Default_Ignorable_Code_Point of Unicode 16, and formats beside it.
+        let ranges = [
+            0xad..=0xad,
+            0x34f..=0x34f,
+            0x600..=0x605,
+            0x61c..=0x61c,
+            0x6dd..=0x6dd,
+            0x70f..=0x70f,
+            0x115f..=0x1160,
+            0x17b4..=0x17b5,
+            0x180b..=0x180f,
+            0x200b..=0x200f,
+            0x2028..=0x202e,
+            0x2060..=0x206f,
+            0x3164..=0x3164,
+            0xfe00..=0xfe0f,
+            0xfeff..=0xfeff,
+            0xffa0..=0xffa0,
+            0xfff0..=0xfffb,
+            0x110bd..=0x110bd,
+            0x13430..=0x1343f,
+            0x1bca0..=0x1bca3,
+            0x1d173..=0x1d17a,
+            0xe0000..=0xe0fff,
+            0x80..=0x9f,
+            0..=0x1f,
+        ];
+        for c in ranges.into_iter().flatten().filter_map(char::from_u32) {
+            let shown = printable(&c.to_string());
+            assert!(shown.is_ascii() && shown.starts_with("\\u{"), "{:x}: {shown}", u32::from(c));
+        }
+        assert_eq!(printable("日本 é Ω … ü 🖥"), "日本 é Ω … ü 🖥");
     }
 
     #[test]

@@ -102,7 +102,7 @@ impl Overlay {
     }
 
     pub(super) fn paste(&mut self, text: &str) {
-        for one in text.chars().filter(|one| !one.is_control()) {
+        for one in text.chars().filter(|one| !crate::escape::is_hidden(*one)) {
             self.typed(KeyEvent::new(KeyCode::Char(one), KeyModifiers::NONE));
         }
     }
