@@ -188,6 +188,16 @@ impl Keys {
                 }
             }
         }
+        // Other keys do not take away what ends every program, unless it is given to something else.
+        let end = Chord::from_str("ctrl-c")
+            .map_err(|error| KeysError::Chord { action: "quit".to_owned(), error })?;
+        let free = table.iter().all(|(_, chords, _)| !chords.contains(&end));
+        if let Some((_, chords, _)) = table
+            .iter_mut()
+            .find(|(known, chords, _)| known.action == Action::Quit && !chords.is_empty() && free)
+        {
+            chords.push(end);
+        }
         if table.iter().any(|(known, chords, _)| known.action == Action::Quit && chords.is_empty())
         {
             return Err(KeysError::NoQuit);
@@ -266,7 +276,9 @@ mod tests {
         let keys = configured(&[("quit", &["ctrl-q"]), ("zoom", &["q"])]).unwrap();
         assert_eq!(keys.action(chord("ctrl-q"), View::Health, false), Some(Action::Quit));
         assert_eq!(keys.action(chord("q"), View::Health, false), Some(Action::Zoom));
-        assert_eq!(keys.action(chord("ctrl-c"), View::Health, false), None);
+        assert_eq!(keys.action(chord("ctrl-c"), View::Health, false), Some(Action::Quit));
+        let keys = configured(&[("quit", &["Q"]), ("zoom", &["ctrl-c"])]).unwrap();
+        assert_eq!(keys.action(chord("ctrl-c"), View::Health, false), Some(Action::Zoom));
         // A default key gives way to a configured one.
         let keys = configured(&[("zoom", &["j"])]).unwrap();
         assert_eq!(keys.action(chord("j"), View::Events, false), Some(Action::Zoom));
