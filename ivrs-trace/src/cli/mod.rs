@@ -24,6 +24,11 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory as _, Parser, Subcommand};
 
+use crate::{
+    escape::{is_hidden, printable},
+    output,
+};
+
 const MORE: &str = "\
 Examples:
   sudo ivrs-trace check
@@ -140,11 +145,27 @@ pub fn definition() -> clap::Command {
     Cli::command()
 }
 
+/// Ends with what is wrong with the arguments, or with the help that they ask for. clap repeats a
+/// wrong argument as it is.
+fn refuse(error: &clap::Error) -> ! {
+    let hidden = |text: String| text.chars().any(is_hidden);
+    if std::env::args_os().all(|one| !hidden(one.to_string_lossy().into_owned())) {
+        error.exit();
+    }
+    for line in error.to_string().lines() {
+        output::complain_plainly(&printable(line));
+    }
+    std::process::exit(error.exit_code());
+}
+
 /// Runs the program.
 #[must_use]
 pub fn main() -> ExitCode {
-    let cli = Cli::parse();
-    crate::output::set_verbose(cli.verbose);
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => refuse(&error),
+    };
+    output::set_verbose(cli.verbose);
     let result = match cli.command {
         #[cfg(feature = "tui")]
         Some(Command::Tui(args)) => tui::command(&args),
@@ -168,10 +189,10 @@ pub fn main() -> ExitCode {
             .map(|()| ExitCode::from(2)),
     };
     result.unwrap_or_else(|error| {
-        if crate::output::is_broken_pipe(&error) {
+        if output::is_broken_pipe(&error) {
             return ExitCode::SUCCESS;
         }
-        crate::output::complain(&format!("{error:#}"));
+        output::complain(&format!("{error:#}"));
         ExitCode::from(2)
     })
 }

@@ -394,11 +394,23 @@ fn names(path: &Path) -> Reading<Vec<String>> {
 /// `None` where the file has more than `limit` bytes.
 fn read(path: &Path, limit: usize) -> io::Result<Option<Vec<u8>>> {
     // A pipe would block for ever, a device may do anything.
-    if !fs::metadata(path)?.is_file() {
-        return Err(io::Error::other("is not a regular file"));
+    let regular = |meta: &fs::Metadata| {
+        meta.is_file().then_some(()).ok_or_else(|| io::Error::other("is not a regular file"))
+    };
+    regular(&fs::symlink_metadata(path)?)?;
+    let mut options = File::options();
+    options.read(true);
+    // Somebody may put another thing there meanwhile.
+    #[cfg(feature = "live")]
+    {
+        use rustix::fs::OFlags;
+        use std::os::unix::fs::OpenOptionsExt as _;
+        options.custom_flags((OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed());
     }
+    let file = options.open(path)?;
+    regular(&file.metadata()?)?;
     let one_more = u64::try_from(limit).unwrap_or(u64::MAX).saturating_add(1);
     let mut bytes = Vec::with_capacity(limit.min(4096) + 64);
-    File::open(path)?.take(one_more).read_to_end(&mut bytes)?;
+    file.take(one_more).read_to_end(&mut bytes)?;
     Ok((bytes.len() <= limit).then_some(bytes))
 }

@@ -3,7 +3,7 @@
 use std::{
     fs::{self, File, OpenOptions, Permissions},
     io::{self, BufWriter, Write},
-    os::unix::fs::{MetadataExt as _, PermissionsExt as _},
+    os::unix::fs::{FileTypeExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _},
     path::{Path, PathBuf},
 };
 
@@ -25,7 +25,7 @@ pub(crate) fn save(
     output: Option<&Path>,
     content: impl FnOnce(&mut dyn Write) -> anyhow::Result<()>,
 ) -> anyhow::Result<()> {
-    let Some(path) = output else {
+    let Some(path) = output.filter(|path| path.as_os_str() != "-") else {
         let name = "to standard output".to_owned();
         let mut out = BufWriter::new(Named { inner: io::stdout().lock(), name });
         if let Err(error) = content(&mut out) {
@@ -77,7 +77,11 @@ impl Target {
             Err(error) => return Err(error),
         };
         if fs::metadata(&place).is_ok_and(|found| !found.is_file()) {
-            return Ok(Self::AsItIs(OpenOptions::new().write(true).open(&place)?));
+            let no_link = rustix::fs::OFlags::NOFOLLOW.bits().cast_signed();
+            let file = OpenOptions::new().write(true).custom_flags(no_link).open(&place)?;
+            // Another one may have been put there meanwhile.
+            refuse_planted(&place)?;
+            return Ok(Self::AsItIs(file));
         }
         let file = Builder::new()
             .prefix(".ivrs-trace-")
@@ -95,20 +99,28 @@ fn folder_of(place: &Path) -> &Path {
     }
 }
 
-/// Refuses a link that somebody else put into a folder where everybody may write, such as /tmp: it
-/// would choose the file that is replaced. The rule is the kernel's (`may_follow_link`, fs/namei.c,
-/// with `fs.protected_symlinks`); it does not apply there to what is renamed.
+/// Refuses what somebody else put into a folder where everybody may write, such as /tmp: a link would
+/// choose the file that is replaced, a pipe or a file would be somebody else's to read. The rule is the
+/// kernel's (`may_follow_link` and `may_create_in_sticky`, fs/namei.c, with `fs.protected_symlinks`,
+/// `protected_fifos` and `protected_regular`); it does not apply there to what is renamed.
 fn refuse_planted(path: &Path) -> io::Result<()> {
     const EVERYBODY_BUT_NOT_OTHERS: u32 = 0o1002;
-    let Ok(link) = fs::symlink_metadata(path) else { return Ok(()) };
+    let Ok(there) = fs::symlink_metadata(path) else { return Ok(()) };
     let folder = fs::metadata(folder_of(path))?;
     let open_to_all = folder.mode() & EVERYBODY_BUT_NOT_OTHERS == EVERYBODY_BUT_NOT_OTHERS;
-    let own = link.uid() == rustix::process::geteuid().as_raw() || link.uid() == folder.uid();
-    if link.is_symlink() && open_to_all && !own {
+    let own = there.uid() == rustix::process::geteuid().as_raw() || there.uid() == folder.uid();
+    // A device is its driver's, whoever has the node.
+    let (kind, refused) = match there.file_type() {
+        kind if kind.is_symlink() => ("a link", "followed"),
+        kind if kind.is_fifo() => ("a pipe", "written to"),
+        kind if kind.is_file() => ("a file", "replaced"),
+        _ => return Ok(()),
+    };
+    if open_to_all && !own {
         return Err(io::Error::other(format!(
-            "it is a link that user {} put into a folder where everybody may write; it is not \
-             followed",
-            link.uid()
+            "it is {kind} that user {} put into a folder where everybody may write; it is not \
+             {refused}",
+            there.uid()
         )));
     }
     Ok(())
@@ -180,6 +192,18 @@ mod tests {
         let error = save(Some(&link), |out| Ok(out.write_all(b"theirs")?)).unwrap_err();
         assert!(format!("{error:#}").contains("is not followed"), "{error:#}");
         assert_eq!(fs::read_to_string(&victim).unwrap(), "mine");
+        // Nor is a pipe or a file of theirs written.
+        for (name, kind, refused) in [
+            ("pipe", rustix::fs::FileType::Fifo, "is not written to"),
+            ("file", rustix::fs::FileType::RegularFile, "is not replaced"),
+        ] {
+            let path = shared.join(name);
+            let mode = rustix::fs::Mode::from_raw_mode(0o666);
+            rustix::fs::mknodat(rustix::fs::CWD, &path, kind, mode, 0).unwrap();
+            std::os::unix::fs::lchown(&path, Some(65534), None).unwrap();
+            let error = save(Some(&path), |out| Ok(out.write_all(b"ours")?)).unwrap_err();
+            assert!(format!("{error:#}").contains(refused), "{error:#}");
+        }
         // One's own is.
         std::os::unix::fs::lchown(&link, Some(0), None).unwrap();
         save(Some(&link), |out| Ok(out.write_all(b"new")?)).unwrap();
