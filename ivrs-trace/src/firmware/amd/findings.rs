@@ -379,13 +379,18 @@ fn ivmd_devices(found: &mut Found, ivmd: &Ivmd, view: &KernelView, served: &Serv
         let message = format!("{name} names {first}, which no IVHD in use names: it has no IOMMU.");
         of_ivmd(found, Code::IvmdNoIommu, ivmd, 4..=5, message);
     }
+    // Beside whole buses it says nothing that such a device is among all others.
+    let whole = first.bus() != last.bus() || (last.0 - first.0) == 0xff;
+    if ivmd.kind != IvmdKind::All && !whole {
+        owners(found, ivmd, first..=last, served);
+    }
     if ivmd.kind == IvmdKind::All {
         let message = format!(
             "{name} covers every device of the segment ({}), and so blocks all of them.",
             range(first, last)
         );
         of_ivmd(found, Code::IvmdWide, ivmd, 0..=0, message);
-    } else if first.bus() != last.bus() || (last.0 - first.0) == 0xff {
+    } else if whole {
         let buses = u16::from(last.bus()) - u16::from(first.bus()) + 1;
         let message = format!(
             "{name} covers all of {} ({}), whatever you plug in there.",
@@ -394,7 +399,6 @@ fn ivmd_devices(found: &mut Found, ivmd: &Ivmd, view: &KernelView, served: &Serv
         );
         of_ivmd(found, Code::IvmdWide, ivmd, 4..=7, message);
     }
-    owners(found, ivmd, first..=last, served);
 }
 
 /// The ACPI devices that the entry covers and that an IVHD in use names.

@@ -318,6 +318,9 @@ impl Dmar {
             Some(ScopeFault::ZeroLength { offset }) => Some(Fatal::EmptyScope { offset }),
             _ => None,
         };
+        if let Some(drhd) = self.drhd.iter().find(|drhd| drhd.address == 0) {
+            return Some(Fatal::DrhdAtZero { offset: drhd.offset });
+        }
         if self.width < 11 {
             return Some(Fatal::Width { width: self.width });
         }
@@ -372,6 +375,12 @@ pub enum Fatal {
     )]
     EmptyScope {
         /// Of the scope, from the table's start.
+        offset: usize,
+    },
+    /// `dmar_validate_one_drhd` refuses it, and with it `detect_intel_iommu` the whole table.
+    #[error("the DRHD at offset {offset:#x} has address 0: the kernel gives the table up")]
+    DrhdAtZero {
+        /// Of the structure, from the table's start.
         offset: usize,
     },
     /// `parse_dmar_table` refuses the table.

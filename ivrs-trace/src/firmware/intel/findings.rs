@@ -56,6 +56,15 @@ fn header(found: &mut Found, table: &Dmar) {
         found.add(code, truncation.offset(), sentence(&truncation.to_string()));
     }
     for drhd in &table.drhd {
+        if drhd.address == 0 {
+            let message = "The DRHD has its registers at address 0: Linux reports a broken BIOS, \
+                           gives the whole table up, and has no IOMMU."
+                .to_owned();
+            if let Some(finding) = found.add(Code::DmarDrhdZero, drhd.offset, message) {
+                let offset = drhd.offset.saturating_add(8);
+                finding.evidence.push(Fact::Bytes { offset, bytes: vec![0; 8], more: false });
+            }
+        }
         if let Some(fault) = drhd.fault {
             scope_fault(found, fault);
         }
@@ -64,6 +73,13 @@ fn header(found: &mut Found, table: &Dmar) {
 
 fn memory(found: &mut Found, rmrr: &Rmrr) {
     let (index, base, limit) = (rmrr.index, rmrr.base, rmrr.limit);
+    if base < PAGE && limit >= base {
+        let message = format!(
+            "rmrr:{index} starts in page 0 of memory (at {base:#x}); few devices need that page, \
+             and the firmware often just never filled the field in."
+        );
+        of_rmrr(found, Code::RmrrPage0, rmrr, message);
+    }
     if limit < base {
         let message = format!(
             "rmrr:{index} ends at {limit:#x}, below its start {base:#x}: Linux complains and uses it \
