@@ -155,12 +155,14 @@ codes! {
     DmarTrailing "dmar-trailing",
     DmarWidth "dmar-width",
     DmarNoDrhd "dmar-no-drhd",
+    DmarDrhdZero "dmar-drhd-zero",
     DmarBlockUnknown "dmar-block-unknown",
     DmarBlockZero "dmar-block-zero",
     DmarBlockEnd "dmar-block-end",
     DmarScopeZero "dmar-scope-zero",
     DmarScopeEnd "dmar-scope-end",
     RmrrEndBelowBase "rmrr-end-below-base",
+    RmrrPage0 "rmrr-page0",
     RmrrUnaligned "rmrr-unaligned",
     RmrrNoScope "rmrr-no-scope",
     RmrrScopeType "rmrr-scope-type",
@@ -198,6 +200,7 @@ codes! {
     UnityLastDevid "unity-last-devid",
     Contradiction "contradiction",
     Skipped "skipped",
+    Bounded "bounded",
 }
 
 impl Code {

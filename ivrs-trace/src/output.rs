@@ -20,7 +20,13 @@ pub(crate) fn print(text: impl AsRef<[u8]>) -> anyhow::Result<()> {
 }
 
 pub(crate) fn print_json(document: &impl Serialize) -> anyhow::Result<()> {
-    print(format!("{}\n", serde_json::to_string_pretty(document)?))
+    // As it is made: a document may be larger than what it is made of.
+    let mut out = io::BufWriter::new(io::stdout().lock());
+    serde_json::to_writer_pretty(&mut out, document)
+        .map_err(io::Error::from)
+        .and_then(|()| writeln!(out))
+        .and_then(|()| out.flush())
+        .context("cannot write to standard output")
 }
 
 /// Writes what is a result, but of a command that has standard output for itself, to standard error.
@@ -85,6 +91,11 @@ pub(crate) fn detail(line: &str) {
     if VERBOSE.load(Ordering::Relaxed) {
         complain(line);
     }
+}
+
+/// The same without the name of the program before it.
+pub(crate) fn complain_plainly(line: &str) {
+    let _: io::Result<()> = writeln!(io::stderr().lock(), "{line}");
 }
 
 /// Writes a line of progress to standard error, over the one before; an empty one ends them.

@@ -114,12 +114,9 @@ pub fn event(number: u64, event: &Event) -> Line<'_> {
 }
 
 /// The lines of all attempts, and of the end.
-pub fn rest<'a>(
-    model: &Model,
-    events: u64,
-    lost: Lost,
-) -> impl Iterator<Item = Line<'a>> + use<'a> {
-    let attempts = json::run(model, lost, None).attempts;
+pub fn rest(model: &Model, events: u64, lost: Lost) -> impl Iterator<Item = Line<'_>> {
+    let attempts = model.attempts();
     let end = Line::End(End::of(events, attempts.len(), model.attempts_dropped(), lost));
-    attempts.into_iter().map(|attempt| Line::Attempt(Box::new(attempt))).chain([end])
+    let line = |attempt| Line::Attempt(Box::new(RunAttempt::of(model, attempt)));
+    attempts.iter().map(line).chain([end])
 }

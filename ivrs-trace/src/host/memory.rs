@@ -2,6 +2,8 @@
 //!
 //! It says which entries a range of memory lies in. What follows from that is for others to judge.
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
 
 use super::tree::{Dir, Reading};
@@ -83,13 +85,9 @@ impl RegionClass<'_> {
 
     /// The names of the entries at the top, each once; empty where there is none.
     pub fn names(&self) -> Vec<&str> {
-        let mut names = Vec::new();
-        for range in self.ranges.iter().filter(|range| range.depth == 0) {
-            if !names.contains(&range.name.as_str()) {
-                names.push(range.name.as_str());
-            }
-        }
-        names
+        let mut seen = BTreeSet::new();
+        let top = self.ranges.iter().filter(|range| range.depth == 0);
+        top.map(|range| range.name.as_str()).filter(|name| seen.insert(*name)).collect()
     }
 }
 

@@ -24,12 +24,9 @@ pub use snapshot::Snapshot;
 pub(crate) use snapshot::{kernel_btf, node_names};
 pub use tree::{Files, Place, Reading};
 pub use types::HexBytes;
-pub(crate) use types::{Group, Member, PciFunction, Skipped};
+pub(crate) use types::{AcpiDevice, Group, Member, PciFunction, Skipped};
 #[cfg(test)]
-pub(crate) use {
-    memory::MemoryRange,
-    types::{AcpiDevice, Dmi},
-};
+pub(crate) use {memory::MemoryRange, types::Dmi};
 
 #[cfg(test)]
 mod planted;

@@ -4,16 +4,18 @@
 use std::{collections::BTreeSet, sync::OnceLock};
 
 use super::{
+    bounds,
     contradiction::Contradiction,
     listing::{Listing, Listings},
     options,
+    reserved::Owner,
     table::{DmarTable, IvrsTable},
     unity_map::{UnityMap, UnityMaps},
 };
 use crate::{
     event::{self, Body, DeviceFunction, Event, Phase},
     facts::{KernelFlag, RequireDirect},
-    firmware::{Ivmd, Rmrr, UnityEntry},
+    firmware::{Finding, Ivmd, Rmrr, UnityEntry},
     host::{Group, Member, PciFunction, Reading, Snapshot},
     pci::{Bdf, Devid, Segment},
 };
@@ -28,22 +30,55 @@ pub struct Known {
     pub(super) unity: UnityMaps,
     /// See [`Self::contradictions`]: found when it is asked for, until the host is another.
     pub(super) contradictions: OnceLock<Vec<Contradiction>>,
+    /// The likely owners that the IVRS names, in the order of their addresses.
+    pub(super) named: OnceLock<Vec<Owner>>,
+    /// Groups and members that were moved in memory for changes of groups.
+    moved: usize,
+    /// Changes of groups that were not followed any more.
+    unfollowed: usize,
 }
 
 impl Known {
     /// A model of `host`, whose kernel has the flag or not.
     #[must_use]
     pub fn new(host: Snapshot, flag: impl Into<KernelFlag>) -> Self {
-        let (table, dmar) = (IvrsTable::of_ivrs(&host.ivrs), DmarTable::of_dmar(&host.dmar));
-        Self {
-            host,
+        let tables = (IvrsTable::of_ivrs(&host.ivrs), DmarTable::of_dmar(&host.dmar));
+        Self::of_tables(host, tables, flag.into())
+    }
+
+    /// The same with these tables for its own.
+    pub(super) fn of_tables(
+        host: Snapshot,
+        (table, dmar): (IvrsTable, DmarTable),
+        flag: KernelFlag,
+    ) -> Self {
+        let mut known = Self {
+            host: Snapshot::default(),
             table,
             dmar,
-            flag: flag.into(),
+            flag,
             listings: Listings::default(),
             unity: UnityMaps::default(),
             contradictions: OnceLock::new(),
+            named: OnceLock::new(),
+            moved: 0,
+            unfollowed: 0,
+        };
+        known.set_host(host);
+        known
+    }
+
+    /// Functions and groups are looked up by address and number: whoever made the snapshot, they
+    /// are in that order.
+    fn set_host(&mut self, mut host: Snapshot) {
+        if let Reading::Read(functions) = &mut host.functions {
+            functions.sort_by_key(|function| function.bdf);
         }
+        if let Reading::Read(groups) = &mut host.groups {
+            groups.sort_by_key(|group| group.id);
+        }
+        self.host = host;
+        self.named = OnceLock::new();
     }
 
     /// Takes the host as it is now: devices and groups may have come and gone, and drivers have
@@ -58,7 +93,7 @@ impl Known {
         if host.dmar != self.host.dmar {
             self.dmar = DmarTable::of_dmar(&host.dmar);
         }
-        self.host = host;
+        self.set_host(host);
         self.contradictions.take();
         let Self { host, listings, .. } = self;
         if let (Reading::Read(functions), Reading::Read(groups)) = (&host.functions, &host.groups) {
@@ -108,12 +143,17 @@ impl Known {
     fn regroup(&mut self, change: event::Change, device: &event::Device) {
         let Some(id) = device.group else { return };
         self.contradictions.take();
+        if self.moved > bounds::MOVED {
+            self.unfollowed += 1;
+            return;
+        }
         let member = device.bdf.map_or_else(|| Member::Other(device.name.clone()), Member::Pci);
         let Reading::Read(groups) = &mut self.host.groups else { return };
         let place = groups.binary_search_by_key(&id, |group| group.id);
         match (change, place) {
             (event::Change::Added, place) => {
                 let place = place.unwrap_or_else(|place| {
+                    self.moved += groups.len() - place;
                     groups.insert(
                         place,
                         Group {
@@ -128,10 +168,10 @@ impl Known {
                 });
                 let group = groups.get_mut(place);
                 if let Some(Group { members: Reading::Read(members), regions, .. }) = group
-                    && !members.contains(&member)
+                    && let Err(place) = members.binary_search(&member)
                 {
-                    members.push(member);
-                    members.sort();
+                    self.moved += members.len() - place;
+                    members.insert(place, member);
                     // Those that were read are without its own.
                     *regions = Reading::Absent;
                 }
@@ -139,9 +179,13 @@ impl Known {
             (event::Change::Removed, Ok(place)) => {
                 let group = groups.get_mut(place);
                 if let Some(Group { members: Reading::Read(members), .. }) = group {
-                    members.retain(|one| *one != member);
+                    if let Ok(place) = members.binary_search(&member) {
+                        members.remove(place);
+                        self.moved += members.len() - place;
+                    }
                     if members.is_empty() {
                         groups.remove(place);
+                        self.moved += groups.len() - place;
                     }
                 }
             }
@@ -151,20 +195,30 @@ impl Known {
             event::Change::Added => Reading::Read(id),
             event::Change::Removed => Reading::Absent,
         };
-        if let Reading::Read(functions) = &mut self.host.functions
-            && let Some(function) =
-                functions.iter_mut().find(|function| Some(function.bdf) == device.bdf)
-        {
+        if let Some(function) = self.function_mut(device.bdf) {
             function.group = group;
         }
     }
 
+    fn function_mut(&mut self, bdf: Option<Bdf>) -> Option<&mut PciFunction> {
+        let (Reading::Read(functions), Some(bdf)) = (&mut self.host.functions, bdf) else {
+            return None;
+        };
+        let place = functions.binary_search_by_key(&bdf, |function| function.bdf).ok()?;
+        functions.get_mut(place)
+    }
+
+    /// What was too much to be followed.
+    pub(super) fn untold(&self) -> impl Iterator<Item = Finding> {
+        let groups = "changes of groups were not followed, so the groups may be others by now";
+        let lists = "lists of reserved regions were not kept";
+        let counts = [(self.unfollowed, groups), (self.listings.dropped(), lists)];
+        counts.into_iter().filter_map(|(count, what)| bounds::untold(count, what))
+    }
+
     /// A driver has taken a device, or let go of it.
     fn bound(&mut self, device: &event::Device, driver: Option<&str>) {
-        if let Reading::Read(functions) = &mut self.host.functions
-            && let Some(function) =
-                functions.iter_mut().find(|function| Some(function.bdf) == device.bdf)
-        {
+        if let Some(function) = self.function_mut(device.bdf) {
             function.driver = match driver.filter(|driver| !driver.is_empty()) {
                 Some(driver) => Reading::Read(driver.to_owned()),
                 None => Reading::Absent,
@@ -270,7 +324,23 @@ impl Known {
     /// The PCI function at this address.
     #[must_use]
     pub fn function(&self, bdf: Bdf) -> Option<&PciFunction> {
-        self.functions().find(|function| function.bdf == bdf)
+        let functions = self.host.functions.value()?;
+        let place = functions.binary_search_by_key(&bdf, |function| function.bdf).ok()?;
+        functions.get(place)
+    }
+
+    /// The functions of a segment from one devid to another, both included.
+    pub(super) fn functions_from(
+        &self,
+        segment: Segment,
+        first: Devid,
+        last: Devid,
+    ) -> &[PciFunction] {
+        let functions = self.host.functions.value().map_or(&[][..], Vec::as_slice);
+        let (first, last) = (Bdf::new(segment, first), Bdf::new(segment, last));
+        let begin = functions.partition_point(|function| function.bdf < first);
+        let end = functions.partition_point(|function| function.bdf <= last);
+        functions.get(begin..end).unwrap_or_default()
     }
 
     /// Whether an AMD IOMMU serves the function at this address.
@@ -290,7 +360,8 @@ impl Known {
     /// The group with this number.
     #[must_use]
     pub fn group(&self, id: u32) -> Option<&Group> {
-        self.groups().find(|group| group.id == id)
+        let groups = self.host.groups.value()?;
+        groups.get(groups.binary_search_by_key(&id, |group| group.id).ok()?)
     }
 }
 

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use ivrs_trace_common::MAX_REGIONS;
 
+use super::bounds::LISTED;
 use crate::event::{Body, Change, Device, DeviceFunction, Event, RegionSource, RegionType};
 
 /// A region as the kernel listed it.
@@ -61,6 +62,10 @@ impl Listing {
 #[derive(Default)]
 pub(super) struct Listings {
     whole: BTreeMap<String, Listing>,
+    /// Regions in those lists; a list counts as one more.
+    regions: usize,
+    /// Lists that were not kept.
+    dropped: usize,
     /// Lists that are not closed, by thread and by the function that makes them: one of the two
     /// calls the other.
     open: BTreeMap<(u32, bool), Open>,
@@ -122,6 +127,13 @@ impl Listings {
                     first: before.map_or(number, |before| before.first),
                     device: device.ptr,
                 };
+                self.forget(device);
+                let more = 1 + listing.regions.len();
+                if self.regions + more > LISTED {
+                    self.dropped += 1;
+                    return;
+                }
+                self.regions += more;
                 self.whole.insert(device.name.clone(), listing);
             }
             Body::DeviceCall {
@@ -157,10 +169,18 @@ impl Listings {
     /// Drops the lists of devices that are not there any more.
     pub(super) fn keep(&mut self, there: impl Fn(&str) -> bool) {
         self.whole.retain(|name, _| there(name));
+        self.regions = self.whole.values().map(|listing| 1 + listing.regions.len()).sum();
     }
 
     fn forget(&mut self, device: &Device) {
-        self.whole.remove(&device.name);
+        if let Some(listing) = self.whole.remove(&device.name) {
+            self.regions -= 1 + listing.regions.len();
+        }
+    }
+
+    /// How many lists were not kept, because there were too many.
+    pub(super) fn dropped(&self) -> usize {
+        self.dropped
     }
 
     pub(super) fn get(&self, name: &str) -> Option<&Listing> {

@@ -5,6 +5,7 @@
 //! judged by the same code.
 
 mod attempt;
+mod bounds;
 mod change;
 mod contradiction;
 pub mod diff;

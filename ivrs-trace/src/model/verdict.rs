@@ -7,6 +7,7 @@
 use serde::Serialize;
 
 use super::{
+    bounds::{self, Room},
     host_findings,
     known::{Known, is_intel, member_name},
     options,
@@ -103,17 +104,28 @@ pub(super) fn all(model: &Known) -> Verdicts {
     let mut findings = host_findings::of_host(model);
     let mut devices = Vec::new();
     let mut groups = Vec::new();
+    let mut room = Room::default();
     for group in model.groups() {
         let (members, order_known) = ordered_members(model, group);
+        let mut of_group = Room::default();
         let holds: Vec<(&Member, Hold)> = members
             .iter()
-            .map(|member| (*member, hold(model, group, member, &mut findings)))
+            .map(|member| {
+                let mut hold = hold(model, group, member, &mut findings);
+                if let Hold::Direct(causes) | Hold::Somewhere(causes) = &mut hold {
+                    of_group.fit(causes);
+                }
+                (*member, hold)
+            })
             .collect();
+        room.cut += of_group.cut;
         for function in members.iter().filter_map(|member| match member {
             Member::Pci(bdf) => model.function(*bdf),
             Member::Other(_) => None,
         }) {
-            devices.push(judge(model, group, function, &holds, order_known));
+            let mut device = judge(model, group, function, &holds, order_known);
+            room.fit(&mut device.causes);
+            devices.push(device);
         }
         groups.push(judge_group(model, group, &holds));
     }
@@ -130,7 +142,12 @@ pub(super) fn all(model: &Known) -> Verdicts {
     let told = model.contradictions().iter();
     findings.extend(told.map(|one| Finding::new(Code::Contradiction, one.to_string())));
     findings.extend(model.entry_findings(&devices));
-    let (entries, rmrrs) = (model.coverages(), model.rmrr_coverages());
+    let cut = "devices are held by more entries than are named of one device or of all";
+    findings.extend(bounds::untold(room.cut, cut));
+    findings.extend(model.untold());
+    let (entries, rmrrs, left_out) = model.coverages();
+    let left = "entries of the tables are not listed with the devices that they hold";
+    findings.extend(bounds::untold(left_out, left));
     Verdicts { devices, groups, entries, rmrrs, findings }
 }
 
@@ -427,7 +444,9 @@ fn without_evidence(model: &Known) -> String {
 /// Whether the kernel shows as relaxable what the table asks for: such regions block nobody
 /// (`iommu_create_device_direct_mappings` sets `require_direct` for the type `direct` alone).
 fn relaxed(regions: &[ReservedRegion], causes: &[Cause]) -> bool {
-    causes.iter().all(|cause| shows(regions, cause.start, cause.end))
+    // Of more than that, some are not looked at.
+    causes.len() <= bounds::CAUSES_OF_ONE
+        && causes.iter().all(|cause| shows(regions, cause.start, cause.end))
 }
 
 /// The direct regions of a group as causes without a block. Which member they belong to does not

@@ -5,19 +5,14 @@
 //! belongs to the table that it booted with. The IVHD blocks stay as they are, and with them the
 //! devices that are behind an IOMMU.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::OnceLock,
-};
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
 pub use super::change::{Change, ChangeError};
 use super::{
     known::Known,
-    listing::Listings,
     reserved::Tables,
-    unity_map::UnityMaps,
     verdict::{DeviceVerdict, Verdict, Verdicts},
 };
 use crate::{
@@ -208,18 +203,8 @@ fn variant(model: &Known, tables: Tables, moves: &BTreeMap<Bdf, Bdf>) -> Known {
             }
             relocate(&mut function.bdf);
         }
-        functions.sort_by_key(|function| function.bdf);
     }
-    let (table, dmar) = tables.into_tables();
-    let mut variant = Known {
-        host,
-        table,
-        dmar,
-        flag: RequireDirect::Present.into(),
-        listings: Listings::default(),
-        unity: UnityMaps::default(),
-        contradictions: OnceLock::new(),
-    };
+    let mut variant = Known::of_tables(host, tables.into_tables(), RequireDirect::Present.into());
     let regions: Vec<_> = variant
         .groups()
         .map(|group| (table_regions(&variant, group), variant.asked_for(group).1))

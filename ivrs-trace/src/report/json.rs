@@ -1,6 +1,10 @@
 //! The JSON documents of `check`, `run`, `what-if` and `diff`, and the lines of `events`. Numbers of
 //! firmware and memory are hex strings, but numbers in `events`; PCI addresses are `0000:01:00.0`.
 
+use std::fmt;
+
+use serde::{Serialize, Serializer};
+
 use crate::{
     command_line::Hostdev,
     errno::Errno,
@@ -26,7 +30,7 @@ pub fn check(model: &Model, verdicts: Verdicts) -> Check {
 
 /// The document of `run`.
 #[must_use]
-pub fn run(model: &Model, lost: Lost, exit_status: Option<i32>) -> Run {
+pub fn run(model: &Model, lost: Lost, exit_status: Option<i32>) -> Run<'_> {
     Run::of(model, lost, exit_status)
 }
 
@@ -40,6 +44,24 @@ pub fn what_if(answer: &WhatIf) -> WhatIfDocument<'_> {
 #[must_use]
 pub fn diff(diff: &Diff) -> DiffDocument<'_> {
     DiffDocument::of(diff)
+}
+
+/// Attempts, each made as it is written: all of them would take the memory of the model once more.
+#[derive(Clone)]
+pub struct Attempts<'a>(&'a Model);
+
+impl Serialize for Attempts<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Self(model) = self;
+        let attempts = model.attempts().iter();
+        serializer.collect_seq(attempts.map(|attempt| RunAttempt::of(model, attempt)))
+    }
+}
+
+impl fmt::Debug for Attempts<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.0.attempts()).finish()
+    }
 }
 
 object! {
@@ -141,10 +163,10 @@ object! {
     }
 
     /// What `run --json` prints: the attempts to take a device while the command ran.
-    Run schema "ivrs-trace/run/1" of (model: &Model, lost: Lost, exit_status: Option<i32>) {
+    Run<'a> schema "ivrs-trace/run/1" of (model: &'a Model, lost: Lost, exit_status: Option<i32>) {
         /// The attempts, in the order in which they began.
-        attempts: Vec<RunAttempt> =
-            model.attempts().iter().map(|attempt| RunAttempt::of(model, attempt)).collect(),
+        #[cfg_attr(feature = "schema", schemars(with = "Vec<RunAttempt>"))]
+        attempts: Attempts<'a> = Attempts(model),
         /// Attempts that came before those and were dropped, because there were too many.
         attempts_dropped: u64 = model.attempts_dropped(),
         /// What did not arrive.

@@ -51,6 +51,11 @@ use crate::{
 pub const MAX_ATTEMPTS: usize = 10_000;
 /// Attempts that are dropped at once.
 const DROPPED_AT_ONCE: usize = 1000;
+/// Calls, facts and entries that are kept of all attempts. Where there are more, half of the attempts
+/// go, the oldest.
+const MAX_PARTS: usize = 1 << 18;
+/// Attempts that begin between two counts of those.
+const WEIGHED_AT_ONCE: usize = 256;
 /// Threads of which something is remembered; where more are open, those with low numbers go.
 const MAX_THREADS: usize = 4096;
 /// Calls that are kept of one attempt.
@@ -675,9 +680,13 @@ impl Tracker {
     }
 
     fn push(&mut self, attempt: Attempt) -> u64 {
-        if self.attempts.len() >= MAX_ATTEMPTS + DROPPED_AT_ONCE {
-            self.attempts.drain(..DROPPED_AT_ONCE);
-            self.dropped += u64::try_from(DROPPED_AT_ONCE).unwrap_or_default();
+        let count = self.attempts.len();
+        let heavy = count.is_multiple_of(WEIGHED_AT_ONCE)
+            && self.attempts.iter().map(Attempt::parts).sum::<usize>() > MAX_PARTS;
+        if heavy || count >= MAX_ATTEMPTS + DROPPED_AT_ONCE {
+            let oldest = if heavy { count / 2 } else { DROPPED_AT_ONCE };
+            self.attempts.drain(..oldest);
+            self.dropped += u64::try_from(oldest).unwrap_or_default();
             let first = self.dropped;
             self.links.retain(|_, number| *number >= first);
         }

@@ -59,6 +59,15 @@ pub struct Attempt {
     pub(super) qemu: bool,
 }
 
+impl Attempt {
+    /// How many parts it has that take memory.
+    pub(super) fn parts(&self) -> usize {
+        let matches: usize = self.rejections.iter().map(|one| 1 + one.matches.len()).sum();
+        let lists = self.calls.len() + self.facts.len() + self.driver_changes.len();
+        1 + matches + lists + self.host_drivers.len() + self.also.len()
+    }
+}
+
 /// A process.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]

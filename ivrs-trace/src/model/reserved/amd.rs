@@ -8,8 +8,10 @@ use crate::{
         EntryId, Fact, Finding, Ivmd, TableName, UnityEntry, UnityFact,
         amd::device_entry::{Content, SpecialKind},
     },
+    host::PciFunction,
     model::{
         attempt::Rejection,
+        bounds::CAUSES_OF_ONE,
         known::{Known, is_amd},
         listing::{Listed, Listing},
     },
@@ -63,7 +65,8 @@ pub(crate) fn of_rejection(model: &Known, rejection: &Rejection) -> Vec<Cause> {
 /// IVMD blocks; without a listing, what the table says.
 pub(crate) fn of_device(model: &Known, name: &str, bdf: Option<Bdf>) -> Vec<Cause> {
     let entries: Vec<&UnityEntry> = match (bdf, model.table().view()) {
-        (Some(bdf), Some(view)) => view.regions_of(bdf).collect(),
+        // One more than is told, so that what is left out is counted.
+        (Some(bdf), Some(view)) => view.regions_of(bdf).take(CAUSES_OF_ONE + 1).collect(),
         _ => Vec::new(),
     };
     let Some(listing) = model.listing(name) else {
@@ -140,15 +143,22 @@ fn no_block(model: &Known) -> Fact {
     model.table().no_entry(TableName::Ivrs)
 }
 
+/// The functions behind an AMD IOMMU that an entry covers.
+pub(super) fn covered<'a>(
+    model: &'a Known,
+    entry: &UnityEntry,
+) -> impl Iterator<Item = &'a PciFunction> {
+    let functions = model.functions_from(entry.segment, entry.devid_start, entry.devid_end);
+    functions.iter().filter(|function| is_amd(function))
+}
+
 pub(crate) fn coverage(model: &Known, ivmd: usize) -> Option<Coverage> {
     let entry = model.entry(ivmd)?;
-    let mut coverage = Coverage::default();
-    for function in model.functions().filter(|function| is_amd(function)) {
-        coverage.of_devices += 1;
-        if entry.matches(function.bdf) {
-            coverage.devices.push(function.bdf);
-            coverage.groups.extend(function.group.value());
-        }
+    let of_devices = model.functions().filter(|function| is_amd(function)).count();
+    let mut coverage = Coverage { of_devices, ..Coverage::default() };
+    for function in covered(model, entry) {
+        coverage.devices.push(function.bdf);
+        coverage.groups.extend(function.group.value());
     }
     Some(coverage)
 }
@@ -158,7 +168,7 @@ pub(super) fn difference(model: &Known, name: &str, bdf: Bdf) -> Option<Finding>
     let view = model.table().view()?;
     model.function(bdf).filter(|function| is_amd(function))?;
     let listing = model.listing(name)?;
-    let entries: Vec<_> = view.regions_of(bdf).collect();
+    let entries: Vec<_> = view.regions_of(bdf).take(CAUSES_OF_ONE + 1).collect();
     let listed: Vec<_> = listing.mapped().collect();
     let equal = entries.len() == listed.len()
         && entries.iter().zip(&listed).all(|(entry, region)| same(entry, region));

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::{
     amd::of_block,
-    memory::{AT_MOST, not_reserved},
+    memory::{AT_MOST, NOT_COMPARED, at_most, lines_of, not_reserved},
 };
 use crate::{
     codes::{Code, Severity},
@@ -13,7 +13,11 @@ use crate::{
         Finding, Ivmd, UnityEntry,
         amd::{findings, ivrs::IvmdKind, kernel::is_effective},
     },
-    model::{known::Known, table::Table},
+    model::{
+        bounds::{self, MEMORY_LINES},
+        known::Known,
+        table::Table,
+    },
     pci::{Devid, Segment},
 };
 
@@ -82,10 +86,9 @@ pub(super) fn of_entries(model: &Known) -> Vec<Finding> {
     if !amd || !view.initialises() {
         return findings;
     }
-    findings.extend(wide(model));
-    for (block, entry) in effective(model) {
-        findings.extend(absent(model, block, entry));
-    }
+    findings.extend(at_most(wide(model)));
+    let absent = effective(model).filter_map(|(block, entry)| absent(model, block, entry));
+    findings.extend(at_most(absent));
     findings.extend(memory(model));
     findings
 }
@@ -108,7 +111,7 @@ fn of_blocks(code: Code, message: String, blocks: &[&Ivmd]) -> Finding {
 }
 
 /// Entries for whole buses, those for the same devices in one.
-fn wide(model: &Known) -> Vec<Finding> {
+fn wide(model: &Known) -> impl Iterator<Item = Finding> {
     let mut ranges: BTreeMap<(Segment, Devid, Devid), Vec<&Ivmd>> = BTreeMap::new();
     for (block, entry) in effective(model) {
         let (first, last) = (entry.devid_start, entry.devid_end);
@@ -118,7 +121,7 @@ fn wide(model: &Known) -> Vec<Finding> {
             ranges.entry((entry.segment, first, last)).or_default().push(block);
         }
     }
-    let told = |((segment, first, last), blocks): (_, Vec<&Ivmd>)| {
+    let told = move |((segment, first, last), blocks): (_, Vec<&Ivmd>)| {
         let coverage = model.coverage(blocks.first()?.index)?;
         let count = coverage.devices.len();
         if count == 0 {
@@ -135,12 +138,16 @@ fn wide(model: &Known) -> Vec<Finding> {
         );
         Some(of_blocks(Code::IvmdWide, message, &blocks))
     };
-    ranges.into_iter().filter_map(told).collect()
+    ranges.into_iter().filter_map(told)
 }
 
 /// `IVMD 0 covers`, `IVMD 0, 1 and 2 each cover`
 fn subject(blocks: &[&Ivmd], one: &str, many: &str) -> String {
-    let numbers: Vec<String> = blocks.iter().map(|block| block.index.to_string()).collect();
+    let mut numbers: Vec<String> =
+        blocks.iter().take(AT_MOST).map(|block| block.index.to_string()).collect();
+    if let Some(more) = blocks.len().checked_sub(AT_MOST).filter(|more| *more > 0) {
+        numbers.push(format!("{more} more"));
+    }
     match numbers.split_last() {
         Some((last, before)) if !before.is_empty() => {
             format!("IVMD {} and {last} {many}", before.join(", "))
@@ -151,12 +158,12 @@ fn subject(blocks: &[&Ivmd], one: &str, many: &str) -> String {
 
 /// An entry for which there is nobody.
 fn absent(model: &Known, block: &Ivmd, entry: &UnityEntry) -> Option<Finding> {
-    let functions = model.host().functions.value()?;
+    model.host().functions.value()?;
     let (first, last) = (entry.devid_start, entry.devid_end);
     // What lies behind the last device, or between two ends in the wrong order, is told already.
     let in_reach =
         model.table().view()?.last_bdf.get(&entry.segment).is_some_and(|end| first <= *end);
-    let met = functions.iter().any(|function| entry.matches(function.bdf));
+    let met = !model.functions_from(entry.segment, first, last).is_empty();
     if met || !in_reach || first > last || !model.owners(block.index).is_empty() {
         return None;
     }
@@ -178,6 +185,13 @@ fn memory(model: &Known) -> Vec<Finding> {
             regions.entry((entry.start, entry.end_inclusive())).or_default().push(block);
         }
     }
+    let (lines, mut looked) = (lines_of(model), 0);
+    let all = regions.len();
+    regions.retain(|_, _| {
+        looked += 1;
+        looked * lines <= MEMORY_LINES
+    });
+    let left_out = bounds::untold(all - regions.len(), NOT_COMPARED);
     let told = |((start, end), blocks): (_, Vec<&Ivmd>)| {
         let (told, lines) = not_reserved(model, start, end)?;
         let message = format!(
@@ -189,5 +203,5 @@ fn memory(model: &Known) -> Vec<Finding> {
         finding.evidence.extend(lines);
         Some(finding)
     };
-    regions.into_iter().filter_map(told).collect()
+    at_most(regions.into_iter().filter_map(told)).into_iter().chain(left_out).collect()
 }

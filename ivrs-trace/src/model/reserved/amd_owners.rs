@@ -4,6 +4,8 @@
 //! describes (IVHD entries of type 0xf0), IO-APICs and HPETs (type 0x48), or the one PCI function
 //! that the block is for. So an owner is likely, and never more than that.
 
+use std::collections::BTreeMap;
+
 use serde::Serialize;
 
 use crate::{
@@ -12,7 +14,8 @@ use crate::{
         device_entry::{Content, Entry, SpecialKind, Uid},
         ivrs::{IvhdKind, IvmdKind},
     },
-    model::Known,
+    host::AcpiDevice,
+    model::{Known, bounds::OWNERS},
     pci::Bdf,
 };
 
@@ -47,29 +50,14 @@ pub struct Owner {
 
 /// The likely owners of the IVMD block with that index, by address.
 pub(crate) fn of_entry(model: &Known, ivmd: usize) -> Vec<Owner> {
-    let (Some(ivrs), Some(view)) = (model.table().ivrs(), model.table().view()) else {
-        return Vec::new();
-    };
     let (Some(block), Some(entry)) = (model.ivmd(ivmd), model.entry(ivmd)) else {
         return Vec::new();
     };
-    let mut owners: Vec<Owner> = ivrs
-        .ivhd
-        .iter()
-        .filter(|ivhd| view.uses(ivhd))
-        .flat_map(|ivhd| {
-            let named = move |one: &Entry| named(model, ivhd.kind, one);
-            ivhd.entries(ivrs).iter().filter_map(named).collect::<Vec<_>>().into_iter().map(
-                |(devid, kind, name, device)| Owner {
-                    kind,
-                    bdf: Bdf::new(ivhd.segment, devid),
-                    name,
-                    device,
-                },
-            )
-        })
-        .filter(|owner| entry.matches(owner.bdf))
-        .collect();
+    let named = model.named.get_or_init(|| all(model));
+    let first = Bdf::new(entry.segment, entry.devid_start);
+    let begin = named.partition_point(|owner| owner.bdf < first);
+    let within = named.iter().skip(begin).take_while(|owner| entry.matches(owner.bdf));
+    let mut owners: Vec<Owner> = within.take(OWNERS).cloned().collect();
     if owners.is_empty() && block.kind == IvmdKind::Device {
         let bdf = Bdf::new(block.segment, block.devid);
         owners.extend(model.function(bdf).map(|_| Owner {
@@ -77,6 +65,26 @@ pub(crate) fn of_entry(model: &Known, ivmd: usize) -> Vec<Owner> {
             bdf,
             name: bdf.to_string(),
             device: None,
+        }));
+    }
+    owners
+}
+
+/// All that the IVHD blocks in use name, by address.
+fn all(model: &Known) -> Vec<Owner> {
+    let (Some(ivrs), Some(view)) = (model.table().ivrs(), model.table().view()) else {
+        return Vec::new();
+    };
+    let devices = kernel_devices(model);
+    let mut owners = Vec::new();
+    for ivhd in ivrs.ivhd.iter().filter(|ivhd| view.uses(ivhd)) {
+        let entries = ivhd.entries(ivrs);
+        let named = entries.iter().filter_map(|entry| named(&devices, ivhd.kind, entry));
+        owners.extend(named.map(|(devid, kind, name, device)| Owner {
+            kind,
+            bdf: Bdf::new(ivhd.segment, devid),
+            name,
+            device,
         }));
     }
     owners.sort_by(|one, other| {
@@ -88,7 +96,11 @@ pub(crate) fn of_entry(model: &Known, ivmd: usize) -> Vec<Owner> {
 
 type Named = (crate::pci::Devid, OwnerKind, String, Option<String>);
 
-fn named(model: &Known, block: IvhdKind, entry: &Entry) -> Option<Named> {
+fn named(
+    devices: &BTreeMap<&str, Option<&AcpiDevice>>,
+    block: IvhdKind,
+    entry: &Entry,
+) -> Option<Named> {
     match &entry.content {
         // The kernel heeds those in blocks of type 0x40 only.
         Content::Acpi(device) if block == IvhdKind::Type40 => {
@@ -96,7 +108,9 @@ fn named(model: &Known, block: IvhdKind, entry: &Entry) -> Option<Named> {
                 Uid::Text(uid) => format!("{} ({uid})", device.hid),
                 Uid::None | Uid::Integer { .. } | Uid::Unknown { .. } => device.hid.clone(),
             };
-            Some((device.devid, OwnerKind::Acpi, name, kernel_device(model, &device.hid)))
+            let known = devices.get(device.hid.as_str()).copied().flatten();
+            let known = known.map(|one| printable(one.device.value().unwrap_or(&one.name)));
+            Some((device.devid, OwnerKind::Acpi, name, known))
         }
         Content::Special { handle, devid, kind, .. } => {
             let (kind, name) = match kind {
@@ -110,9 +124,11 @@ fn named(model: &Known, block: IvhdKind, entry: &Entry) -> Option<Named> {
     }
 }
 
-/// The name of the one ACPI device that has this hardware id.
-fn kernel_device(model: &Known, hid: &str) -> Option<String> {
-    let mut devices = model.host().acpi_devices.value()?.iter().filter(|device| device.hid == hid);
-    let one = devices.next().filter(|_| devices.next().is_none())?;
-    Some(printable(one.device.value().unwrap_or(&one.name)))
+/// The one ACPI device that has a hardware id; none where several have it.
+fn kernel_devices(model: &Known) -> BTreeMap<&str, Option<&AcpiDevice>> {
+    let mut devices = BTreeMap::new();
+    for device in model.host().acpi_devices.value().into_iter().flatten() {
+        devices.entry(device.hid.as_str()).and_modify(|one| *one = None).or_insert(Some(device));
+    }
+    devices
 }

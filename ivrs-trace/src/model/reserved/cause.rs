@@ -8,6 +8,7 @@ use super::amd_owners::Owner;
 use crate::{
     firmware::{EntryId, Fact, Place},
     hex::Hex,
+    model::bounds::OWNERS,
     pci::Bdf,
 };
 
@@ -126,7 +127,8 @@ impl EntryCoverage {
     /// The PCI functions that are merely caught: covered, though the likely owners are others. None
     /// where no owner is named.
     pub fn caught(&self) -> impl Iterator<Item = Bdf> + '_ {
-        let named = !self.owners.is_empty();
+        // Where not all owners are named, nobody is known to be none.
+        let named = (1..OWNERS).contains(&self.owners.len());
         let is_owner = |bdf: &Bdf| self.owners.iter().any(|owner| owner.bdf == *bdf);
         self.coverage.devices.iter().copied().filter(move |bdf| named && !is_owner(bdf))
     }

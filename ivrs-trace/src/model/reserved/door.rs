@@ -9,6 +9,7 @@ use crate::{
     host::{Group, Member, ReservedRegion},
     model::{
         attempt::Rejection,
+        bounds,
         known::{Known, is_amd, is_intel},
         verdict::DeviceVerdict,
     },
@@ -170,21 +171,31 @@ impl Known {
         findings
     }
 
-    /// The reach of every IVMD block that the kernel uses.
-    pub(crate) fn coverages(&self) -> Vec<EntryCoverage> {
-        let blocks = self.table().ivrs().into_iter().flat_map(|ivrs| &ivrs.ivmd);
-        blocks
-            .filter_map(|block| {
-                let coverage = self.coverage(block.index)?;
-                let owners = self.owners(block.index);
-                Some(EntryCoverage { ivmd: block.index, coverage, owners })
-            })
-            .collect()
-    }
-
-    /// The reach of every RMRR of a host with Intel's IOMMU.
-    pub(crate) fn rmrr_coverages(&self) -> Vec<RmrrCoverage> {
-        intel::coverage(self)
+    /// The reach of the IVMD blocks that the kernel uses, and of the RMRRs of a host with Intel's
+    /// IOMMU; how many are left out because their lists would be too long.
+    pub(crate) fn coverages(&self) -> (Vec<EntryCoverage>, Vec<RmrrCoverage>, usize) {
+        let (mut entries, mut left, mut left_out) = (Vec::new(), bounds::REACH, 0);
+        for block in self.table().ivrs().into_iter().flat_map(|ivrs| &ivrs.ivmd) {
+            let Some(entry) = self.entry(block.index) else { continue };
+            let reach = 1 + amd::covered(self, entry).count();
+            if reach > left {
+                left_out += 1;
+                continue;
+            }
+            left -= reach;
+            let Some(coverage) = self.coverage(block.index) else { continue };
+            let owners = self.owners(block.index);
+            entries.push(EntryCoverage { ivmd: block.index, coverage, owners });
+        }
+        let mut rmrrs = intel::coverage(self);
+        rmrrs.retain(|one| {
+            let reach = 1 + one.devices.len() + one.relaxable.len();
+            let fits = reach <= left;
+            left -= if fits { reach } else { 0 };
+            left_out += usize::from(!fits);
+            fits
+        });
+        (entries, rmrrs, left_out)
     }
 
     /// An entry of the tables that were read, if the kernel uses it.

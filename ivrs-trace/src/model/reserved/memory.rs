@@ -2,7 +2,7 @@
 
 use crate::{
     escape::printable,
-    firmware::Fact,
+    firmware::{Fact, Finding},
     host::{MapSource, Reading},
     model::known::Known,
 };
@@ -23,7 +23,7 @@ pub(super) fn not_reserved(model: &Known, start: u64, end: u64) -> Option<(Strin
     let found = if class.reserved {
         return None;
     } else if class.touches_ram() {
-        let names: Vec<String> = class.names().into_iter().map(printable).collect();
+        let names: Vec<String> = class.names().into_iter().take(AT_MOST).map(printable).collect();
         format!("lists as {}", names.join(" and "))
     } else if class.gap && whole {
         if class.ranges.is_empty() { "does not list" } else { "lists only in part" }.to_owned()
@@ -37,4 +37,24 @@ pub(super) fn not_reserved(model: &Known, start: u64, end: u64) -> Option<(Strin
         name: range.name.clone(),
     });
     Some((format!("{name} {found}"), lines.collect()))
+}
+
+/// What it is of which some is not held against the memory map.
+pub(super) const NOT_COMPARED: &str = "regions of entries were not compared with the memory map";
+
+/// How many lines are looked at for each region.
+pub(super) fn lines_of(model: &Known) -> usize {
+    let host = model.host();
+    let maps = [&host.iomem, &host.firmware_memory];
+    maps.into_iter().find_map(Reading::value).map_or(0, |map| map.ranges.len())
+}
+
+/// The first of findings of one code, and how many more there are.
+pub(super) fn at_most(findings: impl IntoIterator<Item = Finding>) -> Vec<Finding> {
+    let mut findings = findings.into_iter();
+    let mut told: Vec<Finding> = findings.by_ref().take(AT_MOST).collect();
+    if let (more @ 1.., Some(code)) = (findings.count(), told.last().map(|last| last.code)) {
+        told.push(Finding::new(code, format!("There are {more} more of this kind.")));
+    }
+    told
 }
