@@ -233,9 +233,13 @@ fn an_acpi_device_is_named_as_the_owner() {
     assert!(told.message.ends_with("MSFT0201 at 00:0c.0; most likely it is meant for that."));
     assert_eq!(told.ivmd, Some(0));
     assert!(owner(&builder(IvhdKind::Type11).ivmd(alone)).is_none());
-    let wide = ivmd("type=0x22,flags=7,devid=0,aux=0xff,start=0x1000,length=0x1000");
-    let told = owner(&builder(IvhdKind::Type40).ivmd(wide)).unwrap();
+    let several = ivmd("type=0x22,flags=7,devid=0,aux=0x7f,start=0x1000,length=0x1000");
+    let told = owner(&builder(IvhdKind::Type40).ivmd(several)).unwrap();
     assert!(told.message.ends_with("it may be meant for that."), "{}", told.message);
+    for whole in ["type=0x22,flags=7,devid=0,aux=0xff", "type=0x22,flags=7,devid=0x10,aux=0x110"] {
+        let whole = ivmd(&format!("{whole},start=0x1000,length=0x1000"));
+        assert!(owner(&builder(IvhdKind::Type40).ivmd(whole)).is_none());
+    }
 }
 
 #[test]
