@@ -607,8 +607,10 @@ fn a_direct_region_that_is_seen_blocks_though_another_line_is_cut() {
         let judged = verdicts(&model(&host, &[]));
         assert_eq!(judged[0], "00:03.0 clear []");
         assert!(judged[1].starts_with("00:07.1 blocked"), "{judged:?}");
-        // Without it, nothing says that there was none: but the table does.
+        // Without it, nothing says that there was none.
         group_of(&mut host, 5).regions = Reading::Read(Vec::new());
+        let judged = verdicts(&model(&host, &[]));
+        assert!(!judged[1].starts_with("00:07.1 clear"), "{judged:?}");
         host.ivrs = Reading::Absent;
         assert_eq!(verdicts(&model(&host, &[])), ["00:03.0 clear []", "00:07.1 unknown []"]);
     }

@@ -405,7 +405,10 @@ fn without_listing(model: &Known, group: &Group, bdf: Option<Bdf>, causes: Vec<C
     if let Some(doubt) = model.doubt(table) {
         return Hold::Unknown(format!("{doubt}; {why}"));
     }
-    if causes.is_empty() {
+    if causes.is_empty() && group.regions.value().is_some() {
+        // What is lost of them may be what the table, that of another boot perhaps, does not have.
+        Hold::Unknown(why)
+    } else if causes.is_empty() {
         Hold::Free
     } else if !intel && options::relaxes_unity(model.host()) {
         Hold::Unknown(
