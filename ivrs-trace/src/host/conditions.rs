@@ -136,7 +136,7 @@ impl Conditions {
             ftrace: small("proc/sys/kernel", "ftrace_enabled"),
             kprobes: small("sys/kernel/debug/kprobes", "enabled"),
             modules_disabled: small("proc/sys/kernel", "modules_disabled"),
-            remapped: at("proc").and_then(|dir| {
+            remapped: at("proc").or_missing("proc/interrupts").and_then(|dir| {
                 let remapped = |line: &str| line.split_whitespace().any(|w| w.starts_with("IR-"));
                 let lines = lines(&dir, "interrupts", LARGE, remapped, 1);
                 first(lines.or_missing("proc/interrupts").map(|lines| {

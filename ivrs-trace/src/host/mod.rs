@@ -5,6 +5,7 @@
 //! reading it wakes devices that sleep.
 
 mod conditions;
+mod copied;
 mod log;
 mod membership;
 mod memory;

@@ -154,6 +154,11 @@ impl Planted<'_> {
                 self.link(&format!("{folder}/{name}"), &format!("../{name}s/{target}"));
             }
         }
+        if let Reading::Read(driver) = &function.driver {
+            self.file(&format!("{folder}/uevent"), format!("DRIVER={driver}\n"));
+        } else if function.driver == Reading::Absent {
+            self.file(&format!("{folder}/uevent"), format!("PCI_SLOT_NAME={bdf}\n"));
+        }
         if let Reading::Read(bus) = function.secondary_bus {
             let bus = format!("{folder}/pci_bus/{}:{bus:02x}", bdf.segment);
             fs::create_dir_all(self.root.join(bus)).unwrap();

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     conditions::Conditions,
+    copied,
     membership::{self, Links},
     memory::{MapSource, MemoryMap, RegionClass},
     names::PciNames,
@@ -83,6 +84,9 @@ pub struct Snapshot {
     /// knows no lockdown or securityfs is not mounted.
     #[serde(default)]
     pub lockdown: Reading<String>,
+    /// Whether it was read from a copy of a host, which may lack what the host has.
+    #[serde(default)]
+    pub copied: bool,
     /// What was found and has no place in the fields above.
     pub skipped: Vec<Skipped>,
 }
@@ -123,7 +127,7 @@ impl Snapshot {
     }
 
     fn of_tree(tree: &Tree<'_>) -> Self {
-        let copied = tree.is_copy();
+        let is_copy = tree.is_copy();
         let root = tree.top();
         let at = |path: &str| root.clone().and_then(|root| root.dir(path));
         let mut skipped = Vec::new();
@@ -135,34 +139,35 @@ impl Snapshot {
         };
         // Every Linux has these directories, so a copy without them does not show the host.
         let must = |path: &str| match at(path) {
-            Reading::Absent if copied => {
-                Reading::Unreadable(format!("{path}: is not in this copy of a host"))
-            }
+            Reading::Absent if is_copy => copied::missing(path),
             reading => reading,
         };
         let iommu_dir = must("sys/class/iommu");
-        let mut groups =
-            must("sys/kernel/iommu_groups").and_then(|dir| read_groups(&dir, copied, &mut skipped));
+        let mut groups = must("sys/kernel/iommu_groups")
+            .and_then(|dir| read_groups(&dir, is_copy, &mut skipped));
         let links = Links::of(&groups, &iommu_dir);
         let bus = must("sys/bus/pci/devices");
-        let no_bus = match &bus {
+        let mut no_bus = match &bus {
             Reading::Read(_) => None,
             Reading::Absent => Some("sys/bus/pci/devices: is not there".to_owned()),
             Reading::Unreadable(why) => Some(why.clone()),
         };
-        let elsewhere = at("sys/devices").value().filter(|_| copied).map(membership::below);
+        let elsewhere = at("sys/devices").value().filter(|_| is_copy).map(membership::below);
         let (mut functions, names) = read_functions(
             &bus,
             elsewhere.unwrap_or_default(),
-            copied.then_some(&links),
+            is_copy.then_some(&links),
             &mut skipped,
         );
+        if is_copy && names.is_empty() {
+            no_bus.get_or_insert_with(|| "sys/bus/pci/devices: lists none in this copy".to_owned());
+        }
         membership::add_named(&mut functions, names, &groups, &links);
         membership::add_members(&mut groups, &functions);
         let has_groups = groups.value().is_some_and(|groups| !groups.is_empty());
         let known = functions.value().map_or(&[][..], Vec::as_slice);
         let pci_names = root.clone().and_then(|root| PciNames::read(&root, known));
-        let snapshot = Self {
+        let mut snapshot = Self {
             kernel_release: at("proc/sys/kernel").and_then(|dir| {
                 not_empty(&dir, "osrelease", dir.text("osrelease", ATTRIBUTE_LIMIT))
             }),
@@ -183,7 +188,7 @@ impl Snapshot {
             no_bus,
             iommus: iommu_dir.and_then(|dir| dir.names()).and_then(|mut names| {
                 // Groups are an IOMMU's.
-                if copied && names.is_empty() && has_groups {
+                if is_copy && names.is_empty() && has_groups {
                     let why = "sys/class/iommu: is empty in this copy of a host";
                     return Reading::Unreadable(why.to_owned());
                 }
@@ -195,8 +200,13 @@ impl Snapshot {
             firmware_memory: at("sys/firmware/memmap").and_then(|dir| MemoryMap::firmware(&dir)),
             acpi_devices: at("sys/bus/acpi/devices").and_then(|dir| acpi_devices(&dir)),
             lockdown: at("sys/kernel/security").and_then(|dir| lockdown(&dir)),
+            copied: is_copy,
             skipped: Vec::new(),
         };
+        if is_copy {
+            let tables = at("sys/firmware/acpi/tables").and_then(|dir| dir.names());
+            copied::settle(&mut snapshot, tables.value().is_some_and(|names| !names.is_empty()));
+        }
         skipped.sort();
         let ivrs = snapshot.table_or_why(&snapshot.ivrs, "IVRS", "ivhd", "AMD");
         let dmar = snapshot.table_or_why(&snapshot.dmar, "DMAR", "dmar", "Intel");
@@ -224,6 +234,7 @@ impl Snapshot {
             functions: _,
             no_bus: _,
             iommus: _,
+            copied: _,
             skipped: _,
         } = self;
         kernel_release.keep(&earlier.kernel_release);
@@ -500,6 +511,10 @@ fn read_function(bdf: Bdf, function: &Dir<'_>, links: Option<&Links>) -> PciFunc
     let is_unit = function.dir("iommu").value().is_some_and(|dir| !dir.has("devices"));
     let mut iommu = if is_unit { Reading::Absent } else { function.link_name("iommu") };
     if let Some(links) = links {
+        // Where its other links were copied, so was this one.
+        if driver == Reading::Absent && group == Reading::Absent && !function.has("uevent") {
+            driver = copied::missing(&format!("sys/bus/pci/devices/{bdf}/driver"));
+        }
         driver = driver.or_from(|| driver_of_uevent(function));
         group = group.or_from(|| links.groups.get(&bdf).copied());
         iommu = iommu.or_from(|| links.iommus.get(&bdf).cloned());

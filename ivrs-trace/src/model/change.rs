@@ -88,7 +88,7 @@ pub enum ChangeError {
         why: String,
     },
     /// There are no devices to judge.
-    #[error("there are no IOMMU groups to judge: {why}")]
+    #[error("the IOMMU groups cannot be judged: {why}")]
     NoGroups {
         /// Why not.
         why: String,

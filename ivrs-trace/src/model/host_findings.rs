@@ -3,7 +3,11 @@
 
 use std::collections::BTreeSet;
 
-use super::{known::Known, options, reserved::arm};
+use super::{
+    known::{Known, Service},
+    options,
+    reserved::arm,
+};
 use crate::{
     codes::Code, escape::printable, facts::RequireDirect, firmware::Finding, host::Reading,
 };
@@ -25,15 +29,20 @@ pub(super) fn of_host(model: &Known) -> Vec<Finding> {
                 .to_owned(),
         );
     } else if units.is_empty() {
+        let shown = match &host.iommus {
+            Reading::Unreadable(why) => printable(why),
+            _ => "/sys/class/iommu shows no IOMMU, though there are groups".to_owned(),
+        };
         push(
             Code::NoIommuShown,
-            "/sys/class/iommu shows no IOMMU, though there are groups: nothing shows which devices \
-             an AMD IOMMU serves, so no verdict names an entry of the IVRS"
-                .to_owned(),
+            format!(
+                "{shown}: nothing shows whose IOMMUs serve the devices, so no verdict names an entry \
+                 of the IVRS or the DMAR"
+            ),
         );
     } else if host.has_unit("smmu") {
         push(Code::ArmRegions, arm::regions(model));
-    } else if !host.has_unit("ivhd") && !host.has_unit("dmar") {
+    } else if model.maker() == Service::Other {
         let names: Vec<String> = units.iter().map(|name| printable(name)).collect();
         push(
             Code::NotAmd,

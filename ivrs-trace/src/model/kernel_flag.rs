@@ -24,9 +24,21 @@ pub(super) fn evidence(model: &Known) -> Vec<String> {
         (FlagSource::Nowhere { no_btf }, _) => format!("kernel {release}; {no_btf}"),
     }];
     if model.is_intel_host() && model.flag.answer != RequireDirect::Present {
+        let shown = match model.functions().find(|one| model.is_intel(one.bdf)) {
+            Some(one) if !model.host().iommus.value().is_some_and(|units| !units.is_empty()) => {
+                format!("/sys/bus/pci/devices/{}/iommu names an Intel unit (dmarN)", one.bdf)
+            }
+            _ => "/sys/class/iommu has Intel's units (dmarN)".to_owned(),
+        };
+        facts.push(format!(
+            "{shown}: their driver refuses by itself where the flag is not \
+             (intel_iommu_attach_device, up to 6.5)"
+        ));
+    }
+    if model.refuses() != model.flag.answer && !model.is_intel_host() {
         facts.push(
-            "/sys/class/iommu has Intel's units (dmarN): their driver refuses by itself where the \
-             flag is not (intel_iommu_attach_device, up to 6.5)"
+            "nothing that was read shows whose IOMMUs serve the devices: Intel's driver up to 6.5 \
+             refuses by itself (intel_iommu_attach_device)"
                 .to_owned(),
         );
     }

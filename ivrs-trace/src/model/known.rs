@@ -20,6 +20,46 @@ use crate::{
     pci::{Bdf, Devid, Segment},
 };
 
+/// Whose IOMMU serves a function.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Service {
+    Amd,
+    Intel,
+    Other,
+    /// None does.
+    Nobody,
+    /// Nothing that was read tells.
+    NotKnown,
+}
+
+impl Service {
+    /// AMD's units are called ivhdN (`iommu_device_sysfs_add` in drivers/iommu/amd/init.c), Intel's
+    /// dmarN (drivers/iommu/intel/dmar.c).
+    fn of_unit(name: &str) -> Self {
+        if name.starts_with("ivhd") {
+            Self::Amd
+        } else if name.starts_with("dmar") {
+            Self::Intel
+        } else {
+            Self::Other
+        }
+    }
+
+    /// Whose the IOMMUs of a host are, by their class or else by the links to them; no board mixes
+    /// makers.
+    fn of_host(host: &Snapshot) -> Self {
+        let of_class = host.iommus.value().map_or(&[][..], Vec::as_slice);
+        let of_links = host.functions.value().into_iter().flatten();
+        let of_links = of_links.filter(|_| of_class.is_empty());
+        let of_links = of_links.filter_map(|function| function.iommu.value());
+        let mut units = of_class.iter().chain(of_links);
+        let Some(first) = units.next().map(|unit| Self::of_unit(unit)) else {
+            return Self::NotKnown;
+        };
+        if units.all(|unit| Self::of_unit(unit) == first) { first } else { Self::NotKnown }
+    }
+}
+
 /// What is known of a host.
 pub struct Known {
     pub(super) host: Snapshot,
@@ -36,6 +76,9 @@ pub struct Known {
     moved: usize,
     /// Changes of groups that were not followed any more.
     unfollowed: usize,
+    pub(super) maker: Service,
+    /// See [`Self::gap`].
+    pub(super) gap: OnceLock<Option<Gap>>,
 }
 
 impl Known {
@@ -61,6 +104,8 @@ impl Known {
             unity: UnityMaps::default(),
             contradictions: OnceLock::new(),
             named: OnceLock::new(),
+            maker: Service::NotKnown,
+            gap: OnceLock::new(),
             moved: 0,
             unfollowed: 0,
         };
@@ -77,8 +122,10 @@ impl Known {
         if let Reading::Read(groups) = &mut host.groups {
             groups.sort_by_key(|group| group.id);
         }
+        self.maker = Service::of_host(&host);
         self.host = host;
         self.named = OnceLock::new();
+        self.gap = OnceLock::new();
     }
 
     /// Takes the host as it is now: devices and groups may have come and gone, and drivers have
@@ -142,6 +189,7 @@ impl Known {
     /// the next [`Self::rehost`].
     fn regroup(&mut self, change: event::Change, device: &event::Device) {
         let Some(id) = device.group else { return };
+        self.gap.take();
         self.contradictions.take();
         if self.moved > bounds::MOVED {
             self.unfollowed += 1;
@@ -260,23 +308,37 @@ impl Known {
     pub fn refuses(&self) -> RequireDirect {
         match self.flag.answer {
             _ if self.is_intel_host() => RequireDirect::Present,
-            RequireDirect::Missing if self.may_be_intel_host() => RequireDirect::Unknown,
+            // It may be Intel's.
+            RequireDirect::Missing
+                if self.maker == Service::NotKnown && self.groups().next().is_some() =>
+            {
+                RequireDirect::Unknown
+            }
             answer => answer,
         }
     }
 
-    /// Whether nothing shows whose IOMMUs serve the host, though it has some.
-    fn may_be_intel_host(&self) -> bool {
-        let no_unit = self.host.iommus.value().is_none() && self.host.units().next().is_none();
-        let amd = self.table.ivrs().is_some() && self.dmar.dmar().is_none();
-        no_unit && !amd && self.groups().next().is_some()
-    }
-
-    /// Whether Intel's IOMMUs serve the host: their units are called dmarN (`alloc_iommu`,
-    /// drivers/iommu/intel/dmar.c).
+    /// Whether Intel's IOMMUs serve the host.
     #[must_use]
     pub fn is_intel_host(&self) -> bool {
-        self.host.has_unit("dmar")
+        self.maker == Service::Intel
+    }
+
+    /// Whose the IOMMUs of the host are.
+    pub(crate) fn maker(&self) -> Service {
+        self.maker
+    }
+
+    /// Whose IOMMU serves a function: by its own link or, where that was not copied, because it is in a
+    /// group and all IOMMUs of the host are of one maker. Only what an IOMMU serves gets a group
+    /// (`iommu_init_device`, drivers/iommu/iommu.c).
+    pub(crate) fn service(&self, function: &PciFunction) -> Service {
+        match &function.iommu {
+            Reading::Read(unit) => Service::of_unit(unit),
+            Reading::Absent => Service::Nobody,
+            Reading::Unreadable(_) if function.group.value().is_some() => self.maker,
+            Reading::Unreadable(_) => Service::NotKnown,
+        }
     }
 
     /// The kernel's own unity map of a segment, if it was walked whole.
@@ -346,7 +408,12 @@ impl Known {
     /// Whether an AMD IOMMU serves the function at this address.
     #[must_use]
     pub fn is_amd(&self, bdf: Bdf) -> bool {
-        self.function(bdf).is_some_and(is_amd)
+        self.function(bdf).is_some_and(|one| self.service(one) == Service::Amd)
+    }
+
+    /// Whether an Intel IOMMU serves the function at this address.
+    pub(crate) fn is_intel(&self, bdf: Bdf) -> bool {
+        self.function(bdf).is_some_and(|one| self.service(one) == Service::Intel)
     }
 
     pub(super) fn functions(&self) -> impl Iterator<Item = &PciFunction> {
@@ -363,17 +430,6 @@ impl Known {
         let groups = self.host.groups.value()?;
         groups.get(groups.binary_search_by_key(&id, |group| group.id).ok()?)
     }
-}
-
-/// Whether an AMD IOMMU serves the function: its units are called ivhdN (`iommu_device_sysfs_add` in
-/// drivers/iommu/amd/init.c).
-pub(crate) fn is_amd(function: &PciFunction) -> bool {
-    function.iommu.value().is_some_and(|unit| unit.starts_with("ivhd"))
-}
-
-/// Whether an Intel IOMMU serves the function.
-pub(crate) fn is_intel(function: &PciFunction) -> bool {
-    function.iommu.value().is_some_and(|unit| unit.starts_with("dmar"))
 }
 
 /// A member's name as the kernel's events give it.

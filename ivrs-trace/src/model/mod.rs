@@ -34,12 +34,13 @@ pub use attempt::{
 };
 pub use contradiction::Contradiction;
 pub use known::Known;
+pub(crate) use known::Service;
 #[cfg(feature = "tui")]
-pub(crate) use known::{is_amd, member_name};
+pub(crate) use known::member_name;
 pub use listing::{Listed, Listing};
 pub use observe::Model;
 pub use reserved::{
-    Cause, CauseKind, Coverage, EntryCoverage, Owner, OwnerKind, RmrrCoverage, RmrrMatch,
+    Cause, CauseKind, Coverage, EntryCoverage, Gap, Owner, OwnerKind, RmrrCoverage, RmrrMatch,
 };
 pub use table::{DmarTable, IvrsTable, Table};
 pub use unity_map::{UnityMap, UnityRow};

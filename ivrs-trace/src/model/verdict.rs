@@ -9,7 +9,7 @@ use serde::Serialize;
 use super::{
     bounds::{self, Room},
     host_findings,
-    known::{Known, is_intel, member_name},
+    known::{Known, Service, member_name},
     options,
     reserved::{Cause, EntryCoverage, RmrrCoverage, shows},
 };
@@ -350,7 +350,7 @@ fn hold(model: &Known, group: &Group, member: &Member, findings: &mut Vec<Findin
 
 fn without_listing(model: &Known, group: &Group, bdf: Option<Bdf>, causes: Vec<Cause>) -> Hold {
     let function = bdf.and_then(|bdf| model.function(bdf));
-    let intel = function.is_some_and(is_intel);
+    let intel = function.is_some_and(|one| model.service(one) == Service::Intel);
     let table = if intel { TableName::Dmar } else { TableName::Ivrs };
     let decides = bdf.is_some_and(|bdf| model.table_decides(bdf));
     if has_direct(group) {
@@ -364,6 +364,7 @@ fn without_listing(model: &Known, group: &Group, bdf: Option<Bdf>, causes: Vec<C
             Hold::Direct(region_causes(group))
         } else if model.is_asked_for(group, regions)
             && (decides || !intel)
+            && function.is_none_or(|one| model.service(one) != Service::NotKnown)
             && model.doubt(table).is_none()
         {
             Hold::Free
@@ -399,7 +400,7 @@ fn without_listing(model: &Known, group: &Group, bdf: Option<Bdf>, causes: Vec<C
         return Hold::Unknown(if group.regions.value().is_some() {
             why
         } else {
-            without_evidence(model)
+            without_evidence(model, function)
         });
     }
     if let Some(doubt) = model.doubt(table) {
@@ -427,21 +428,32 @@ fn has_direct(group: &Group) -> bool {
 }
 
 /// What would tell of a member, and could not be read.
-fn without_evidence(model: &Known) -> String {
-    let other = if model.host().has_unit("smmu") {
-        return "the group's reserved_regions could not be read (on ARM, the table behind them is the \
-                IORT, which is not read here)"
-            .to_owned();
-    } else if !model.is_intel_host() {
-        "the IVRS table"
-    } else if model.dmar().dmar().is_some() {
-        return "the group's reserved_regions could not be read, nor all that leads from the DMAR's \
-                device scopes to functions (classes, and the bridges above)"
-            .to_owned();
-    } else {
-        "the DMAR table"
+fn without_evidence(model: &Known, function: Option<&PciFunction>) -> String {
+    let no_regions = "the group's reserved_regions could not be read";
+    if model.host().has_unit("smmu") {
+        return format!(
+            "{no_regions} (on ARM, the table behind them is the IORT, which is not read here)"
+        );
+    }
+    let Some(function) = function else {
+        return format!("{no_regions}, and no table names what is no PCI function as Linux does");
     };
-    format!("neither the group's reserved_regions nor {other} could be read")
+    match model.service(function) {
+        Service::Intel if model.dmar().dmar().is_some() => format!(
+            "{no_regions}, nor all that leads from the DMAR's device scopes to functions (classes, \
+             and the bridges above)"
+        ),
+        Service::Intel => no_table("DMAR"),
+        Service::Amd => no_table("IVRS"),
+        Service::Other | Service::Nobody => no_regions.to_owned(),
+        Service::NotKnown => {
+            format!("{no_regions}, and nothing that was read shows whose IOMMU serves it")
+        }
+    }
+}
+
+fn no_table(name: &str) -> String {
+    format!("neither the group's reserved_regions nor the {name} table could be read")
 }
 
 /// Whether the kernel shows as relaxable what the table asks for: such regions block nobody

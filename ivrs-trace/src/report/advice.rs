@@ -39,12 +39,13 @@ fn another_slot(model: &Model, causes: &[Cause]) -> Option<String> {
     let (first, last) = (entry.devid_start, entry.devid_end);
     if count < 2 || first == last {
         None
-    } else if count == all {
+    } else if count == all && coverage.gap.is_none() {
         Some(format!("another device: the entry covers all {all} behind this host's AMD IOMMU"))
     } else {
         Some(format!(
             "another slot or card in the range: {first}-{last} is covered, whatever is there \
-             ({count} of {all} devices here)"
+             ({}{count} of {all} devices here)",
+            if coverage.gap.is_some() { "at least " } else { "" }
         ))
     }
 }

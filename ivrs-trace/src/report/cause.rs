@@ -9,6 +9,7 @@ use super::{
     size,
 };
 use crate::{
+    escape::printable,
     firmware::{
         EntryId, Place, Rmrr,
         amd::{
@@ -16,7 +17,7 @@ use crate::{
             kernel::UnityEntry,
         },
     },
-    model::{Cause, Coverage, Model, Owner, OwnerKind},
+    model::{Cause, Coverage, Gap, Model, Owner, OwnerKind},
     pci::Bdf,
 };
 
@@ -106,7 +107,7 @@ fn ivmd_rows(
     }
     let Some(coverage) = model.coverage(block.index) else { return };
     let covers = coverage_text(&coverage, device);
-    let named = letter.map_or_else(String::new, |_| format!(": {}", addresses(&coverage.devices)));
+    let named = letter.map_or_else(String::new, |_| named(&coverage.devices, &coverage.gap));
     document.row("covers", format!("{covers}{named}"));
     let owner = owner_text(block, &coverage, &model.owners(block.index));
     document.row("owner", letter.map_or_else(|| owner.clone(), |case| case.redacted(&owner)));
@@ -142,8 +143,8 @@ fn rmrr_rows(
     let Some(coverage) = model.rmrr_coverage(rmrr.index) else { return };
     let device = held.map(|(device, _)| device);
     let reach = (coverage.of_devices, coverage.groups.len());
-    let covers = reach_text(&coverage.devices, reach, device, "Intel");
-    let named = letter.map_or_else(String::new, |_| format!(": {}", addresses(&coverage.devices)));
+    let covers = reach_text(&coverage.devices, reach, device, ("Intel", coverage.gap.as_ref()));
+    let named = letter.map_or_else(String::new, |_| named(&coverage.devices, &coverage.gap));
     document.row("covers", format!("{covers}{named}"));
     if !coverage.relaxable.is_empty() {
         let whom = addresses(&coverage.relaxable);
@@ -288,7 +289,19 @@ fn unity_text(model: &Model, entry: &UnityEntry) -> String {
 }
 
 fn coverage_text(coverage: &Coverage, device: Option<Bdf>) -> String {
-    reach_text(&coverage.devices, (coverage.of_devices, coverage.groups.len()), device, "AMD")
+    let reach = (coverage.of_devices, coverage.groups.len());
+    reach_text(&coverage.devices, reach, device, ("AMD", coverage.gap.as_ref()))
+}
+
+/// Why it is not known which functions an entry covers.
+pub(super) fn gap_text(gap: &Gap) -> String {
+    printable(&match gap {
+        Gap::Functions(why) => format!("the PCI functions of this host are not all known ({why})"),
+        Gap::Service(bdf) => format!("nothing that was read shows whose IOMMU serves {bdf}"),
+        Gap::Way(bdf) => {
+            format!("the class of {bdf}, or a bridge above it, was not read")
+        }
+    })
 }
 
 /// How many devices, of how many, in how many groups an entry covers.
@@ -296,15 +309,29 @@ fn reach_text(
     devices: &[Bdf],
     (all, groups): (usize, usize),
     device: Option<Bdf>,
-    vendor: &str,
+    (vendor, gap): (&str, Option<&Gap>),
 ) -> String {
+    if let Some(gap) = gap.filter(|_| devices.is_empty()) {
+        return format!("not known: {}", gap_text(gap));
+    }
     let subject = match device.filter(|bdf| devices.contains(bdf)) {
         Some(bdf) if devices.len() == 1 => format!("{bdf} alone"),
         Some(bdf) => format!("{bdf} and {} more", devices.len() - 1),
         None => devices.len().to_string(),
     };
+    if let Some(gap) = gap {
+        return format!("{subject}, and perhaps others: {}", gap_text(gap));
+    }
     let (all, groups) = (count(all, "device"), count(groups, "group"));
     format!("{subject} of the {all} behind this host's {vendor} IOMMU, in {groups}")
+}
+
+/// The addresses behind the count of them.
+fn named(devices: &[Bdf], gap: &Option<Gap>) -> String {
+    match gap {
+        Some(_) if devices.is_empty() => String::new(),
+        _ => format!(": {}", addresses(devices)),
+    }
 }
 
 /// Addresses of devices, and how many more there are.

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
     Document, Style,
-    cause::{cause_block, owner_text, range_text},
+    cause::{cause_block, gap_text, owner_text, range_text},
     devices::Table,
     document::{Kind, Part, Text, count},
     redact::Redactor,
@@ -174,12 +174,11 @@ fn elsewhere(document: &mut Document, model: &Model, verdicts: &Verdicts) {
         let Some(block) = model.ivmd(entry.ivmd) else { continue };
         let owner = owner_text(block, &entry.coverage, &entry.owners);
         let (index, offset) = (block.index, block.offset);
-        document.fact(
-            2,
-            format!(
-                "IVMD {index} at offset {offset:#x} covers no PCI function here; owner: {owner}"
-            ),
-        );
+        let covers = match &entry.coverage.gap {
+            None => "covers no PCI function here".to_owned(),
+            Some(gap) => format!("may cover PCI functions here ({})", gap_text(gap)),
+        };
+        document.fact(2, format!("IVMD {index} at offset {offset:#x} {covers}; owner: {owner}"));
     }
 }
 

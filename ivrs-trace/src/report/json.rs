@@ -20,6 +20,7 @@ use crate::{
     },
     object::object,
     pci::{Bdf, Devid, Segment},
+    report::cause::gap_text,
 };
 
 /// The document of `check`.
@@ -128,6 +129,7 @@ object! {
     /// The reach of an IVMD block.
     Entry of (entry: EntryCoverage) using {
         let caught = entry.caught().collect();
+        let not_known = entry.coverage.gap.as_ref().map(gap_text);
     } {
         /// Index of the block.
         ivmd: usize = entry.ivmd,
@@ -139,11 +141,15 @@ object! {
         owners: Vec<Owner> = entry.owners,
         /// The devices that are probably covered by accident: others are the likely owners.
         caught: Vec<Bdf> = caught,
+        /// Why there may be more devices; absent where all are known.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        not_known: Option<String> = not_known,
     }
 
     /// The reach of an RMRR.
     RmrrEntry of (model: &Model, one: RmrrCoverage) using {
         let structure = model.rmrr(one.rmrr);
+        let not_known = one.gap.as_ref().map(gap_text);
     } {
         /// Index of the RMRR structure.
         rmrr: usize = one.rmrr,
@@ -160,6 +166,9 @@ object! {
         relaxable: Vec<Bdf> = one.relaxable,
         /// The groups of `devices`.
         groups: Vec<u32> = one.groups.into_iter().collect(),
+        /// Why there may be more devices; absent where all are known.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        not_known: Option<String> = not_known,
     }
 
     /// What `run --json` prints: the attempts to take a device while the command ran.

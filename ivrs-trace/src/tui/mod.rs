@@ -24,7 +24,7 @@ mod theme;
 mod view;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub use action::{Action, Known, Scope, View};
 pub use actions::ACTIONS;

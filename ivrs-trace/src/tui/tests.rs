@@ -412,18 +412,23 @@ fn hostile_names_are_shown_escaped() {
 #[test]
 fn a_host_of_which_nothing_is_known_is_shown_as_such() {
     let model = Model::new(crate::host::Snapshot::default(), RequireDirect::Unknown);
-    let stage = Stage::new(&model, Origin::Live { traced: false }, Clocks::default());
+    insta::assert_snapshot!(screens(&model, (80, 24)));
+}
+
+/// Every view of a host as its files show it.
+pub(crate) fn screens(model: &Model, (columns, lines): (u16, u16)) -> String {
+    let stage = Stage::new(model, Origin::Live { traced: false }, Clocks::default());
     let watch = Watch::Live { recording: None };
-    let scene = super::Scene { model: &model, stage: &stage, watch: &watch };
+    let scene = super::Scene { model, stage: &stage, watch: &watch };
     let mut app = app(ThemeName::Plain);
-    let mut terminal = Terminal::new(TestBackend::new(80, 24)).unwrap();
+    let mut terminal = Terminal::new(TestBackend::new(columns, lines)).unwrap();
     let mut screens = String::new();
     for view in View::ALL {
         app.act(Action::Show(view), &scene);
         terminal.draw(|frame| app.draw(frame, &scene)).unwrap();
         writeln!(screens, "=== {view:?}\n{}", screen(terminal.backend().buffer())).unwrap();
     }
-    insta::assert_snapshot!(screens);
+    screens
 }
 
 #[test]

@@ -116,8 +116,14 @@ fn group(model: &Known, bdf: Bdf) -> Option<Line> {
                 .from(format!("/sys/bus/pci/devices/{bdf}/iommu_group is not there")),
         );
     };
-    let members = match &model.group(*id)?.members {
-        Reading::Read(members) => members,
+    let found = model.group(*id)?;
+    let members = match &found.members {
+        Reading::Read(members) if found.lists_members() => members,
+        Reading::Read(_) => {
+            let line =
+                Line::new(code, State::Unknown, format!("who is in its group {id} is not known"));
+            return Some(line.from(format!("sys/kernel/iommu_groups/{id}/devices was not read")));
+        }
         Reading::Absent => return None,
         Reading::Unreadable(why) => {
             let line =

@@ -74,6 +74,10 @@ fn vendor(model: &Known, conditions: &Conditions) -> Line {
         }
         other => other.value().map_or(&[][..], Vec::as_slice),
     };
+    if let Reading::Unreadable(why) = &model.host().groups {
+        let line = Line::new("iommu", State::Unknown, "whether the IOMMU has groups is not known");
+        return line.from(format!("/sys/class/iommu: {}", units.join(" "))).from(why.clone());
+    }
     let groups = model.groups().count();
     let Some(first) = units.first() else {
         return if groups == 0 {

@@ -13,7 +13,7 @@ use super::{Line, State, unread};
 use crate::{
     escape::printable_bytes,
     host::{Conditions, Reading},
-    model::{Known, Table},
+    model::{Known, Service, Table},
 };
 
 /// `TAINT_OVERRIDDEN_ACPI_TABLE` (include/linux/panic.h), by a table from elsewhere than the initrd.
@@ -27,6 +27,9 @@ pub(super) fn lines(model: &Known, conditions: &Conditions) -> Vec<Line> {
             if !found(conditions) {
                 return lines;
             }
+        }
+        Table::Unreadable(_) if matches!(model.maker(), Service::Intel | Service::Other) => {
+            return lines;
         }
         Table::Unreadable(why) => lines.push(unread(
             Line::new("table", State::Warning, "the IVRS table cannot be read"),

@@ -18,7 +18,11 @@ pub(super) fn lines(model: &Known, conditions: &Conditions, tracing: &Tracing) -
         rights(&mut lines, held);
     }
     lines.extend(lockdown(&model.host().lockdown));
-    lines.push(if model.host().has_btf {
+    let copied = model.host().copied && !model.host().has_btf;
+    lines.push(if copied {
+        Line::new("btf", State::Unknown, "whether the kernel describes its types is not known")
+            .from("sys/kernel/btf/vmlinux: is not in this copy of a host")
+    } else if model.host().has_btf {
         Line::new("btf", State::Ok, "the kernel describes its types")
             .from("/sys/kernel/btf/vmlinux is there")
     } else if tracing.rights.is_none() {

@@ -12,7 +12,7 @@ use crate::{
     model::{
         attempt::Rejection,
         bounds::CAUSES_OF_ONE,
-        known::{Known, is_amd},
+        known::{Known, Service},
         listing::{Listed, Listing},
     },
     pci::{Bdf, Devid, Segment},
@@ -70,7 +70,7 @@ pub(crate) fn of_device(model: &Known, name: &str, bdf: Option<Bdf>) -> Vec<Caus
         _ => Vec::new(),
     };
     let Some(listing) = model.listing(name) else {
-        let of_amd = bdf.and_then(|bdf| model.function(bdf)).is_some_and(is_amd);
+        let of_amd = bdf.is_some_and(|bdf| model.is_amd(bdf));
         return entries
             .iter()
             .filter(|_| of_amd)
@@ -149,13 +149,13 @@ pub(super) fn covered<'a>(
     entry: &UnityEntry,
 ) -> impl Iterator<Item = &'a PciFunction> {
     let functions = model.functions_from(entry.segment, entry.devid_start, entry.devid_end);
-    functions.iter().filter(|function| is_amd(function))
+    functions.iter().filter(|one| model.service(one) == Service::Amd)
 }
 
 pub(crate) fn coverage(model: &Known, ivmd: usize) -> Option<Coverage> {
     let entry = model.entry(ivmd)?;
-    let of_devices = model.functions().filter(|function| is_amd(function)).count();
-    let mut coverage = Coverage { of_devices, ..Coverage::default() };
+    let of_devices = model.functions().filter(|one| model.service(one) == Service::Amd).count();
+    let mut coverage = Coverage { of_devices, gap: model.gap().cloned(), ..Coverage::default() };
     for function in covered(model, entry) {
         coverage.devices.push(function.bdf);
         coverage.groups.extend(function.group.value());
@@ -166,8 +166,7 @@ pub(crate) fn coverage(model: &Known, ivmd: usize) -> Option<Coverage> {
 /// Where the kernel lists other direct regions for a device than the table leads to.
 pub(super) fn difference(model: &Known, name: &str, bdf: Bdf) -> Option<Finding> {
     let view = model.table().view()?;
-    model.function(bdf).filter(|function| is_amd(function))?;
-    let listing = model.listing(name)?;
+    let listing = model.listing(name).filter(|_| model.is_amd(bdf))?;
     let entries: Vec<_> = view.regions_of(bdf).take(CAUSES_OF_ONE + 1).collect();
     let listed: Vec<_> = listing.mapped().collect();
     let equal = entries.len() == listed.len()

@@ -15,7 +15,7 @@ use crate::{
     },
     model::{
         bounds::{self, MEMORY_LINES},
-        known::Known,
+        known::{Known, Service},
         table::Table,
     },
     pci::{Devid, Segment},
@@ -26,6 +26,7 @@ pub(super) fn of_table(model: &Known) -> Vec<Finding> {
     let mut findings = Vec::new();
     let mut push = |code, message| findings.push(Finding::new(code, message));
     let amd = model.host().has_unit("ivhd");
+    let not_known = model.groups().next().is_some() && model.maker() == Service::NotKnown;
     match model.table() {
         Table::Absent if amd => push(
             Code::IvrsAbsent,
@@ -33,12 +34,12 @@ pub(super) fn of_table(model: &Known) -> Vec<Finding> {
              the firmware entries behind them"
                 .to_owned(),
         ),
-        Table::Unreadable(why) => push(
+        Table::Unreadable(why) if amd || not_known => push(
             Code::IvrsUnreadable,
             format!(
-                "{}, so no verdict names the firmware entry behind a direct region; reading the IVRS \
-                 table takes root or CAP_DAC_READ_SEARCH, so try with sudo",
-                printable(why)
+                "{}, so no verdict names the firmware entry behind a direct region; {}",
+                printable(why),
+                how_to_read(model, "reading the IVRS table takes root or CAP_DAC_READ_SEARCH")
             ),
         ),
         Table::Malformed(error) => push(
@@ -61,9 +62,18 @@ pub(super) fn of_table(model: &Known) -> Vec<Finding> {
                 );
             }
         }
-        Table::Absent => {}
+        Table::Absent | Table::Unreadable(_) => {}
     }
     findings
+}
+
+/// How to get a table that was not read, for which it takes what is said.
+pub(super) fn how_to_read(model: &Known, takes: &str) -> String {
+    if model.host().copied {
+        "copy it as root (docs/copy-a-host.md)".to_owned()
+    } else {
+        format!("{takes}, so try with sudo")
+    }
 }
 
 /// What there is to say of its entries on this host.
@@ -127,14 +137,19 @@ fn wide(model: &Known) -> impl Iterator<Item = Finding> {
         if count == 0 {
             return None;
         }
+        let reach = match coverage.gap {
+            Some(_) => format!("at least {count} devices of this host"),
+            None => format!(
+                "{count} of the {} behind this host's AMD IOMMU, in {} group{}",
+                coverage.of_devices,
+                coverage.groups.len(),
+                if coverage.groups.len() == 1 { "" } else { "s" },
+            ),
+        };
         let message = format!(
-            "{} every device from {} to {last}, whatever it is: {count} of the {} behind this \
-             host's AMD IOMMU, in {} group{}",
+            "{} every device from {} to {last}, whatever it is: {reach}",
             subject(&blocks, "covers", "each cover"),
             crate::pci::Bdf::new(segment, first),
-            coverage.of_devices,
-            coverage.groups.len(),
-            if coverage.groups.len() == 1 { "" } else { "s" },
         );
         Some(of_blocks(Code::IvmdWide, message, &blocks))
     };
@@ -158,13 +173,12 @@ fn subject(blocks: &[&Ivmd], one: &str, many: &str) -> String {
 
 /// An entry for which there is nobody.
 fn absent(model: &Known, block: &Ivmd, entry: &UnityEntry) -> Option<Finding> {
-    model.host().functions.value()?;
     let (first, last) = (entry.devid_start, entry.devid_end);
     // What lies behind the last device, or between two ends in the wrong order, is told already.
     let in_reach =
         model.table().view()?.last_bdf.get(&entry.segment).is_some_and(|end| first <= *end);
     let met = !model.functions_from(entry.segment, first, last).is_empty();
-    if met || !in_reach || first > last || !model.owners(block.index).is_empty() {
+    if model.gap().is_some() || met || !in_reach || first > last || !model.owners(block.index).is_empty() {
         return None;
     }
     let whom = if first == last { format!("{first}") } else { format!("{first} to {last}") };

@@ -11,7 +11,7 @@ use crate::{
     firmware::{Fact, Finding},
     host::{Group, Member, RegionKind},
     model::{
-        known::{Known, is_amd, member_name},
+        known::{Known, member_name},
         verdict::{DeviceVerdict, Verdict},
     },
 };
@@ -59,7 +59,7 @@ pub(crate) fn finding(model: &Known, devices: &[DeviceVerdict]) -> Option<Findin
 fn relaxed(model: &Known, group: &Group) -> Vec<Fact> {
     let members = group.members.value().into_iter().flatten();
     let amd = |member: &&Member| match member {
-        Member::Pci(bdf) => model.function(*bdf).is_some_and(is_amd),
+        Member::Pci(bdf) => model.is_amd(*bdf),
         Member::Other(_) => false,
     };
     let members: Vec<&Member> = members.filter(amd).collect();

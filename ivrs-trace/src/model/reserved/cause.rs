@@ -101,6 +101,17 @@ impl From<Cause> for Document {
     }
 }
 
+/// Why it is not known of every function of the host which entries apply to it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Gap {
+    /// The functions are not all known, and why.
+    Functions(String),
+    /// Nothing shows whose IOMMU serves this one.
+    Service(Bdf),
+    /// The class of this one is not known, or a bridge above it.
+    Way(Bdf),
+}
+
 /// The devices of this host that an entry covers.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Coverage {
@@ -110,6 +121,8 @@ pub struct Coverage {
     pub groups: BTreeSet<u32>,
     /// All PCI functions behind an AMD IOMMU, for comparison.
     pub of_devices: usize,
+    /// Why there may be more of them.
+    pub gap: Option<Gap>,
 }
 
 /// The reach of an IVMD block.

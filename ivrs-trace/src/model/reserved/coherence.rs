@@ -9,7 +9,7 @@ use crate::{
     host::{Group, Member, PciFunction, Reading, RegionKind, ReservedRegion},
     model::{
         contradiction::Contradiction,
-        known::{Known, is_amd, is_intel, member_name},
+        known::{Known, Service, member_name},
     },
     pci::Bdf,
 };
@@ -88,8 +88,9 @@ impl Known {
         let has = |regions: &[ReservedRegion], start| {
             regions.iter().any(|one| one.start <= start && start <= one.end_inclusive)
         };
-        let amd = self.functions_in(group).any(is_amd);
-        let x86 = amd || self.functions_in(group).any(is_intel);
+        let by = |service| self.functions_in(group).any(|one| self.service(one) == service);
+        let amd = by(Service::Amd);
+        let x86 = amd || by(Service::Intel);
         let lacks = |start| x86 && !has(regions, start);
         let of_others = || self.groups().filter_map(|other| other.regions.value());
         if lacks(INTERRUPTS)
@@ -233,7 +234,8 @@ fn of_group(model: &Known, group: &Group) -> Vec<Contradiction> {
 /// What a sound table asks for a function, and whether that is all; `None` where no table tells.
 fn asked_for(model: &Known, bdf: Bdf) -> Option<(TableName, Vec<Asked>, bool)> {
     let function = model.function(bdf)?;
-    if is_amd(function) {
+    let service = model.service(function);
+    if service == Service::Amd {
         let view = model.table().view().filter(|view| view.initialises())?;
         let entry = |entry: &crate::firmware::UnityEntry| {
             (EntryId::Ivmd(entry.ivmd_index), entry.start, entry.end_inclusive())
@@ -241,7 +243,8 @@ fn asked_for(model: &Known, bdf: Bdf) -> Option<(TableName, Vec<Asked>, bool)> {
         let whole = view.reads_beyond.is_none();
         return Some((TableName::Ivrs, view.regions_of(bdf).map(entry).collect(), whole));
     }
-    let dmar = model.dmar().dmar().filter(|dmar| is_intel(function) && dmar.fatal().is_none())?;
+    let served = service == Service::Intel;
+    let dmar = model.dmar().dmar().filter(|dmar| served && dmar.fatal().is_none())?;
     let (matches, unknown) = intel::of_function(model, bdf);
     let whole = !unknown && dmar.truncation.is_none();
     let entry = |found: &super::RmrrMatch<'_>| {

@@ -1,16 +1,16 @@
 //! Asking about functions and entries, whosever table they are in.
 
 use super::{
-    Cause, Coverage, EntryCoverage, Owner, RmrrCoverage, RmrrMatch, amd, amd_findings, amd_owners,
+    Cause, Coverage, EntryCoverage, Gap, Owner, RmrrCoverage, RmrrMatch, amd, amd_findings, amd_owners,
     amd_relaxation, amd_unity, intel, intel_findings, shows,
 };
 use crate::{
     firmware::{Entry, EntryId, Fact, Finding, TableName},
-    host::{Group, Member, ReservedRegion},
+    host::{Group, Member, PciFunction, Reading, ReservedRegion},
     model::{
         attempt::Rejection,
         bounds,
-        known::{Known, is_amd, is_intel},
+        known::{Known, Service},
         verdict::DeviceVerdict,
     },
     pci::{Bdf, Devid},
@@ -77,7 +77,7 @@ impl Known {
             (Some(listing), _) => {
                 listing.require_direct != Some(true) && listing.direct().next().is_none()
             }
-            (None, _) if self.function(bdf).is_some_and(is_intel) => {
+            (None, _) if self.is_intel(bdf) => {
                 self.doubt(TableName::Dmar).is_none()
                     && intel::direct(self, bdf).is_some_and(|direct| direct.is_empty())
             }
@@ -105,11 +105,13 @@ impl Known {
         });
         let (mut regions, mut all) = (Vec::new(), true);
         for function in functions {
-            if is_amd(function) {
+            if self.service(function) == Service::Amd {
                 let view = self.table().view().into_iter();
                 let entries = view.flat_map(|view| view.regions_of(function.bdf));
                 regions.extend(entries.map(|entry| (entry.start, entry.end_inclusive())));
-            } else if is_intel(function) {
+            } else if self.service(function) == Service::NotKnown {
+                all = false;
+            } else if self.service(function) == Service::Intel {
                 let direct = intel::direct(self, function.bdf);
                 all &= direct.is_some();
                 let direct = direct.into_iter().flatten();
@@ -122,7 +124,7 @@ impl Known {
     /// The causes that hold for a device at any time: what the kernel lists for it, brought back to
     /// the entries of the table; without a listing, what the table says.
     pub(crate) fn causes_of(&self, name: &str, bdf: Option<Bdf>) -> Vec<Cause> {
-        match bdf.and_then(|bdf| self.function(bdf)).filter(|one| is_intel(one)) {
+        match bdf.and_then(|bdf| self.function(bdf)).filter(|one| self.is_intel(one.bdf)) {
             Some(function) => intel::causes(self, function),
             None => amd::of_device(self, name, bdf),
         }
@@ -130,12 +132,35 @@ impl Known {
 
     /// Whether the tables that were read say which direct regions a function has.
     pub(crate) fn table_decides(&self, bdf: Bdf) -> bool {
-        let Some(function) = self.function(bdf) else { return false };
-        if is_intel(function) {
+        if self.is_intel(bdf) {
             intel::direct(self, bdf).is_some()
         } else {
-            self.table().view().is_some() && is_amd(function)
+            self.table().view().is_some() && self.is_amd(bdf)
         }
+    }
+
+    /// Why it is not known of every function which entries apply to it; `None` where it is.
+    #[must_use]
+    pub fn gap(&self) -> Option<&Gap> {
+        self.gap.get_or_init(|| self.find_gap()).as_ref()
+    }
+
+    fn find_gap(&self) -> Option<Gap> {
+        match &self.host().functions {
+            Reading::Read(_) => {}
+            Reading::Absent => {
+                return Some(Gap::Functions("sys/bus/pci/devices: is not there".to_owned()));
+            }
+            Reading::Unreadable(why) => return Some(Gap::Functions(why.clone())),
+        }
+        if let Some(why) = &self.host().no_bus {
+            return Some(Gap::Functions(why.clone()));
+        }
+        if let Some(one) = self.functions().find(|one| self.service(one) == Service::NotKnown) {
+            return Some(Gap::Service(one.bdf));
+        }
+        let open = |one: &&PciFunction| intel::of_function(self, one.bdf).1;
+        self.functions().find(open).map(|one| Gap::Way(one.bdf))
     }
 
     /// The table that describes this host's IOMMU, so far as it can be told.
@@ -146,8 +171,7 @@ impl Known {
 
     /// Where the kernel lists other direct regions for a device than the table leads to.
     pub(crate) fn difference(&self, name: &str, bdf: Bdf) -> Option<Finding> {
-        let function = self.function(bdf)?;
-        if is_intel(function) {
+        if self.is_intel(bdf) {
             intel::difference(self, name, bdf)
         } else {
             amd::difference(self, name, bdf)

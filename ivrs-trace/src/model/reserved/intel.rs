@@ -8,7 +8,7 @@
 use std::collections::BTreeSet;
 
 use super::{
-    Cause, CauseKind,
+    Cause, CauseKind, Gap,
     amd::{kernel_differs, of_listing},
 };
 use crate::{
@@ -19,7 +19,7 @@ use crate::{
     },
     host::PciFunction,
     model::{
-        known::{Known, is_intel},
+        known::{Known, Service},
         listing::Listed,
     },
     pci::Bdf,
@@ -50,6 +50,8 @@ pub struct RmrrCoverage {
     pub groups: BTreeSet<u32>,
     /// All PCI functions behind an Intel IOMMU, for comparison.
     pub of_devices: usize,
+    /// Why there may be more of them.
+    pub gap: Option<Gap>,
 }
 
 /// What a device scope says of a function.
@@ -109,7 +111,7 @@ fn is_of_kind(scope: &Scope, function: &PciFunction) -> Option<bool> {
 
 /// See [`Known::rmrrs_of`].
 pub(crate) fn of_function(model: &Known, bdf: Bdf) -> (Vec<RmrrMatch<'_>>, bool) {
-    let served = model.function(bdf).is_some_and(is_intel);
+    let served = model.is_intel(bdf);
     let Some(dmar) = model.dmar().dmar().filter(|dmar| served && dmar.fatal().is_none()) else {
         return (Vec::new(), false);
     };
@@ -203,7 +205,7 @@ pub(crate) fn is_relaxable(function: &PciFunction) -> Option<bool> {
 /// The RMRRs for which the kernel refuses a function; `None` where that cannot be told: no Intel
 /// IOMMU serves it, the table could not be read, or its class or the bridges above it.
 pub(crate) fn direct(model: &Known, bdf: Bdf) -> Option<Vec<RmrrMatch<'_>>> {
-    let function = model.function(bdf).filter(|function| is_intel(function))?;
+    let function = model.function(bdf).filter(|_| model.is_intel(bdf))?;
     model.dmar().dmar()?;
     let (matches, unknown) = of_function(model, bdf);
     match is_relaxable(function) {
@@ -293,12 +295,14 @@ pub(crate) fn coverage(model: &Known) -> Vec<RmrrCoverage> {
     let Some(dmar) = model.dmar().dmar().filter(|_| model.is_intel_host()) else {
         return Vec::new();
     };
-    let mut all: Vec<RmrrCoverage> = dmar
-        .rmrr
-        .iter()
-        .map(|rmrr| RmrrCoverage { rmrr: rmrr.index, ..RmrrCoverage::default() })
-        .collect();
-    for function in model.functions().filter(|function| is_intel(function)) {
+    let gap = model.gap();
+    let none = |rmrr: &Rmrr| RmrrCoverage {
+        rmrr: rmrr.index,
+        gap: gap.clone(),
+        ..RmrrCoverage::default()
+    };
+    let mut all: Vec<RmrrCoverage> = dmar.rmrr.iter().map(none).collect();
+    for function in model.functions().filter(|one| model.service(one) == Service::Intel) {
         let matches = of_function(model, function.bdf).0;
         for one in &mut all {
             one.of_devices += 1;

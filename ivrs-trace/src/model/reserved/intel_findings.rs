@@ -1,6 +1,7 @@
 //! What the DMAR says of a host beside the verdicts.
 
 use super::{
+    amd_findings::how_to_read,
     intel::{self, of_structure as evidence_of},
     memory::{AT_MOST, not_reserved},
 };
@@ -24,9 +25,9 @@ pub(super) fn of_table(model: &Known) -> Option<Finding> {
         DmarTable::Unreadable(why) if intel => (
             Code::DmarUnreadable,
             format!(
-                "{}, so no verdict names the RMRR behind a direct region; only root may read the \
-                 DMAR table, so try with sudo",
-                printable(why)
+                "{}, so no verdict names the RMRR behind a direct region; {}",
+                printable(why),
+                how_to_read(model, "only root may read the DMAR table")
             ),
         ),
         DmarTable::Malformed(error) => (
@@ -62,13 +63,11 @@ pub(super) fn of_entries(model: &Known) -> Vec<Finding> {
         return findings;
     }
     let mut relaxable = Vec::new();
-    // Where the bridges above a function are not known, it may be the one that is meant.
-    let known = model.functions().all(|function| !intel::of_function(model, function.bdf).1);
     for one in intel::coverage(model) {
         let Some(rmrr) = dmar.rmrr.get(one.rmrr) else { continue };
         relaxable.extend(one.relaxable.iter().map(|bdf| (rmrr, *bdf)));
         let named = rmrr.scopes.iter().any(|scope| scope.kind.names_a_function());
-        if known && named && one.devices.is_empty() && one.relaxable.is_empty() {
+        if one.gap.is_none() && named && one.devices.is_empty() && one.relaxable.is_empty() {
             let scopes: Vec<String> =
                 rmrr.scopes.iter().take(AT_MOST).map(ToString::to_string).collect();
             let message = format!(

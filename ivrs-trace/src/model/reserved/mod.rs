@@ -19,7 +19,7 @@ mod memory;
 mod tables;
 
 pub use amd_owners::{Owner, OwnerKind};
-pub use cause::{Cause, CauseKind, Coverage, EntryCoverage};
+pub use cause::{Cause, CauseKind, Coverage, EntryCoverage, Gap};
 pub(super) use coherence::shows;
 pub use intel::{RmrrCoverage, RmrrMatch};
 pub(super) use tables::Tables;

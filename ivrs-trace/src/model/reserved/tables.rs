@@ -25,19 +25,20 @@ impl Known {
         let why = match table {
             TableName::Ivrs => match self.table() {
                 Table::Read(read) => return Ok(Tables::Ivrs(read.0.clone(), read.1.clone())),
-                other => why_not(other),
+                other => why_not(self, other),
             },
             TableName::Dmar => match self.dmar() {
                 Table::Read(dmar) => return Ok(Tables::Dmar((**dmar).clone())),
-                other => why_not(other),
+                other => why_not(self, other),
             },
         };
         Err(ChangeError::NoTable { table, why: crate::escape::printable(&why) })
     }
 }
 
-fn why_not<T>(table: &Table<T>) -> String {
+fn why_not<T>(model: &Known, table: &Table<T>) -> String {
     match table {
+        Table::Unreadable(why) if model.host().copied => why.clone(),
         Table::Unreadable(why) => format!("{why}; only root may read it"),
         Table::Malformed(error) => error.to_string(),
         Table::Read(_) | Table::Absent => "this host has none".to_owned(),
@@ -127,7 +128,8 @@ impl Tables {
             (Self::Dmar(_), _) => {
                 let index = change.entry()?.rmrr()?;
                 let reach = model.rmrr_coverage(index)?;
-                let none = reach.devices.is_empty() && reach.relaxable.is_empty();
+                let none =
+                    reach.gap.is_none() && reach.devices.is_empty() && reach.relaxable.is_empty();
                 return none.then(|| format!("RMRR {index} applies to no device of this host."));
             }
         };
@@ -151,7 +153,7 @@ impl Tables {
                 block.index, block.flags.0
             ));
         };
-        (coverage.devices.is_empty() && view.initialises())
+        (coverage.gap.is_none() && coverage.devices.is_empty() && view.initialises())
             .then(|| format!("IVMD {} covers no device of this host.", block.index))
     }
 }

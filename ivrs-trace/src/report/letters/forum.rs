@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
-    input::{self, Case, Standing, TOOL},
+    input::{self, Case, Origin, Standing, TOOL},
     sections,
 };
 use crate::{
@@ -253,5 +253,13 @@ fn may(letter: &mut Document, case: &Case<'_>) {
 fn unknown(letter: &mut Document, case: &Case<'_>) {
     letter.text(0, "Facts are missing, so nothing can be said yet:");
     letter.items(case.missing());
-    letter.text(0, "Run as root, `ivrs-trace report --for forum` may say more.");
+    letter.text(
+        0,
+        match case.origin {
+            Origin::Tree => "A copy made as root (docs/copy-a-host.md) may say more.",
+            Origin::Live { .. } | Origin::Recording { .. } => {
+                "Run as root, `ivrs-trace report --for forum` may say more."
+            }
+        },
+    );
 }

@@ -103,9 +103,9 @@ impl<'a> Case<'a> {
         let any = |verdict| devices.iter().any(|device| device.verdict == verdict);
         if any(Verdict::Blocked) || self.refused().next().is_some() {
             Standing::Blocked
-        } else if devices.is_empty() {
+        } else if devices.is_empty() && self.missing().is_empty() {
             Standing::NoGroups
-        } else if any(Verdict::Unknown) {
+        } else if devices.is_empty() || any(Verdict::Unknown) {
             Standing::Unknown
         } else if self.model.refuses() == RequireDirect::Missing
             && devices.iter().any(|device| !device.causes.is_empty())
@@ -211,7 +211,17 @@ impl<'a> Case<'a> {
 
     /// What is missing for a verdict.
     pub(crate) fn missing(&self) -> BTreeSet<String> {
-        let missing = self.of(Verdict::Unknown).filter_map(|device| device.missing.as_ref());
+        let host = self.model.host();
+        let groups = match &host.groups {
+            Reading::Unreadable(why) => Some(why),
+            _ => None,
+        };
+        let functions = match &host.functions {
+            Reading::Unreadable(why) => Some(why),
+            _ => None,
+        };
+        let of_devices = self.of(Verdict::Unknown).filter_map(|device| device.missing.as_ref());
+        let missing = of_devices.chain(groups).chain(functions);
         missing.map(|what| self.redact.text(what)).collect()
     }
 

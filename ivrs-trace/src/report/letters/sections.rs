@@ -7,7 +7,7 @@ use crate::{
     model::{DmarTable, Table},
     report::{
         Document,
-        cause::{rmrr_memory_text, rows, scopes_text},
+        cause::{gap_text, rmrr_memory_text, rows, scopes_text},
         document::count,
     },
 };
@@ -50,17 +50,24 @@ fn of_dmar(case: &Case<'_>) -> String {
     }
     match case.model.dmar() {
         DmarTable::Read(dmar) if dmar.rmrr.is_empty() => "The DMAR has no RMRR.".to_owned(),
-        DmarTable::Read(dmar) => holds_nothing("DMAR", &count(dmar.rmrr.len(), "RMRR")),
+        DmarTable::Read(dmar) => holds_nothing(case, "DMAR", &count(dmar.rmrr.len(), "RMRR")),
         DmarTable::Absent => "This host has no DMAR that could be read.".to_owned(),
         DmarTable::Unreadable(why) => format!("The DMAR was not read: {}.", case.redact.text(why)),
         DmarTable::Malformed(error) => format!("The DMAR is malformed: {error}."),
     }
 }
 
-pub(super) fn holds_nothing(table: &str, entries: &str) -> String {
-    format!(
-        "The {table} has {entries}, none of which holds a PCI function of this host that was found."
-    )
+pub(super) fn holds_nothing(case: &Case<'_>, table: &str, entries: &str) -> String {
+    match case.model.gap() {
+        None => format!(
+            "The {table} has {entries}, none of which holds a PCI function of this host that was \
+             found."
+        ),
+        Some(gap) => {
+            let why = case.redact.text(&gap_text(&gap));
+            format!("The {table} has {entries}; which PCI functions they hold is not known: {why}.")
+        }
+    }
 }
 
 /// Why no block can be named.
@@ -72,7 +79,7 @@ pub(super) fn no_table(case: &Case<'_>) -> String {
              iommu-addresses in the device tree, which this program does not read."
                 .to_owned()
         }
-        Table::Absent if case.other_iommus().is_some() => format!(
+        _ if case.other_iommus().is_some() => format!(
             "This host's IOMMU is neither AMD's nor Intel's ({}): direct regions come from another \
              table than those that this program reads.",
             case.other_iommus().unwrap_or_default()

@@ -76,7 +76,7 @@ fn nothing_to_ask(letter: &mut Document, case: &Case<'_>, standing: Standing) {
         }
         Standing::Unknown => {
             "Whether the table keeps devices of this host from virtual machines is unknown: facts \
-             are missing. A report made as root says more."
+             are missing. A report or a copy made as root says more."
         }
         Standing::NoGroups => {
             "This host has no IOMMU groups: its IOMMU is absent or switched off, so the effect of \
@@ -92,7 +92,7 @@ fn nothing_to_ask(letter: &mut Document, case: &Case<'_>, standing: Standing) {
         sections::rmrrs(letter, case);
         sections::regions(letter, case);
     } else if blocks > 0 {
-        letter.text(0, sections::holds_nothing("IVRS", &count(blocks, "IVMD block")));
+        letter.text(0, sections::holds_nothing(case, "IVRS", &count(blocks, "IVMD block")));
     }
 }
 

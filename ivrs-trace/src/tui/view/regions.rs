@@ -213,7 +213,15 @@ impl Rows for Regions {
                 format!("No reserved region is known. IOMMU groups: {}.", printable(why))
             }
             Reading::Read(groups) if !groups.is_empty() => {
-                "No IOMMU group of this host shows a reserved region.".to_owned()
+                let unread = groups.iter().filter(|group| group.regions.value().is_none()).count();
+                match unread {
+                    0 => "No IOMMU group of this host shows a reserved region.".to_owned(),
+                    many => format!(
+                        "No reserved region is known: of {many} of the {} IOMMU groups \
+                         reserved_regions was not read.",
+                        groups.len()
+                    ),
+                }
             }
             _ => "This host has no IOMMU groups, so no reserved regions: its IOMMU is absent or \
                   switched off."

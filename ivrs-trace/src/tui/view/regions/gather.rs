@@ -11,7 +11,7 @@ use crate::{
     escape::printable,
     firmware::{EntryId, Rmrr, UnityEntry},
     host::{Group, Member, RegionKind, ReservedRegion},
-    model::{Model, is_amd, member_name},
+    model::{Model, Service, member_name},
     pci::Bdf,
 };
 
@@ -64,7 +64,8 @@ impl Region {
 /// The regions by address.
 pub(super) fn gather(model: &Model) -> Vec<Region> {
     let functions = model.host().functions.value().into_iter().flatten();
-    let amd: BTreeSet<Bdf> = functions.filter(|one| is_amd(one)).map(|one| one.bdf).collect();
+    let amd: BTreeSet<Bdf> =
+        functions.filter(|one| model.service(one) == Service::Amd).map(|one| one.bdf).collect();
     let mut regions = BTreeMap::new();
     for group in model.host().groups.value().into_iter().flatten() {
         of_group(&mut regions, model, &amd, group);
