@@ -23,6 +23,14 @@ pub(super) fn settle(host: &mut Snapshot, tables: bool) {
             }
         }
     }
+    // A group that lists nobody may be that of any function.
+    let all_listed =
+        host.groups.value().is_some_and(|groups| groups.iter().all(super::Group::lists_members));
+    if let (Reading::Read(functions), false) = (&mut host.functions, all_listed) {
+        for function in functions.iter_mut().filter(|one| one.group == Reading::Absent) {
+            function.group = missing(&format!("sys/bus/pci/devices/{}/iommu_group", function.bdf));
+        }
+    }
     let empty = |list: Option<usize>| list == Some(0);
     if empty(host.groups.value().map(Vec::len)) && (served || grouped) {
         host.groups = missing("sys/kernel/iommu_groups/*");

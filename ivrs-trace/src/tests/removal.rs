@@ -434,7 +434,7 @@ fn removals(root: &Path, wide: bool) -> Vec<(String, Removal)> {
             removals.push((format!("{one} and {other}"), [&paths[..], more].concat()));
         }
     }
-    for kept in KEPT {
+    for kept in KEPT.into_iter().filter(|_| wide) {
         let paths = paths(root).0;
         let rest = paths.into_iter().filter(|path| !kept.iter().any(|one| path.starts_with(one)));
         removals.push((format!("all but {}", kept.join(" and ")), rest.collect()));
@@ -456,6 +456,10 @@ fn faults_of(
         for (what, removal) in removals(folder.path(), wide) {
             let folder = planted(host);
             remove(folder.path(), &removal);
+            // Which is no copy of a host any more.
+            if !folder.path().join("sys").is_dir() {
+                continue;
+            }
             let part = Told::of(folder.path(), *flag, events, Some(&whole.model));
             let root = folder.path().to_string_lossy().into_owned();
             for fault in faults(&whole, &part, folder.path(), events.len()) {

@@ -110,7 +110,12 @@ pub(super) fn others(model: &Known, bdf: Bdf) -> Vec<Bdf> {
 /// bridge's, but for pcieport.
 fn group(model: &Known, bdf: Bdf) -> Option<Line> {
     let code = "device-group";
-    let Some(id) = model.function(bdf)?.group.value() else {
+    let group = &model.function(bdf)?.group;
+    if let Reading::Unreadable(why) = group {
+        let line = Line::new(code, State::Unknown, "which IOMMU group it is in is not known");
+        return Some(line.from(why.clone()));
+    }
+    let Some(id) = group.value() else {
         return Some(
             Line::new(code, State::No, "it is in no IOMMU group, so VFIO cannot take it")
                 .from(format!("/sys/bus/pci/devices/{bdf}/iommu_group is not there")),

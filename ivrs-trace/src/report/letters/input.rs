@@ -103,7 +103,10 @@ impl<'a> Case<'a> {
         let any = |verdict| devices.iter().any(|device| device.verdict == verdict);
         if any(Verdict::Blocked) || self.refused().next().is_some() {
             Standing::Blocked
-        } else if devices.is_empty() && self.missing().is_empty() {
+        } else if devices.is_empty()
+            && self.missing().is_empty()
+            && self.model.host().groups.value().is_none_or(Vec::is_empty)
+        {
             Standing::NoGroups
         } else if devices.is_empty() || any(Verdict::Unknown) {
             Standing::Unknown

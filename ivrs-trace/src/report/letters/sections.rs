@@ -84,6 +84,7 @@ pub(super) fn no_table(case: &Case<'_>) -> String {
              table than those that this program reads.",
             case.other_iommus().unwrap_or_default()
         ),
+        Table::Absent if case.model.dmar().dmar().is_some() => of_dmar(case),
         Table::Absent => "This host has no IVRS that could be read.".to_owned(),
         Table::Unreadable(why) => format!("The IVRS was not read: {}.", case.redact.text(why)),
         Table::Malformed(error) => format!("The IVRS is malformed: {error}."),

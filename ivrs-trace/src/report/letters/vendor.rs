@@ -91,7 +91,8 @@ fn nothing_to_ask(letter: &mut Document, case: &Case<'_>, standing: Standing) {
     if case.ivrs().is_none() {
         sections::rmrrs(letter, case);
         sections::regions(letter, case);
-    } else if blocks > 0 {
+    } else if blocks > 0 && case.verdicts.entries.iter().all(|one| one.coverage.devices.is_empty())
+    {
         letter.text(0, sections::holds_nothing(case, "IVRS", &count(blocks, "IVMD block")));
     }
 }
