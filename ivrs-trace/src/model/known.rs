@@ -8,7 +8,7 @@ use super::{
     contradiction::Contradiction,
     listing::{Listing, Listings},
     options,
-    reserved::Owner,
+    reserved::{Gap, Owner},
     table::{DmarTable, IvrsTable},
     unity_map::{UnityMap, UnityMaps},
 };

@@ -298,7 +298,7 @@ pub(crate) fn coverage(model: &Known) -> Vec<RmrrCoverage> {
     let gap = model.gap();
     let none = |rmrr: &Rmrr| RmrrCoverage {
         rmrr: rmrr.index,
-        gap: gap.clone(),
+        gap: gap.cloned(),
         ..RmrrCoverage::default()
     };
     let mut all: Vec<RmrrCoverage> = dmar.rmrr.iter().map(none).collect();
