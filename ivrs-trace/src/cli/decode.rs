@@ -52,6 +52,8 @@ pub(super) fn command(args: &Args) -> anyhow::Result<ExitCode> {
     if let Some(asked) = args.table.filter(|asked| *asked > number) {
         bail!("there is no table {asked}: the input has {number}");
     }
+    let dmars = tables.iter().filter(|found| matches!(found.what, What::Dmar(_))).count();
+    let alike = dmars > 1 || number.saturating_sub(dmars) > 1;
     for (at, found) in (1..).zip(&tables) {
         if args.table.is_some_and(|asked| asked != at) {
             continue;
@@ -73,15 +75,15 @@ pub(super) fn command(args: &Args) -> anyhow::Result<ExitCode> {
             What::Log(log) => decode::log_text(log, style),
         };
         let gap = if at == 1 || args.table.is_some() { "" } else { "\n" };
-        output::print(format!("{gap}{}{text}", heading(found, at, number)))?;
+        output::print(format!("{gap}{}{text}", heading(found, at, number, alike)))?;
     }
     Ok(ExitCode::SUCCESS)
 }
 
-/// Which of several tables in a text it is.
-fn heading(found: &Found, at: usize, number: usize) -> String {
+/// Which table in a text it is, where there are several of a kind.
+fn heading(found: &Found, at: usize, number: usize, alike: bool) -> String {
     match found.place {
-        Some((form, first, last)) if number > 1 => {
+        Some((form, first, last)) if alike => {
             format!("Table {at} of {number} (lines {first} to {last}, {form}):\n")
         }
         _ => String::new(),

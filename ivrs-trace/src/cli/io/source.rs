@@ -16,7 +16,7 @@ use crate::{
     facts::Start,
     firmware::{
         Dmar, Ivrs, TableError,
-        dump::{self, Dump, Form, INPUT_LIMIT, IvmdLog},
+        dump::{self, Dump, Form, INPUT_LIMIT, Log},
     },
     host::{self, HexBytes, Reading, Snapshot},
     live,
@@ -188,7 +188,7 @@ pub(crate) enum What {
     Ivrs(Ivrs),
     Dmar(Dmar),
     /// No table, but what the kernel said of it.
-    Log(IvmdLog),
+    Log(Box<Log>),
 }
 
 /// What `decode` is to read: in a file, in standard input, or in a recording. There is at least one.

@@ -163,15 +163,21 @@ pub enum Problem {
         /// Its length, or what is known of it.
         length: usize,
     },
-    /// An IVMD line of a kernel log without one of its fields.
-    #[error("the IVMD line has no readable {field:?}")]
+    /// A line of a kernel log without one of its fields, where no other line is read.
+    #[error("the line is cut or damaged: it has no readable {field:?}")]
     LogField {
         /// The field as the kernel names it.
         field: &'static str,
     },
     /// A kernel log of a boot without `amd_iommu_dump`.
-    #[error("it has lines of the AMD IOMMU, but not those that list the IVMD blocks")]
+    #[error("it has lines of the AMD IOMMU, but not those that list the IVRS")]
     LogWithoutDump,
+    /// A kernel log with lines of Intel's driver, but none of its table.
+    #[error("it has lines of Intel's IOMMU, but not those that list the DMAR")]
+    LogWithoutDmar,
+    /// A log of Xen that lists no table.
+    #[error("it is Xen's, and has no lines that list the IVRS or DMAR")]
+    XenWithoutTable,
 }
 
 impl Problem {
@@ -192,6 +198,14 @@ impl Problem {
                 "check that it is an IVRS or DMAR table, which has a few hundred bytes"
             }
             Self::LogField { .. } => "copy the line again, whole",
+            Self::LogWithoutDmar => {
+                "take the log from its beginning (journalctl -k), or give \
+                 /sys/firmware/acpi/tables/DMAR"
+            }
+            Self::XenWithoutTable => {
+                "boot once with iommu=verbose,debug on Xen's command line, or boot Linux without Xen \
+                 and give /sys/firmware/acpi/tables/IVRS (AMD) or DMAR (Intel)"
+            }
             Self::LogWithoutDump => {
                 "boot once with amd_iommu_dump on the kernel command line and take the log of that"
             }

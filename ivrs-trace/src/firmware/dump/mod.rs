@@ -28,7 +28,10 @@ pub use error::{DumpError, Problem};
 use error::{Fault, Rank};
 use form::Signature;
 pub use form::{Form, INPUT_LIMIT, TABLE_LIMIT, TableDump};
-pub use log::{IvmdLine, IvmdLog, LastBdf};
+pub use log::{
+    DamagedLine, IvmdLine, LastBdf, Log, LoggedEntry, LoggedIommu, LoggedScope, LoggedUnit,
+    MemoryLine, Refusal, RefusalKind, Remark, RemarkKind, RmrrLine, XenIvmd,
+};
 pub use view::{Side, View};
 use whole::{complete, trailing_note};
 
@@ -44,8 +47,8 @@ const TABLES_LIMIT: usize = 64;
 pub enum Dump {
     /// An IVRS or DMAR table.
     Table(TableDump),
-    /// No table, but what the kernel made of one.
-    Log(IvmdLog),
+    /// No table, but what a kernel or Xen logged of one.
+    Log(Box<Log>),
 }
 
 impl Dump {
@@ -90,7 +93,7 @@ pub fn read(input: &[u8]) -> Result<Vec<Dump>, DumpError> {
             if let Some(fault) = found.worst().filter(|fault| fault.rank == Rank::Wanted) {
                 log.notes.push(format!("the table beside the log is not used: {}", fault.error));
             }
-            return Ok(vec![Dump::Log(log)]);
+            return Ok(vec![Dump::Log(Box::new(log))]);
         }
         Some(Err(fault)) => found.faults.push(fault),
     }

@@ -330,7 +330,7 @@ pub fn entry(entry: &Entry, segment: Segment) -> (&'static str, String) {
     }
 }
 
-fn of_devices(of: &Devices, segment: Segment) -> String {
+pub(super) fn of_devices(of: &Devices, segment: Segment) -> String {
     let of_source = |source| format!(", seen as {}", device(segment, source));
     let source = of.source.map_or_else(String::new, of_source);
     let extended = match of.extended {
@@ -342,7 +342,7 @@ fn of_devices(of: &Devices, segment: Segment) -> String {
     with_settings(text, of.settings)
 }
 
-fn with_settings(text: String, settings: Settings) -> String {
+pub(super) fn with_settings(text: String, settings: Settings) -> String {
     let mut names: Vec<String> = settings.names().map(str::to_owned).collect();
     if settings.sys_mgt() != 0 {
         names.push(format!("SysMgt={}", settings.sys_mgt()));
@@ -424,7 +424,7 @@ fn named(flags: u8, names: impl Iterator<Item = &'static str>) -> String {
 }
 
 /// An address without the segment where that is 0.
-fn device(segment: Segment, devid: Devid) -> String {
+pub(super) fn device(segment: Segment, devid: Devid) -> String {
     if segment == Segment(0) { devid.to_string() } else { Bdf::new(segment, devid).to_string() }
 }
 

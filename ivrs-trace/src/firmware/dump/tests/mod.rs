@@ -1,5 +1,6 @@
 //! Tables printed as the tools print them, read back; then cut, damaged and mixed.
 
+mod logs;
 mod printers;
 
 use std::{collections::BTreeSet, fs, process::Command};
@@ -73,9 +74,9 @@ fn read_table(text: &str) -> TableDump {
     table
 }
 
-fn read_log(text: &str) -> IvmdLog {
+fn read_log(text: &str) -> Log {
     match read_one(text.as_bytes()) {
-        Ok(Dump::Log(log)) => log,
+        Ok(Dump::Log(log)) => *log,
         other => panic!("{other:?}\n{text}"),
     }
 }
@@ -403,7 +404,7 @@ fn reads_a_kernel_log() {
     let entries: Vec<_> =
         (2..).zip(entries).map(|(line, entry)| IvmdLine { line, ..entry }).collect();
     let segments = vec![LastBdf { segment: Segment(0), devid: Devid(0xfffe) }];
-    let expected = IvmdLog { entries, segments, notes: Vec::new() };
+    let expected = Log { entries, segments, ..Log::default() };
 
     let twice = kernel_log("AMD-Vi: AMD-Vi: ", &lines);
     let journal: String =
@@ -419,17 +420,6 @@ fn reads_a_kernel_log() {
     ] {
         assert_eq!(read_log(&text), expected, "{text}");
     }
-}
-
-#[test]
-fn a_kernel_log_without_blocks_is_told_from_one_without_the_option() {
-    let log = read_log(&kernel_log("AMD-Vi: ", &["PCI segment : 0x0, last bdf : 0x22ff"]));
-    assert_eq!((log.entries.len(), log.segments.len(), log.notes.len()), (0, 1, 1));
-    let old = "AMD-Vi: device: 00:00.2 cap: 0040 seg: 0 flags: 30 info 0000";
-    assert_eq!(read_log(old).notes.len(), 1);
-
-    let (form, line, problem) = bad("x\nAMD-Vi: Found IOMMU cap 0x40\n");
-    assert_eq!((form, line, problem), (Form::KernelLog, Some(2), Problem::LogWithoutDump));
 }
 
 #[test]
