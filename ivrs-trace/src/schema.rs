@@ -39,6 +39,10 @@ pub fn all() -> Vec<Named> {
         of::<export::json::Line<'_>>("export", "A line of ivrs-trace export --to json"),
         of::<decode::Decode>("decode", "ivrs-trace decode --json"),
         of::<decode::DecodeDmar>("decode-dmar", "ivrs-trace decode --json of a DMAR table"),
+        of::<decode::DecodeFragment>(
+            "decode-fragment",
+            "ivrs-trace decode --json of blocks without their table",
+        ),
         of::<decode::DecodeLog>("decode-log", "ivrs-trace decode --json of a kernel log"),
     ]
 }

@@ -60,6 +60,12 @@ pub(super) fn command(args: &Args) -> anyhow::Result<ExitCode> {
         }
         if args.json {
             match &found.what {
+                What::Ivrs(table) if found.headless => {
+                    output::print_json(&decode::ivrs_fragment(table))?;
+                }
+                What::Dmar(table) if found.headless => {
+                    output::print_json(&decode::dmar_fragment(table))?;
+                }
                 What::Ivrs(table) => {
                     output::print_json(&decode::decode(table, &KernelView::new(table)))?;
                 }
@@ -70,6 +76,8 @@ pub(super) fn command(args: &Args) -> anyhow::Result<ExitCode> {
         }
         let style = output::style();
         let text = match &found.what {
+            What::Ivrs(table) if found.headless => decode::ivrs_fragment_text(table, detail, style),
+            What::Dmar(table) if found.headless => decode::dmar_fragment_text(table, style),
             What::Ivrs(table) => decode::text(table, &KernelView::new(table), detail, style),
             What::Dmar(table) => decode::dmar_text(table, detail, style),
             What::Log(log) => decode::log_text(log, style),

@@ -5,6 +5,7 @@
 
 mod amd_json;
 mod amd_text;
+mod fragment;
 mod intel;
 mod layout;
 mod log;
@@ -13,6 +14,9 @@ mod tests;
 
 pub use amd_json::{Decode, decode};
 pub use amd_text::{Detail, block, devices, entry, named_flags, summary, text};
+pub use fragment::{
+    DecodeFragment, dmar_fragment, dmar_fragment_text, ivrs_fragment, ivrs_fragment_text,
+};
 pub use intel::{DecodeDmar, decode_dmar, dmar_text};
 #[cfg(feature = "tui")]
 pub(crate) use intel::{dmar_structure, dmar_summary};

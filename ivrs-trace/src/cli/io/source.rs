@@ -150,6 +150,11 @@ pub(crate) fn tree_or_table(path: &Path) -> anyhow::Result<(Model, Scope)> {
     let (ivrs, dmar) = (Reading::Absent, Reading::Absent);
     let mut snapshot = Snapshot { ivrs, dmar, ..Snapshot::default() };
     for found in tables_in(&name, &read_all(input).with_context(cannot)?)? {
+        if found.headless {
+            bail!(
+                "{name} has blocks of a table, not the table: only `ivrs-trace decode` reads that"
+            );
+        }
         // What follows a table in a dump is not the table.
         let (place, bytes) = match &found.what {
             What::Ivrs(table) => (&mut snapshot.ivrs, table.bytes()),
@@ -182,6 +187,8 @@ pub(crate) struct Found {
     pub(crate) what: What,
     /// The form that a table in a text has, and its first and last line there.
     pub(crate) place: Option<(Form, usize, usize)>,
+    /// Whether it is blocks alone, without the table's header.
+    pub(crate) headless: bool,
 }
 
 pub(crate) enum What {
@@ -223,7 +230,7 @@ fn tables_in(name: &str, input: &[u8]) -> anyhow::Result<Vec<Found>> {
     for dump in dump::read(input).with_context(|| name.to_owned())? {
         complain_of(name, dump.notes());
         found.push(match dump {
-            Dump::Log(log) => Found { what: What::Log(log), place: None },
+            Dump::Log(log) => Found { what: What::Log(log), place: None, headless: false },
             Dump::Table(dump) => {
                 let what = match Dmar::parse(&dump.table) {
                     Err(TableError::BadSignature { .. }) => {
@@ -232,7 +239,8 @@ fn tables_in(name: &str, input: &[u8]) -> anyhow::Result<Vec<Found>> {
                     dmar => dmar.map(What::Dmar),
                 };
                 let place = dump.lines.map(|(first, last)| (dump.form, first, last));
-                Found { what: what.with_context(|| name.to_owned())?, place }
+                let headless = dump.headless;
+                Found { what: what.with_context(|| name.to_owned())?, place, headless }
             }
         });
     }

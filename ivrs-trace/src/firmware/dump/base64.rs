@@ -61,6 +61,7 @@ pub(super) fn read(text: &str, wanted: Signature) -> Option<Result<Vec<TableDump
                 form: Form::Base64,
                 lines: Some((first, last)),
                 table,
+                headless: false,
                 notes: trailing_note(trailing).into_iter().collect(),
             }),
             Err(problem) => {

@@ -420,7 +420,7 @@ impl<'a> Section<'a> {
                     );
                 }
                 let lines = Some((first_line, last_line));
-                Finished::Table(TableDump { form, lines, table: bytes, notes })
+                Finished::Table(TableDump { form, lines, table: bytes, headless: false, notes })
             }
             (Err(Problem::Cut { .. }), Some((line, token))) => {
                 failed(Rank::Wanted, line, Problem::BadDigits { token })

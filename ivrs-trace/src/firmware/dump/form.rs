@@ -19,6 +19,8 @@ pub enum Form {
     Acpidump,
     /// The raw table data at the end of what `iasl -d` writes.
     Iasl,
+    /// The fields that `iasl -d` lists, without the raw data.
+    Fields,
     /// `xxd`, in groups of any size.
     Xxd,
     /// `hexdump -C`, also called `hd`.
@@ -41,6 +43,7 @@ impl fmt::Display for Form {
             Self::Binary => "a binary table",
             Self::Acpidump => "acpidump text",
             Self::Iasl => "iasl's raw table data",
+            Self::Fields => "iasl's fields",
             Self::Xxd => "xxd text",
             Self::HexdumpC => "hexdump -C text",
             Self::Hexdump => "hexdump text",
@@ -62,6 +65,8 @@ pub struct TableDump {
     /// The bytes: the signature first, at least as many as the header says, at most [`TABLE_LIMIT`]. Bytes
     /// after the table's end are kept.
     pub table: Vec<u8>,
+    /// Whether the input had blocks alone: the table's header is filled in, and offsets count from it.
+    pub headless: bool,
     /// What a reader of the result should know about the input, a sentence each.
     pub notes: Vec<String>,
 }

@@ -14,6 +14,7 @@
 mod base64;
 mod columns;
 mod error;
+mod fields;
 mod form;
 mod log;
 mod plain;
@@ -86,6 +87,12 @@ pub fn read(input: &[u8]) -> Result<Vec<Dump>, DumpError> {
     let (mut found, text) = tables(&text);
     if !found.tables.is_empty() {
         return Ok(found.sorted());
+    }
+    // Only where there are no bytes: a listing may be cut short of what the raw data has.
+    match fields::read(&text) {
+        None => {}
+        Some(Ok(table)) => return Ok(vec![Dump::Table(table)]),
+        Some(Err(fault)) => found.faults.push(fault),
     }
     match log::read(&text) {
         None => {}
@@ -240,7 +247,13 @@ fn binary(input: &[u8]) -> Result<TableDump, DumpError> {
     match complete(table) {
         Ok(trailing) => {
             notes.extend(trailing_note(trailing));
-            Ok(TableDump { form: Form::Binary, lines: None, table: table.to_vec(), notes })
+            Ok(TableDump {
+                form: Form::Binary,
+                lines: None,
+                table: table.to_vec(),
+                headless: false,
+                notes,
+            })
         }
         Err(problem) => Err(DumpError::Bad { form: Form::Binary, line: None, problem }),
     }

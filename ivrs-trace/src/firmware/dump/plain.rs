@@ -54,6 +54,7 @@ fn finish(run: Option<Digits>, tables: &mut Vec<TableDump>, fault: &mut Option<F
                 form: Form::PlainHex,
                 lines: Some((digits.first, digits.last)),
                 table: digits.bytes,
+                headless: false,
                 notes: trailing_note(trailing).into_iter().collect(),
             });
         }

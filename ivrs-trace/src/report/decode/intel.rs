@@ -167,7 +167,6 @@ pub(crate) fn dmar_summary(table: &Dmar, style: Style) -> String {
 }
 
 /// The text of one structure of a DMAR.
-#[cfg(feature = "tui")]
 pub(crate) fn dmar_structure(structure: &BlockHeader, table: &Dmar, style: Style) -> String {
     let mut page = Page::new(style);
     write_structure(&mut page, structure, table, Detail::All);

@@ -1,5 +1,6 @@
 //! Tables printed as the tools print them, read back; then cut, damaged and mixed.
 
+mod listings;
 mod logs;
 mod printers;
 
@@ -115,7 +116,13 @@ fn reads_what_every_tool_prints() {
 #[test]
 fn reads_a_binary() {
     let mut input = table();
-    let expected = TableDump { form: Form::Binary, lines: None, table: table(), notes: Vec::new() };
+    let expected = TableDump {
+        form: Form::Binary,
+        lines: None,
+        table: table(),
+        headless: false,
+        notes: Vec::new(),
+    };
     assert_eq!(read_one(&input), Ok(Dump::Table(expected)));
 
     input.extend([0xff; 3]);
