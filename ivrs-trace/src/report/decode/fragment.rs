@@ -19,17 +19,19 @@ object! {
     DecodeFragment schema "ivrs-trace/decode-fragment/1" of (
         signature: &'static str, ivrs: Option<Decode>, dmar: Option<DecodeDmar>
     ) using {
-        let (ivhd, ivmd, unknown) =
-            ivrs.map(|of| (of.ivhd, of.ivmd, of.unknown)).unwrap_or_default();
+        let (mut heads, mut memory, mut unknown) = (Vec::new(), Vec::new(), Vec::new());
+        if let Some(of) = ivrs {
+            (heads, memory, unknown) = (of.ivhd, of.ivmd, of.unknown);
+        }
         let (drhd, rmrr, others) =
             dmar.map(|of| (of.drhd, of.rmrr, of.others)).unwrap_or_default();
     } {
         /// Of the table that the blocks are of: `IVRS` or `DMAR`.
         signature: &'static str = signature,
         /// The IVHD blocks.
-        ivhd: Vec<IvhdDocument> = ivhd,
+        ivhd: Vec<IvhdDocument> = heads,
         /// The IVMD blocks.
-        ivmd: Vec<IvmdDocument> = ivmd,
+        ivmd: Vec<IvmdDocument> = memory,
         /// Blocks of an IVRS of other types.
         unknown: Vec<UnknownDocument> = unknown,
         /// The DRHD structures.

@@ -5,8 +5,8 @@
 //! looked at.
 
 use super::{
-    IvmdLine, LastBdf, LoggedEntry, LoggedUnit, RmrrLine,
     lines::{after, between, decimal, hex, leading},
+    told::{IvmdLine, LastBdf, LoggedEntry, LoggedUnit, RmrrLine},
 };
 use crate::{
     escape::printable,

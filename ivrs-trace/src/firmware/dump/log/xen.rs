@@ -2,8 +2,8 @@
 //! drivers/passthrough/vtd with `iommu=verbose`, and what both say of memory that is not reserved.
 
 use super::{
-    LoggedScope, MemoryLine,
     lines::{after, between, hex, leading},
+    told::{LoggedScope, MemoryLine},
 };
 use crate::{
     escape::printable,
