@@ -52,6 +52,8 @@ pub enum Fact {
     Memory { map: &'static str, start: u64, end: u64, name: String },
     /// A file of the host that could not be placed, and why.
     Skipped { path: String, why: String },
+    /// A line of a file of the host, or of the kernel's log.
+    Line { file: String, text: String },
 }
 
 /// An entry of the kernel's unity map.
@@ -137,6 +139,7 @@ impl fmt::Display for Fact {
             Self::Memory { map, start, end, name } => {
                 write!(f, "{map}: {start:#x} to {end:#x}, {}", printable(name))
             }
+            Self::Line { file, text } => write!(f, "{}: {}", printable(file), printable(text)),
             Self::Skipped { path, why } => write!(f, "{}: {}", printable(path), printable(why)),
         }
     }

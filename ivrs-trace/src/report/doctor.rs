@@ -5,7 +5,9 @@ use super::{
     document::{Kind, Text, count},
 };
 use crate::{
+    codes::Code,
     escape::printable,
+    firmware::{Fact, Finding},
     model::{
         Verdict,
         health::{DeviceFact, Health, Line, Misspelt, NotRemapped, Remapped, Remapping, State},
@@ -34,39 +36,74 @@ const UNSAFE: &str = "allow_unsafe_interrupts=1 of vfio_iommu_type1 does without
                       can then send any interrupt to the host";
 
 /// Whether interrupts are remapped, why not, and the cure.
-pub(crate) fn remapping(found: &Remapping) -> Line {
-    let code = "interrupt-remapping";
-    let path = "/proc/interrupts";
-    let line = |message: &str| Line::new(code, found.state(), message);
-    let counted = match &found.remapped {
-        Remapped::Yes(seen) => {
-            return line("interrupts are remapped").from(format!("{path}: {seen}"));
-        }
-        Remapped::NotShown => {
-            return line("interrupt remapping is not judged here")
-                .from(format!("{path} does not show it for this IOMMU"));
-        }
-        Remapped::Unread(why) => {
-            return line("whether interrupts are remapped is not known").from(why);
-        }
-        Remapped::No { counted } => *counted,
-    };
-    let mut line = line(if found.allowed.is_empty() {
-        "interrupts are not remapped, so VFIO attaches no device (VFIO_SET_IOMMU fails with EPERM)"
-    } else {
-        "interrupts are not remapped, and an option allows VFIO without remapping: a guest can send \
-         any interrupt to the host"
+fn remapping(found: &Remapping) -> Line {
+    let line = Line::new("interrupt-remapping", found.state(), not_remapped(found));
+    let line = evidence(found).into_iter().fold(line, |line, (file, text)| {
+        line.from(if text.is_empty() { file } else { format!("{file}: {text}") })
     });
-    if counted {
-        line = line.from(format!("{path}: none begins with IR-"));
+    match found.remapped {
+        Remapped::No { .. } => line.then(printable(&cures(found))),
+        _ => line,
     }
-    line = found.log.iter().fold(line, |line, entry| line.from(format!("kernel log: {entry}")));
-    let mut cures: Vec<String> = found.causes.iter().map(cure).collect();
+}
+
+/// That they are not, as a finding on the host.
+#[must_use]
+pub fn remapping_finding(found: &Remapping) -> Option<Finding> {
+    let Remapped::No { .. } = found.remapped else { return None };
+    let message = printable(&format!("{}; {}", not_remapped(found), cures(found)));
+    let facts = evidence(found).into_iter().map(|(file, text)| Fact::Line { file, text });
+    Some(Finding { evidence: facts.collect(), ..Finding::new(Code::NotRemapped, message) })
+}
+
+fn not_remapped(found: &Remapping) -> &'static str {
+    match &found.remapped {
+        Remapped::Yes(_) => "interrupts are remapped",
+        Remapped::NotShown => "interrupt remapping is not judged here",
+        Remapped::Unread(_) => "whether interrupts are remapped is not known",
+        Remapped::No { .. } if found.allowed.is_empty() => {
+            "interrupts are not remapped, so VFIO attaches no device (VFIO_SET_IOMMU fails with \
+             EPERM)"
+        }
+        Remapped::No { .. } => {
+            "interrupts are not remapped, and an option allows VFIO without remapping: a guest can \
+             send any interrupt to the host"
+        }
+    }
+}
+
+/// Files and what is in them.
+fn evidence(found: &Remapping) -> Vec<(String, String)> {
+    let path = "/proc/interrupts".to_owned();
+    let mut told = match &found.remapped {
+        Remapped::Yes(seen) => vec![(path, seen.clone())],
+        Remapped::NotShown => vec![(path, "does not show it for this IOMMU".to_owned())],
+        Remapped::Unread(why) => vec![(why.clone(), String::new())],
+        Remapped::No { counted: true } => vec![(path, "none begins with IR-".to_owned())],
+        Remapped::No { counted: false } => Vec::new(),
+    };
+    told.extend(found.log.iter().map(|line| ("kernel log".to_owned(), line.clone())));
     for cause in &found.causes {
-        line = evidence(line, cause);
+        match cause {
+            NotRemapped::Option(option) => told.push(("/proc/cmdline".to_owned(), option.clone())),
+            NotRemapped::IoApics { given, .. } => {
+                told.extend(given.iter().map(|one| ("/proc/cmdline".to_owned(), one.clone())));
+            }
+            NotRemapped::NotOffered { flags } => {
+                told.push((
+                    "DMAR".to_owned(),
+                    format!("flags {flags:#04x}, no INTR_REMAP (bit 0)"),
+                ));
+            }
+            NotRemapped::NoUnit(_) | NotRemapped::Erratum => {}
+        }
     }
-    line =
-        found.allowed.iter().fold(line, |line, (file, text)| line.from(format!("{file}: {text}")));
+    told.extend(found.allowed.iter().cloned());
+    told
+}
+
+fn cures(found: &Remapping) -> String {
+    let mut cures: Vec<String> = found.causes.iter().map(cure).collect();
     if cures.is_empty() {
         cures.push(
             "see that interrupt remapping is on in the firmware's set-up (VT-d, x2APIC, IOMMU) and \
@@ -75,20 +112,7 @@ pub(crate) fn remapping(found: &Remapping) -> Line {
         );
     }
     cures.push(UNSAFE.to_owned());
-    line.then(printable(&cures.join("; ")))
-}
-
-fn evidence(line: Line, cause: &NotRemapped) -> Line {
-    match cause {
-        NotRemapped::Option(option) => line.from(format!("/proc/cmdline: {option}")),
-        NotRemapped::IoApics { given, .. } => {
-            given.iter().fold(line, |line, option| line.from(format!("/proc/cmdline: {option}")))
-        }
-        NotRemapped::NotOffered { flags } => {
-            line.from(format!("DMAR: flags {flags:#04x}, without INTR_REMAP (bit 0)"))
-        }
-        NotRemapped::NoUnit(_) | NotRemapped::Erratum => line,
-    }
+    cures.join("; ")
 }
 
 fn cure(cause: &NotRemapped) -> String {
@@ -295,6 +319,30 @@ fn section(document: &mut Document, title: &str, lines: &[Line]) {
 mod tests {
     use super::*;
     use crate::report::valid::parsed;
+
+    #[test]
+    fn a_host_without_remapping_has_a_finding_that_quotes_the_log_and_names_the_cure() {
+        let found = Remapping {
+            remapped: Remapped::No { counted: true },
+            causes: vec![NotRemapped::IoApics {
+                missing: vec![(7, Some(Devid(0xa0))), (8, None)],
+                given: vec!["ivrs_ioapic[1]=00:14.0".to_owned()],
+            }],
+            log: vec!["AMD-Vi: IOAPIC[7] not in IVRS table\u{202e}".to_owned()],
+            allowed: Vec::new(),
+        };
+        let finding = remapping_finding(&found).unwrap();
+        assert!(finding.message.contains("VFIO_SET_IOMMU fails with EPERM"));
+        assert!(finding.message.contains("ivrs_ioapic[7]=00:14.0 ivrs_ioapic[8]=BUS:DEV.FN"));
+        let evidence: Vec<String> = finding.evidence.iter().map(ToString::to_string).collect();
+        assert_eq!(evidence[0], "/proc/interrupts: none begins with IR-");
+        assert!(evidence[1].starts_with("kernel log: AMD-Vi: IOAPIC[7] not in IVRS table"));
+        assert!(!evidence[1].contains('\u{202e}'));
+        assert_eq!(evidence[2], "/proc/cmdline: ivrs_ioapic[1]=00:14.0");
+        for fine in [Remapped::Yes("IR-IO-APIC".to_owned()), Remapped::NotShown] {
+            assert_eq!(remapping_finding(&Remapping { remapped: fine, ..found.clone() }), None);
+        }
+    }
 
     #[test]
     fn every_state_is_shown_with_its_evidence() {

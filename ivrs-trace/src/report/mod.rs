@@ -35,7 +35,7 @@ pub use attempt::{attempt, attempts, failures, failures_line, one_line};
 pub use cause::cause;
 pub use check::check;
 pub use diff::diff;
-pub use doctor::{doctor, worded};
+pub use doctor::{doctor, remapping_finding, worded};
 pub use document::Document;
 pub use letters::{forum, kernel, vendor};
 pub use what_if::what_if;

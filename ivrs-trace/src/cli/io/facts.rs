@@ -10,13 +10,13 @@ use crate::{
     event::Event,
     facts::{Clocks, End, Lost, ProbeFact, Start},
     firmware::Fact,
-    host::{self, Skipped, Snapshot},
+    host::{self, Conditions, Skipped, Snapshot},
     live::{self, Live},
-    model::{Finding, Model, Verdicts},
+    model::{Finding, Model, Verdicts, health},
     output,
     recording::{Condition, Continues},
     replay::Replay,
-    report::{calls::Trail, letters::input::Origin, stream},
+    report::{self, calls::Trail, letters::input::Origin, stream},
 };
 
 /// How many of the things that could not be placed are listed.
@@ -35,6 +35,7 @@ pub(crate) struct Facts {
     pub(crate) began: Option<Clocks>,
     pub(crate) events: u64,
     pub(crate) names: Vec<String>,
+    conditions: Conditions,
 }
 
 /// Gathers the facts; each event goes to `each`, with the clocks when tracing began where they are
@@ -61,6 +62,8 @@ pub(crate) fn gather(
             of_recording(replay)
         }
     };
+    let remapping = health::remapping(&facts.model, &facts.conditions);
+    facts.verdicts.findings.extend(remapping.as_ref().and_then(report::remapping_finding));
     facts.verdicts.findings.extend(skipped(facts.model.host()));
     facts.trail = trail;
     facts.events = events;
@@ -92,12 +95,14 @@ fn of_model(model: Model, origin: Origin) -> Facts {
         began: None,
         events: 0,
         names: Vec::new(),
+        conditions: Conditions::default(),
     }
 }
 
 /// This host: its kernel is asked through probes where that is allowed, else files alone are read.
 fn this_host(each: &mut impl FnMut(Option<Clocks>, u64, &Event)) -> anyhow::Result<Facts> {
     let names = own_names();
+    let conditions = Conditions::read(Path::new("/"));
     let mut why_not = "the kernel was not traced: this host has no IOMMU group".to_owned();
     if live::can_show() {
         let runtime = live::runtime::runtime()?;
@@ -107,7 +112,7 @@ fn this_host(each: &mut impl FnMut(Option<Clocks>, u64, &Event)) -> anyhow::Resu
                 live::warn_of(&live.probes());
                 let (probes, lost, began) = (live.probes(), live.lost()?, Some(live.began()));
                 let facts = of_model(live.model, Origin::Live { traced: true });
-                return Ok(Facts { probes, lost, began, names, ..facts });
+                return Ok(Facts { probes, lost, began, names, conditions, ..facts });
             }
             Err(error) => {
                 output::complain(&format!("judging from files alone: {error:#}"));
@@ -116,7 +121,7 @@ fn this_host(each: &mut impl FnMut(Option<Clocks>, u64, &Event)) -> anyhow::Resu
         }
     }
     let facts = of_model(source::this_host(), Origin::Live { traced: false });
-    Ok(Facts { notes: vec![why_not], names, ..facts })
+    Ok(Facts { notes: vec![why_not], names, conditions, ..facts })
 }
 
 pub(crate) fn own_names() -> Vec<String> {
@@ -135,6 +140,7 @@ fn tree(path: &Path) -> anyhow::Result<Facts> {
     // Its words are about a kernel that runs here.
     facts.verdicts.findings.retain(|finding| finding.code != Code::NoBtf);
     facts.verdicts.findings.push(evidence);
+    facts.conditions = Conditions::read(path);
     facts.names.extend(host::node_names(path).iter().flat_map(|name| of_host(name)));
     Ok(facts)
 }
@@ -145,7 +151,8 @@ fn of_recording(replay: Replay) -> Facts {
     let notes = notes(start, &replay.condition, replay.continues.as_ref());
     let began = start.map(|start| start.clocks);
     let facts = of_model(replay.model, origin);
-    Facts { probes: replay.probes, lost: replay.lost, notes, began, ..facts }
+    let (probes, lost, conditions) = (replay.probes, replay.lost, replay.conditions);
+    Facts { probes, lost, notes, began, conditions, ..facts }
 }
 
 /// Where the facts of a recording come from.

@@ -9,7 +9,7 @@ mod tests;
 use std::{collections::BTreeMap, ops::RangeInclusive};
 
 use super::{
-    device_entry::{Content, Entry},
+    device_entry::{Content, Entry, SpecialKind},
     ivrs::{Ivhd, IvhdKind, Ivmd, IvmdKind, Ivrs},
     kernel::{Fatal, KernelView, UnityEntry, is_effective},
 };
@@ -21,7 +21,7 @@ use crate::{
         finding::{AT_MOST, Found},
     },
     fmt::{count, sentence},
-    pci::{Devid, Segment},
+    pci::{Bdf, Devid, Segment},
 };
 
 /// How many pairs of IVMD blocks are compared. Real tables have five blocks at most.
@@ -34,6 +34,7 @@ const PAGE: u64 = 4096;
 pub fn of_table(table: &Ivrs, view: &KernelView) -> Vec<Finding> {
     let mut found = Found::of(TableName::Ivrs);
     let mut served = Served::default();
+    let mut io_apics = Vec::new();
     header(&mut found, table);
     fatal(&mut found, view);
     blocks(&mut found, table);
@@ -41,10 +42,14 @@ pub fn of_table(table: &Ivrs, view: &KernelView) -> Vec<Finding> {
         let entries = ivhd.entries(table);
         device_entries(&mut found, ivhd, &entries);
         if Some(ivhd.kind.code()) == view.target_ivhd_type {
+            io_apics.extend(entries.iter().filter_map(|entry| io_apic(ivhd, entry)));
             served.add(ivhd, entries);
         }
     }
     served.merge();
+    if view.fatal.is_empty() {
+        remapping(&mut found, &io_apics);
+    }
     protection(&mut found, table);
     for ivmd in &table.ivmd {
         ivmd_flags(&mut found, ivmd, view);
@@ -118,6 +123,55 @@ impl Served {
         let behind = ranges.partition_point(|(first, _)| *first <= devid);
         let last = behind.checked_sub(1).and_then(|index| ranges.get(index));
         last.is_some_and(|(_, last)| devid <= *last)
+    }
+}
+
+/// An IO-APIC that an IVHD in use names.
+struct IoApic {
+    id: u8,
+    place: Bdf,
+    entry: Entry,
+}
+
+fn io_apic(ivhd: &Ivhd, entry: &Entry) -> Option<IoApic> {
+    match entry.content {
+        Content::Special { handle, devid, kind: SpecialKind::IoApic, .. } => {
+            let place = Bdf::new(ivhd.segment, devid);
+            Some(IoApic { id: handle, place, entry: entry.clone() })
+        }
+        _ => None,
+    }
+}
+
+/// What keeps Linux from remapping interrupts (`check_ioapic_information` and `get_ioapic_devid`,
+/// drivers/iommu/amd).
+fn remapping(found: &mut Found, io_apics: &[IoApic]) {
+    let southbridge = |one: &IoApic| one.place == Bdf::new(Segment(0), Devid(0x00a0));
+    if !io_apics.iter().any(southbridge) {
+        let message = "No IO-APIC is named at 00:14.0, where the southbridge's is: Linux does not \
+                       remap interrupts, and VFIO attaches no device (EPERM)."
+            .to_owned();
+        let start = crate::firmware::amd::ivrs::HEADER_LENGTH;
+        if let Some(finding) = found.add(Code::IvhdNoSouthbridge, start, message) {
+            let told = io_apics.iter().take(AT_MOST).map(|one| of_device_entry(&one.entry));
+            finding.evidence.extend(told);
+        }
+    }
+    let mut first: BTreeMap<u8, &IoApic> = BTreeMap::new();
+    for one in io_apics {
+        let before = *first.entry(one.id).or_insert(one);
+        if before.place == one.place {
+            continue;
+        }
+        let message = format!(
+            "IO-APIC {} is named at {} and at {}; Linux takes the first, and finds no IO-APIC at \
+             the second.",
+            one.id, before.place, one.place
+        );
+        if let Some(finding) = found.add(Code::IvhdIoApicTwice, one.entry.offset, message) {
+            finding.evidence.push(of_device_entry(&before.entry));
+            finding.evidence.push(of_device_entry(&one.entry));
+        }
     }
 }
 

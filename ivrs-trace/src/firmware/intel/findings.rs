@@ -42,6 +42,16 @@ fn header(found: &mut Found, table: &Dmar) {
         let message = format!("Addresses have {bits} bits: Linux gives the table up.");
         found.add(Code::DmarWidth, 36, message);
     }
+    if table.flags & 1 == 0 {
+        let message =
+            "The flags lack INTR_REMAP (bit 0): Linux does not remap interrupts, and VFIO \
+                       attaches no device (EPERM)."
+                .to_owned();
+        if let Some(finding) = found.add(Code::DmarNoRemapping, 37, message) {
+            let value = u64::from(table.flags);
+            finding.evidence.push(Fact::Field { offset: 37, name: "flags", value });
+        }
+    }
     if table.drhd.is_empty() {
         let message = "The table has no DRHD: Linux finds no IOMMU in it.".to_owned();
         found.add(Code::DmarNoDrhd, crate::firmware::intel::dmar::HEADER_LENGTH, message);
