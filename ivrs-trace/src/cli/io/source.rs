@@ -282,8 +282,10 @@ pub(crate) fn model_of_tree(tree: &Path) -> anyhow::Result<(Model, Finding)> {
     let snapshot = Snapshot::read(tree);
     let release = snapshot.kernel_release.value().map(String::as_str);
     let flag = kernel_flag(&host::kernel_btf(tree), release);
-    let evidence = evidence(&flag, release);
-    Ok((Model::new(snapshot, flag), evidence))
+    let release = release.map(str::to_owned);
+    let model = Model::new(snapshot, flag.clone());
+    let evidence = evidence(&flag, release.as_deref(), model.is_intel_host());
+    Ok((model, evidence))
 }
 
 /// Whether a copied kernel refuses devices with direct regions: from its BTF, else by its release.
@@ -302,8 +304,23 @@ fn kernel_flag(btf: &Reading<Vec<u8>>, release: Option<&str>) -> KernelFlag {
     KernelFlag::of_release(release, no_btf)
 }
 
-fn evidence(flag: &KernelFlag, release: Option<&str>) -> Finding {
+fn evidence(flag: &KernelFlag, release: Option<&str>, intel: bool) -> Finding {
     let (severity, message) = match &flag.source {
+        // Whichever the kernel is, so that this agrees with the verdicts.
+        source if intel && flag.answer != RequireDirect::Present => {
+            let name = release.map_or_else(|| "of unknown release".to_owned(), printable);
+            let why = match source {
+                FlagSource::Nowhere { no_btf } | FlagSource::Release { no_btf, .. } => {
+                    no_btf.as_str()
+                }
+                FlagSource::Btf => "sys/kernel/btf/vmlinux in the tree does not have that flag",
+            };
+            let message = format!(
+                "kernel {name} refuses devices with direct regions: Intel's driver does so by itself \
+                 up to 6.5 (intel_iommu_attach_device), dev_iommu.require_direct from 6.6 on; {why}"
+            );
+            (Severity::Note, message)
+        }
         FlagSource::Btf => {
             let has = if flag.answer == RequireDirect::Present { "has" } else { "does not have" };
             let message = format!(
@@ -344,6 +361,30 @@ mod tests {
     use super::*;
 
     #[test]
+    fn of_intels_driver_no_release_makes_a_doubt() {
+        for release in [None, Some("4.4.0"), Some("5.15.0"), Some("6.5.13"), Some("6.6.0")] {
+            let flag = kernel_flag(&Reading::Absent, release);
+            let finding = evidence(&flag, release, true);
+            assert_eq!(finding.severity, Severity::Note, "{release:?}");
+            assert!(finding.message.contains("refuses devices with direct regions"));
+            assert!(!finding.message.contains("cannot tell"), "{}", finding.message);
+            let model = Model::new(intel_host(), flag);
+            assert_eq!(model.refuses(), RequireDirect::Present);
+        }
+        let missing = KernelFlag::from(RequireDirect::Missing);
+        let finding = evidence(&missing, Some("5.15.0"), true);
+        assert!(
+            finding.message.contains("refuses devices") && finding.message.contains("up to 6.5")
+        );
+        let amd = evidence(&kernel_flag(&Reading::Absent, None), None, false);
+        assert_eq!(amd.severity, Severity::Warning);
+    }
+
+    fn intel_host() -> Snapshot {
+        Snapshot { iommus: Reading::Read(vec!["dmar0".to_owned()]), ..Snapshot::default() }
+    }
+
+    #[test]
     fn a_copied_kernel_is_judged_by_its_version_only_where_that_is_never_wrong() {
         let absent = Reading::Absent;
         for (release, expected) in [
@@ -363,7 +404,7 @@ mod tests {
             (None, RequireDirect::Unknown),
         ] {
             let flag = kernel_flag(&absent, release);
-            let evidence = evidence(&flag, release);
+            let evidence = evidence(&flag, release, false);
             assert_eq!(flag.answer, expected, "{release:?}");
             assert_eq!(evidence.code, Code::RequireDirect);
             assert!(evidence.message.contains("no sys/kernel/btf"), "{}", evidence.message);
@@ -396,7 +437,7 @@ mod tests {
     #[test]
     fn what_is_no_btf_proves_nothing() {
         let flag = kernel_flag(&Reading::Read(vec![0; 64]), Some("6.1.0"));
-        let evidence = evidence(&flag, Some("6.1.0"));
+        let evidence = evidence(&flag, Some("6.1.0"), false);
         assert_eq!(flag.answer, RequireDirect::Unknown);
         assert!(evidence.message.contains("is not BTF"), "{}", evidence.message);
     }
