@@ -350,7 +350,7 @@ fn summary(page: &mut Page, log: &Log) {
         }
         if !log.xen || !log.entries.is_empty() {
             parts.push(match log.entries.len() {
-                0 => "no IVMD block used by Linux".to_owned(),
+                0 => "no IVMD line".to_owned(),
                 number => format!("{} used by Linux", count(number, "IVMD block")),
             });
         }
@@ -359,7 +359,9 @@ fn summary(page: &mut Page, log: &Log) {
         parts.push(count(log.xen_ivmd.len(), "IVMD block"));
     }
     if log.lists_dmar() {
-        parts.push(count(log.units.len(), "IOMMU"));
+        if !log.units.is_empty() {
+            parts.push(count(log.units.len(), "IOMMU"));
+        }
         parts.push(match log.rmrrs.len() {
             0 => "no RMRR".to_owned(),
             number => count(number, "RMRR"),

@@ -166,7 +166,7 @@ pub struct MemoryLine {
     pub start: u64,
     /// Last byte.
     pub end: u64,
-    /// Its type, as the log has it without white space.
+    /// Its type, as the log has it.
     pub kind: String,
 }
 

@@ -170,6 +170,6 @@ fn memory(text: &str) -> Option<Xen> {
     // A time may stand first.
     let (range, kind) = rest.rsplit_once("](")?;
     let (start, end) = range.rsplit_once('[')?.1.split_once(',')?;
-    let kind = printable(kind.split_once(')')?.0);
+    let kind = printable(kind.split_once(')')?.0).replace("ACPI", "ACPI ");
     Some(Xen::Memory(MemoryLine { start: hex(start)?, end: hex(end)?, kind }))
 }

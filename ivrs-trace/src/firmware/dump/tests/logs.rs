@@ -448,7 +448,10 @@ fn xens_lines_of_either_table_are_read() {
         let log = read_log(&text);
         let [one] = log.xen_ivmd.as_slice() else { panic!("{log:?}") };
         assert_eq!((one.start, one.end, one.devid), (0xc9f1_c000, 0xc9f4_1fff, None), "{line}");
-        assert_eq!(log.memory.iter().map(|one| one.kind.as_str()).collect::<Vec<_>>(), ["ACPINVS"]);
+        assert_eq!(
+            log.memory.iter().map(|one| one.kind.as_str()).collect::<Vec<_>>(),
+            ["ACPI NVS"]
+        );
     }
     let log = read_log(
         "(XEN) AMD-Vi: IVRS Block: type 0x11 flags 0x30 len 0x54 id 0x2\n\
