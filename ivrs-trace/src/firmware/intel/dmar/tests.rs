@@ -143,6 +143,9 @@ fn scopes_are_walked_as_the_kernel_walks_them() {
 fn the_kernel_gives_up_what_has_no_iommu_or_too_few_bits() {
     assert_eq!(parse(&DmarBuilder::new()).fatal(), Some(Fatal::NoDrhd));
     assert_eq!(parse(&machine().width(10)).fatal(), Some(Fatal::Width { width: 10 }));
+    let zero = parse(&machine().drhd(0, Segment(0), 0, &[]));
+    let offset = zero.drhd.last().unwrap().offset;
+    assert_eq!(zero.fatal(), Some(Fatal::DrhdAtZero { offset }));
     let mut bytes = machine().build().unwrap();
     bytes[9] ^= 1;
     let table = Dmar::parse(&bytes).unwrap();
