@@ -25,7 +25,7 @@ use crate::{
     escape::printable,
     event::{Body, Event, Phase},
     facts::{Lost, ProbeFact},
-    firmware::dump,
+    firmware::{self, dump},
     host::{AcpiDevice, Member, Reading, Skipped, Snapshot},
     model::{
         Model, RequireDirect,
@@ -478,6 +478,39 @@ fn an_offset_is_said_to_be_in_the_table_that_it_is_in() {
                 assert!(!words.contains(&place), "{name}, {report}: {text}");
             }
             assert!(words.contains(own), "{name}, {report}: {text}");
+        }
+    }
+}
+
+#[test]
+fn every_report_says_that_interrupts_are_not_remapped_whatever_else_it_says() {
+    for (name, host) in [("desktop", desktop()), ("intel", intel())] {
+        let told = Told::of(&host, RequireDirect::Present);
+        let mut verdicts = told.model.verdicts();
+        let log = firmware::Fact::Line {
+            file: "kernel log".to_owned(),
+            text: "AMD-Vi: IOAPIC[7] not in IVRS table".to_owned(),
+        };
+        verdicts.findings.push(firmware::Finding {
+            evidence: vec![log],
+            ..firmware::Finding::new(
+                crate::codes::Code::NotRemapped,
+                "interrupts are not remapped; add ivrs_ioapic[7]=00:14.0".to_owned(),
+            )
+        });
+        let with =
+            |letter: fn(&Case<'_>, Format) -> String| {
+                flat(&told.with(true, |case| {
+                    letter(&Case { verdicts: &verdicts, ..*case }, Format::Text)
+                }))
+            };
+        for (reader, text) in
+            [("forum", with(forum)), ("vendor", with(vendor)), ("kernel", with(kernel))]
+        {
+            let text = text.to_lowercase();
+            for words in ["interrupts are not remapped", "ivrs_ioapic[7]", "not in ivrs table"] {
+                assert!(text.contains(words), "{name}, {reader}: {text}");
+            }
         }
     }
 }

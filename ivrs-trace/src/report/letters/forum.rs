@@ -71,6 +71,7 @@ pub fn forum(case: &Case<'_>, format: Format) -> String {
             );
         }
     }
+    sections::not_remapped(&mut letter, case);
     let missing = if case.lost.any() || !case.notes.is_empty() {
         " Some events or facts are missing, so this may lack something."
     } else {

@@ -42,6 +42,7 @@ pub fn kernel(case: &Case<'_>, format: Format) -> String {
     blocks(&mut letter, case);
     devices(&mut letter, case);
     sections::regions(&mut letter, case);
+    sections::not_remapped(&mut letter, case);
     findings(&mut letter, case);
     trace(&mut letter, case);
     sections::table(&mut letter, case);
@@ -404,7 +405,12 @@ fn devices(letter: &mut Document, case: &Case<'_>) {
 }
 
 fn findings(letter: &mut Document, case: &Case<'_>) {
-    let mut findings: Vec<_> = case.verdicts.findings.iter().collect();
+    let mut findings: Vec<_> = case
+        .verdicts
+        .findings
+        .iter()
+        .filter(|one| one.code != crate::codes::Code::NotRemapped)
+        .collect();
     if findings.is_empty() {
         return;
     }

@@ -2,7 +2,9 @@
 
 use super::input::{Case, TOLD};
 use crate::{
+    codes::Code,
     firmware::{EntryId, Place, Rmrr},
+    fmt::sentence,
     host::{Member, RegionKind},
     model::{DmarTable, Table},
     report::{
@@ -17,6 +19,15 @@ pub(super) fn entry(letter: &mut Document, case: &Case<'_>, place: Place, id: En
     letter.subtitle(format!("{id} at offset {:#x}", place.offset));
     letter.blank();
     rows(letter, case.model, id, (None, None), Some(case));
+}
+
+/// That interrupts are not remapped: it stops VFIO whatever the table's entries say.
+pub(super) fn not_remapped(letter: &mut Document, case: &Case<'_>) {
+    let found = case.verdicts.findings.iter().find(|one| one.code == Code::NotRemapped);
+    let Some(finding) = found else { return };
+    letter.title("Interrupt remapping");
+    letter.text(0, case.redact.text(&sentence(&finding.message)));
+    letter.items(finding.evidence.iter().map(|fact| case.redact.text(&fact.to_string())));
 }
 
 /// Each RMRR that holds devices, or why none can be named.

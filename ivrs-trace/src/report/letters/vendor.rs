@@ -48,6 +48,7 @@ pub fn vendor(case: &Case<'_>, format: Format) -> String {
         }
         _ => nothing_to_ask(&mut letter, case, standing),
     }
+    sections::not_remapped(&mut letter, case);
     sections::table(&mut letter, case);
     let left_out = if case.redact.is_on() {
         " Names of the host and its users, serial numbers and the kernel command line were left out."
