@@ -1,7 +1,6 @@
 //! How much is told of one host. Real ones stay far below; past a bound everything is still judged,
 //! and what is not told is counted.
 
-use super::reserved::Cause;
 use crate::{codes::Code, firmware::Finding};
 
 /// Causes that are told of one device: as many as the probes list regions
@@ -36,7 +35,7 @@ impl Default for Room {
 
 impl Room {
     /// Leaves of the causes of one device what may be told; one is told always.
-    pub(super) fn fit(&mut self, causes: &mut Vec<Cause>) {
+    pub(super) fn fit<Cause>(&mut self, causes: &mut Vec<Cause>) {
         let most = CAUSES_OF_ONE.min(self.left.max(1));
         self.cut += usize::from(causes.len() > most);
         causes.truncate(most);

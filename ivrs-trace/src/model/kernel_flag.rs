@@ -25,7 +25,7 @@ pub(super) fn evidence(model: &Known) -> Vec<String> {
     }];
     if model.is_intel_host() && model.flag.answer != RequireDirect::Present {
         let shown = match model.functions().find(|one| model.is_intel(one.bdf)) {
-            Some(one) if !model.host().iommus.value().is_some_and(|units| !units.is_empty()) => {
+            Some(one) if model.host().iommus.value().is_none_or(Vec::is_empty) => {
                 format!("/sys/bus/pci/devices/{}/iommu names an Intel unit (dmarN)", one.bdf)
             }
             _ => "/sys/class/iommu has Intel's units (dmarN)".to_owned(),

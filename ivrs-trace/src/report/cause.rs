@@ -107,7 +107,7 @@ fn ivmd_rows(
     }
     let Some(coverage) = model.coverage(block.index) else { return };
     let covers = coverage_text(&coverage, device);
-    let named = letter.map_or_else(String::new, |_| named(&coverage.devices, &coverage.gap));
+    let named = letter.map_or_else(String::new, |_| named(&coverage.devices, coverage.gap.as_ref()));
     document.row("covers", format!("{covers}{named}"));
     let owner = owner_text(block, &coverage, &model.owners(block.index));
     document.row("owner", letter.map_or_else(|| owner.clone(), |case| case.redacted(&owner)));
@@ -144,7 +144,7 @@ fn rmrr_rows(
     let device = held.map(|(device, _)| device);
     let reach = (coverage.of_devices, coverage.groups.len());
     let covers = reach_text(&coverage.devices, reach, device, ("Intel", coverage.gap.as_ref()));
-    let named = letter.map_or_else(String::new, |_| named(&coverage.devices, &coverage.gap));
+    let named = letter.map_or_else(String::new, |_| named(&coverage.devices, coverage.gap.as_ref()));
     document.row("covers", format!("{covers}{named}"));
     if !coverage.relaxable.is_empty() {
         let whom = addresses(&coverage.relaxable);
@@ -327,7 +327,7 @@ fn reach_text(
 }
 
 /// The addresses behind the count of them.
-fn named(devices: &[Bdf], gap: &Option<Gap>) -> String {
+fn named(devices: &[Bdf], gap: Option<&Gap>) -> String {
     match gap {
         Some(_) if devices.is_empty() => String::new(),
         _ => format!(": {}", addresses(devices)),

@@ -321,8 +321,11 @@ pub(super) fn relaxed() -> (Snapshot, Vec<Event>) {
     (host, Vec::new())
 }
 
-/// Every host here, with its name and whether its kernel has the flag.
-pub(crate) fn all() -> Vec<(&'static str, (Snapshot, Vec<Event>), RequireDirect)> {
+/// A host with its name, its events and whether its kernel has the flag.
+pub(crate) type Named = (&'static str, (Snapshot, Vec<Event>), RequireDirect);
+
+/// Every host here.
+pub(crate) fn all() -> Vec<Named> {
     let present = RequireDirect::Present;
     vec![
         ("desktop_0x22", desktop(), present),

@@ -75,7 +75,7 @@ pub(super) fn holds_nothing(case: &Case<'_>, table: &str, entries: &str) -> Stri
              found."
         ),
         Some(gap) => {
-            let why = case.redact.text(&gap_text(&gap));
+            let why = case.redact.text(&gap_text(gap));
             format!("The {table} has {entries}; which PCI functions they hold is not known: {why}.")
         }
     }
