@@ -2,7 +2,6 @@
 
 use std::{path::PathBuf, process::ExitCode};
 
-use anyhow::bail;
 use rustix::thread::CapabilitySet;
 
 use super::io::{
@@ -10,8 +9,9 @@ use super::io::{
     source,
 };
 use crate::{
+    host::PciFunction,
     live::rights,
-    model::{Verdict, Verdicts},
+    model::{DeviceVerdict, Model, Verdict, Verdicts},
     output,
     pci::Bdf,
     privilege::Caller,
@@ -22,8 +22,10 @@ const MORE: &str = "\
 Exit status:
   0  all clear: the kernel would refuse none of the devices
   1  at least one device is blocked
-  2  error
+  2  error, such as a device that does not exist; the others are still judged
   3  no device is blocked, but one is unknown, or there is none to judge
+  4  no device is blocked, but no IOMMU serves one that could be passed through, or one that
+     was named
 
 Examples:
   sudo ivrs-trace check
@@ -69,38 +71,45 @@ pub(super) fn command(args: &Args) -> anyhow::Result<ExitCode> {
         }
         Some(_) => {}
     }
-    for bdf in &args.devices {
-        if model.function(*bdf).is_none() {
-            bail!("there is no PCI function {bdf} on this host; `lspci -D` lists them");
-        }
-        if !verdicts.devices.iter().any(|device| device.bdf == *bdf) {
-            bail!(
-                "{bdf} is in no IOMMU group, so VFIO cannot claim it: no IOMMU serves it, or \
-                 it is an IOMMU itself"
-            );
-        }
+    let present = source::present(&model, &args.devices);
+    if present.is_empty() && !args.devices.is_empty() {
+        return Ok(ExitCode::from(2));
     }
     if !args.devices.is_empty() {
-        verdicts.devices.retain(|device| args.devices.contains(&device.bdf));
-        let shown: Vec<u32> = verdicts.devices.iter().map(|device| device.group).collect();
+        verdicts.devices.retain(|device| present.contains(&device.bdf));
+        let shown: Vec<u32> = verdicts.devices.iter().filter_map(|one| one.group).collect();
         verdicts.groups.retain(|group| shown.contains(&group.id));
     }
-    let code = exit_code(&verdicts);
+    let code = if present.len() < args.devices.len() {
+        2
+    } else {
+        status(&model, &verdicts, !args.devices.is_empty())
+    };
     if args.json {
         output::print_json(&json::check(&model, verdicts))?;
     } else {
         output::print(report::check(&model, &verdicts, output::style()))?;
     }
-    Ok(code)
+    Ok(ExitCode::from(code))
 }
 
-fn exit_code(verdicts: &Verdicts) -> ExitCode {
+/// Bridges and the platform's own are nothing to pass through, unless they are asked for.
+fn status(model: &Model, verdicts: &Verdicts, asked: bool) -> u8 {
     let any = |verdict| verdicts.devices.iter().any(|device| device.verdict == verdict);
-    ExitCode::from(if any(Verdict::Blocked) {
+    let endpoint = |device: &&DeviceVerdict| {
+        model.function(device.bdf).and_then(PciFunction::is_bridge) != Some(true)
+    };
+    let unserved = match asked {
+        true => verdicts.devices.iter().any(|device| device.no_iommu.is_some()),
+        false => verdicts.unserved().values().flatten().any(endpoint),
+    };
+    if any(Verdict::Blocked) {
         1
-    } else if any(Verdict::Unknown) || verdicts.devices.is_empty() {
+    } else if unserved {
+        4
+    } else if any(Verdict::Unknown) || verdicts.served().next().is_none() {
         3
     } else {
         0
-    })
+    }
 }

@@ -5,7 +5,6 @@ use std::{
     process::ExitCode,
 };
 
-use anyhow::bail;
 use rustix::thread::CapabilitySet;
 
 use super::io::source;
@@ -59,13 +58,12 @@ pub(super) fn command(args: &Args) -> anyhow::Result<ExitCode> {
         Some(path) => of_other(path)?,
         None => this_host()?,
     };
-    for bdf in &args.devices {
-        if model.function(*bdf).is_none() {
-            bail!("there is no PCI function {bdf} on this host; `lspci -D` lists them");
-        }
+    let present = source::present(&model, &args.devices);
+    if present.is_empty() && !args.devices.is_empty() {
+        return Ok(ExitCode::from(2));
     }
     let verdicts = model.verdicts();
-    let health = health::health(&model, &verdicts, &conditions, &tracing, &args.devices);
+    let health = health::health(&model, &verdicts, &conditions, &tracing, &present);
     let health = report::worded(health);
     if args.json {
         output::print_json(&health)?;
@@ -73,6 +71,7 @@ pub(super) fn command(args: &Args) -> anyhow::Result<ExitCode> {
         output::print(report::doctor(&health, output::style()))?;
     }
     Ok(ExitCode::from(match health.worst() {
+        _ if present.len() < args.devices.len() => 2,
         State::Ok | State::Warning => 0,
         State::No => 1,
         State::Unknown => 3,

@@ -15,7 +15,7 @@ const EVENTS: [&str; 14] = [
     "ret", "errno", "text",
 ];
 /// The columns of devices.
-const DEVICES: [&str; 12] = [
+const DEVICES: [&str; 13] = [
     "bdf",
     "group",
     "driver",
@@ -28,6 +28,7 @@ const DEVICES: [&str; 12] = [
     "ivmd",
     "blocked_by",
     "missing",
+    "no_iommu",
 ];
 
 /// Writes events, a row each.
@@ -102,7 +103,7 @@ pub fn devices(output: impl Write, model: &Model, verdicts: &Verdicts) -> Result
         let blocks: Vec<String> = device.ivmds().map(|one| one.to_string()).collect();
         writer.write_record([
             device.bdf.to_string(),
-            device.group.to_string(),
+            device.group.map_or_else(String::new, |id| id.to_string()),
             device.driver.as_deref().map_or_else(String::new, cell),
             hex(function.and_then(|one| one.vendor.value())),
             hex(function.and_then(|one| one.device.value())),
@@ -113,11 +114,14 @@ pub fn devices(output: impl Write, model: &Model, verdicts: &Verdicts) -> Result
                 Verdict::Blocked => "blocked",
                 Verdict::Clear => "clear",
                 Verdict::Unknown => "unknown",
+                Verdict::NoIommu => "no_iommu",
+                Verdict::Platform => "platform",
             }
             .to_owned(),
             blocks.join(" "),
             device.blocked_by.as_deref().map_or_else(String::new, cell),
             device.missing.as_deref().map_or_else(String::new, cell),
+            device.no_iommu.as_ref().map_or_else(String::new, |why| cell(&why.why(&[device.bdf]))),
         ])?;
     }
     writer.flush()?;

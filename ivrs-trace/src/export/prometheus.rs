@@ -12,8 +12,11 @@ use crate::{
     model::{CauseKind, Model, RequireDirect, Verdict, Verdicts},
 };
 
-const VERDICTS: [(&str, Verdict); 3] =
+const OF_GROUPS: [(&str, Verdict); 3] =
     [("blocked", Verdict::Blocked), ("clear", Verdict::Clear), ("unknown", Verdict::Unknown)];
+/// Those of functions that are in no group.
+const WITHOUT_GROUP: [(&str, Verdict); 2] =
+    [("no_iommu", Verdict::NoIommu), ("platform", Verdict::Platform)];
 
 /// The metrics of a host.
 #[must_use]
@@ -34,8 +37,9 @@ pub fn metrics(model: &Model, verdicts: &Verdicts) -> String {
     }
     let devices: Vec<Verdict> = verdicts.devices.iter().map(|one| one.verdict).collect();
     let groups: Vec<Verdict> = verdicts.groups.iter().map(|one| one.verdict).collect();
-    page.verdicts("ivrs_trace_devices", "PCI functions in IOMMU groups", &devices);
-    page.verdicts("ivrs_trace_groups", "IOMMU groups", &groups);
+    let all = [&OF_GROUPS[..], &WITHOUT_GROUP[..]].concat();
+    page.verdicts("ivrs_trace_devices", "PCI functions", &all, &devices);
+    page.verdicts("ivrs_trace_groups", "IOMMU groups", &OF_GROUPS, &groups);
     causes(&mut page, verdicts);
     blocks(&mut page, model);
     regions(&mut page, model);
@@ -99,7 +103,7 @@ fn causes(page: &mut Metrics, verdicts: &Verdicts) {
         // Without a block it is the region of the group that counts.
         .map(|(device, cause)| {
             let named = cause.ivmd().or(cause.rmrr());
-            let group = named.is_none().then_some(device.group);
+            let group = device.group.filter(|_| named.is_none());
             (cause.kind, named, group, cause.start, cause.end)
         })
         .collect();
@@ -160,10 +164,10 @@ impl Metrics {
         self.head = format!("# HELP {name} {help}\n# TYPE {name} gauge\n");
     }
 
-    fn verdicts(&mut self, name: &str, what: &str, verdicts: &[Verdict]) {
+    fn verdicts(&mut self, name: &str, what: &str, of: &[(&str, Verdict)], verdicts: &[Verdict]) {
         self.head(name, &format!("{what}, by whether VFIO is refused them for a 1:1 map."));
-        for (word, verdict) in VERDICTS {
-            let count = verdicts.iter().filter(|one| **one == verdict).count();
+        for (word, verdict) in of {
+            let count = verdicts.iter().filter(|one| *one == verdict).count();
             self.sample(name, &[("verdict", word)], count);
         }
     }

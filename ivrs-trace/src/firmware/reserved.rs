@@ -5,7 +5,7 @@ use std::{fmt, str::FromStr};
 use super::{Ivmd, Rmrr, UnityEntry};
 
 /// A table of the firmware's.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum TableName {
     /// AMD's.
     Ivrs,

@@ -67,8 +67,8 @@ pub struct GroupChange {
 pub struct DeviceSide {
     /// Vendor and device id, `10de:2d04`.
     pub id: Option<String>,
-    /// Its group.
-    pub group: u32,
+    /// Its group; null for none.
+    pub group: Option<u32>,
     /// What is said of it.
     #[serde(flatten)]
     pub judgement: Judgement,
@@ -121,7 +121,7 @@ pub struct Diff {
     pub unknown: Vec<BlockChange>,
     /// The groups.
     pub groups: Vec<GroupChange>,
-    /// The devices that are in a group.
+    /// The devices.
     pub devices: Vec<DeviceChange>,
     /// What could not be compared, a sentence each.
     pub notices: Vec<String>,

@@ -143,6 +143,16 @@ pub(crate) fn set_class(host: &mut Snapshot, name: &str, class: u32) {
     function.class = Reading::Read(class);
 }
 
+/// Adds a function that is in no group.
+pub(crate) fn add_ungrouped(host: &mut Snapshot, name: &str, class: u32) {
+    let Reading::Read(functions) = &mut host.functions else { panic!("no functions") };
+    let (class, absent) = (Reading::Read(class), Reading::Absent);
+    let one = function(bdf(name), 0, false);
+    let (group, parent) = (Reading::Absent, Reading::Absent);
+    functions.push(PciFunction { class, group, iommu: absent, parent, ..one });
+    functions.sort_by_key(|function| function.bdf);
+}
+
 fn function(bdf: Bdf, group: u32, bridge: bool) -> PciFunction {
     PciFunction {
         bdf,

@@ -15,6 +15,7 @@ mod host_findings;
 mod kernel_flag;
 mod known;
 mod listing;
+mod no_iommu;
 mod observe;
 mod options;
 mod reserved;
@@ -38,6 +39,8 @@ pub(crate) use known::Service;
 #[cfg(feature = "tui")]
 pub(crate) use known::member_name;
 pub use listing::{Listed, Listing};
+pub(crate) use no_iommu::EFFECT as WITHOUT_IOMMU_GROUP;
+pub use no_iommu::{Covered, NoIommu};
 pub use observe::Model;
 pub use reserved::{
     Cause, CauseKind, Coverage, EntryCoverage, Gap, Owner, OwnerKind, RmrrCoverage, RmrrMatch,

@@ -726,7 +726,7 @@ fn a_member_that_is_no_pci_function_blocks_its_group() {
 }
 
 #[test]
-fn a_function_without_a_group_has_no_verdict_and_without_an_iommu_is_not_covered() {
+fn a_function_without_a_group_and_without_an_iommu_is_not_covered() {
     let mut host = host("1: 00:03.0; 5: 00:07.0", &table(&[AM5[0]]));
     let Reading::Read(functions) = &mut host.functions else { panic!("no functions") };
     functions[1].group = Reading::Absent;
@@ -734,7 +734,7 @@ fn a_function_without_a_group_has_no_verdict_and_without_an_iommu_is_not_covered
     let Reading::Read(groups) = &mut host.groups else { panic!("no groups") };
     groups.truncate(1);
     let model = model(&host, &[]);
-    assert_eq!(verdicts(&model), ["00:03.0 blocked [Some(0)]"]);
+    assert_eq!(verdicts(&model), ["00:03.0 blocked [Some(0)]", "00:07.0 noiommu []"]);
     let coverage = model.coverage(0).unwrap();
     assert_eq!((coverage.devices, coverage.of_devices), (vec![bdf("00:03.0")], 1));
 }
@@ -1022,7 +1022,7 @@ proptest! {
             let judged = listed.groups.iter().find(|one| one.id == group.id).unwrap();
             prop_assert_eq!(judged.verdict == Verdict::Blocked, shown);
             prop_assert_eq!(judged.blocked_by.is_empty(), !shown);
-            let mut members = listed.devices.iter().filter(|one| one.group == group.id);
+            let mut members = listed.devices.iter().filter(|one| one.group == Some(group.id));
             prop_assert!(members.all(|one| (one.verdict == Verdict::Blocked) == shown));
         }
     }

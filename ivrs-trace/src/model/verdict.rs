@@ -4,12 +4,15 @@
 //! (`__iommu_take_dma_ownership`, drivers/iommu/iommu.c, from 6.6), so members are judged first
 //! and devices by their group. Nothing but the 1:1 map is judged here.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use serde::Serialize;
 
 use super::{
     bounds::{self, Room},
     host_findings,
     known::{Known, Service, member_name},
+    no_iommu::{self, NoIommu},
     options,
     reserved::{Cause, EntryCoverage, RmrrCoverage, shows},
 };
@@ -21,7 +24,7 @@ use crate::{
     pci::Bdf,
 };
 
-/// The three answers.
+/// The answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
@@ -32,6 +35,10 @@ pub enum Verdict {
     Clear,
     /// Evidence is missing; a finding or the device's causes say which.
     Unknown,
+    /// No IOMMU serves it, so VFIO cannot claim it whatever firmware asks for.
+    NoIommu,
+    /// It is an IOMMU or a host bridge that is in no group, and nothing to pass through.
+    Platform,
 }
 
 /// What is said of one device.
@@ -39,8 +46,8 @@ pub enum Verdict {
 pub struct DeviceVerdict {
     /// The device.
     pub bdf: Bdf,
-    /// Its group.
-    pub group: u32,
+    /// Its group; none where no group lists it.
+    pub group: Option<u32>,
     /// The driver that holds it, printable.
     pub driver: Option<String>,
     /// The IOMMU that serves it, printable.
@@ -53,9 +60,25 @@ pub struct DeviceVerdict {
     pub causes: Vec<Cause>,
     /// What evidence is missing, where the verdict is unknown.
     pub missing: Option<String>,
+    /// Why no IOMMU serves it, where none does.
+    pub no_iommu: Option<NoIommu>,
 }
 
 impl DeviceVerdict {
+    fn new(function: &PciFunction, group: Option<u32>, verdict: Verdict) -> Self {
+        Self {
+            bdf: function.bdf,
+            group,
+            driver: function.driver.value().map(|name| crate::escape::printable(name)),
+            iommu: function.iommu.value().map(|name| crate::escape::printable(name)),
+            verdict,
+            blocked_by: None,
+            causes: Vec::new(),
+            missing: None,
+            no_iommu: None,
+        }
+    }
+
     /// The IVMD blocks among its causes, by index, in the order of the causes.
     pub fn ivmds(&self) -> impl Iterator<Item = usize> {
         self.causes.iter().filter_map(Cause::ivmd)
@@ -78,7 +101,7 @@ pub struct GroupVerdict {
 /// All that is said of a host.
 #[derive(Clone, Debug)]
 pub struct Verdicts {
-    /// A verdict a PCI function that is in a group, by address.
+    /// A verdict a PCI function, by address.
     pub devices: Vec<DeviceVerdict>,
     /// A verdict a group, in the order of their numbers.
     pub groups: Vec<GroupVerdict>,
@@ -88,6 +111,26 @@ pub struct Verdicts {
     pub rmrrs: Vec<RmrrCoverage>,
     /// The rest.
     pub findings: Vec<Finding>,
+}
+
+impl Verdicts {
+    /// The devices that an IOMMU serves, or may serve.
+    pub fn served(&self) -> impl Iterator<Item = &DeviceVerdict> {
+        self.devices.iter().filter(|device| device.no_iommu.is_none())
+    }
+
+    /// The devices that no IOMMU serves though others of the host have one, by the reason why none
+    /// does; the platform's own are left out.
+    #[must_use]
+    pub fn unserved(&self) -> BTreeMap<&NoIommu, Vec<&DeviceVerdict>> {
+        let mut reasons: BTreeMap<_, Vec<_>> = BTreeMap::new();
+        for device in self.devices.iter().filter(|one| one.verdict == Verdict::NoIommu) {
+            if let Some(why) = device.no_iommu.as_ref().filter(|why| **why != NoIommu::Inactive) {
+                reasons.entry(why).or_default().push(device);
+            }
+        }
+        reasons
+    }
 }
 
 /// What holds one member of a group.
@@ -129,6 +172,9 @@ pub(super) fn all(model: &Known) -> Verdicts {
         }
         groups.push(judge_group(model, group, &holds));
     }
+    let grouped: BTreeSet<Bdf> = devices.iter().map(|device| device.bdf).collect();
+    let others = model.functions().filter(|function| !grouped.contains(&function.bdf));
+    devices.extend(others.map(|function| without_group(model, function)));
     devices.sort_by_key(|device| device.bdf);
     contradicted(model, &mut devices);
     let held = devices.iter().filter(|device| !device.causes.is_empty()).count();
@@ -160,6 +206,7 @@ fn contradicted(model: &Known, devices: &mut Vec<DeviceVerdict>) {
         for device in devices.iter_mut().filter(|device| device.bdf == bdf && !blocked) {
             device.verdict = Verdict::Unknown;
             device.blocked_by = None;
+            device.no_iommu = None;
             device.missing = Some(one.to_string());
         }
     }
@@ -184,7 +231,7 @@ fn judge_group(model: &Known, group: &Group, holds: &[(&Member, Hold)]) -> Group
         Verdict::Blocked => {
             direct.map(|(member, _)| crate::escape::printable(&member_name(member))).collect()
         }
-        Verdict::Clear | Verdict::Unknown => Vec::new(),
+        _ => Vec::new(),
     };
     GroupVerdict { id, verdict, blocked_by }
 }
@@ -266,16 +313,7 @@ fn judge(
         }
         Hold::Direct(_) | Hold::Somewhere(_) | Hold::Free => None,
     });
-    let mut device = DeviceVerdict {
-        bdf: function.bdf,
-        group: group.id,
-        driver: function.driver.value().map(|name| crate::escape::printable(name)),
-        iommu: function.iommu.value().map(|name| crate::escape::printable(name)),
-        verdict: Verdict::Clear,
-        blocked_by: None,
-        causes: Vec::new(),
-        missing: None,
-    };
+    let mut device = DeviceVerdict::new(function, Some(group.id), Verdict::Clear);
     match (first, missing) {
         (Some((member, causes)), _) => {
             device.causes = causes;
@@ -304,6 +342,22 @@ fn judge(
         (None, _) => {}
     }
     device
+}
+
+/// A function that no group lists.
+fn without_group(model: &Known, function: &PciFunction) -> DeviceVerdict {
+    let group = function.group.value().copied();
+    match no_iommu::why(model, function) {
+        Ok(why) => {
+            let verdict = if why.is_platform() { Verdict::Platform } else { Verdict::NoIommu };
+            let no_iommu = Some(why);
+            DeviceVerdict { no_iommu, ..DeviceVerdict::new(function, group, verdict) }
+        }
+        Err(why) => {
+            let missing = Some(crate::escape::printable(&why));
+            DeviceVerdict { missing, ..DeviceVerdict::new(function, group, Verdict::Unknown) }
+        }
+    }
 }
 
 fn is_function(member: &Member, function: &PciFunction) -> bool {
@@ -489,7 +543,7 @@ fn push_once(findings: &mut Vec<Finding>, finding: Finding) {
 }
 
 impl Known {
-    /// A verdict for every function that is in a group.
+    /// A verdict for every function.
     #[must_use]
     pub fn verdicts(&self) -> Verdicts {
         all(self)

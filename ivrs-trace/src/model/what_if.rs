@@ -77,7 +77,7 @@ impl Effect {
             (Verdict::Blocked, Verdict::Blocked) => Self::StaysBlocked,
             (_, Verdict::Blocked) => Self::BecomesBlocked,
             (Verdict::Clear, Verdict::Clear) => Self::StaysClear,
-            (_, Verdict::Unknown) | (Verdict::Unknown, _) => Self::Unknown,
+            _ => Self::Unknown,
         }
     }
 }
@@ -90,8 +90,8 @@ pub struct DeviceEffect {
     pub bdf: Bdf,
     /// Where it is, if that is elsewhere.
     pub moved_from: Option<Bdf>,
-    /// Its group, on both sides.
-    pub group: u32,
+    /// Its group, on both sides; null where no group lists it.
+    pub group: Option<u32>,
     /// The driver that holds it, printable.
     pub driver: Option<String>,
     /// What the changes do to it.
@@ -107,7 +107,7 @@ pub struct DeviceEffect {
 pub struct WhatIf {
     /// What is otherwise.
     pub changes: Vec<Change>,
-    /// Every PCI function that is in a group, by its new address.
+    /// Every PCI function that an IOMMU serves, by its new address.
     pub devices: Vec<DeviceEffect>,
     /// What a reader should know about the answer, a sentence each.
     pub notices: Vec<String>,
@@ -259,6 +259,7 @@ fn compare(before: &Verdicts, after: &Verdicts, moves: &BTreeMap<Bdf, Bdf>) -> V
     let mut devices: Vec<DeviceEffect> = before
         .devices
         .iter()
+        .filter(|old| old.no_iommu.is_none())
         .filter_map(|old| {
             let bdf = moves.get(&old.bdf).copied().unwrap_or(old.bdf);
             let new = *after.get(&bdf)?;

@@ -107,7 +107,8 @@ fn ivmd_rows(
     }
     let Some(coverage) = model.coverage(block.index) else { return };
     let covers = coverage_text(&coverage, device);
-    let named = letter.map_or_else(String::new, |_| named(&coverage.devices, coverage.gap.as_ref()));
+    let named =
+        letter.map_or_else(String::new, |_| named(&coverage.devices, coverage.gap.as_ref()));
     document.row("covers", format!("{covers}{named}"));
     let owner = owner_text(block, &coverage, &model.owners(block.index));
     document.row("owner", letter.map_or_else(|| owner.clone(), |case| case.redacted(&owner)));
@@ -144,7 +145,8 @@ fn rmrr_rows(
     let device = held.map(|(device, _)| device);
     let reach = (coverage.of_devices, coverage.groups.len());
     let covers = reach_text(&coverage.devices, reach, device, ("Intel", coverage.gap.as_ref()));
-    let named = letter.map_or_else(String::new, |_| named(&coverage.devices, coverage.gap.as_ref()));
+    let named =
+        letter.map_or_else(String::new, |_| named(&coverage.devices, coverage.gap.as_ref()));
     document.row("covers", format!("{covers}{named}"));
     if !coverage.relaxable.is_empty() {
         let whom = addresses(&coverage.relaxable);

@@ -6,14 +6,18 @@ use super::{
     Document, Style,
     cause::{cause_block, gap_text, owner_text, range_text},
     devices::Table,
-    document::{Kind, Part, Text, count},
+    document::{Kind, Part, Text, count, list},
     redact::Redactor,
 };
 use crate::{
     escape::printable,
     firmware::EntryId,
     host::Reading,
-    model::{Cause, DeviceVerdict, Finding, Model, RequireDirect, Verdict, Verdicts},
+    model::{
+        Cause, DeviceVerdict, Finding, Model, NoIommu, RequireDirect, Verdict, Verdicts,
+        WITHOUT_IOMMU_GROUP,
+    },
+    pci::Bdf,
 };
 
 /// So many clear devices are still shown one a line.
@@ -31,9 +35,17 @@ pub fn check(model: &Model, verdicts: &Verdicts, style: Style) -> String {
         let list = |document: &mut Document, title: &str, devices: &[&DeviceVerdict]| {
             section(document, model, verdicts, &table, (title, devices));
         };
+        let addresses = |document: &mut Document, title: &str, devices: &[&DeviceVerdict]| {
+            let Some(first) = devices.first() else { return };
+            let all: Vec<String> = devices.iter().map(|device| device.bdf.to_string()).collect();
+            let title = Text::of(Kind::Verdict(first.verdict), title);
+            document.blank();
+            document.fact(0, title.then(format!(": {}", all.join(", "))));
+        };
         let held = |device: &&DeviceVerdict| !device.causes.is_empty();
         let of = |verdict| devices.iter().filter(move |device| device.verdict == verdict);
         list(&mut document, "Blocked", &of(Verdict::Blocked).collect::<Vec<_>>());
+        without_iommu(&mut document, verdicts, &list);
         list(&mut document, "Unknown", &of(Verdict::Unknown).collect::<Vec<_>>());
         let missing: BTreeSet<&str> =
             devices.iter().filter_map(|device| device.missing.as_deref()).collect();
@@ -46,10 +58,15 @@ pub fn check(model: &Model, verdicts: &Verdicts, style: Style) -> String {
         if free.len() <= FEW {
             list(&mut document, "Clear", &free);
         } else {
-            let addresses: Vec<String> = free.iter().map(|device| device.bdf.to_string()).collect();
-            let text = format!(": {}", addresses.join(", "));
-            document.blank();
-            document.fact(0, Text::of(Kind::Verdict(Verdict::Clear), "Clear").then(text));
+            addresses(&mut document, "Clear", &free);
+        }
+        for (why, title) in [
+            (NoIommu::Inactive, "In no IOMMU group"),
+            (NoIommu::Iommu, "IOMMU"),
+            (NoIommu::HostBridge, "Host bridge without IOMMU"),
+        ] {
+            let alike = devices.iter().filter(|one| one.no_iommu.as_ref() == Some(&why));
+            addresses(&mut document, title, &alike.collect::<Vec<_>>());
         }
         causes(&mut document, model, devices);
         elsewhere(&mut document, model, verdicts);
@@ -76,12 +93,29 @@ fn summary(document: &mut Document, model: &Model, devices: &[DeviceVerdict]) {
         let kind = if count == 0 { Kind::Plain } else { Kind::Verdict(verdict) };
         Text::of(kind, format!("{count} {word}"))
     };
-    let text = part(Verdict::Blocked, "blocked")
+    let mut text = part(Verdict::Blocked, "blocked")
         .then(", ")
         .then(part(Verdict::Clear, "clear"))
         .then(", ")
-        .then(part(Verdict::Unknown, "unknown"))
-        .then(format!(" of {}", count(devices.len(), "device")));
+        .then(part(Verdict::Unknown, "unknown"));
+    // Every host has the platform's own; only what could be passed is worth a number of its own.
+    if devices.iter().any(|device| device.verdict == Verdict::NoIommu) {
+        text = text.then(", ").then(part(Verdict::NoIommu, "without IOMMU"));
+    }
+    let others = devices.iter().filter(|device| device.verdict != Verdict::Platform).count();
+    text = text.then(format!(" of {}", count(others, "device")));
+    let platform: Vec<String> = [(NoIommu::Iommu, "IOMMU"), (NoIommu::HostBridge, "host bridge")]
+        .into_iter()
+        .map(|(why, word)| {
+            let alike = devices.iter().filter(|one| one.no_iommu.as_ref() == Some(&why));
+            (alike.count(), word)
+        })
+        .filter(|(number, _)| *number > 0)
+        .map(|(number, word)| count(number, word))
+        .collect();
+    if !platform.is_empty() {
+        text = text.then(format!(" (beside {})", list(&platform)));
+    }
     document.fact(0, text);
     let release = model.host().kernel_release.value().map_or("of unknown release", String::as_str);
     let refuses = match model.refuses() {
@@ -115,16 +149,16 @@ fn section(
     let Some(first) = devices.first() else { return };
     document.blank();
     document.fact(0, Text::of(Kind::Verdict(first.verdict), title));
-    let mut groups: Vec<u32> = Vec::new();
+    let mut groups: Vec<Option<u32>> = Vec::new();
     for device in devices {
         if !groups.contains(&device.group) {
             groups.push(device.group);
         }
     }
     for id in groups {
-        let group = model.group(id).and_then(|group| group.members.value());
+        let group = id.and_then(|id| model.group(id)).and_then(|group| group.members.value());
         let members = group.map_or(0, Vec::len);
-        if members > 1 {
+        if let Some(id) = id.filter(|_| members > 1) {
             group_line(document, verdicts, id, members);
         }
         for device in devices.iter().filter(|device| device.group == id) {
@@ -134,13 +168,34 @@ fn section(
     }
 }
 
+/// The devices that no IOMMU serves, by the reason why none does.
+fn without_iommu(
+    document: &mut Document,
+    verdicts: &Verdicts,
+    list: &impl Fn(&mut Document, &str, &[&DeviceVerdict]),
+) {
+    let reasons = verdicts.unserved();
+    for (why, devices) in &reasons {
+        list(document, "No IOMMU serves them, so VFIO cannot claim them", devices);
+        let functions: Vec<Bdf> = devices.iter().map(|device| device.bdf).collect();
+        document.headed(2, "Why:", why.why(&functions));
+    }
+    if !reasons.is_empty() {
+        document.headed(2, "Effect:", WITHOUT_IOMMU_GROUP);
+    }
+    let help: BTreeSet<&str> = reasons.keys().filter_map(|why| why.may_help()).collect();
+    for item in help {
+        document.headed(2, "May help:", item);
+    }
+}
+
 fn group_line(document: &mut Document, verdicts: &Verdicts, id: u32, members: usize) {
     let Some(group) = verdicts.groups.iter().find(|group| group.id == id) else { return };
     let verdict = match (group.verdict, group.blocked_by.as_slice()) {
         (Verdict::Blocked, []) => ": blocked, by which of them is unknown".to_owned(),
         (Verdict::Blocked, all) if all.len() == members => ": blocked by each".to_owned(),
         (Verdict::Blocked, some) => format!(": blocked by {}", some.join(", ")),
-        (Verdict::Clear | Verdict::Unknown, _) => String::new(),
+        _ => String::new(),
     };
     document.fact(2, format!("group {id}, {members} devices as one{verdict}"));
 }
@@ -157,7 +212,7 @@ fn causes(document: &mut Document, model: &Model, devices: &[DeviceVerdict]) {
     }
     let mut unnamed: BTreeMap<(u64, u64), BTreeSet<u32>> = BTreeMap::new();
     for (device, cause) in all().filter(|(_, cause)| cause.entry.is_none()) {
-        unnamed.entry((cause.start, cause.end)).or_default().insert(device.group);
+        unnamed.entry((cause.start, cause.end)).or_default().extend(device.group);
     }
     document.blank();
     for ((start, end), groups) in unnamed {

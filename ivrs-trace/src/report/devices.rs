@@ -33,14 +33,14 @@ impl<'a> Table<'a> {
         ids: bool,
     ) -> Self {
         let devices = &verdicts.devices;
-        let group = devices.iter().map(|device| device.group.to_string().len());
+        let columns = devices.iter().map(|device| group(device).len());
         let driver = devices.iter().map(|device| width(&redact.text(driver(device))));
         let blockers = verdicts.groups.iter().flat_map(|one| &one.blocked_by);
         Self {
             model,
             redact,
             ids,
-            group: group.max().unwrap_or_default(),
+            group: columns.max().unwrap_or_default(),
             driver: driver.max().unwrap_or_default().min(DRIVER),
             names: model.host().pci_names.value().cloned().unwrap_or_default(),
             blockers: blockers.map(String::as_str).collect(),
@@ -71,13 +71,17 @@ impl<'a> Table<'a> {
         let alias = self.model.alias(bdf);
         let alias = alias.map_or_else(String::new, |alias| format!("  seen as {alias}"));
         let driver = column(&self.redact.text(driver(device)), self.driver);
-        let (group, width) = (device.group, self.group);
-        let line = format!("{bdf}  group {group:<width$}  {driver}{ids}{cause}{through}{alias}");
+        let group = pad(&group(device), self.group);
+        let line = format!("{bdf}  {group}  {driver}{ids}{cause}{through}{alias}");
         let name = function.and_then(|function| {
             function.device_name(&self.names).or_else(|| function.class_name(&self.names))
         });
         (line, name.map(|name| self.redact.text(name)).unwrap_or_default())
     }
+}
+
+fn group(device: &DeviceVerdict) -> String {
+    device.group.map_or_else(|| "no group".to_owned(), |id| format!("group {id}"))
 }
 
 fn driver(device: &DeviceVerdict) -> &str {

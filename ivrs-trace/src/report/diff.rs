@@ -96,6 +96,7 @@ fn summary(diff: &Diff) -> String {
         (Verdict::Clear, "now clear"),
         (Verdict::Blocked, "now blocked"),
         (Verdict::Unknown, "now unknown"),
+        (Verdict::NoIommu, "now without IOMMU"),
     ]
     .into_iter()
     .map(|(verdict, words)| {
@@ -170,6 +171,8 @@ fn verdict(side: &DeviceSide) -> String {
         Verdict::Blocked => "blocked",
         Verdict::Clear => "clear",
         Verdict::Unknown => "unknown",
+        Verdict::NoIommu => "without IOMMU",
+        Verdict::Platform => "of the platform",
     };
     let ivmd: Vec<String> = side.ivmd.iter().map(ToString::to_string).collect();
     // A kernel that does not refuse hands it out all the same.

@@ -16,7 +16,10 @@ use crate::{
     host::{AcpiDevice, MemoryMap, MemoryRange, Reading, RegionKind, Snapshot, plant},
     model::{
         Model, RequireDirect, Verdict,
-        fixture::{AM5, QEMU, bdf, host, intel_host, model_of, set_class, set_regions, table},
+        fixture::{
+            AM5, QEMU, add_ungrouped, bdf, host, intel_host, model_of, set_class, set_regions,
+            table,
+        },
     },
     pci::{Devid, Segment},
 };
@@ -295,6 +298,45 @@ pub(super) fn intel() -> (Snapshot, Vec<Event>) {
     (host, Vec::new())
 }
 
+/// A workstation of two dies, of whose IOMMUs the table has only one: a card is behind the other.
+pub(super) fn half_table() -> (Snapshot, Vec<Event>) {
+    let range = |first, last| (Devid(first), Devid(last));
+    let ((first, last), (bridged, end)) = (range(0x0008, 0x3fff), range(0xff00, 0xffff));
+    let source = Devid(0x00a4);
+    let ivhd = IvhdSpec {
+        entries: vec![
+            DeviceEntry::Range { first, last, settings: 0 },
+            DeviceEntry::AliasRange { first: bridged, last: end, source, settings: 0 },
+        ],
+        ..IvhdSpec::default()
+    };
+    let mut host = host("0: 00:01.1*; 1: 0a:00.0 0a:00.1", &IvrsBuilder::new().ivhd(ivhd));
+    for (name, class) in [
+        ("00:00.0", 0x06_0000),
+        ("00:00.2", 0x08_0600),
+        ("40:00.2", 0x08_0600),
+        ("40:03.1", 0x06_0400),
+        ("43:00.0", 0x03_0000),
+        ("43:00.1", 0x04_0300),
+    ] {
+        add_ungrouped(&mut host, name, class);
+    }
+    furnish(
+        &mut host,
+        &[
+            ("0a:00.0", 0x10de, 0x1b06, 0x03_0000, "nouveau"),
+            ("0a:00.1", 0x10de, 0x10ef, 0x04_0300, "snd_hda_intel"),
+            ("00:00.0", 0x1022, 0x1450, 0x06_0000, "-"),
+            ("00:00.2", 0x1022, 0x1451, 0x08_0600, "-"),
+            ("40:00.2", 0x1022, 0x1451, 0x08_0600, "-"),
+            ("40:03.1", 0x1022, 0x1453, 0x06_0400, "pcieport"),
+            ("43:00.0", 0x10de, 0x1b06, 0x03_0000, "nouveau"),
+            ("43:00.1", 0x10de, 0x10ef, 0x04_0300, "snd_hda_intel"),
+        ],
+    );
+    (host, Vec::new())
+}
+
 /// A server with ARM's IOMMU, of which a group has a direct region.
 pub(super) fn arm() -> (Snapshot, Vec<Event>) {
     let (mut host, _) = no_ivmd();
@@ -340,6 +382,7 @@ pub(crate) fn all() -> Vec<Named> {
         ("intel", intel(), present),
         ("intel_6_1", intel(), RequireDirect::Missing),
         ("arm", arm(), present),
+        ("half_table", half_table(), present),
     ]
 }
 

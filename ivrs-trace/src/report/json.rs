@@ -11,12 +11,13 @@ use crate::{
     escape::printable,
     event::Event,
     facts::Lost,
+    firmware::TableName,
     hex::Hex,
     model::{
         Attempt, Call, Cause, Change, DeviceVerdict, DriverChange, EntryCoverage, Evidence,
-        Finding, Further, GroupVerdict, HostDriver, Model, Outcome, Owner, Process, Reason,
-        Rejection, RequestedFrom, RequireDirect, RmrrCoverage, Verdict, Verdicts, Via, WhatIf,
-        diff::Diff, what_if::DeviceEffect,
+        Finding, Further, GroupVerdict, HostDriver, Model, NoIommu, Outcome, Owner, Process,
+        Reason, Rejection, RequestedFrom, RequireDirect, RmrrCoverage, Verdict, Verdicts, Via,
+        WhatIf, diff::Diff, what_if::DeviceEffect,
     },
     object::object,
     pci::{Bdf, Devid, Segment},
@@ -65,6 +66,31 @@ impl fmt::Debug for Attempts<'_> {
     }
 }
 
+/// Why no IOMMU serves a function.
+#[derive(Clone, Copy, Debug, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum NoIommuReason {
+    /// It is an IOMMU itself.
+    Iommu,
+    /// It is a host bridge, to which many tables give none.
+    HostBridge,
+    /// No function of the host has a group: no IOMMU is at work.
+    Inactive,
+    /// No IOMMU of the table is for its segment.
+    Segment,
+    /// No device entry of the IVRS reaches its bus.
+    Bus,
+    /// Device entries of the IVRS reach its bus, but not the function.
+    Devid,
+    /// No DRHD of the DMAR names it or a bridge above it, and none is for the whole segment.
+    Scopes,
+    /// The table gives it an IOMMU, but Linux gave it no group.
+    NotAttached,
+    /// The table does not tell, or was not read.
+    Untold,
+}
+
 object! {
     /// What `check --json` prints: which devices the kernel refuses for a 1:1 map, and why.
     Check schema "ivrs-trace/check/1" of (model: &Model, verdicts: Verdicts) {
@@ -109,8 +135,8 @@ object! {
         devid: Devid = device.bdf.devid,
         /// The devid that the IVRS says its requests carry, where that is another.
         alias: Option<Devid> = model.alias(device.bdf),
-        /// Its group.
-        group: u32 = device.group,
+        /// Its group; null for none.
+        group: Option<u32> = device.group,
         /// Its driver.
         driver: Option<String> = device.driver,
         /// The IOMMU that serves it.
@@ -124,6 +150,49 @@ object! {
         /// The evidence that is missing, where the verdict is unknown.
         #[serde(skip_serializing_if = "Option::is_none")]
         missing: Option<String> = device.missing,
+        /// Why no IOMMU serves it, where none does.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        no_iommu: Option<NoIommuDocument> =
+            device.no_iommu.map(|why| NoIommuDocument::of(device.bdf, why)),
+    }
+
+    /// Why no IOMMU serves a function.
+    NoIommuDocument of (bdf: Bdf, why: NoIommu) using {
+        let text = why.why(&[bdf]);
+        let (reason, table) = match &why {
+            NoIommu::Iommu => (NoIommuReason::Iommu, None),
+            NoIommu::HostBridge => (NoIommuReason::HostBridge, None),
+            NoIommu::Inactive => (NoIommuReason::Inactive, None),
+            NoIommu::Segment(table, _) => (NoIommuReason::Segment, Some(*table)),
+            NoIommu::Bus(_) => (NoIommuReason::Bus, Some(TableName::Ivrs)),
+            NoIommu::Devid(_) => (NoIommuReason::Devid, Some(TableName::Ivrs)),
+            NoIommu::Scopes { .. } => (NoIommuReason::Scopes, Some(TableName::Dmar)),
+            NoIommu::NotAttached(table) => (NoIommuReason::NotAttached, Some(*table)),
+            NoIommu::Untold(table) => (NoIommuReason::Untold, *table),
+        };
+        let (covered, named, more) = match why {
+            NoIommu::Bus(covered) | NoIommu::Devid(covered) => {
+                (covered.ranges, Vec::new(), covered.more)
+            }
+            NoIommu::Scopes { named, more, .. } => (Vec::new(), named, more),
+            _ => (Vec::new(), Vec::new(), 0),
+        };
+    } {
+        /// The reason.
+        reason: NoIommuReason = reason,
+        /// The table that says so: `IVRS` or `DMAR`.
+        table: Option<String> = table.map(|table| table.to_string()),
+        /// What the device entries of its segment reach instead: first and last function of each
+        /// range.
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        covered: Vec<(Bdf, Bdf)> = covered,
+        /// What the DRHDs of its segment name instead: what each scope names, then bus and path.
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        scopes: Vec<String> = named,
+        /// How many ranges or scopes there are besides.
+        more: usize = more,
+        /// The same in words.
+        text: String = text,
     }
 
     /// The reach of an IVMD block.

@@ -10,7 +10,8 @@ use super::{
     calls::Trail,
     check, doctor,
     hosts::{
-        arm, desktop, intel, kernel_6_1, laptop, no_ivmd, not_amd, relaxed, several_iommus, strix,
+        arm, desktop, half_table, intel, kernel_6_1, laptop, no_ivmd, not_amd, relaxed,
+        several_iommus, strix,
     },
     kernel,
     letters::{
@@ -173,6 +174,7 @@ pub(crate) fn hosts() -> Vec<(&'static str, Told)> {
         ("relaxed", Told::of(&relaxed(), present)),
         ("intel", Told::of(&intel(), present)),
         ("arm", Told::of(&arm(), present)),
+        ("half_table", Told::of(&half_table(), present)),
     ]
 }
 
@@ -188,6 +190,16 @@ fn reports_for_every_reader() {
     }
     let markdown = refused().with(false, |case| kernel(case, Format::Markdown));
     insta::assert_snapshot!("kernel_refused_markdown", markdown);
+}
+
+/// What is in the way there is the table all the same: it lacks an IOMMU.
+#[test]
+fn no_report_clears_the_firmware_of_a_device_that_no_iommu_serves() {
+    let told = Told::of(&half_table(), RequireDirect::Present);
+    for (report, text) in told.all(true) {
+        assert!(!text.contains("not in the way"), "{report}: {text}");
+        assert!(text.contains("0000:43:00.0") && text.contains("bus"), "{report}: {text}");
+    }
 }
 
 #[test]

@@ -82,7 +82,8 @@ fn device_line(device: &DeviceEffect) -> String {
         Effect::StaysClear | Effect::Unknown => String::new(),
     };
     let driver = column(driver, 14);
-    let line = format!("{}{from}  group {:<4} {driver} {by}", device.bdf, device.group);
+    let group = device.group.map_or_else(|| "-".to_owned(), |id| id.to_string());
+    let line = format!("{}{from}  group {group:<4} {driver} {by}", device.bdf);
     line.trim_end().to_owned()
 }
 

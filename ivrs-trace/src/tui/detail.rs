@@ -121,8 +121,11 @@ impl Text {
 
 fn role(kind: Kind) -> Role {
     match kind {
-        Kind::Verdict(Verdict::Blocked) | Kind::Severity(Severity::Error) => Role::Bad,
+        Kind::Verdict(Verdict::Blocked | Verdict::NoIommu) | Kind::Severity(Severity::Error) => {
+            Role::Bad
+        }
         Kind::Verdict(Verdict::Clear) => Role::Good,
+        Kind::Verdict(Verdict::Platform) => Role::Dim,
         Kind::Verdict(Verdict::Unknown) | Kind::Severity(Severity::Warning) => Role::Doubtful,
         Kind::Strong => Role::Title,
         Kind::Name => Role::Dim,

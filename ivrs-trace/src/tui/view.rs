@@ -135,6 +135,8 @@ fn verdict(verdict: Verdict) -> (Role, &'static str) {
         Verdict::Blocked => (Role::Bad, "blocked"),
         Verdict::Clear => (Role::Good, "clear"),
         Verdict::Unknown => (Role::Doubtful, "unknown"),
+        Verdict::NoIommu => (Role::Bad, "no IOMMU"),
+        Verdict::Platform => (Role::Dim, "platform"),
     }
 }
 

@@ -24,6 +24,7 @@ use crate::{
         Finding, FlagSource, KernelFlag, Model, Outcome, RequireDirect, Severity, diff::Scope,
     },
     output,
+    pci::Bdf,
     probe::{btf::Btf, tracer},
     recording::{self, Reader},
     replay::Replay,
@@ -48,6 +49,27 @@ pub(crate) fn files(from: Option<&Path>) -> anyhow::Result<Model> {
 /// This host by its files alone.
 pub(crate) fn this_host() -> Model {
     Model::new(Snapshot::read(Path::new("/")), live::require_direct())
+}
+
+/// The named devices that there are; of each other one an error line says so.
+pub(crate) fn present(model: &Model, named: &[Bdf]) -> Vec<Bdf> {
+    let (present, others): (Vec<Bdf>, Vec<Bdf>) =
+        named.iter().partition(|bdf| model.function(**bdf).is_some());
+    for bdf in others {
+        output::complain(&match &model.host().functions {
+            Reading::Read(_) => {
+                format!("there is no PCI function {bdf} on this host; `lspci -D` lists them")
+            }
+            Reading::Absent => format!(
+                "whether there is a PCI function {bdf} is not known: sys/bus/pci/devices is not \
+                 there"
+            ),
+            Reading::Unreadable(why) => {
+                format!("whether there is a PCI function {bdf} is not known: {}", printable(why))
+            }
+        });
+    }
+    present
 }
 
 /// Says on standard error that a recording has attempts, and which command explains them.

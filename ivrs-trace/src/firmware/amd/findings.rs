@@ -33,7 +33,7 @@ const PAGE: u64 = 4096;
 #[must_use]
 pub fn of_table(table: &Ivrs, view: &KernelView) -> Vec<Finding> {
     let mut found = Found::of(TableName::Ivrs);
-    let mut served = Served::default();
+    let mut acpi = AcpiEntries::new();
     let mut io_apics = Vec::new();
     header(&mut found, table);
     fatal(&mut found, view);
@@ -41,12 +41,16 @@ pub fn of_table(table: &Ivrs, view: &KernelView) -> Vec<Finding> {
     for ivhd in &table.ivhd {
         let entries = ivhd.entries(table);
         device_entries(&mut found, ivhd, &entries);
-        if Some(ivhd.kind.code()) == view.target_ivhd_type {
-            io_apics.extend(entries.iter().filter_map(|entry| io_apic(ivhd, entry)));
-            served.add(ivhd, entries);
+        if Some(ivhd.kind.code()) != view.target_ivhd_type {
+            continue;
+        }
+        io_apics.extend(entries.iter().filter_map(|entry| io_apic(ivhd, entry)));
+        for entry in entries.into_iter().filter(|_| ivhd.kind == IvhdKind::Type40) {
+            if let Content::Acpi(device) = &entry.content {
+                acpi.entry((ivhd.segment, device.devid)).or_default().push(entry);
+            }
         }
     }
-    served.merge();
     if view.fatal.is_empty() {
         remapping(&mut found, &io_apics);
     }
@@ -54,7 +58,7 @@ pub fn of_table(table: &Ivrs, view: &KernelView) -> Vec<Finding> {
     for ivmd in &table.ivmd {
         ivmd_flags(&mut found, ivmd, view);
         ivmd_memory(&mut found, ivmd);
-        ivmd_devices(&mut found, ivmd, view, &served);
+        ivmd_devices(&mut found, ivmd, view, &acpi);
     }
     pairs(&mut found, table, view);
     found.finish()
@@ -80,51 +84,8 @@ fn of_device_entry(entry: &Entry) -> Fact {
     Fact::Bytes { offset: entry.offset, bytes: entry.bytes.clone(), more: false }
 }
 
-/// What the IVHD blocks in use hand to the kernel.
-#[derive(Default)]
-struct Served {
-    /// First and last devids; once merged, by first devid and apart from each other.
-    ranges: BTreeMap<Segment, Vec<(Devid, Devid)>>,
-    /// The entries that name ACPI devices.
-    acpi: BTreeMap<(Segment, Devid), Vec<Entry>>,
-}
-
-impl Served {
-    fn add(&mut self, ivhd: &Ivhd, entries: Vec<Entry>) {
-        for entry in entries {
-            if let Some(devids) = entry.devids() {
-                let ranges = self.ranges.entry(ivhd.segment).or_default();
-                ranges.push((*devids.start(), *devids.end()));
-            }
-            if let Content::Acpi(device) = &entry.content
-                && ivhd.kind == IvhdKind::Type40
-            {
-                self.acpi.entry((ivhd.segment, device.devid)).or_default().push(entry);
-            }
-        }
-    }
-
-    fn merge(&mut self) {
-        for ranges in self.ranges.values_mut() {
-            ranges.sort_unstable();
-            // A range swallows those that begin inside it.
-            ranges.dedup_by(|next, kept| {
-                let inside = next.0 <= kept.1;
-                if inside {
-                    kept.1 = kept.1.max(next.1);
-                }
-                inside
-            });
-        }
-    }
-
-    fn contains(&self, segment: Segment, devid: Devid) -> bool {
-        let ranges = self.ranges.get(&segment).map(Vec::as_slice).unwrap_or_default();
-        let behind = ranges.partition_point(|(first, _)| *first <= devid);
-        let last = behind.checked_sub(1).and_then(|index| ranges.get(index));
-        last.is_some_and(|(_, last)| devid <= *last)
-    }
-}
+/// The entries of IVHD blocks in use that name ACPI devices.
+type AcpiEntries = BTreeMap<(Segment, Devid), Vec<Entry>>;
 
 /// An IO-APIC that an IVHD in use names.
 struct IoApic {
@@ -396,7 +357,7 @@ fn ivmd_memory(found: &mut Found, ivmd: &Ivmd) {
     }
 }
 
-fn ivmd_devices(found: &mut Found, ivmd: &Ivmd, view: &KernelView, served: &Served) {
+fn ivmd_devices(found: &mut Found, ivmd: &Ivmd, view: &KernelView, acpi: &AcpiEntries) {
     if !is_effective(ivmd) {
         return;
     }
@@ -429,14 +390,14 @@ fn ivmd_devices(found: &mut Found, ivmd: &Ivmd, view: &KernelView, served: &Serv
             range(first, last)
         );
         of_ivmd(found, Code::IvmdBeyondLast, ivmd, 4..=7, message);
-    } else if first == last && !served.contains(ivmd.segment, first) {
+    } else if first == last && !view.served.contains(Bdf::new(ivmd.segment, first)) {
         let message = format!("{name} names {first}, which no IVHD in use names: it has no IOMMU.");
         of_ivmd(found, Code::IvmdNoIommu, ivmd, 4..=5, message);
     }
     // Beside whole buses it says nothing that such a device is among all others.
     let whole = first.bus() != last.bus() || (last.0 - first.0) == 0xff;
     if ivmd.kind != IvmdKind::All && !whole {
-        owners(found, ivmd, first..=last, served);
+        owners(found, ivmd, first..=last, acpi);
     }
     if ivmd.kind == IvmdKind::All {
         let message = format!(
@@ -456,10 +417,10 @@ fn ivmd_devices(found: &mut Found, ivmd: &Ivmd, view: &KernelView, served: &Serv
 }
 
 /// The ACPI devices that the entry covers and that an IVHD in use names.
-fn owners(found: &mut Found, ivmd: &Ivmd, devids: RangeInclusive<Devid>, served: &Served) {
+fn owners(found: &mut Found, ivmd: &Ivmd, devids: RangeInclusive<Devid>, acpi: &AcpiEntries) {
     let places = (ivmd.segment, *devids.start())..=(ivmd.segment, *devids.end());
     let entries: Vec<&Entry> =
-        served.acpi.range(places).flat_map(|(_, entries)| entries).take(AT_MOST).collect();
+        acpi.range(places).flat_map(|(_, entries)| entries).take(AT_MOST).collect();
     let mut names: Vec<String> = entries
         .iter()
         .filter_map(|entry| match &entry.content {

@@ -14,6 +14,7 @@ use thiserror::Error;
 use super::{
     device_entry::{self, Content, Devices, Entry},
     ivrs::{Ivhd, IvhdKind, Ivmd, IvmdFlags, IvmdKind, Ivrs},
+    served::Served,
 };
 use crate::{
     firmware::acpi::{Truncation, u8_at, u16_at},
@@ -174,6 +175,8 @@ pub struct KernelView {
     pub last_bdf: BTreeMap<Segment, Devid>,
     /// The aliases that the IVHD blocks in use give, in table order.
     pub(crate) aliases: Vec<Alias>,
+    /// The devids that they hand to an IOMMU.
+    pub(crate) served: Served,
     /// Why the kernel has no working IOMMU from this table, the first reason it would meet first.
     pub fatal: Vec<Fatal>,
     /// Where the kernel reads on past the end of the table, into bytes that are not known here:
@@ -214,9 +217,10 @@ impl KernelView {
             }
         }
         let entries = unity_entries(table, &last_bdf);
-        let used = table.ivhd.iter().filter(|ivhd| Some(ivhd.kind.code()) == target_ivhd_type);
-        let aliases = used.flat_map(|ivhd| aliases(ivhd, table)).collect();
-        Self { entries, target_ivhd_type, last_bdf, aliases, fatal, reads_beyond }
+        let used = || table.ivhd.iter().filter(|ivhd| Some(ivhd.kind.code()) == target_ivhd_type);
+        let aliases = used().flat_map(|ivhd| aliases(ivhd, table)).collect();
+        let served = Served::of(table, used(), &last_bdf);
+        Self { entries, target_ivhd_type, last_bdf, aliases, served, fatal, reads_beyond }
     }
 
     /// Whether the kernel gets a working IOMMU from the table, as far as the table decides that.

@@ -5,3 +5,4 @@ pub mod device_entry;
 pub mod findings;
 pub mod ivrs;
 pub mod kernel;
+mod served;

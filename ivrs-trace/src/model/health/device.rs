@@ -6,7 +6,7 @@ use super::{Line, State};
 use crate::{
     escape::printable,
     host::{Conditions, Disk, Interface, Member, PciFunction, Reading},
-    model::{Known, Verdict, Verdicts, attempt::manages_dma},
+    model::{Known, Verdict, Verdicts, WITHOUT_IOMMU_GROUP, attempt::manages_dma},
     pci::Bdf,
 };
 
@@ -23,7 +23,7 @@ pub(super) fn lines(
 ) -> Vec<Line> {
     let mut lines = Vec::new();
     lines.extend(firmware(verdicts, bdf));
-    lines.extend(group(model, bdf));
+    lines.extend(no_iommu(verdicts, bdf).or_else(|| group(model, bdf)));
     let mut used = in_use(model, conditions, bdf, bdf);
     // Who takes the device takes its group.
     for other in others(model, bdf) {
@@ -89,6 +89,8 @@ fn firmware(verdicts: &Verdicts, bdf: Bdf) -> Option<Line> {
             let line = Line::new(code, State::Unknown, "whether firmware blocks it is not known");
             device.missing.iter().cloned().fold(line, Line::from)
         }
+        // Told with its group.
+        Verdict::NoIommu | Verdict::Platform => return None,
     })
 }
 
@@ -106,6 +108,17 @@ pub(super) fn others(model: &Known, bdf: Bdf) -> Vec<Bdf> {
         .collect()
 }
 
+/// A function that no IOMMU serves.
+fn no_iommu(verdicts: &Verdicts, bdf: Bdf) -> Option<Line> {
+    let device = verdicts.devices.iter().find(|device| device.bdf == bdf)?;
+    let why = device.no_iommu.as_ref()?;
+    let message = format!("no IOMMU serves it, so VFIO cannot claim it: {WITHOUT_IOMMU_GROUP}");
+    let line = Line::new("device-group", State::No, message)
+        .from(why.why(&[bdf]))
+        .from(format!("/sys/bus/pci/devices/{bdf}/iommu_group is not there"));
+    Some(why.may_help().into_iter().fold(line, Line::then))
+}
+
 /// A function of the group whose driver does its own DMA makes the group not viable. So does a
 /// bridge's, but for pcieport.
 fn group(model: &Known, bdf: Bdf) -> Option<Line> {
@@ -115,11 +128,8 @@ fn group(model: &Known, bdf: Bdf) -> Option<Line> {
         let line = Line::new(code, State::Unknown, "which IOMMU group it is in is not known");
         return Some(line.from(why.clone()));
     }
-    let Some(id) = group.value() else {
-        return Some(
-            Line::new(code, State::No, "it is in no IOMMU group, so VFIO cannot take it")
-                .from(format!("/sys/bus/pci/devices/{bdf}/iommu_group is not there")),
-        );
+    let Some(id) = model.function(bdf)?.group.value() else {
+        return Some(Line::new(code, State::Unknown, "which IOMMU group it is in is not known"));
     };
     let found = model.group(*id)?;
     let members = match &found.members {

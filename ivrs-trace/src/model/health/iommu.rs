@@ -31,7 +31,7 @@ pub(super) fn lines(model: &Known, verdicts: &Verdicts, conditions: &Conditions)
     };
     lines.push(model.refuses_by().into_iter().fold(line, Line::from));
     let (blocked, unknown) = (count(verdicts, Verdict::Blocked), count(verdicts, Verdict::Unknown));
-    let all = verdicts.devices.len();
+    let all = verdicts.served().count();
     if blocked > 0 {
         let message = format!("firmware blocks {blocked} of {all} devices");
         let line = Line::new("blocked", State::No, message);
@@ -47,6 +47,12 @@ pub(super) fn lines(model: &Known, verdicts: &Verdicts, conditions: &Conditions)
             State::Ok,
             format!("firmware blocks none of {all} devices"),
         ));
+    }
+    let unserved: usize = verdicts.unserved().values().map(Vec::len).sum();
+    if unserved > 0 {
+        let message = format!("no IOMMU serves {unserved} of {} devices", all + unserved);
+        let line = Line::new("no-iommu", State::Warning, message);
+        lines.push(line.then("`ivrs-trace check` says which, and why"));
     }
     if let Some(option) = options::relax_unity(host) {
         lines.push(

@@ -23,7 +23,7 @@ pub use self::{
 
 use serde::Serialize;
 
-use super::{Known, Verdict, Verdicts};
+use super::{DeviceVerdict, Known, NoIommu, Verdict, Verdicts};
 use crate::{
     facts::ProbeFact,
     host::{Conditions, Reading},
@@ -183,7 +183,11 @@ pub fn health(
 ) -> Health {
     let mut devices = Vec::new();
     let mut looked = 0;
-    let endpoints = verdicts.devices.iter().filter(|device| {
+    let looked_at = |device: &&DeviceVerdict| {
+        // What is true of every device of the host is said of the host.
+        !matches!(device.no_iommu, Some(NoIommu::Iommu | NoIommu::HostBridge | NoIommu::Inactive))
+    };
+    let endpoints = verdicts.devices.iter().filter(looked_at).filter(|device| {
         let function = model.function(device.bdf);
         function.is_none_or(|function| function.is_bridge() != Some(true))
     });

@@ -14,6 +14,7 @@ use crate::{
         bounds::CAUSES_OF_ONE,
         known::{Known, Service},
         listing::{Listed, Listing},
+        no_iommu::{Covered, NAMED, NoIommu},
     },
     pci::{Bdf, Devid, Segment},
 };
@@ -161,6 +162,31 @@ pub(crate) fn coverage(model: &Known, ivmd: usize) -> Option<Coverage> {
         coverage.groups.extend(function.group.value());
     }
     Some(coverage)
+}
+
+/// Why the IVRS gives a function no IOMMU; `None` where it does not tell.
+pub(super) fn unserved(model: &Known, bdf: Bdf) -> Option<NoIommu> {
+    let view = model.table().view().filter(|view| view.initialises())?;
+    let units = model.table().ivrs().into_iter().flat_map(|ivrs| &ivrs.ivhd);
+    if units.into_iter().any(|ivhd| Bdf::new(ivhd.segment, ivhd.devid) == bdf) {
+        return Some(NoIommu::Iommu);
+    }
+    let ranges = view.served.ranges(bdf.segment);
+    if ranges.is_empty() {
+        return Some(NoIommu::Segment(TableName::Ivrs, bdf.segment));
+    }
+    if view.served.contains(bdf) {
+        return Some(NoIommu::NotAttached(TableName::Ivrs));
+    }
+    let at = |devid| Bdf::new(bdf.segment, devid);
+    let (bus, last) = (bdf.devid.bus(), ranges.last().map(|(_, last)| last.bus()));
+    let covered = Covered {
+        ranges: ranges.iter().take(NAMED).map(|(first, last)| (at(*first), at(*last))).collect(),
+        more: ranges.len().saturating_sub(NAMED),
+        last_bus: last.filter(|last| *last < bus),
+    };
+    let reaches = ranges.iter().any(|(first, last)| (first.bus()..=last.bus()).contains(&bus));
+    Some(if reaches { NoIommu::Devid(covered) } else { NoIommu::Bus(covered) })
 }
 
 /// Where the kernel lists other direct regions for a device than the table leads to.

@@ -178,7 +178,12 @@ fn absent(model: &Known, block: &Ivmd, entry: &UnityEntry) -> Option<Finding> {
     let in_reach =
         model.table().view()?.last_bdf.get(&entry.segment).is_some_and(|end| first <= *end);
     let met = !model.functions_from(entry.segment, first, last).is_empty();
-    if model.gap().is_some() || met || !in_reach || first > last || !model.owners(block.index).is_empty() {
+    if model.gap().is_some()
+        || met
+        || !in_reach
+        || first > last
+        || !model.owners(block.index).is_empty()
+    {
         return None;
     }
     let whom = if first == last { format!("{first}") } else { format!("{first} to {last}") };

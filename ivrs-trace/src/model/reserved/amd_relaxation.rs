@@ -36,7 +36,7 @@ pub(crate) fn finding(model: &Known, devices: &[DeviceVerdict]) -> Option<Findin
     let clear = |device: &&DeviceVerdict| device.verdict == Verdict::Clear;
     let mut names: Vec<String> = devices
         .iter()
-        .filter(|device| groups.contains(&device.group))
+        .filter(|device| device.group.is_some_and(|group| groups.contains(&group)))
         .filter(clear)
         .map(|device| device.bdf.to_string())
         .collect();

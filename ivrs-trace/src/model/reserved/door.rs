@@ -1,8 +1,8 @@
 //! Asking about functions and entries, whosever table they are in.
 
 use super::{
-    Cause, Coverage, EntryCoverage, Gap, Owner, RmrrCoverage, RmrrMatch, amd, amd_findings, amd_owners,
-    amd_relaxation, amd_unity, intel, intel_findings, shows,
+    Cause, Coverage, EntryCoverage, Gap, Owner, RmrrCoverage, RmrrMatch, amd, amd_findings,
+    amd_owners, amd_relaxation, amd_unity, intel, intel_findings, shows,
 };
 use crate::{
     firmware::{Entry, EntryId, Fact, Finding, TableName},
@@ -11,6 +11,7 @@ use crate::{
         attempt::Rejection,
         bounds,
         known::{Known, Service},
+        no_iommu::NoIommu,
         verdict::DeviceVerdict,
     },
     pci::{Bdf, Devid},
@@ -161,6 +162,25 @@ impl Known {
         }
         let open = |one: &&PciFunction| intel::of_function(self, one.bdf).1;
         self.functions().find(open).map(|one| Gap::Way(one.bdf))
+    }
+
+    /// Why no IOMMU serves a function, by the tables that were read.
+    pub(crate) fn unserved(&self, function: &PciFunction) -> NoIommu {
+        let units = self.host().iommus.value().map_or(&[][..], Vec::as_slice);
+        let other = |unit: &String| !unit.starts_with("ivhd") && !unit.starts_with("dmar");
+        if !units.is_empty() && units.iter().all(other) {
+            return NoIommu::Untold(None);
+        }
+        let name = self.table_name();
+        // A table that another file contradicts may be another host's.
+        if self.contradictions().iter().any(|one| one.table() == Some(name)) {
+            return NoIommu::Untold(Some(name));
+        }
+        let by_table = match name {
+            TableName::Ivrs if self.table().ivrs().is_some() => amd::unserved(self, function.bdf),
+            _ => intel::unserved(self, function),
+        };
+        by_table.unwrap_or_else(|| NoIommu::Untold(Some(name)))
     }
 
     /// The table that describes this host's IOMMU, so far as it can be told.

@@ -15,14 +15,15 @@ use crate::{
     event::RegionType,
     firmware::{
         Entry, EntryId, Fact, Finding, Place, TableName,
-        intel::dmar::{Rmrr, Scope, ScopeKind, Step},
+        intel::dmar::{Drhd, Rmrr, Scope, ScopeKind, Step},
     },
     host::PciFunction,
     model::{
         known::{Known, Service},
         listing::Listed,
+        no_iommu::{NAMED, NoIommu},
     },
-    pci::Bdf,
+    pci::{Bdf, Segment},
 };
 
 /// An RMRR that applies to a function.
@@ -121,7 +122,7 @@ pub(crate) fn of_function(model: &Known, bdf: Bdf) -> (Vec<RmrrMatch<'_>>, bool)
     let mut unknown = false;
     for rmrr in &dmar.rmrr {
         for scope in rmrr.scopes.iter().filter(|scope| scope.kind.names_a_function()) {
-            match fit(model, rmrr, scope, (&way, whole), &functions) {
+            match fit(model, rmrr.segment, scope, (&way, whole), &functions) {
                 (Fit::Yes, through) => {
                     matches.push(RmrrMatch { rmrr, scope, through });
                     break;
@@ -137,14 +138,14 @@ pub(crate) fn of_function(model: &Known, bdf: Bdf) -> (Vec<RmrrMatch<'_>>, bool)
 /// Whether a scope applies to the last function of `way`, and the bridge through which it does.
 fn fit(
     model: &Known,
-    rmrr: &Rmrr,
+    segment: Segment,
     scope: &Scope,
     (way, whole): (&[Bdf], bool),
     functions: &[Option<&PciFunction>],
 ) -> (Fit, Option<Bdf>) {
     let Some(own) = way.last().copied() else { return (Fit::No, None) };
-    if own.segment != rmrr.segment {
-        return across_segments(model, rmrr, scope, own);
+    if own.segment != segment {
+        return across_segments(model, segment, scope, own);
     }
     let mut unknown = false;
     for length in (1..=way.len()).rev() {
@@ -170,11 +171,11 @@ fn fit(
 
 /// Whether a scope names a bridge of another segment with this function's bus below: the kernel
 /// compares the numbers of buses alone (`is_downstream_to_pci_bridge`).
-fn across_segments(model: &Known, rmrr: &Rmrr, scope: &Scope, own: Bdf) -> (Fit, Option<Bdf>) {
+fn across_segments(model: &Known, segment: Segment, scope: &Scope, own: Bdf) -> (Fit, Option<Bdf>) {
     let named = model.functions().find(|function| {
         let (bdf, host) = (function.bdf, model.host());
         let leads = |(way, whole): (Vec<Bdf>, bool)| leads_to(scope, &way, whole) == Fit::Yes;
-        bdf.segment == rmrr.segment
+        bdf.segment == segment
             && scope.path.last().is_some_and(|step| is_step(bdf, *step))
             && leads(host.way_to(bdf))
     });
@@ -261,6 +262,31 @@ fn of_match(found: &RmrrMatch<'_>, mut evidence: Vec<Fact>) -> Cause {
 /// An RMRR as evidence: its place, its number and its bytes.
 pub(super) fn of_structure(rmrr: &Rmrr) -> Fact {
     Entry::from(rmrr).into()
+}
+
+/// Why the DMAR gives a function no IOMMU; `None` where it does not tell (`device_lookup_iommu`,
+/// drivers/iommu/intel/iommu.c, which asks for a virtual function by its physical one).
+pub(super) fn unserved(model: &Known, function: &PciFunction) -> Option<NoIommu> {
+    let dmar = model.dmar().dmar().filter(|dmar| dmar.fatal().is_none())?;
+    let bdf = function.physical_function.value().copied().unwrap_or(function.bdf);
+    let units = || dmar.drhd.iter().filter(|drhd| drhd.segment == bdf.segment);
+    if units().next().is_none() {
+        return Some(NoIommu::Segment(TableName::Dmar, bdf.segment));
+    }
+    let (way, whole) = model.host().way_to(bdf);
+    let functions: Vec<Option<&PciFunction>> = way.iter().map(|bdf| model.function(*bdf)).collect();
+    let scopes = || units().flat_map(|drhd| &drhd.scopes).filter(|one| one.kind.names_a_function());
+    let mut fits =
+        scopes().map(|scope| fit(model, bdf.segment, scope, (&way, whole), &functions).0);
+    if units().any(Drhd::include_all) || fits.clone().any(|fit| fit == Fit::Yes) {
+        return Some(NoIommu::NotAttached(TableName::Dmar));
+    }
+    if fits.any(|fit| fit == Fit::Unknown) {
+        return None;
+    }
+    let named: Vec<String> = scopes().take(NAMED).map(ToString::to_string).collect();
+    let more = scopes().count() - named.len();
+    Some(NoIommu::Scopes { segment: bdf.segment, named, more })
 }
 
 /// Why no RMRR is named.

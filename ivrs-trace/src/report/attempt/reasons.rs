@@ -189,8 +189,9 @@ fn unknown(document: &mut Document, model: &Model, attempt: &Attempt) {
             .map_or_else(|| call.ret.to_string(), |errno| format!("-1 {errno}"));
         document.fact(4, format!("{} = {result}", call.name));
     }
-    let held =
-        |device: &DeviceVerdict| Some(device.group) == attempt.group && !device.causes.is_empty();
+    let held = |device: &DeviceVerdict| {
+        device.group.is_some() && device.group == attempt.group && !device.causes.is_empty()
+    };
     if !clear_of_direct_maps(attempt) && model.verdicts().devices.iter().any(held) {
         document.fact(
             2,

@@ -118,8 +118,10 @@ pub(super) fn findings(page: &mut Page, found: &[Finding]) {
         paragraph(page, 2, &finding_title(code, style));
         let mut rest: Vec<&Finding> = found.iter().filter(|one| one.code == code).collect();
         while let Some(first) = rest.first().copied() {
-            let (same, others): (Vec<&Finding>, _) =
-                rest.into_iter().partition(|one| predicate(one) == predicate(first));
+            let (same, others): (Vec<&Finding>, _) = rest.into_iter().partition(|one| {
+                std::ptr::eq(*one, first)
+                    || predicate(first).is_some() && predicate(one) == predicate(first)
+            });
             let label = first.place.map_or_else(String::new, |at| place(at.offset));
             labelled(page, 4, &label, 4 + BLOCK, &message(first, &same));
             rest = others;

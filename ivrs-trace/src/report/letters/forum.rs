@@ -28,7 +28,7 @@ const ADDRESSES: usize = 12;
 pub fn forum(case: &Case<'_>, format: Format) -> String {
     let mut letter = Document::default();
     let standing = case.standing();
-    let (held, total) = (case.held_devices().count(), case.verdicts.devices.len());
+    let (held, total) = (case.held_devices().count(), case.total());
     letter.title(match standing {
         Standing::Blocked if case.refused().next().is_some() => {
             "Passthrough fails: the board's firmware is in the way".to_owned()
@@ -41,6 +41,11 @@ pub fn forum(case: &Case<'_>, format: Format) -> String {
         ),
         Standing::Unknown => "Passthrough: whether firmware is in the way is not known".to_owned(),
         Standing::Clear => "Passthrough: firmware is not in the way".to_owned(),
+        Standing::NoIommu => format!(
+            "Passthrough: no IOMMU serves {} of {} devices",
+            case.of(Verdict::NoIommu).count(),
+            case.verdicts.devices.len()
+        ),
         Standing::NoGroups => "Passthrough: no IOMMU is in use".to_owned(),
     });
     letter.rows(case.host_rows());
@@ -63,6 +68,14 @@ pub fn forum(case: &Case<'_>, format: Format) -> String {
             let relaxed = case.verdicts.findings.iter().filter(|one| one.code == Code::RelaxUnity);
             letter.items(relaxed.map(|one| case.redact.text(&one.message)));
         }
+        Standing::NoIommu => {
+            letter.text(
+                0,
+                "A table of the firmware (IVRS on AMD, DMAR on Intel) lists the IOMMUs and the \
+                 devices behind each. A device without an IOMMU cannot be passed through.",
+            );
+            letter.items(case.missing());
+        }
         Standing::NoGroups => {
             letter.text(
                 0,
@@ -72,6 +85,7 @@ pub fn forum(case: &Case<'_>, format: Format) -> String {
         }
     }
     sections::not_remapped(&mut letter, case);
+    sections::without_iommu(&mut letter, case);
     let missing = if case.lost.any() || !case.notes.is_empty() {
         " Some events or facts are missing, so this may lack something."
     } else {
@@ -118,7 +132,7 @@ fn attempts(letter: &mut Document, case: &Case<'_>) {
 fn what(letter: &mut Document, case: &Case<'_>, standing: Standing) {
     letter.title("What it is");
     let held = case.culprits();
-    let total = case.verdicts.devices.len();
+    let total = case.total();
     let blocked = case.held_devices().count();
     let table = if held.is_empty() { "The firmware" } else { "A table of the firmware (IVRS)" };
     let refusal = match (case.model.require_direct(), standing) {

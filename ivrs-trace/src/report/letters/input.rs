@@ -93,6 +93,8 @@ pub(crate) enum Standing {
     Unknown,
     /// Nothing is refused for 1:1 maps.
     Clear,
+    /// Nothing is refused for 1:1 maps, but no IOMMU serves some devices.
+    NoIommu,
     /// There are no groups to judge.
     NoGroups,
 }
@@ -103,12 +105,14 @@ impl<'a> Case<'a> {
         let any = |verdict| devices.iter().any(|device| device.verdict == verdict);
         if any(Verdict::Blocked) || self.refused().next().is_some() {
             Standing::Blocked
-        } else if devices.is_empty()
+        } else if !self.verdicts.unserved().is_empty() {
+            Standing::NoIommu
+        } else if self.total() == 0
             && self.missing().is_empty()
             && self.model.host().groups.value().is_none_or(Vec::is_empty)
         {
             Standing::NoGroups
-        } else if devices.is_empty() || any(Verdict::Unknown) {
+        } else if self.total() == 0 || any(Verdict::Unknown) {
             Standing::Unknown
         } else if self.model.refuses() == RequireDirect::Missing
             && devices.iter().any(|device| !device.causes.is_empty())
@@ -117,6 +121,11 @@ impl<'a> Case<'a> {
         } else {
             Standing::Clear
         }
+    }
+
+    /// How many devices an IOMMU serves: those that firmware could keep from VFIO.
+    pub(crate) fn total(&self) -> usize {
+        self.verdicts.served().count()
     }
 
     pub(crate) fn of(&self, verdict: Verdict) -> impl Iterator<Item = &'a DeviceVerdict> {

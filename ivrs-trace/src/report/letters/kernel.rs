@@ -41,6 +41,7 @@ pub fn kernel(case: &Case<'_>, format: Format) -> String {
     attempts(&mut letter, case);
     blocks(&mut letter, case);
     devices(&mut letter, case);
+    sections::without_iommu(&mut letter, case);
     sections::regions(&mut letter, case);
     sections::not_remapped(&mut letter, case);
     findings(&mut letter, case);
@@ -50,7 +51,7 @@ pub fn kernel(case: &Case<'_>, format: Format) -> String {
 }
 
 fn subject(case: &Case<'_>) -> String {
-    let total = case.verdicts.devices.len();
+    let total = case.total();
     let held = case.held_devices().count();
     let by = match numbers(&case.causes()) {
         Some((id, numbers)) if numbers.len() <= 4 => format!("{} {}", id.noun(), list(&numbers)),
@@ -69,6 +70,11 @@ fn subject(case: &Case<'_>) -> String {
             format!("VFIO: facts are missing to judge {open} of {total} PCI functions")
         }
         Standing::Clear => format!("VFIO: none of {total} PCI functions is refused for a 1:1 map"),
+        Standing::NoIommu => format!(
+            "VFIO: no IOMMU serves {} of {} PCI functions",
+            case.of(Verdict::NoIommu).count(),
+            case.verdicts.devices.len()
+        ),
         Standing::NoGroups => "VFIO: no IOMMU groups, so nothing to judge".to_owned(),
     }
 }
@@ -83,7 +89,7 @@ const BY_ITSELF: &str = "intel_iommu_attach_device() answers VFIO's domain with 
                          drivers/iommu/intel/iommu.c, up to 6.5), which costs the whole group";
 
 fn summary(case: &Case<'_>) -> Option<String> {
-    let total = case.verdicts.devices.len();
+    let total = case.total();
     let held = case.held_devices().count();
     let refused = case.refused().count();
     let from = if case.culprits().is_empty() {
@@ -122,7 +128,9 @@ fn summary(case: &Case<'_>) -> Option<String> {
              them."
         ),
         // The subject says it.
-        Standing::Unknown | Standing::Clear | Standing::NoGroups => return None,
+        Standing::Unknown | Standing::Clear | Standing::NoIommu | Standing::NoGroups => {
+            return None;
+        }
     })
 }
 
@@ -365,6 +373,8 @@ fn devices(letter: &mut Document, case: &Case<'_>) {
     letter.title("PCI functions");
     let blocked: Vec<_> = case.of(Verdict::Blocked).collect();
     let unknown: Vec<_> = case.of(Verdict::Unknown).collect();
+    let without: Vec<_> = case.of(Verdict::NoIommu).collect();
+    let platform: Vec<_> = case.of(Verdict::Platform).collect();
     let (later, clear): (Vec<_>, Vec<_>) =
         case.of(Verdict::Clear).partition(|device| !device.causes.is_empty());
     let table = Table::of(case.model, case.verdicts, case.redact, true);
@@ -398,6 +408,8 @@ fn devices(letter: &mut Document, case: &Case<'_>) {
         ("Not known", &unknown),
         ("With 1:1 maps, not refused by this kernel", &later),
         ("Not refused for a 1:1 map", &clear),
+        ("Served by no IOMMU", &without),
+        ("IOMMUs and host bridges, which Linux gives no group", &platform),
     ] {
         list(letter, title, devices);
     }

@@ -1,16 +1,19 @@
 //! What several letters say: the entries, why none can be named, the regions, the table itself.
 
+use std::collections::BTreeSet;
+
 use super::input::{Case, TOLD};
 use crate::{
     codes::Code,
     firmware::{EntryId, Place, Rmrr},
     fmt::sentence,
     host::{Member, RegionKind},
-    model::{DmarTable, Table},
+    model::{DmarTable, Table, WITHOUT_IOMMU_GROUP},
+    pci::Bdf,
     report::{
         Document,
         cause::{gap_text, rmrr_memory_text, rows, scopes_text},
-        document::count,
+        document::{capital, count},
     },
 };
 
@@ -101,6 +104,27 @@ pub(super) fn no_table(case: &Case<'_>) -> String {
         Table::Malformed(error) => format!("The IVRS is malformed: {error}."),
         Table::Read(_) => String::new(),
     }
+}
+
+/// The functions that no IOMMU serves, by the reason why none does.
+pub(super) fn without_iommu(letter: &mut Document, case: &Case<'_>) {
+    let reasons = case.verdicts.unserved();
+    if reasons.is_empty() {
+        return;
+    }
+    letter.title("Devices that no IOMMU serves");
+    letter.items(reasons.iter().map(|(why, devices)| {
+        let functions: Vec<Bdf> = devices.iter().map(|device| device.bdf).collect();
+        let told: Vec<String> = functions.iter().take(TOLD).map(ToString::to_string).collect();
+        let more = match functions.len().saturating_sub(TOLD) {
+            0 => String::new(),
+            more => format!(" and {more} more"),
+        };
+        format!("{}{more}: {}", told.join(", "), why.why(&functions))
+    }));
+    letter.text(0, capital(WITHOUT_IOMMU_GROUP));
+    let help: BTreeSet<&str> = reasons.keys().filter_map(|why| why.may_help()).collect();
+    letter.items(help.into_iter().map(|item| format!("may help: {item}")));
 }
 
 /// The direct regions that sysfs shows, by groups.

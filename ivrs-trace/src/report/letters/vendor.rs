@@ -49,6 +49,7 @@ pub fn vendor(case: &Case<'_>, format: Format) -> String {
         _ => nothing_to_ask(&mut letter, case, standing),
     }
     sections::not_remapped(&mut letter, case);
+    sections::without_iommu(&mut letter, case);
     sections::table(&mut letter, case);
     let left_out = if case.redact.is_on() {
         " Names of the host and its users, serial numbers and the kernel command line were left out."
@@ -82,6 +83,11 @@ fn nothing_to_ask(letter: &mut Document, case: &Case<'_>, standing: Standing) {
         Standing::NoGroups => {
             "This host has no IOMMU groups: its IOMMU is absent or switched off, so the effect of \
              the table cannot be seen."
+        }
+        Standing::NoIommu => {
+            "Linux refuses no device of this host for a 1:1 map, but the devices below have no \
+             IOMMU, so no virtual machine can have them. Where a table lacks the IOMMU that they \
+             are behind, please add it: an IVHD block in the IVRS, a DRHD in the DMAR."
         }
         Standing::Clear => {
             "Nothing in this table keeps a PCI device of this host from a virtual machine; there is \
@@ -223,7 +229,7 @@ fn effect(letter: &mut Document, case: &Case<'_>, standing: Standing) {
          Linux does not do that to a device that firmware has asked a map for, nor to any device \
          in one IOMMU group with it: the call fails with EINVAL.",
     );
-    let total = case.verdicts.devices.len();
+    let total = case.total();
     let held = case.held_devices().count();
     let mut items = Vec::new();
     if held > 0 {

@@ -33,9 +33,11 @@ impl Style {
     fn paint(self, kind: Kind, text: &str) -> String {
         let codes = match kind {
             Kind::Strong => "1",
-            Kind::Verdict(Verdict::Blocked) | Kind::Severity(Severity::Error) => "1;31",
+            Kind::Verdict(Verdict::Blocked | Verdict::NoIommu)
+            | Kind::Severity(Severity::Error) => "1;31",
             Kind::Verdict(Verdict::Clear) => "1;32",
             Kind::Verdict(Verdict::Unknown) | Kind::Severity(Severity::Warning) => "1;33",
+            Kind::Verdict(Verdict::Platform) => "",
             Kind::Plain | Kind::Code | Kind::Name | Kind::Severity(Severity::Note) => "",
         };
         if self.colour && !codes.is_empty() {

@@ -1,4 +1,4 @@
-//! The devices view: a row a PCI function that is in a group, with its verdict.
+//! The devices view: a row a PCI function, with its verdict.
 
 use std::{
     cmp::Reverse,
@@ -11,7 +11,7 @@ use crate::{
     firmware::EntryId,
     fmt::sentence,
     host::PciNames,
-    model::{DeviceVerdict, RequireDirect, Verdict},
+    model::{DeviceVerdict, RequireDirect, Verdict, WITHOUT_IOMMU_GROUP},
     pci::Bdf,
     report,
     tui::{
@@ -48,7 +48,8 @@ fn text_of(device: &DeviceVerdict, scene: &Scene<'_>) -> String {
     let driver = device.driver.as_deref().unwrap_or("no driver");
     let (_, word) = verdict(device.verdict);
     let name = name_of(device.bdf, scene);
-    format!("{} {word} group {} {driver} {name}", device.bdf, device.group)
+    let group = device.group.map_or_else(String::new, |id| format!(" group {id}"));
+    format!("{} {word}{group} {driver} {name}", device.bdf)
 }
 
 /// Devices of this host, a line each.
@@ -69,7 +70,8 @@ pub(super) fn list_devices(
         if let Some(device) = scene.device(bdf) {
             let (role, word) = verdict(device.verdict);
             line.push((role, format!("{word:<8}")));
-            line.push(plain(format!("group {:<4}", device.group)));
+            let group = device.group.map_or_else(String::new, |id| format!("group {id}"));
+            line.push(plain(format!("{group:<10}")));
         } else {
             line.push((Role::Dim, format!("{:<18}", "in no group")));
         }
@@ -117,7 +119,8 @@ impl Rows for Devices {
             .filter(|device| self.only.is_none_or(|only| device.verdict == only))
             .filter(|device| {
                 covered.as_ref().is_none_or(|(groups, devices)| {
-                    groups.contains(&device.group) || devices.contains(&device.bdf)
+                    device.group.is_some_and(|id| groups.contains(&id))
+                        || devices.contains(&device.bdf)
                 })
             })
             .collect();
@@ -127,6 +130,8 @@ impl Rows for Devices {
             3 => rows.sort_by_key(|device| Reverse(device.causes.len())),
             _ => {}
         }
+        // Nobody looks for the platform's own.
+        rows.sort_by_key(|device| device.verdict == Verdict::Platform);
         if self.gathered {
             rows.sort_by_key(|device| device.group);
         }
@@ -142,8 +147,12 @@ impl Rows for Devices {
         let (role, word) = verdict(device.verdict);
         // A group is named once.
         let above = above.filter(|_| self.gathered).and_then(|above| scene.device(*above));
-        let again = above.is_some_and(|above| above.group == device.group);
-        let group = if again { "  \u{2502}".to_owned() } else { device.group.to_string() };
+        let again = above.is_some_and(|above| above.group.is_some() && above.group == device.group);
+        let group = match device.group {
+            Some(_) if again => "  \u{2502}".to_owned(),
+            Some(id) => id.to_string(),
+            None => "-".to_owned(),
+        };
         let causes = match device.causes.len() {
             0 => String::new(),
             some => some.to_string(),
@@ -162,12 +171,21 @@ impl Rows for Devices {
         let devices = || rows.iter().filter_map(|row| scene.device(*row));
         let count = |wanted| devices().filter(|one| one.verdict == wanted).count();
         let covered = self.covered.map_or_else(String::new, |one| format!(" covered by {one}"));
-        let mut parts = vec![format!(
+        let mut title = format!(
             "Devices{covered}: {} blocked, {} clear, {} unknown",
             count(Verdict::Blocked),
             count(Verdict::Clear),
             count(Verdict::Unknown)
-        )];
+        );
+        for (verdict, words) in
+            [(Verdict::NoIommu, "without IOMMU"), (Verdict::Platform, "of the platform")]
+        {
+            let count = count(verdict);
+            if count > 0 {
+                title.push_str(&format!(", {count} {words}"));
+            }
+        }
+        let mut parts = vec![title];
         parts.extend(self.gathered.then(|| "by group".to_owned()));
         parts
     }
@@ -176,7 +194,7 @@ impl Rows for Devices {
         scene.stage.verdicts.devices.is_empty().then(|| {
             let findings = scene.stage.verdicts.findings.iter();
             let why: Vec<String> = findings.map(|one| sentence(&one.message)).collect();
-            format!("No PCI function is in an IOMMU group. {}", why.join(" "))
+            format!("No PCI function is known. {}", why.join(" "))
         })
     }
 
@@ -189,17 +207,24 @@ impl Rows for Devices {
             text.text(&name);
         }
         text.blank();
-        let members = scene
-            .model
-            .group(device.group)
-            .map_or(0, |group| group.members.value().map_or(0, Vec::len));
+        let group = device.group.and_then(|id| scene.model.group(id));
+        let members = group.map_or(0, |group| group.members.value().map_or(0, Vec::len));
         let others = match members {
             0 | 1 => "only device in its group".to_owned(),
             _ => format!("{members} devices, assigned together or not at all"),
         };
-        text.row("group", &format!("{}: {others}", device.group));
+        let group = device.group.map_or_else(|| "none".to_owned(), |id| format!("{id}: {others}"));
+        text.row("group", &group);
         text.row("driver", device.driver.as_deref().unwrap_or("no driver bound"));
-        text.row("IOMMU", device.iommu.as_deref().unwrap_or("not known"));
+        let none = if device.no_iommu.is_some() { "none" } else { "not known" };
+        text.row("IOMMU", device.iommu.as_deref().unwrap_or(none));
+        if let Some(why) = &device.no_iommu {
+            text.row("why", &why.why(&[*row]));
+            if !why.is_platform() {
+                text.painted_row("effect", Role::Bad, WITHOUT_IOMMU_GROUP);
+            }
+            why.may_help().into_iter().for_each(|help| text.row("may help", help));
+        }
         if let Some(alias) = scene.model.alias(device.bdf) {
             text.row("alias", &format!("its requester ID is {alias}"));
         }
@@ -250,14 +275,17 @@ impl Rows for Devices {
         match action {
             Action::Open | Action::ToEntry => {
                 let entry = device.causes.iter().find_map(|cause| cause.entry).map(Target::Entry);
-                entry.or_else(|| (action == Action::Open).then_some(Target::Group(device.group)))
+                let group = || device.group.filter(|_| action == Action::Open).map(Target::Group);
+                entry.or_else(group)
             }
-            Action::ToRegions => Some(Target::Group(device.group)),
+            Action::ToRegions => device.group.map(Target::Group),
             Action::ToAttempt => {
                 let mut attempts = scene.numbered().rev();
                 let same = attempts.find(|(_, one)| {
                     one.requested == Some(device.bdf)
-                        || one.requested.is_none() && one.group == Some(device.group)
+                        || one.requested.is_none()
+                            && one.group.is_some()
+                            && one.group == device.group
                 });
                 same.map(|(number, _)| Target::Attempt(number))
             }
@@ -278,7 +306,8 @@ impl Rows for Devices {
                     None => Some(Verdict::Blocked),
                     Some(Verdict::Blocked) => Some(Verdict::Clear),
                     Some(Verdict::Clear) => Some(Verdict::Unknown),
-                    Some(Verdict::Unknown) => None,
+                    Some(Verdict::Unknown) => Some(Verdict::NoIommu),
+                    Some(Verdict::NoIommu | Verdict::Platform) => None,
                 };
                 let only = |only| format!("{} devices only", verdict(only).1);
                 Some(self.only.map_or_else(|| "all devices".to_owned(), only))

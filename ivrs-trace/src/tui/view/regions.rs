@@ -322,7 +322,7 @@ impl Rows for Regions {
         let device = || {
             let shown = |bdf: &Bdf| scene.device(*bdf).is_some();
             // Those of the group that is looked at come first.
-            let of_group = |bdf: &Bdf| scene.device(*bdf).map(|one| one.group) == self.group;
+            let of_group = |bdf: &Bdf| scene.device(*bdf).and_then(|one| one.group) == self.group;
             let all = || functions(region.devices.iter().chain(&region.perhaps)).filter(shown);
             all().find(of_group).or_else(|| all().next()).map(Target::Device)
         };
