@@ -99,9 +99,10 @@ fn status(model: &Model, verdicts: &Verdicts, asked: bool) -> u8 {
     let endpoint = |device: &&DeviceVerdict| {
         model.function(device.bdf).and_then(PciFunction::is_bridge) != Some(true)
     };
-    let unserved = match asked {
-        true => verdicts.devices.iter().any(|device| device.no_iommu.is_some()),
-        false => verdicts.unserved().values().flatten().any(endpoint),
+    let unserved = if asked {
+        verdicts.devices.iter().any(|device| device.no_iommu.is_some())
+    } else {
+        verdicts.unserved().values().flatten().any(endpoint)
     };
     if any(Verdict::Blocked) {
         1

@@ -61,7 +61,7 @@ mod tests {
         event::Change,
         host::Reading,
         model::{
-            Model, RequireDirect, Verdict,
+            Cause, Model, RequireDirect, Verdict,
             fixture::{GROUPS, QEMU, device, host, model, table},
         },
     };

@@ -126,9 +126,12 @@ impl NoIommu {
 
 impl fmt::Display for Covered {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let range = |(first, last): &(Bdf, Bdf)| match first == last {
-            true => first.devid.to_string(),
-            false => format!("{} to {}", first.devid, last.devid),
+        let range = |(first, last): &(Bdf, Bdf)| {
+            if first == last {
+                first.devid.to_string()
+            } else {
+                format!("{} to {}", first.devid, last.devid)
+            }
         };
         let segment = self.ranges.first().map(|(first, _)| first.segment).unwrap_or_default();
         let ranges: Vec<String> = self.ranges.iter().map(range).collect();

@@ -125,10 +125,9 @@ fn role(kind: Kind) -> Role {
             Role::Bad
         }
         Kind::Verdict(Verdict::Clear) => Role::Good,
-        Kind::Verdict(Verdict::Platform) => Role::Dim,
         Kind::Verdict(Verdict::Unknown) | Kind::Severity(Severity::Warning) => Role::Doubtful,
         Kind::Strong => Role::Title,
-        Kind::Name => Role::Dim,
+        Kind::Name | Kind::Verdict(Verdict::Platform) => Role::Dim,
         Kind::Plain | Kind::Code | Kind::Severity(Severity::Note) => Role::Text,
     }
 }

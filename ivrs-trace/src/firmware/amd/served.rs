@@ -37,13 +37,17 @@ impl Served {
                     Content::All(_) => add(Devid(0), last),
                     Content::Device(devices) => {
                         add(devices.first, devices.last);
-                        devices.source.into_iter().for_each(|source| add(source, source));
+                        if let Some(source) = devices.source {
+                            add(source, source);
+                        }
                     }
                     Content::Range { devices, .. } => {
                         start = devices.first;
                         add(devices.first, devices.last);
                         let source = devices.source.filter(|_| devices.first <= devices.last);
-                        source.into_iter().for_each(|source| add(source, source));
+                        if let Some(source) = source {
+                            add(source, source);
+                        }
                     }
                     Content::StartWithoutEnd(devices) => start = devices.first,
                     Content::EndWithoutStart { last } => add(start, last),

@@ -180,7 +180,7 @@ impl Known {
             TableName::Ivrs if self.table().ivrs().is_some() => amd::unserved(self, function.bdf),
             _ => intel::unserved(self, function),
         };
-        by_table.unwrap_or_else(|| NoIommu::Untold(Some(name)))
+        by_table.unwrap_or(NoIommu::Untold(Some(name)))
     }
 
     /// The table that describes this host's IOMMU, so far as it can be told.

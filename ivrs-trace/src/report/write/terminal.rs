@@ -37,8 +37,11 @@ impl Style {
             | Kind::Severity(Severity::Error) => "1;31",
             Kind::Verdict(Verdict::Clear) => "1;32",
             Kind::Verdict(Verdict::Unknown) | Kind::Severity(Severity::Warning) => "1;33",
-            Kind::Verdict(Verdict::Platform) => "",
-            Kind::Plain | Kind::Code | Kind::Name | Kind::Severity(Severity::Note) => "",
+            Kind::Verdict(Verdict::Platform)
+            | Kind::Plain
+            | Kind::Code
+            | Kind::Name
+            | Kind::Severity(Severity::Note) => "",
         };
         if self.colour && !codes.is_empty() {
             format!("\u{1b}[{codes}m{text}\u{1b}[0m")

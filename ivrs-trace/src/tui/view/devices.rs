@@ -3,6 +3,7 @@
 use std::{
     cmp::Reverse,
     collections::{BTreeSet, VecDeque},
+    fmt::Write as _,
 };
 
 use super::{plain, verdict};
@@ -182,7 +183,7 @@ impl Rows for Devices {
         {
             let count = count(verdict);
             if count > 0 {
-                title.push_str(&format!(", {count} {words}"));
+                let _ = write!(title, ", {count} {words}");
             }
         }
         let mut parts = vec![title];
