@@ -44,7 +44,7 @@ pub mod replay;
 pub mod report;
 #[cfg(feature = "schema")]
 pub mod schema;
-#[cfg(all(test, feature = "live", feature = "pci-names", feature = "tui"))]
+#[cfg(test)]
 mod tests;
 #[cfg(feature = "tui")]
 pub mod tui;
