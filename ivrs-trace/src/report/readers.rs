@@ -26,7 +26,7 @@ use crate::{
     escape::printable,
     event::{Body, Event, Phase},
     facts::{Lost, ProbeFact},
-    firmware::{self, dump},
+    firmware::dump,
     host::{AcpiDevice, Member, Reading, Skipped, Snapshot},
     model::{
         Model, RequireDirect,
@@ -499,13 +499,13 @@ fn every_report_says_that_interrupts_are_not_remapped_whatever_else_it_says() {
     for (name, host) in [("desktop", desktop()), ("intel", intel())] {
         let told = Told::of(&host, RequireDirect::Present);
         let mut verdicts = told.model.verdicts();
-        let log = firmware::Fact::Line {
+        let log = crate::firmware::Fact::Line {
             file: "kernel log".to_owned(),
             text: "AMD-Vi: IOAPIC[7] not in IVRS table".to_owned(),
         };
-        verdicts.findings.push(firmware::Finding {
+        verdicts.findings.push(crate::firmware::Finding {
             evidence: vec![log],
-            ..firmware::Finding::new(
+            ..crate::firmware::Finding::new(
                 crate::codes::Code::NotRemapped,
                 "interrupts are not remapped; add ivrs_ioapic[7]=00:14.0".to_owned(),
             )
