@@ -35,6 +35,10 @@ impl Known {
                 .collect();
             found.extend(members(self));
             for group in self.groups() {
+                // All of a large table times all groups would fill memory.
+                if found.len() >= AT_MOST {
+                    break;
+                }
                 found.extend(of_group(self, group));
             }
             found.truncate(AT_MOST);
