@@ -395,10 +395,12 @@ fn faults(call: &Call, folder: &Path) -> Vec<String> {
     if !call.verdicts.is_empty() {
         let document: Value = serde_json::from_str(&stdout).unwrap_or_default();
         for (bdf, wanted) in call.verdicts {
-            let device = document["devices"]
-                .as_array()
-                .and_then(|devices| devices.iter().find(|device| device["bdf"] == *bdf));
-            let got = device.and_then(|device| device["verdict"].as_str()).unwrap_or("not listed");
+            let devices = document.get("devices").and_then(Value::as_array).into_iter().flatten();
+            let field = |device: &Value, name: &str| Some(device.get(name)?.as_str()?.to_owned());
+            let got = devices
+                .filter(|device| field(device, "bdf").as_deref() == Some(bdf))
+                .find_map(|device| field(device, "verdict"))
+                .unwrap_or_else(|| "not listed".to_owned());
             if got != *wanted {
                 faults.push(format!("{bdf} is {got}, wanted {wanted}"));
             }

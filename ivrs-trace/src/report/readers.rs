@@ -617,7 +617,7 @@ proptest! {
         let told = named_strangely(&names);
         let verdicts = told.model.verdicts();
         let style = Style { width, colour: false };
-        let changes = [crate::model::Change::Without { entry: firmware::EntryId::Ivmd(0) }];
+        let changes = [crate::model::Change::Without { entry: crate::firmware::EntryId::Ivmd(0) }];
         let mut texts = vec![
             ("check", width, check(&told.model, &verdicts, style)),
             ("attempts", width, super::attempts(&told.model, Lost::default(), style)),
@@ -652,7 +652,7 @@ proptest! {
         prop_assert_eq!(column(&text, "group", "  IVMD").len(), 1, "{}", text);
         let text = told.with(false, |case| kernel(case, Format::Text));
         prop_assert_eq!(column(&text, "group", ":14").len(), 1, "{}", text);
-        let change = [crate::model::Change::Without { entry: firmware::EntryId::Ivmd(0) }];
+        let change = [crate::model::Change::Without { entry: crate::firmware::EntryId::Ivmd(0) }];
         let text = super::what_if(
             &told.model.what_if(&change).unwrap(),
             Style { width: 200, colour: false },

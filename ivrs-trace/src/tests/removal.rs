@@ -62,12 +62,11 @@ impl Told {
         let host = Snapshot::read(root);
         // As the commands do it, whose BTF is more than these trees have.
         let release = host.kernel_release.value().cloned();
-        let flag = match host.has_btf {
-            true => KernelFlag::from(flag),
-            false => KernelFlag::of_release(
-                release.as_deref(),
-                "the tree has no sys/kernel/btf/vmlinux".to_owned(),
-            ),
+        let flag = if host.has_btf {
+            KernelFlag::from(flag)
+        } else {
+            let why = "the tree has no sys/kernel/btf/vmlinux".to_owned();
+            KernelFlag::of_release(release.as_deref(), why)
         };
         let mut model = Model::new(host, flag);
         let mut trail = Trail::default();
@@ -443,10 +442,7 @@ fn removals(root: &Path, wide: bool) -> Vec<(String, Removal)> {
 }
 
 /// Faults, and the removals that lead to each.
-fn faults_of(
-    hosts: &[(&str, (Snapshot, Vec<Event>), RequireDirect)],
-    wide: bool,
-) -> BTreeMap<String, Vec<String>> {
+fn faults_of(hosts: &[hosts::Named], wide: bool) -> BTreeMap<String, Vec<String>> {
     let mut found: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for (name, (host, events), flag) in hosts {
         let folder = planted(host);
