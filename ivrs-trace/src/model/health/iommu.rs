@@ -73,7 +73,10 @@ pub(super) fn lines(model: &Known, verdicts: &Verdicts, conditions: &Conditions)
 const ECHO: &str = "DMAR: IOMMU enabled";
 
 fn vendor(model: &Known, conditions: &Conditions) -> Line {
+    // An IOMMU at work has groups.
+    let no_groups = model.host().groups.value().is_some_and(Vec::is_empty);
     let units = match &model.host().iommus {
+        Reading::Unreadable(_) if no_groups => return none(model, conditions),
         Reading::Unreadable(why) => {
             let line = Line::new("iommu", State::Unknown, "whether the IOMMU is on is not known");
             return line.from(why.clone());
@@ -111,8 +114,14 @@ fn vendor(model: &Known, conditions: &Conditions) -> Line {
 /// Why there is none.
 fn none(model: &Known, conditions: &Conditions) -> Line {
     let host = model.host();
-    let line = Line::new("iommu", State::No, "no IOMMU is on, so VFIO can take no device")
-        .from("/sys/class/iommu and /sys/kernel/iommu_groups: empty");
+    let line = Line::new("iommu", State::No, "no IOMMU is on, so VFIO can take no device").from(
+        match &host.iommus {
+            Reading::Unreadable(_) => "/sys/kernel/iommu_groups: empty",
+            Reading::Read(_) | Reading::Absent => {
+                "/sys/class/iommu and /sys/kernel/iommu_groups: empty"
+            }
+        },
+    );
     let off = options::of(host).find(|option| {
         let (name, values) = option.split_once('=').unwrap_or((option, ""));
         matches!(name, "iommu" | "amd_iommu" | "intel_iommu")

@@ -494,3 +494,26 @@ fn a_board_without_acpi_gets_advice_that_fits_it() {
     assert!(line.todo.as_ref().unwrap().contains("device tree"), "{text}");
     assert!(!text.contains("set-up") && !text.contains("ACPI"), "{text}");
 }
+
+#[test]
+fn an_option_that_the_kernel_repeats_is_no_iommu_and_neither_is_a_folder_without_groups() {
+    let host = Host::new()
+        .file("sys/kernel/iommu_groups/.keep", "")
+        .function("0000:01:00.0", "0x030000\n", "nouveau", 1)
+        .file("proc/cmdline", "intel_iommu=on quiet\n")
+        .file("dev/kmsg", "[    0.019620] DMAR: IOMMU enabled\n");
+    for folder in ["sys/kernel/iommu_groups/1", "sys/class/iommu"] {
+        let _: std::io::Result<()> = fs::remove_dir_all(host.0.path().join(folder));
+    }
+    for link in ["iommu", "iommu_group"] {
+        fs::remove_file(host.path(&format!("sys/devices/pci0000:00/0000:01:00.0/{link}"))).unwrap();
+    }
+    fs::remove_file(host.path("sys/kernel/iommu_groups/.keep")).unwrap();
+    let (health, text) = host.told(&[], &Tracing::default());
+    let line = &health.iommu[0];
+    assert_eq!((line.code, line.state), ("iommu", State::No), "{text}");
+    assert_eq!(line.evidence[0], "/sys/kernel/iommu_groups: empty");
+    let echo = line.evidence.iter().find(|one| one.contains("DMAR: IOMMU enabled")).unwrap();
+    assert!(echo.ends_with("proves nothing)"), "{echo}");
+    assert!(line.todo.as_ref().unwrap().contains("switch the IOMMU on"), "{text}");
+}
