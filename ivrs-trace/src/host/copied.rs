@@ -1,19 +1,28 @@
 //! What a copy of a host lacks may be on the host all the same: where other parts of the copy show that
 //! it must be, or nothing shows that it is not, it was only not copied.
 
-use super::{Reading, Snapshot};
+use super::{
+    tree::Reading,
+    types::{Group, HexBytes, PciFunction},
+};
 
-/// Makes unreadable in a copy what is absent for want of a copy. `tables` is whether the copy has any
-/// ACPI table.
-pub(super) fn settle(host: &mut Snapshot, tables: bool) {
-    for (name, table) in [("IVRS", &mut host.ivrs), ("DMAR", &mut host.dmar)] {
-        if !tables && *table == Reading::Absent {
-            *table = missing(&format!("sys/firmware/acpi/tables/{name}"));
-        }
+/// Makes a table unreadable where the copy has not `any` ACPI table.
+pub(super) fn settle_table(table: Reading<HexBytes>, name: &str, any: bool) -> Reading<HexBytes> {
+    match table {
+        Reading::Absent if !any => missing(&format!("sys/firmware/acpi/tables/{name}")),
+        table => table,
     }
-    let mut grouped = host.groups.value().is_some_and(|groups| !groups.is_empty());
-    let mut served = host.iommus.value().is_some_and(|units| !units.is_empty());
-    if let Reading::Read(functions) = &mut host.functions {
+}
+
+/// Makes unreadable what is absent of groups and functions for want of a copy; `units` are the IOMMUs.
+pub(super) fn settle(
+    groups: &mut Reading<Vec<Group>>,
+    functions: &mut Reading<Vec<PciFunction>>,
+    units: &Reading<Vec<String>>,
+) {
+    let mut grouped = groups.value().is_some_and(|groups| !groups.is_empty());
+    let mut served = units.value().is_some_and(|units| !units.is_empty());
+    if let Reading::Read(functions) = &mut *functions {
         for function in functions {
             grouped |= function.group.value().is_some();
             served |= function.iommu.value().is_some();
@@ -24,19 +33,18 @@ pub(super) fn settle(host: &mut Snapshot, tables: bool) {
         }
     }
     // A group that lists nobody may be that of any function.
-    let all_listed =
-        host.groups.value().is_some_and(|groups| groups.iter().all(super::Group::lists_members));
-    if let (Reading::Read(functions), false) = (&mut host.functions, all_listed) {
+    let all_listed = groups.value().is_some_and(|groups| groups.iter().all(Group::lists_members));
+    if let (Reading::Read(functions), false) = (&mut *functions, all_listed) {
         for function in functions.iter_mut().filter(|one| one.group == Reading::Absent) {
             function.group = missing(&format!("sys/bus/pci/devices/{}/iommu_group", function.bdf));
         }
     }
     let empty = |list: Option<usize>| list == Some(0);
-    if empty(host.groups.value().map(Vec::len)) && (served || grouped) {
-        host.groups = missing("sys/kernel/iommu_groups/*");
+    if empty(groups.value().map(Vec::len)) && (served || grouped) {
+        *groups = missing("sys/kernel/iommu_groups/*");
     }
-    if empty(host.functions.value().map(Vec::len)) && (served || grouped) {
-        host.functions = missing("sys/bus/pci/devices/*");
+    if empty(functions.value().map(Vec::len)) && (served || grouped) {
+        *functions = missing("sys/bus/pci/devices/*");
     }
 }
 

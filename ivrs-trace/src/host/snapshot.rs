@@ -205,7 +205,10 @@ impl Snapshot {
         };
         if is_copy {
             let tables = at("sys/firmware/acpi/tables").and_then(|dir| dir.names());
-            copied::settle(&mut snapshot, tables.value().is_some_and(|names| !names.is_empty()));
+            let any = tables.value().is_some_and(|names| !names.is_empty());
+            snapshot.ivrs = copied::settle_table(snapshot.ivrs, "IVRS", any);
+            snapshot.dmar = copied::settle_table(snapshot.dmar, "DMAR", any);
+            copied::settle(&mut snapshot.groups, &mut snapshot.functions, &snapshot.iommus);
         }
         skipped.sort();
         let ivrs = snapshot.table_or_why(&snapshot.ivrs, "IVRS", "ivhd", "AMD");
