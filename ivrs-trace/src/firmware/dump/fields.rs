@@ -116,6 +116,8 @@ struct Listing {
     first: usize,
     last: usize,
     fields: usize,
+    /// Bytes of device entries that were left out of the listing.
+    left_out: usize,
     problem: Option<(usize, Problem)>,
 }
 
@@ -151,8 +153,9 @@ impl Listing {
         };
         let base = field.offset;
         let whole = named.is_some();
-        let (bytes, fields, problem) = (Vec::new(), 0, None);
-        Some(Self { signature, whole, bytes, base, first: line, last: line, fields, problem })
+        let (bytes, fields, left_out, problem) = (Vec::new(), 0, 0, None);
+        let (first, last) = (line, line);
+        Some(Self { signature, whole, bytes, base, first, last, fields, left_out, problem })
     }
 
     /// Adds a field; false where the listing is over.
@@ -161,6 +164,9 @@ impl Listing {
             return false;
         }
         let Some(bytes) = field.bytes() else { return true };
+        if !self.whole && field.block() == Some(self.signature) {
+            self.fill();
+        }
         if let (Some(found), Some(base)) = (field.offset, self.base) {
             let expected = base.saturating_add(self.bytes.len());
             // What the specification reserves in the header of a DMAR is not always listed.
@@ -183,8 +189,28 @@ impl Listing {
         true
     }
 
-    fn finish(self) -> Result<TableDump, Fault> {
-        let Self { signature, whole, bytes, first, last, fields, problem, .. } = self;
+    /// Fills an IVHD up to its length with entries that mean nothing: people list some of its device
+    /// entries, and the block says how long all of them are.
+    fn fill(&mut self) {
+        let ends = ends(&self.bytes);
+        let begin = ends.iter().rev().nth(1).copied().unwrap_or_default();
+        let Some(end) = ends.last().copied().filter(|end| *end > self.bytes.len()) else { return };
+        let kind = self.bytes.get(begin).copied();
+        let ivhd =
+            self.signature == ivrs::SIGNATURE && kind.and_then(IvhdKind::from_code).is_some();
+        if ivhd && end - begin <= usize::from(u16::MAX) && u16_at(&self.bytes, begin + 2).is_some()
+        {
+            self.left_out += end - self.bytes.len();
+            self.bytes.resize(end, 0);
+            self.base = None;
+        }
+    }
+
+    fn finish(mut self) -> Result<TableDump, Fault> {
+        if !self.whole {
+            self.fill();
+        }
+        let Self { signature, whole, bytes, first, last, fields, left_out, problem, .. } = self;
         let failed = |line, problem| {
             let error = DumpError::Bad { form: Form::Fields, line: Some(line), problem };
             Err(Fault { rank: Rank::Wanted, progress: fields, error })
@@ -219,7 +245,10 @@ impl Listing {
             lines,
             table: with_header(signature, &bytes),
             headless: true,
-            notes: Vec::new(),
+            notes: (left_out > 0)
+                .then(|| format!("the listing leaves out {left_out} bytes of device entries"))
+                .into_iter()
+                .collect(),
         })
     }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde::Serialize;
 
-use super::amd_owners::Owner;
+use super::owner::Owner;
 use crate::{
     firmware::{EntryId, Fact, Place},
     hex::Hex,

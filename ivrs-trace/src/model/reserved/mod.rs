@@ -16,10 +16,11 @@ mod intel;
 mod intel_diff;
 mod intel_findings;
 mod memory;
+mod owner;
 mod tables;
 
-pub use amd_owners::{Owner, OwnerKind};
 pub use cause::{Cause, CauseKind, Coverage, EntryCoverage, Gap};
 pub(super) use coherence::shows;
 pub use intel::{RmrrCoverage, RmrrMatch};
+pub use owner::{Owner, OwnerKind};
 pub(super) use tables::Tables;
