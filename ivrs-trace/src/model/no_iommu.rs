@@ -185,15 +185,14 @@ pub(super) fn why(model: &Known, function: &PciFunction) -> Result<NoIommu, Stri
     if let Some(group) = model.groups().find(|group| group.members.value().is_none()) {
         return Err(format!("whether it is in group {}, whose members are not known", group.id));
     }
-    if model.groups().next().is_none() {
-        return Ok(NoIommu::Inactive);
-    }
-    match function.class.value().map(|class| class >> 8) {
-        Some(0x0600) => Ok(NoIommu::HostBridge),
-        Some(_) => Ok(model.unserved(function)),
-        // An IOMMU or a host bridge has none, which is no news.
-        None => Err(format!("what {} is: its class was not read", function.bdf)),
-    }
+    let class = function.class.value().map(|class| class >> 8);
+    Ok(if model.groups().next().is_none() {
+        NoIommu::Inactive
+    } else if class == Some(0x0600) {
+        NoIommu::HostBridge
+    } else {
+        model.unserved(function)
+    })
 }
 
 /// By its class (0x0806), or by the ids of virtio-iommu, which has no class of its own.
