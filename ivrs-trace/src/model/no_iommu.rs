@@ -185,14 +185,17 @@ pub(super) fn why(model: &Known, function: &PciFunction) -> Result<NoIommu, Stri
     if let Some(group) = model.groups().find(|group| group.members.value().is_none()) {
         return Err(format!("whether it is in group {}, whose members are not known", group.id));
     }
-    let class = function.class.value().map(|class| class >> 8);
-    Ok(if model.groups().next().is_none() {
-        NoIommu::Inactive
-    } else if class == Some(0x0600) {
-        NoIommu::HostBridge
-    } else {
-        model.unserved(function)
-    })
+    if model.groups().next().is_none() {
+        return Ok(NoIommu::Inactive);
+    }
+    match (model.unserved(function), function.class.value()) {
+        (NoIommu::Iommu, _) => Ok(NoIommu::Iommu),
+        (_, Some(class)) if class >> 8 == 0x0600 => Ok(NoIommu::HostBridge),
+        (why, Some(_)) => Ok(why),
+        (_, None) => {
+            Err("its class, which tells a device from an IOMMU and a host bridge".to_owned())
+        }
+    }
 }
 
 /// By its class (0x0806), or by the ids of virtio-iommu, which has no class of its own.

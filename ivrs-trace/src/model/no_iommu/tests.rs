@@ -132,6 +132,15 @@ fn what_was_not_copied_of_groups_is_not_known_rather_than_none() {
     without.ivrs = Reading::Absent;
     let told = ungrouped(&without);
     assert!(told[1].starts_with("43:00.0 NoIommu: Linux made no group. The IVRS"), "{told:?}");
+    let mut without = whole.clone();
+    let Reading::Read(functions) = &mut without.functions else { panic!("no functions") };
+    for function in functions {
+        function.class = Reading::Absent;
+    }
+    let told = ungrouped(&without);
+    // The table says which function is the IOMMU.
+    assert_eq!(told[0], iommu);
+    assert!(told[1].starts_with("43:00.0 Unknown: its class"), "{told:?}");
     let mut none = whole;
     none.groups = Reading::Read(Vec::new());
     let Reading::Read(functions) = &mut none.functions else { panic!("no functions") };
