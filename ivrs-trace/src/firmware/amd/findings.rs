@@ -57,7 +57,7 @@ pub fn of_table(table: &Ivrs, view: &KernelView) -> Vec<Finding> {
     protection(&mut found, table);
     for ivmd in &table.ivmd {
         ivmd_flags(&mut found, ivmd, view);
-        ivmd_memory(&mut found, ivmd);
+        ivmd_memory(&mut found, ivmd, view);
         ivmd_devices(&mut found, ivmd, view, &acpi);
     }
     pairs(&mut found, table, view);
@@ -270,6 +270,11 @@ fn protection(found: &mut Found, table: &Ivrs) {
     }
 }
 
+/// What Linux does for an entry: nothing where it gets no IOMMU from the table.
+fn effect(view: &KernelView, words: &'static str) -> &'static str {
+    if view.initialises() { words } else { "" }
+}
+
 fn ivmd_flags(found: &mut Found, ivmd: &Ivmd, view: &KernelView) {
     let name = name(ivmd);
     let flags = ivmd.flags;
@@ -282,15 +287,18 @@ fn ivmd_flags(found: &mut Found, ivmd: &Ivmd, view: &KernelView) {
         of_ivmd(found, Code::IvmdIgnored, ivmd, 1..=1, message);
     } else if flags.exclusion() && flags.unity() {
         let message = format!(
-            "{name} asks for a unity map and an exclusion at once (flags {:#04x}); Linux makes a \
-             map for reading and writing from it.",
-            flags.0
+            "{name} asks for a unity map and an exclusion at once (flags {:#04x}){}.",
+            flags.0,
+            effect(view, "; Linux makes a map for reading and writing from it")
         );
         of_ivmd(found, Code::IvmdExclUnity, ivmd, 1..=1, message);
     } else if flags.exclusion() {
         let message = format!(
-            "{name} asks that the IOMMU leave its memory alone (exclusion); Linux maps it 1:1 \
-             instead, for reading and writing, which is what blocks VFIO."
+            "{name} asks that the IOMMU leave its memory alone (exclusion){}.",
+            effect(
+                view,
+                "; Linux maps it 1:1 instead, for reading and writing, which is what blocks VFIO"
+            )
         );
         of_ivmd(found, Code::IvmdExclusion, ivmd, 1..=1, message);
     } else if view.entry_of(ivmd.index).is_some_and(UnityEntry::fails_iommu) {
@@ -310,7 +318,7 @@ fn ivmd_flags(found: &mut Found, ivmd: &Ivmd, view: &KernelView) {
     }
 }
 
-fn ivmd_memory(found: &mut Found, ivmd: &Ivmd) {
+fn ivmd_memory(found: &mut Found, ivmd: &Ivmd, view: &KernelView) {
     if !is_effective(ivmd) {
         return;
     }
@@ -344,8 +352,8 @@ fn ivmd_memory(found: &mut Found, ivmd: &Ivmd) {
     }
     if length == 0 {
         let message = format!(
-            "{name} asks for no memory at all (length 0), yet Linux makes a region of it that \
-             blocks VFIO like any other."
+            "{name} asks for no memory at all (length 0){}.",
+            effect(view, ", yet Linux makes a region of it that blocks VFIO like any other")
         );
         of_ivmd(found, Code::IvmdEmpty, ivmd, 24..=31, message);
     } else if !length.is_multiple_of(PAGE) {
@@ -401,8 +409,9 @@ fn ivmd_devices(found: &mut Found, ivmd: &Ivmd, view: &KernelView, acpi: &AcpiEn
     }
     if ivmd.kind == IvmdKind::All {
         let message = format!(
-            "{name} covers every device of the segment ({}), and so blocks all of them.",
-            range(first, last)
+            "{name} covers every device of the segment ({}){}.",
+            range(first, last),
+            effect(view, ", and so blocks all of them")
         );
         of_ivmd(found, Code::IvmdWide, ivmd, 0..=0, message);
     } else if whole {

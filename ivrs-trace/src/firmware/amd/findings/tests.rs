@@ -48,6 +48,24 @@ fn codes(builder: &IvrsBuilder) -> Vec<&'static str> {
 }
 
 #[test]
+fn an_entry_of_a_table_that_linux_refuses_blocks_nothing() {
+    for text in [
+        "type=0x20,flags=0x08,devid=0,aux=0,start=0x7a2d9000,length=0x1000",
+        "type=0x21,flags=0x09,devid=0x0008,aux=0,start=0x7a2d9000,length=0x1000",
+        "type=0x21,flags=0x07,devid=0x0008,aux=0,start=0x7a2d9000,length=0",
+    ] {
+        let blocks = |table: &IvrsBuilder| {
+            let found = found(table);
+            found
+                .iter()
+                .any(|one| ["blocks", "makes a map"].iter().any(|it| one.message.contains(it)))
+        };
+        assert!(blocks(&with(text)), "{text}");
+        assert!(!blocks(&with(text).checksum(0)), "{text}");
+    }
+}
+
+#[test]
 fn a_plain_table_has_no_findings() {
     assert_eq!(found(&machine()), []);
     let plain = "type=0x21,flags=7,devid=0x310,start=0x7ffe0000,length=0x20000";
