@@ -198,8 +198,7 @@ impl Listing {
         let kind = self.bytes.get(begin).copied();
         let ivhd =
             self.signature == ivrs::SIGNATURE && kind.and_then(IvhdKind::from_code).is_some();
-        if ivhd && end - begin <= usize::from(u16::MAX) && u16_at(&self.bytes, begin + 2).is_some()
-        {
+        if ivhd && u16_at(&self.bytes, begin + 2).is_some() {
             self.left_out += end - self.bytes.len();
             self.bytes.resize(end, 0);
             self.base = None;
