@@ -26,7 +26,7 @@ pub(super) fn evidence(model: &Known) -> Vec<String> {
     if model.is_intel_host() && model.flag.answer != RequireDirect::Present {
         let shown = match model.functions().find(|one| model.is_intel(one.bdf)) {
             Some(one) if model.host().iommus.value().is_none_or(Vec::is_empty) => {
-                format!("/sys/bus/pci/devices/{}/iommu names an Intel unit (dmarN)", one.bdf)
+                format!("an Intel unit (dmarN) serves {}, by its iommu link", one.bdf)
             }
             _ => "/sys/class/iommu has Intel's units (dmarN)".to_owned(),
         };

@@ -287,7 +287,8 @@ const ASSERTED: [&str; 27] = [
 ];
 
 /// Findings that a removal may bring: each says what is not known, or that the copy contradicts itself.
-const MAY_COME: [Code; 7] = [
+const MAY_COME: [Code; 8] = [
+    Code::Contradiction,
     Code::GroupsUnreadable,
     Code::NoIommuShown,
     Code::IvrsUnreadable,

@@ -31,11 +31,17 @@ pub(super) fn lines(model: &Known, conditions: &Conditions) -> Vec<Line> {
         Table::Unreadable(_) if matches!(model.maker(), Service::Intel | Service::Other) => {
             return lines;
         }
-        Table::Unreadable(why) => lines.push(unread(
-            Line::new("table", State::Warning, "the IVRS table cannot be read"),
-            why,
-            "CAP_DAC_READ_SEARCH",
-        )),
+        Table::Unreadable(why) => {
+            lines.push(unread(
+                Line::new("table", State::Warning, "the IVRS table cannot be read"),
+                why,
+                "CAP_DAC_READ_SEARCH",
+            ));
+            // Whether there is one at all does not show.
+            if model.maker() == Service::NotKnown {
+                return lines;
+            }
+        }
         Table::Malformed(error) => lines.push(
             Line::new("table", State::No, "the IVRS table cannot be decoded")
                 .from(format!("{table}: {error}")),

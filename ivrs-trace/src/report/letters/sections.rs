@@ -64,6 +64,12 @@ fn of_dmar(case: &Case<'_>) -> String {
     }
     match case.model.dmar() {
         DmarTable::Read(dmar) if dmar.rmrr.is_empty() => "The DMAR has no RMRR.".to_owned(),
+        DmarTable::Read(dmar) if case.verdicts.rmrrs.iter().any(|one| !one.devices.is_empty()) => {
+            format!(
+                "The DMAR has {}; whether the devices that they name are refused is not known.",
+                count(dmar.rmrr.len(), "RMRR")
+            )
+        }
         DmarTable::Read(dmar) => holds_nothing(case, "DMAR", &count(dmar.rmrr.len(), "RMRR")),
         DmarTable::Absent => "This host has no DMAR that could be read.".to_owned(),
         DmarTable::Unreadable(why) => format!("The DMAR was not read: {}.", case.redact.text(why)),
