@@ -102,7 +102,7 @@ actions! {
     Unfilter "unfilter" ["F"] Everywhere "clear the filter";
     Sort "sort" ["o"] Own "sort by the next column";
     Gather "gather" ["t"] Own "group by IOMMU group, or not";
-    Verdict "verdict" ["v"] Own "blocked only, clear only, unknown only";
+    Verdict "verdict" ["v"] Own "blocked only, clear only, unknown only, without IOMMU only";
     Pause "pause" ["p"] Own "pause, or follow new events";
     Refusal "refusal" ["!"] Everywhere "go to the newest refusal";
     Report "report" ["r"] Everywhere "write a report";
