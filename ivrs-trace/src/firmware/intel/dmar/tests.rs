@@ -240,7 +240,9 @@ fn real_tables_decode_to_what_their_manifest_says() {
         let name = row["name"];
         let bytes = fs::read(folder.join(format!("{name}.bin"))).unwrap();
         let table = Dmar::parse(&bytes).unwrap_or_else(|error| panic!("{name}: {error}"));
-        assert_eq!((table.trailing, table.truncation, table.fatal()), (0, None, None), "{name}");
+        assert_eq!((table.trailing, table.truncation), (0, None), "{name}");
+        let given_up = row["anomalies"].contains("gives the DMAR up");
+        assert_eq!(table.fatal().is_some(), given_up, "{name}: {:?}", table.fatal());
         assert_eq!(table.header.length.to_string(), row["length"], "{name}");
         let right = if table.header.checksum_ok { "True" } else { "False" };
         assert_eq!(right, row["checksum_ok"], "{name}");
@@ -255,7 +257,7 @@ fn real_tables_decode_to_what_their_manifest_says() {
             .into_iter()
             .filter(|finding| finding.severity == crate::codes::Severity::Error)
             .collect();
-        assert_eq!(errors, [], "{name}");
+        assert_eq!(!errors.is_empty(), given_up, "{name}: {errors:?}");
         compared += 1;
     }
     assert!(compared > 0, "no table in {}", folder.display());
