@@ -114,6 +114,7 @@ pub(super) fn findings(transcript: &Transcript, check: &Value, boot: &Boot) -> V
     let mut wrong = Vec::new();
     let covered: Vec<&str> = items(&check["devices"])
         .iter()
+        .filter(|device| !device["group"].is_null())
         .filter_map(|device| device["bdf"].as_str())
         .filter(|bdf| boot.blocks().iter().any(|block| block.covers(crate::oracle::devid(bdf))))
         .collect();
