@@ -35,9 +35,7 @@ pub(super) fn settle(
     // A group that lists nobody may be that of any function.
     let all_listed = groups.value().is_some_and(|groups| groups.iter().all(Group::lists_members));
     if let (Reading::Read(functions), false) = (&mut *functions, all_listed) {
-        for function in functions.iter_mut().filter(|one| one.group == Reading::Absent) {
-            function.group = missing(&format!("sys/bus/pci/devices/{}/iommu_group", function.bdf));
-        }
+        functions.iter_mut().filter(|one| one.group == Reading::Absent).for_each(lost_group);
     }
     let empty = |list: Option<usize>| list == Some(0);
     if empty(groups.value().map(Vec::len)) && (served || grouped) {
@@ -45,6 +43,17 @@ pub(super) fn settle(
     }
     if empty(functions.value().map(Vec::len)) && (served || grouped) {
         *functions = missing("sys/bus/pci/devices/*");
+    }
+}
+
+/// Makes unreadable the group of a function, and whose IOMMU serves it if that is
+/// not shown.
+pub(super) fn lost_group(function: &mut PciFunction) {
+    let folder = format!("sys/bus/pci/devices/{}", function.bdf);
+    function.group = missing(&format!("{folder}/iommu_group"));
+    let device = function.class.value().is_some() && !function.is_iommu();
+    if device && function.iommu == Reading::Absent {
+        function.iommu = missing(&format!("{folder}/iommu"));
     }
 }
 

@@ -295,6 +295,12 @@ impl Snapshot {
         }
     }
 
+    /// Makes the groups of these functions unreadable: the copy has lost them.
+    pub(crate) fn lose_groups(&mut self, functions: &BTreeSet<Bdf>) {
+        let all = if let Reading::Read(all) = &mut self.functions { &mut all[..] } else { &mut [] };
+        all.iter_mut().filter(|one| functions.contains(&one.bdf)).for_each(copied::lost_group);
+    }
+
     /// No IOMMU works without its table: where there is one, the table was only not copied.
     fn table_or_why(
         &self,

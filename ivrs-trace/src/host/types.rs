@@ -167,4 +167,12 @@ impl PciFunction {
     pub fn is_bridge(&self) -> Option<bool> {
         self.class.value().map(|class| matches!(class >> 8, 0x0604 | 0x0609))
     }
+
+    /// Whether it is an IOMMU: by its class (0x0806), or by the ids of virtio-iommu, which has no class
+    /// of its own.
+    pub(crate) fn is_iommu(&self) -> bool {
+        let ids = (self.vendor.value(), self.device.value());
+        self.class.value().is_some_and(|class| class >> 8 == 0x0806)
+            || ids == (Some(&0x1af4), Some(&0x1057))
+    }
 }

@@ -124,8 +124,15 @@ impl Known {
         }
         self.maker = Service::of_host(&host);
         self.host = host;
-        self.named = OnceLock::new();
-        self.gap = OnceLock::new();
+        if self.host.copied && self.groups().next().is_some() {
+            let lost =
+                |one: &&PciFunction| one.group == Reading::Absent && self.lacks_its_group(one);
+            let lost: BTreeSet<Bdf> = self.functions().filter(lost).map(|one| one.bdf).collect();
+            self.host.lose_groups(&lost);
+        }
+        self.contradictions.take();
+        self.named.take();
+        self.gap.take();
     }
 
     /// Takes the host as it is now: devices and groups may have come and gone, and drivers have
@@ -141,7 +148,6 @@ impl Known {
             self.dmar = DmarTable::of_dmar(&host.dmar);
         }
         self.set_host(host);
-        self.contradictions.take();
         let Self { host, listings, .. } = self;
         if let (Reading::Read(functions), Reading::Read(groups)) = (&host.functions, &host.groups) {
             let others =

@@ -166,7 +166,7 @@ fn buses(functions: &[Bdf]) -> String {
 /// Why no IOMMU serves a function that no group lists; what evidence is missing, where that may be
 /// for want of a copy.
 pub(super) fn why(model: &Known, function: &PciFunction) -> Result<NoIommu, String> {
-    if is_iommu(function) {
+    if function.is_iommu() {
         return Ok(NoIommu::Iommu);
     }
     match (&function.group, &function.iommu) {
@@ -196,11 +196,4 @@ pub(super) fn why(model: &Known, function: &PciFunction) -> Result<NoIommu, Stri
             Err("its class, which tells a device from an IOMMU and a host bridge".to_owned())
         }
     }
-}
-
-/// By its class (0x0806), or by the ids of virtio-iommu, which has no class of its own.
-fn is_iommu(function: &PciFunction) -> bool {
-    let ids = (function.vendor.value(), function.device.value());
-    function.class.value().is_some_and(|class| class >> 8 == 0x0806)
-        || ids == (Some(&0x1af4), Some(&0x1057))
 }

@@ -425,6 +425,20 @@ fn removals(root: &Path, wide: bool) -> Vec<(String, Removal)> {
             removals.push((format!("another of {class}"), vec![last.clone()]));
         }
     }
+    for link in paths(root).0.iter().filter(|path| path.ends_with("iommu_group")) {
+        let bdf = link.parent().and_then(Path::file_name).unwrap();
+        let listed = paths(root)
+            .0
+            .into_iter()
+            .filter(|path| path.file_name() == Some(bdf) && !path.starts_with("sys/bus"));
+        let listed: Vec<PathBuf> = listed.chain([link.clone()]).collect();
+        let served = [listed.clone(), vec![link.with_file_name("iommu")]].concat();
+        removals.push((format!("the group of {}", bdf.display()), listed));
+        // Without a table nothing but these links tells that it has one.
+        if fs::read_dir(root.join("sys/firmware/acpi/tables")).is_ok() {
+            removals.push((format!("group and IOMMU of {}", bdf.display()), served));
+        }
+    }
     let decisive: Vec<_> = classes
         .iter()
         .filter(|(class, _)| DECISIVE.iter().any(|one| class.ends_with(one)))

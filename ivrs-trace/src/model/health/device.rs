@@ -119,6 +119,9 @@ fn no_iommu(verdicts: &Verdicts, bdf: Bdf) -> Option<Line> {
     Some(why.may_help().into_iter().fold(line, Line::then))
 }
 
+/// Functions without a known group that are named.
+const MOST_LOST: usize = 4;
+
 /// A function of the group whose driver does its own DMA makes the group not viable. So does a
 /// bridge's, but for pcieport.
 fn group(model: &Known, bdf: Bdf) -> Option<Line> {
@@ -161,6 +164,10 @@ fn group(model: &Known, bdf: Bdf) -> Option<Line> {
             Member::Other(name) => unknown.push(name.clone()),
         }
     }
+    // A function whose group is lost may be of this one.
+    let lost = model.functions().filter(|one| matches!(one.group, Reading::Unreadable(_)));
+    let lost = lost.filter(|one| one.is_bridge() != Some(true)).take(MOST_LOST);
+    unknown.extend(lost.map(|one| format!("{}, whose group is not known", one.bdf)));
     Some(if !holders.is_empty() {
         let line = Line::new(
             code,
@@ -183,7 +190,7 @@ fn group(model: &Known, bdf: Bdf) -> Option<Line> {
         Line::new(code, State::Ok, message).from(path)
     } else {
         let message = format!("who holds the rest of its group {id} is not known");
-        Line::new(code, State::Unknown, message).from(format!("{path}: {}", unknown.join(", ")))
+        Line::new(code, State::Unknown, message).from(format!("{path}: {}", unknown.join("; ")))
     })
 }
 

@@ -183,6 +183,14 @@ impl Known {
         by_table.unwrap_or(NoIommu::Untold(Some(name)))
     }
 
+    /// Whether a function that shows no group must have one: the table gives it an IOMMU, and the kernel
+    /// makes the group with that.
+    pub(in crate::model) fn lacks_its_group(&self, function: &PciFunction) -> bool {
+        !function.is_iommu()
+            && function.class.value().is_some_and(|class| class >> 8 != 0x0600)
+            && matches!(self.unserved(function), NoIommu::NotAttached(_))
+    }
+
     /// The table that describes this host's IOMMU, so far as it can be told.
     #[must_use]
     pub fn table_name(&self) -> TableName {
