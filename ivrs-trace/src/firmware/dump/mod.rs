@@ -80,6 +80,7 @@ pub fn read(input: &[u8]) -> Result<Vec<Dump>, DumpError> {
     }
     let text = text::decoded(input);
     let text = text::without_escapes(&text);
+    let text = text::without_markup(&text);
     if text.trim().is_empty() {
         return Err(DumpError::Empty);
     }

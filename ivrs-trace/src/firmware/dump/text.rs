@@ -29,6 +29,70 @@ pub(super) fn without_escapes(text: &str) -> Cow<'_, str> {
     Cow::Owned(out)
 }
 
+/// `text` without what web pages make of it: entities, tags of markup, spaces that do not break.
+pub(super) fn without_markup(text: &str) -> Cow<'_, str> {
+    let odd = |c: char| c.is_whitespace() && !c.is_ascii() || matches!(c, '\u{200b}' | '\u{2060}');
+    let markup = TAGS.iter().any(|tag| text.contains(tag))
+        || ENTITIES.iter().any(|(entity, _)| text.contains(entity));
+    if !markup && !text.contains(odd) {
+        return Cow::Borrowed(text);
+    }
+    let mut out = String::with_capacity(text.len());
+    for line in text.split_inclusive('\n') {
+        let mut rest = line;
+        while let Some(c) = rest.chars().next() {
+            let entity = ENTITIES.iter().find_map(|(name, c)| Some((*c, rest.strip_prefix(name)?)));
+            if let Some((c, after)) = entity.filter(|_| markup) {
+                out.push(c);
+                rest = after;
+            } else if let Some((name, after)) = tag(rest).filter(|_| markup) {
+                // A break that ends a line of the input is that line's end.
+                if name.eq_ignore_ascii_case("br") && !after.trim_start().is_empty() {
+                    out.push('\n');
+                }
+                rest = after;
+            } else {
+                if c.is_whitespace() && !c.is_ascii() {
+                    out.push(' ');
+                } else if !odd(c) {
+                    out.push(c);
+                }
+                rest = rest.get(c.len_utf8()..).unwrap_or_default();
+            }
+        }
+    }
+    Cow::Owned(out)
+}
+
+/// Tags that nothing but a web page has.
+const TAGS: [&str; 6] = ["<br", "<BR", "<pre", "<code", "<span", "</"];
+const ENTITIES: [(&str, char); 9] = [
+    ("&nbsp;", ' '),
+    ("&#160;", ' '),
+    ("&#xA0;", ' '),
+    ("&gt;", '>'),
+    ("&lt;", '<'),
+    ("&quot;", '"'),
+    ("&#34;", '"'),
+    ("&#39;", '\''),
+    ("&amp;", '&'),
+];
+
+/// The name of the tag that `text` begins with, and what follows it. The level of a message (`<6>`) and the
+/// address of a mail are none.
+fn tag(text: &str) -> Option<(&str, &str)> {
+    let end = text.bytes().take(TAG).position(|byte| byte == b'>')?;
+    let inner = text.get(1..end).filter(|_| text.starts_with('<'))?;
+    let after = text.get(end.checked_add(1)?..)?;
+    let name = inner.trim_start_matches('/').split([' ', '/']).next()?;
+    let is_name = name.starts_with(|c: char| c.is_ascii_alphabetic())
+        && name.chars().all(|c| c.is_ascii_alphanumeric());
+    is_name.then_some((name, after))
+}
+
+/// Tags of more bytes are looked at by nobody who pastes.
+const TAG: usize = 256;
+
 /// The lines from 1, without indentation, quote marks of mail and carriage returns.
 pub(super) fn lines(text: &str) -> impl Iterator<Item = (usize, &str)> {
     (1..).zip(text.lines().map(|line| {

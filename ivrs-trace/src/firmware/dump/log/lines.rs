@@ -11,7 +11,14 @@ const PIECE: usize = 512;
 pub(super) struct Logged<'a> {
     /// The line of the input, from 1.
     pub(super) line: usize,
-    pieces: Vec<&'a str>,
+    pieces: Vec<Piece<'a>>,
+}
+
+/// A line of the input, or part of one.
+struct Piece<'a> {
+    text: &'a str,
+    /// Whether it is all of its line: what stands before the time of another line may be its number.
+    whole: bool,
 }
 
 impl Logged<'_> {
@@ -25,12 +32,12 @@ impl Logged<'_> {
         let mut last = None;
         let mut pieces = self.pieces.iter().peekable();
         while let Some(piece) = pieces.next() {
-            push(&mut text, piece);
+            push(&mut text, piece.text);
             // A number may be broken too.
             while ends_in_digit(&text)
-                && let Some(rest) = pieces.next_if(|next| is_digits(next))
+                && let Some(rest) = pieces.next_if(|next| next.whole && is_digits(next.text))
             {
-                push(&mut text, rest);
+                push(&mut text, rest.text);
             }
             last = read(&text);
             if matches!(last, Some(Ok(_))) {
@@ -40,16 +47,26 @@ impl Logged<'_> {
         last
     }
 
-    /// The line as a reader should see it.
+    /// The line with single blanks.
     pub(super) fn text(&self) -> String {
-        let words = self.pieces.iter().flat_map(|piece| piece.split_whitespace());
-        words.collect::<Vec<_>>().join(" ")
+        joined(self.pieces.iter())
+    }
+
+    /// The same without what stands before the time of the next line.
+    pub(super) fn quotable(&self) -> String {
+        let (first, more) = self.pieces.split_at(1);
+        joined(first.iter().chain(more.iter().filter(|piece| piece.whole)))
     }
 }
 
-/// White space, also as /dev/kmsg and rsyslog escape it.
+fn joined<'a>(pieces: impl Iterator<Item = &'a Piece<'a>>) -> String {
+    let words = pieces.flat_map(|piece| piece.text.split_whitespace());
+    words.collect::<Vec<_>>().join(" ")
+}
+
+/// White space, also as /dev/kmsg, rsyslog and JSON escape it.
 fn push(text: &mut String, piece: &str) {
-    let piece = piece.replace("\\x09", " ").replace("#011", " ");
+    let piece = piece.replace("\\x09", " ").replace("#011", " ").replace("\\t", " ");
     text.extend(piece.chars().filter(|c| !c.is_whitespace()));
 }
 
@@ -63,17 +80,44 @@ fn is_digits(piece: &str) -> bool {
 
 /// The lines of a log, each with those that follow without a beginning of their own.
 pub(super) fn logged(text: &str) -> impl Iterator<Item = Logged<'_>> {
-    let mut lines = lines(text).peekable();
+    let mut parts = lines(text).flat_map(|(number, line)| parts(number, line)).peekable();
     std::iter::from_fn(move || {
-        let (line, first) = lines.next()?;
-        let mut pieces = vec![limited(first)];
+        let (line, first) = parts.next()?;
+        let mut pieces = vec![first];
         while pieces.len() < PIECES
-            && let Some((_, next)) = lines.next_if(|(_, next)| !next.is_empty() && !is_head(next))
+            && let Some((_, next)) =
+                parts.next_if(|(_, next)| !next.text.is_empty() && !is_head(next.text))
         {
-            pieces.push(limited(next));
+            pieces.push(next);
         }
         Some(Logged { line, pieces })
     })
+}
+
+/// A line of the input in as many parts as it has times: forums join lines.
+fn parts(number: usize, line: &str) -> impl Iterator<Item = (usize, Piece<'_>)> {
+    let mut rest = Some(line);
+    std::iter::from_fn(move || {
+        let text = rest?;
+        let (text, after) = match next_time(text) {
+            Some(at) => text.split_at_checked(at).unwrap_or((text, "")),
+            None => (text, ""),
+        };
+        rest = (!after.is_empty()).then_some(after);
+        let whole = text.len() == line.len();
+        Some((number, Piece { text: limited(text.trim_end()), whole }))
+    })
+}
+
+/// Where the next time in `text` begins, behind its start. Xen writes times behind its own name.
+fn next_time(text: &str) -> Option<usize> {
+    let mut blank = false;
+    text.char_indices()
+        .map(|(at, c)| (at, std::mem::replace(&mut blank, c.is_whitespace())))
+        .find_map(|(at, after_blank)| {
+            let time = at > 0 && after_blank && is_time(text.get(at..)?);
+            (time && !text.get(..at)?.trim_end().ends_with("(XEN)")).then_some(at)
+        })
 }
 
 fn limited(piece: &str) -> &str {
@@ -81,45 +125,57 @@ fn limited(piece: &str) -> &str {
     if piece.len() <= PIECE { piece } else { piece.get(..end.unwrap_or(0)).unwrap_or_default() }
 }
 
-/// How lines begin: after time, host and program, with the name of a subsystem, or with what the
-/// subsystem writes first.
+/// What lines begin with, if nothing was put before them.
 const HEADS: &[&str] = &[
-    "(XEN)",
     "[VT-D]",
-    "AMD-Vi:",
-    "DMAR:",
-    "DMAR-IR:",
     "[Firmware Bug]",
-    "ACPI:",
-    "BIOS-e820:",
-    "kernel:",
-    "Linux version",
     "pci ",
     "vfio",
     "kvm:",
     "qemu",
     "QEMU",
     "DEV_",
-    "IVMD_TYPE",
     "device:",
-    "mmio-addr:",
-    "PCI segment",
-    "DRHD base:",
-    "RMRR base:",
     "BIOS vendor:",
     "...",
 ];
 
+/// What no line has in its middle: it begins there or behind time, host, program or the number of a line,
+/// whatever form those have.
+const NAMES: &[&str] = &[
+    "(XEN)",
+    "AMD-Vi:",
+    "DMAR:",
+    "DMAR-IR:",
+    "dmar:",
+    "ACPI:",
+    "BIOS-e820:",
+    "kernel:",
+    "Linux version",
+    "IVMD_TYPE",
+    "mmio-addr:",
+    "PCI segment",
+    "DRHD base:",
+    "RMRR base:",
+    "vfio-pci 0",
+    "vfio 0",
+    "qemu-system",
+];
+
 fn is_head(line: &str) -> bool {
-    HEADS.iter().any(|head| line.starts_with(head)) || is_time(line)
+    HEADS.iter().any(|head| line.starts_with(head))
+        || NAMES.iter().any(|name| line.contains(name))
+        || is_time(line)
 }
 
-/// `[    0.123456]`, `[Fri Nov 27`, `<6>[`, `Nov 27`, `2026-11-27`.
+/// `[    0.123456]`, `[Fri Nov 27`, `<6>[`, `Nov 27 23:`, `2026-11-27T23:`.
 fn is_time(line: &str) -> bool {
     let digits = |text: &str, count: usize| {
         text.len() >= count && text.bytes().take(count).all(|byte| byte.is_ascii_digit())
     };
-    let level = line.strip_prefix('<').and_then(|rest| rest.split_once('>')).map(|(_, rest)| rest);
+    let level = line
+        .strip_prefix('<')
+        .and_then(|rest| rest.trim_start_matches(|c: char| c.is_ascii_digit()).strip_prefix('>'));
     if let Some(inner) = level.unwrap_or(line).strip_prefix('[') {
         let inner = inner.trim_start_matches([' ', '+']);
         let seconds = inner.trim_start_matches(|c: char| c.is_ascii_digit());
@@ -127,15 +183,15 @@ fn is_time(line: &str) -> bool {
         return seconds.len() < inner.len() && seconds.starts_with('.')
             || weekday.iter().any(|day| inner.starts_with(day));
     }
+    let hour = |text: &str| digits(text, 2) && text.get(2..3) == Some(":");
     let month = line.get(..4).is_some_and(|month| {
         month.starts_with(|c: char| c.is_ascii_uppercase())
             && month.ends_with(' ')
             && month.get(1..3).is_some_and(|rest| rest.bytes().all(|b| b.is_ascii_lowercase()))
     });
-    month && line.get(4..).is_some_and(|day| digits(day.trim_start(), 1))
-        || digits(line, 4)
-            && line.get(4..5) == Some("-")
-            && line.get(5..).is_some_and(|rest| digits(rest, 2))
+    let day = line.get(4..).unwrap_or_default().trim_start();
+    month && day.split_once(' ').is_some_and(|(day, rest)| digits(day, 1) && hour(rest))
+        || digits(line, 4) && line.get(4..5) == Some("-") && line.get(11..).is_some_and(hour)
 }
 
 // Tokens of a line without white space.

@@ -89,7 +89,8 @@ impl Reader {
             let device = device_before(&text);
             self.log.refusals.push(Refusal { line, device, kind });
         } else if let Some(kind) = remark(&text).filter(|_| self.log.remarks.len() < REMARKS) {
-            self.log.remarks.push(Remark { line, kind, text: quoted(&text) });
+            let text = quoted(&logged.quotable());
+            self.log.remarks.push(Remark { line, kind, text });
         }
     }
 

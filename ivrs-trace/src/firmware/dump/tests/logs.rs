@@ -270,6 +270,17 @@ fn wrapped(text: &str, width: usize, anywhere: bool) -> String {
     out
 }
 
+fn as_html(text: &str) -> String {
+    let text = text.replace('&', "&amp;").replace('>', "&gt;").replace('"', "&quot;");
+    text.replace("  ", "&nbsp; ")
+}
+
+/// As journalctl and dmesg write a message in JSON.
+fn as_json(line: &str) -> String {
+    let line = line.replace('\t', "\\t");
+    format!("{{\"PRIORITY\":\"6\",\"MESSAGE\":\"{line}\"}}\n")
+}
+
 #[test]
 fn every_line_of_the_dump_is_read_in_every_form() {
     let table = table();
@@ -297,6 +308,30 @@ fn every_line_of_the_dump_is_read_in_every_form() {
             prefixed("[  +0.000001] ", &plain),
             quoted_printable(&timed),
             quoted_printable(&plain),
+            // Whatever stands before the time, and no time at all.
+            prefixed("kern  :info  : ", &timed),
+            prefixed("kern  :info  : [Sat Mar 28 20:00:01 2026] ", &plain),
+            prefixed("[    0.263000][    T0] ", &plain),
+            prefixed("<6>1 2026-03-28T20:00:01.123456+01:00 host kernel - - - ", &timed),
+            prefixed("2026-03-28T20:00:01,263000+01:00 ", &plain),
+            prefixed("Sat 2026-03-28 20:00:01 CET host kernel: ", &plain),
+            prefixed("1774724401.263000 host kernel: ", &plain),
+            prefixed("6.1.0-13-amd64 6,201,263000,-;", &plain),
+            prefixed("dmesg.txt:813:", &timed),
+            prefixed("813:", &plain),
+            prefixed("  813\t", &timed),
+            prefixed("JD> ", &timed),
+            prefixed("| 813 | ", &timed),
+            prefixed("\u{a0}\u{a0}", &timed.replace(' ', "\u{a0}")),
+            as_html(&timed),
+            as_html(&prefixed("> ", &timed)),
+            format!("<pre><code>{}</code></pre>", as_html(&timed)),
+            as_html(&timed).replace('\n', "<br>\n"),
+            as_html(&timed).replace('\n', "<br />"),
+            // Lines joined by a forum, then broken anywhere.
+            timed.replace('\n', " "),
+            wrapped(&timed.replace('\n', " "), 72, false),
+            plain.lines().map(as_json).collect(),
         ];
         for width in 20..120 {
             forms.push(wrapped(&timed, width, false));
@@ -387,6 +422,10 @@ fn the_lines_of_intels_table_are_read() {
         prefixed("> ", &timed),
         quoted_printable(&timed),
         prefixed("Nov 27 23:50:47 host kernel: ", INTEL),
+        prefixed("kern  :info  : ", &timed),
+        prefixed("  813\t", &timed),
+        prefixed("| ", &timed),
+        as_html(&timed),
     ] {
         assert_eq!(unplaced(read_log(&text)), unplaced(plain.clone()), "{text}");
     }
