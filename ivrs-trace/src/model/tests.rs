@@ -895,7 +895,9 @@ fn a_device_that_comes_is_judged_and_no_flag_is_missed() {
         let mut model = model(&before, &hotplugged("00:07.1", 5, &[region], mapped));
         assert_eq!(model.group(5).unwrap().members.value().unwrap().len(), 1);
         assert!(!findings(&model).contains(&"flag-cleared"), "mapped {mapped}");
-        // Its files are read later.
+        // Its files are read later: until then the kernel's list is all that is known of it.
+        let early = verdicts(&model);
+        assert_eq!(early, ["00:03.0 clear []", "00:07.1 blocked [Some(0)]"]);
         model.rehost(host("1: 00:03.0; 5: 00:07.1", &table(&[SINGLE])));
         assert_eq!(verdicts(&model), ["00:03.0 clear []", "00:07.1 blocked [Some(0)]"]);
         assert!(!findings(&model).contains(&"flag-cleared"), "mapped {mapped}");

@@ -4,7 +4,10 @@
 //! (`__iommu_take_dma_ownership`, drivers/iommu/iommu.c, from 6.6), so members are judged first
 //! and devices by their group. Nothing but the 1:1 map is judged here.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    borrow::Cow,
+    collections::{BTreeMap, BTreeSet},
+};
 
 use serde::Serialize;
 
@@ -162,11 +165,16 @@ pub(super) fn all(model: &Known) -> Verdicts {
             })
             .collect();
         room.cut += of_group.cut;
-        for function in members.iter().filter_map(|member| match member {
-            Member::Pci(bdf) => model.function(*bdf),
+        for bdf in members.iter().filter_map(|member| match member {
+            Member::Pci(bdf) => Some(*bdf),
             Member::Other(_) => None,
         }) {
-            let mut device = judge(model, group, function, &holds, order_known);
+            let function = model.function(bdf).map_or_else(
+                // It came while the trace ran, and its files were not read since.
+                || Cow::Owned(PciFunction::named(bdf, "only an event names the function")),
+                Cow::Borrowed,
+            );
+            let mut device = judge(model, group, &function, &holds, order_known);
             room.fit(&mut device.causes);
             devices.push(device);
         }
