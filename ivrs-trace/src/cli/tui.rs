@@ -10,14 +10,14 @@ use std::{
 };
 
 use anyhow::{Context as _, bail};
-use crossterm::event::{Event as Input, EventStream};
+use crossterm::event::Event as Input;
 use etcetera::BaseStrategy as _;
 use rustix::thread::CapabilitySet;
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
+    sync::mpsc as queue,
     time::sleep_until,
 };
-use tokio_stream::StreamExt as _;
 
 use super::{
     events::FollowArgs,
@@ -274,7 +274,7 @@ async fn run(args: &Args, mut app: App) -> anyhow::Result<()> {
     let _full = record::outlive_file_limit()?;
     let mut source = Source::open(args.from.as_deref())?;
     let mut screen = Screen::take()?;
-    let mut keys = EventStream::new();
+    let mut keys = terminal::inputs().context("cannot read keys from the terminal")?;
     let (tell, told) = mpsc::channel();
     let result = watch(&mut app, &mut source, &mut screen, &mut keys, &mut ends, (&tell, &told));
     let result = result.await;
@@ -291,7 +291,7 @@ async fn watch(
     app: &mut App,
     source: &mut Source,
     screen: &mut Screen,
-    keys: &mut EventStream,
+    keys: &mut queue::Receiver<std::io::Result<Input>>,
     ends: &mut [Signal; 3],
     (tell, told): (&Sender<String>, &Receiver<String>),
 ) -> anyhow::Result<()> {
@@ -328,7 +328,8 @@ async fn watch(
                 (came, played) = (Instant::now(), Instant::now());
                 dirty = true;
             }
-            key = keys.next() => {
+            key = keys.recv() => {
+                // The terminal has gone away.
                 let Some(key) = key else { return Ok(()) };
                 let key = key.context("cannot read keys from the terminal")?;
                 if act(app, source, screen, &key, tell)? {

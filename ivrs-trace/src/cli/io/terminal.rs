@@ -2,21 +2,30 @@
 
 use std::{
     io::{self, BufWriter, IsTerminal as _, Stdout, Write as _},
+    mem::ManuallyDrop,
     sync::{
         Once,
         atomic::{AtomicBool, Ordering},
     },
+    thread,
 };
 
 use anyhow::{Context as _, bail};
 use base64::Engine as _;
 use crossterm::{
     cursor::Show,
-    event::{DisableBracketedPaste, DisableMouseCapture, EnableBracketedPaste, EnableMouseCapture},
+    event::{
+        DisableBracketedPaste, DisableMouseCapture, EnableBracketedPaste, EnableMouseCapture, Event,
+    },
     execute,
     terminal::{EnterAlternateScreen, LeaveAlternateScreen, disable_raw_mode, enable_raw_mode},
 };
 use ratatui::{Terminal, TerminalOptions, Viewport, backend::CrosstermBackend, layout::Rect};
+use rustix::{
+    event::{PollFd, PollFlags, poll},
+    io::Errno,
+};
+use tokio::sync::mpsc;
 
 /// Bytes of text that are handed to a terminal for its clipboard; many take no more.
 const MAX_COPIED: usize = 70_000;
@@ -30,7 +39,9 @@ const UNKNOWN_SIZE: Rect = Rect::new(0, 0, 80, 24);
 
 /// The whole screen, in raw mode. It is given back when this is dropped, and before a panic is told.
 pub(crate) struct Screen {
-    terminal: Terminal<CrosstermBackend<BufWriter<Stdout>>>,
+    /// Dropped, ratatui 0.30 says on standard error that a terminal which is gone has no cursor, and panics
+    /// where that is gone too. The guard does all that is to be done.
+    terminal: ManuallyDrop<Terminal<CrosstermBackend<BufWriter<Stdout>>>>,
     _guard: Guard,
 }
 
@@ -61,7 +72,7 @@ impl Screen {
         let viewport = if known { Viewport::Fullscreen } else { Viewport::Fixed(UNKNOWN_SIZE) };
         let terminal = Terminal::with_options(backend, TerminalOptions { viewport })
             .context("cannot use the terminal")?;
-        Ok(Self { terminal, _guard: guard })
+        Ok(Self { terminal: ManuallyDrop::new(terminal), _guard: guard })
     }
 
     /// Draws; only what differs from the last time is sent.
@@ -77,6 +88,36 @@ impl Screen {
     pub(crate) fn forget(&mut self) -> anyhow::Result<()> {
         self.terminal.clear().context("cannot draw on the terminal")
     }
+}
+
+/// Keys that are typed ahead of what is done with them.
+const AHEAD: usize = 64;
+
+/// What is typed, read by a thread of its own; it ends when the terminal goes away.
+///
+/// Where end-of-file or EIO is all that can be read, crossterm 0.29 reads for ever (`try_read` in
+/// src/event/source/unix/mio.rs): whoever waits for keys there cannot be told that the terminal is gone.
+pub(crate) fn inputs() -> io::Result<mpsc::Receiver<io::Result<Event>>> {
+    let (send, inputs) = mpsc::channel(AHEAD);
+    let keys = send.downgrade();
+    thread::Builder::new().name("keys".to_owned()).spawn(move || {
+        loop {
+            let input = crossterm::event::read();
+            let ends = input.is_err();
+            let Some(send) = keys.upgrade() else { break };
+            if send.blocking_send(input).is_err() || ends {
+                break;
+            }
+        }
+    })?;
+    thread::Builder::new().name("hang-up".to_owned()).spawn(move || {
+        // POLLHUP and POLLERR are told without being asked for.
+        let stdin = io::stdin();
+        let mut terminal = [PollFd::new(&stdin, PollFlags::empty())];
+        while poll(&mut terminal, None) == Err(Errno::INTR) {}
+        drop(send);
+    })?;
+    Ok(inputs)
 }
 
 struct Guard;
