@@ -41,6 +41,13 @@ pub(super) fn no_remapping(host: &Snapshot) -> impl Iterator<Item = &str> {
     })
 }
 
+/// Whether x2APIC is to be used though the DMAR says no (`setup_irqremap`,
+/// `drivers/iommu/irq_remapping.c`).
+pub(super) fn ignores_x2apic_opt_out(host: &Snapshot) -> bool {
+    let values = words(host).filter_map(|option| option.strip_prefix("intremap="));
+    values.flat_map(|values| values.split(',')).any(|value| value == "no_x2apic_optout")
+}
+
 /// The option that asks for relaxed unity maps, if there is one: `amd_iommu=relax_unity`, alone or
 /// in a list. No mainline kernel up to 7.3 knows it; a patch that was posted does.
 pub(super) fn relax_unity(host: &Snapshot) -> Option<&str> {

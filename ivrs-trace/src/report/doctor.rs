@@ -82,6 +82,15 @@ fn evidence(found: &Remapping) -> Vec<(String, String)> {
         Remapped::No { counted: true } => vec![(path, "none begins with IR-".to_owned())],
         Remapped::No { counted: false } => Vec::new(),
     };
+    if let Some(flags) = found.x2apic_opt_out {
+        told.push((
+            "DMAR".to_owned(),
+            format!(
+                "flags {flags:#04x}, X2APIC_OPT_OUT (bit 1): x2APIC stays off, unless \
+                 intremap=no_x2apic_optout is given"
+            ),
+        ));
+    }
     told.extend(found.log.iter().map(|line| ("kernel log".to_owned(), line.clone())));
     for cause in &found.causes {
         match cause {
@@ -115,7 +124,9 @@ fn cures(found: &Remapping) -> String {
     cures.join("; ")
 }
 
-fn cure(cause: &NotRemapped) -> String {
+/// What cures a cause, and its price.
+#[must_use]
+pub(super) fn cure(cause: &NotRemapped) -> String {
     match cause {
         NotRemapped::Option(option) => {
             format!("take {option} out of the kernel's command line")
@@ -330,6 +341,7 @@ mod tests {
             }],
             log: vec!["AMD-Vi: IOAPIC[7] not in IVRS table\u{202e}".to_owned()],
             allowed: Vec::new(),
+            x2apic_opt_out: None,
         };
         let finding = remapping_finding(&found).unwrap();
         assert!(finding.message.contains("VFIO_SET_IOMMU fails with EPERM"));

@@ -31,7 +31,7 @@ use form::Signature;
 pub use form::{Form, INPUT_LIMIT, TABLE_LIMIT, TableDump};
 pub use log::{
     DamagedLine, IvmdLine, LastBdf, Log, LoggedEntry, LoggedIommu, LoggedScope, LoggedUnit,
-    MemoryLine, Refusal, RefusalKind, Remark, RemarkKind, RmrrLine, XenIvmd,
+    MemoryLine, Other, OtherLine, Refusal, RefusalKind, Remark, RemarkKind, RmrrLine, XenIvmd,
 };
 pub use view::{Side, View};
 use whole::{complete, trailing_note};

@@ -18,7 +18,7 @@ mod tests;
 pub use self::{
     binding::DeviceFact,
     misspelt::Misspelt,
-    remapping::{NotRemapped, Remapped, Remapping, remapping},
+    remapping::{NotRemapped, Remapped, Remapping, logged_causes, remapping},
 };
 
 use serde::Serialize;

@@ -19,6 +19,9 @@ pub struct Remapping {
     pub log: Vec<String>,
     /// What tells VFIO to do without: file and line.
     pub allowed: Vec<(String, String)>,
+    /// Flags of a DMAR that keep x2APIC off (`dmar_x2apic_optout`,
+    /// `drivers/iommu/intel/irq_remapping.c`): interrupts are then remapped in xapic mode.
+    pub x2apic_opt_out: Option<u8>,
 }
 
 /// Where it shows whether interrupts are remapped.
@@ -101,6 +104,8 @@ pub fn remapping(model: &Known, conditions: &Conditions) -> Option<Remapping> {
         causes: Vec::new(),
         log: Vec::new(),
         allowed: allowed(model, conditions),
+        x2apic_opt_out: (dmar_flags(model).filter(|flags| flags & 2 != 0))
+            .filter(|_| !options::ignores_x2apic_opt_out(model.host())),
     };
     if matches!(found.remapped, Remapped::No { .. }) {
         found.causes = causes(model, &log);
@@ -133,8 +138,22 @@ fn is_of_io_apic(line: &str) -> bool {
 }
 
 fn causes(model: &Known, log: &[&str]) -> Vec<NotRemapped> {
+    let mut causes: Vec<_> =
+        options::no_remapping(model.host()).map(str::to_owned).map(NotRemapped::Option).collect();
+    let mut places: Vec<Devid> = model.io_apics().into_iter().map(|(_, devid)| devid).collect();
+    places.extend(log.iter().filter_map(|line| place_of(line)));
+    let given = options::of(model.host()).filter(|option| option.starts_with("ivrs_ioapic"));
+    causes.extend(logged_causes(log, places, given.map(str::to_owned).collect()));
+    let not_offered = dmar_flags(model).filter(|flags| flags & 1 == 0);
+    causes.extend(not_offered.map(|flags| NotRemapped::NotOffered { flags }));
+    causes
+}
+
+/// What the lines of a log give as causes. `places` are where the IVRS has IO-APICs, and `given` are
+/// overrides on the command line.
+#[must_use]
+pub fn logged_causes(log: &[&str], places: Vec<Devid>, given: Vec<String>) -> Vec<NotRemapped> {
     let mut causes = Vec::new();
-    causes.extend(options::no_remapping(model.host()).map(str::to_owned).map(NotRemapped::Option));
     let numbers = |before: &str, after: &str| -> Vec<u32> {
         let of_line = |line: &&str| number(line, before, after);
         let mut numbers: Vec<u32> = log.iter().filter_map(of_line).collect();
@@ -145,14 +164,9 @@ fn causes(model: &Known, log: &[&str]) -> Vec<NotRemapped> {
     let missing = numbers("IOAPIC[", "] not in IVRS table");
     let southbridge = log.iter().any(|line| line.contains("No southbridge IOAPIC"));
     if !missing.is_empty() {
-        let places = places(model, log, &missing, southbridge);
-        causes.push(NotRemapped::IoApics {
-            missing: missing.into_iter().zip(places).collect(),
-            given: options::of(model.host())
-                .filter(|option| option.starts_with("ivrs_ioapic"))
-                .map(str::to_owned)
-                .collect(),
-        });
+        let places = free_places(places, missing.len(), southbridge);
+        let missing = missing.into_iter().zip(places).collect();
+        causes.push(NotRemapped::IoApics { missing, given });
     }
     let homeless = numbers("ioapic ", " has no mapping iommu");
     if !homeless.is_empty() {
@@ -161,31 +175,29 @@ fn causes(model: &Known, log: &[&str]) -> Vec<NotRemapped> {
     if log.iter().any(|line| line.contains("chipset that contains an erratum")) {
         causes.push(NotRemapped::Erratum);
     }
-    if let Some(dmar) = model.dmar().dmar()
-        && model.is_intel_host()
-        && dmar.flags & 1 == 0
-    {
-        causes.push(NotRemapped::NotOffered { flags: dmar.flags });
-    }
     causes
+}
+
+fn dmar_flags(model: &Known) -> Option<u8> {
+    model.dmar().dmar().filter(|_| model.is_intel_host()).map(|dmar| dmar.flags)
+}
+
+/// Where a line of the log says that an IO-APIC is.
+fn place_of(line: &str) -> Option<Devid> {
+    let (_, rest) = line.split_once("DEV_SPECIAL(IOAPIC[")?;
+    // Kernels from 6.0 on print the segment before it.
+    let place = rest.split_once("devid: ")?.1.split_whitespace().next()?;
+    Some(place.trim_end_matches(',').parse::<Bdf>().ok()?.devid)
 }
 
 /// Where the IO-APICs are that the table does not name: at the places that it gives to IDs of its
 /// own. The first of a system is the southbridge's, whose place is fixed.
-fn places(model: &Known, log: &[&str], missing: &[u32], southbridge: bool) -> Vec<Option<Devid>> {
-    let of_log = |line: &&str| {
-        let (_, rest) = line.split_once("DEV_SPECIAL(IOAPIC[")?;
-        // Kernels from 6.0 on print the segment before it.
-        let place = rest.split_once("devid: ")?.1.split_whitespace().next()?;
-        Some(place.trim_end_matches(',').parse::<Bdf>().ok()?.devid)
-    };
-    let mut others: Vec<Devid> = model.io_apics().into_iter().map(|(_, devid)| devid).collect();
-    others.extend(log.iter().filter_map(of_log));
+fn free_places(mut others: Vec<Devid>, count: usize, southbridge: bool) -> Vec<Option<Devid>> {
     let mut seen = std::collections::BTreeSet::from([SOUTHBRIDGE]);
     others.retain(|devid| seen.insert(*devid));
     let mut others = others.into_iter();
     let place = |at: usize| if at == 0 && southbridge { Some(SOUTHBRIDGE) } else { others.next() };
-    (0..missing.len()).map(place).collect()
+    (0..count).map(place).collect()
 }
 
 /// The number in a line between two texts.

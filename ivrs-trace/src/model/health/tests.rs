@@ -4,9 +4,10 @@ use std::{fs, os::unix::fs::symlink, path::Path};
 
 use super::*;
 use crate::{
-    firmware::amd::builder::IvrsBuilder,
+    firmware::{amd::builder::IvrsBuilder, intel::builder::DmarBuilder},
     host::Snapshot,
     model::{Model, RequireDirect, fixture},
+    pci::Segment,
     probe_state::{Obstacle, ProbeState},
     report::{Style, doctor, valid::parsed, worded},
 };
@@ -475,6 +476,28 @@ fn why_interrupts_are_not_remapped_is_told_with_its_cure_and_price() {
     fs::remove_file(host.path("proc/interrupts")).unwrap();
     let (health, _) = host.told(&[], &Tracing::default());
     assert_eq!(line(&health, "interrupt-remapping").unwrap().state, State::No);
+}
+
+/// `dmar_x2apic_optout` leaves remapping on, in xapic mode.
+#[test]
+fn a_dmar_that_keeps_x2apic_off_is_named() {
+    let host = |cmdline: &str| {
+        let mut dmar = DmarBuilder::new().drhd(1, Segment(0), 0xfed9_1000, &[]).build().unwrap();
+        dmar[37] = 3;
+        dmar[9] = dmar[9].wrapping_sub(2);
+        Host::new()
+            .function("0000:01:00.0", "0x030000\n", "", 1)
+            .file("sys/class/iommu/dmar0/devices/x", "")
+            .file("sys/firmware/acpi/tables/DMAR", dmar)
+            .file("proc/interrupts", "  24:  1  IR-PCI-MSIX-0000:00:02.0  0-edge  nvme0q0\n")
+            .file("proc/cmdline", cmdline)
+    };
+    for (cmdline, expected) in [("quiet\n", true), ("intremap=no_x2apic_optout\n", false)] {
+        let (health, text) = host(cmdline).told(&[], &Tracing::default());
+        let line = line(&health, "interrupt-remapping").unwrap();
+        let named = line.evidence.iter().any(|one| one.contains("X2APIC_OPT_OUT"));
+        assert_eq!((line.state, named), (State::Ok, expected), "{text}");
+    }
 }
 
 #[test]

@@ -198,9 +198,10 @@ fn write_summary(page: &mut Page, table: &Dmar) {
     page.blank();
     header(page, &table.header);
     let text = format!(
-        "{:#04x}: interrupt remapping {}, DMA protection {}; addresses of {} bits",
+        "{:#04x}: interrupt remapping {},{} DMA protection {}; addresses of {} bits",
         table.flags,
         if table.flags & 1 != 0 { "yes" } else { "no" },
+        if table.flags & 2 != 0 { " no x2APIC (X2APIC_OPT_OUT)," } else { "" },
         if table.flags & 4 != 0 { "asked for" } else { "not asked for" },
         u16::from(table.width) + 1
     );

@@ -11,13 +11,16 @@ use crate::{
         amd::{device_entry::SpecialKind, ivrs::IvmdKind, kernel::Prot},
         dump::{
             DamagedLine, IvmdLine, Log, LoggedEntry, LoggedIommu, LoggedScope, LoggedUnit,
-            MemoryLine, Refusal, RefusalKind, Remark, RemarkKind, RmrrLine, XenIvmd,
+            MemoryLine, Other, OtherLine, Refusal, RefusalKind, Remark, RemarkKind, RmrrLine,
+            XenIvmd,
         },
     },
     hex::Hex,
+    model::health::{NotRemapped, logged_causes},
     object::object,
     pci::{Bdf, Devid, Segment},
     report::{
+        doctor::cure,
         page::{Page, Style},
         size,
     },
@@ -37,7 +40,7 @@ object! {
         /// Whether Xen wrote the log.
         #[serde(skip_serializing_if = "Option::is_none")]
         xen: Option<bool> = log.xen.then_some(true),
-        /// Type of the IVHD blocks that Linux uses.
+        /// Type of the IVHD blocks that Linux or Xen uses.
         #[serde(skip_serializing_if = "Option::is_none")]
         ivhd_type: Option<Hex<u8, 2>> = log.ivhd_type.map(Hex),
         /// The IOMMUs of AMD, in the log's order.
@@ -56,6 +59,9 @@ object! {
         /// The RMRR structures.
         #[serde(skip_serializing_if = "Vec::is_empty")]
         rmrr: Vec<LoggedRmrr> = log.rmrrs.iter().map(|one| LoggedRmrr::of(one, log)).collect(),
+        /// Other structures of the DMAR.
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        other: Vec<OtherDocument> = log.others.iter().map(OtherDocument::of).collect(),
         /// Lines worth quoting.
         #[serde(skip_serializing_if = "Vec::is_empty")]
         remarks: Vec<RemarkDocument> = log.remarks.iter().map(RemarkDocument::of).collect(),
@@ -226,7 +232,7 @@ object! {
         start: Hex<u64> = Hex(rmrr.start),
         /// Last byte.
         end: Hex<u64> = Hex(rmrr.end),
-        /// Its devices; null where the log does not have them, as Linux's.
+        /// Its devices; null where the log does not have them, as Linux's since 5.3.
         scopes: Option<Vec<LoggedScopeDocument>> =
             rmrr.scopes.as_ref().map(|of| of.iter().map(LoggedScopeDocument::of).collect()),
         /// Whether Xen ignores it, because none of its devices exists.
@@ -235,13 +241,56 @@ object! {
         memory: Vec<String> = memory_of(log, rmrr.start, rmrr.end).map(|one| one.kind.clone()).collect(),
     }
 
-    /// A device scope as Xen resolved it.
+    /// A device scope as Xen resolved it, or a device that Linux mapped the memory for.
     LoggedScopeDocument of (scope: &LoggedScope) {
         /// Type byte.
         #[serde(rename = "type")]
         kind: Hex<u8, 2> = Hex(scope.kind.code()),
         /// The function.
         bdf: Bdf = scope.bdf,
+    }
+
+    /// Another structure of the DMAR. A member that its type does not have is left out.
+    OtherDocument of (one: &OtherLine) using {
+        let (mut flags, mut mmio, mut domain, mut number, mut device) = (None, None, None, None, None);
+        let name = match &one.what {
+            Other::Atsr { flags: of } => {
+                flags = Some(*of);
+                "ATSR"
+            }
+            Other::Satc { flags: of } => {
+                flags = Some(*of);
+                "SATC"
+            }
+            Other::Rhsa { address, domain: of } => {
+                (mmio, domain) = (Some(*address), Some(*of));
+                "RHSA"
+            }
+            Other::Andd { number: of, name } => {
+                (number, device) = (Some(*of), Some(name.clone()));
+                "ANDD"
+            }
+        };
+    } {
+        /// The line of the input, from 1.
+        line: usize = one.line,
+        /// Its name in the specification.
+        name: &'static str = name,
+        /// Flags byte.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        flags: Option<Hex<u8, 2>> = flags.map(Hex),
+        /// Address of the IOMMU's registers.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        mmio: Option<Hex<u64>> = mmio.map(Hex),
+        /// The IOMMU's proximity domain.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        proximity_domain: Option<u32> = domain,
+        /// The number that device scopes name the device by.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        number: Option<u8> = number,
+        /// The device in ACPI's namespace.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        device: Option<String> = device,
     }
 
     /// A line worth quoting.
@@ -327,6 +376,13 @@ pub fn log_text(log: &Log, style: Style) -> String {
     for rmrr in &log.rmrrs {
         rmrr_text(&mut page, rmrr, log);
     }
+    if !log.others.is_empty() {
+        title(&mut page, "Other structures of the DMAR");
+        for one in &log.others {
+            let (name, text) = other_text(&one.what);
+            labelled(&mut page, 2, name, FIELD, &format!("{text} (line {})", one.line));
+        }
+    }
     if !log.remarks.is_empty() {
         page.blank();
         paragraph(&mut page, 0, &style.bold("The log says"));
@@ -382,7 +438,8 @@ fn summary(page: &mut Page, log: &Log) {
         paragraph(page, 2, text);
     }
     if let Some(kind) = log.ivhd_type {
-        paragraph(page, 2, &format!("Linux uses the IVHD blocks of type {kind:#04x}."));
+        let whose = if log.xen { "Xen" } else { "Linux" };
+        paragraph(page, 2, &format!("{whose} uses the IVHD blocks of type {kind:#04x}."));
     }
     if let Some(width) = log.width {
         paragraph(page, 2, &format!("Addresses of the host have {width} bits."));
@@ -390,11 +447,26 @@ fn summary(page: &mut Page, log: &Log) {
     let remapping = |kind| log.remarks.iter().any(|one| one.kind == kind);
     if remapping(RemarkKind::NoRemapping) {
         let text = "Interrupt remapping is off: VFIO refuses every device then, unless \
-                    allow_unsafe_interrupts is set.";
+                    allow_unsafe_interrupts is set, with which a guest can send any interrupt to \
+                    the host.";
         paragraph(page, 2, text);
+        for cure in causes(log).iter().map(cure) {
+            labelled(page, 2, "cure", FIELD, &cure);
+        }
     } else if remapping(RemarkKind::Remapping) {
         paragraph(page, 2, "Interrupt remapping is on.");
     }
+}
+
+/// Why interrupts are not remapped, as far as the log says it.
+fn causes(log: &Log) -> Vec<NotRemapped> {
+    let lines: Vec<&str> = log.remarks.iter().map(|remark| remark.text.as_str()).collect();
+    let entries = log.iommus.iter().flat_map(|iommu| &iommu.entries);
+    let places = entries.filter_map(|(_, entry)| match entry {
+        LoggedEntry::Special { kind: SpecialKind::IoApic, devid, .. } => Some(*devid),
+        _ => None,
+    });
+    logged_causes(&lines, places.collect(), Vec::new())
 }
 
 fn iommu_text(page: &mut Page, iommu: &LoggedIommu) {
@@ -506,6 +578,17 @@ fn rmrr_text(page: &mut Page, rmrr: &RmrrLine, log: &Log) {
     match &rmrr.scopes {
         Some(scopes) if !scopes.is_empty() => scopes_text(page, scopes),
         _ => labelled(page, 2, "devices", FIELD, "not in the log"),
+    }
+}
+
+fn other_text(other: &Other) -> (&'static str, String) {
+    match other {
+        Other::Atsr { flags } => ("ATSR", format!("flags {flags:#04x}")),
+        Other::Satc { flags } => ("SATC", format!("flags {flags:#04x}")),
+        Other::Rhsa { address, domain } => {
+            ("RHSA", format!("IOMMU at {address:#x}: proximity domain {domain}"))
+        }
+        Other::Andd { number, name } => ("ANDD", format!("number {number}: {name}")),
     }
 }
 

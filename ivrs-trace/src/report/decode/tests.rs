@@ -282,6 +282,59 @@ fn a_log_fits_its_schema() {
     assert_wrong(&document, "/ivmd/0/kernel/type", Some("msi".into()));
 }
 
+// A log of each driver, with what it complains of and a refusal.
+const LOG_OF_AMD: &str = "AMD-Vi: Using IVHD type 0x11\n\
+    AMD-Vi: device: 0000:00:00.2 cap: 0040 flags: b0 info 0000\n\
+    AMD-Vi:        mmio-addr: 00000000fd200000\n\
+    AMD-Vi: PCI segment : 0x0, last bdf : 0xffff\n\
+    AMD-Vi:   DEV_SELECT_RANGE_START\t devid: 0000:00:00.3 flags: 0x00\n\
+    AMD-Vi:   DEV_RANGE_END\t\t devid: 0000:ff:1f.6\n\
+    AMD-Vi:   DEV_SPECIAL(IOAPIC[33])\t\tdevid: 0000:00:14.0, flags: 0xd7\n\
+    AMD-Vi:   DEV_ACPI_HID(AMDI0020[\\_SB.FUR0])\t\tdevid: 0000:00:14.5, flags: 0x40\n\
+    AMD-Vi: IVMD_TYPE_RANGE\t\t devid_start: 0000:00:00.0 devid_end: 0000:0f:1f.7 \
+    range_start: 000000007ffe0000 range_end: 000000007ffe1000 flags: 8\n\
+    [Firmware Bug]: AMD-Vi: IOAPIC[34] not in IVRS table\n\
+    AMD-Vi: Disabling interrupt remapping\n\
+    vfio-pci 0000:01:00.0: Firmware has requested this device have a 1:1 IOMMU mapping, \
+    rejecting configuring the device without a 1:1 mapping. Contact your platform vendor.\n";
+
+const LOG_OF_INTEL: &str = "DMAR: Host address width 46\n\
+    DMAR: DRHD base: 0x000000fbffc000 flags: 0x1\n\
+    DMAR: dmar0: reg_base_addr fbffc000 ver 1:0 cap 8d2078c106f0466 ecap f020df\n\
+    DMAR: RMRR base: 0x0000008a785000 end: 0x0000008a7a4fff\n\
+    DMAR: RMRR base: 0x0000008b000000 end: 0x0000008f7fffff\n\
+    DMAR: ATSR flags: 0x0\n\
+    DMAR: RHSA base: 0x000000fbffc000 proximity domain: 0x1\n\
+    DMAR-IR: x2apic is disabled because BIOS sets x2apic opt out bit.\n\
+    DMAR-IR: Enabled IRQ remapping in xapic mode\n\
+    DMAR: Setting identity map for device 0000:00:14.0 [0x8a785000 - 0x8a7a4fff]\n\
+    vfio-pci 0000:04:00.0: Device is ineligible for IOMMU domain attach due to platform \
+    RMRR requirement.  Contact your platform vendor.\n";
+
+const LOG_OF_XEN: &str = "(XEN)  [0000000044570000, 000000005077efff] (usable)\n\
+    (XEN) AMD-Vi: Using IVHD type 0x11\n\
+    (XEN) AMD-Vi: IVRS Block: type 0x11 flags 0x30 len 0x54 id 0x2\n\
+    (XEN) AMD-Vi: IVHD: IOMMU @ 0xfd200000 cap @ 0x40 seg 0x0000 info 0 attr 0x80048f6e\n\
+    (XEN) AMD-Vi: IVHD Device Entry: type 0x43 id 0xff00 flags 0\n\
+    (XEN) AMD-Vi:  Dev_Id Range: 0xff00 -> 0xffff alias 0xa5\n\
+    (XEN) AMD-Vi: IVRS Block: type 0x21 flags 0x8 len 0x20 id 0x200\n\
+    (XEN) AMD-Vi: IVMD Block: type 0x21 phys 0x4f83f000 len 0x41000\n\
+    (XEN) AMD-Vi: Warning: IVMD: [4f83f000,4f880000) is not (entirely) in reserved memory\n\
+    (XEN) AMD-Vi: Error: IVMD: page at 4f83f000 can't be converted\n\
+    (XEN) AMD-Vi: Error initialization\n";
+
+#[test]
+fn logs_are_told_as_they_were() {
+    let told = |text: &str| {
+        let found = dump::read(text.as_bytes()).unwrap();
+        let [Dump::Log(log)] = found.as_slice() else { panic!("{found:?}") };
+        log_text(log, Style::default())
+    };
+    assert_snapshot!("log_amd", told(LOG_OF_AMD));
+    assert_snapshot!("log_intel", told(LOG_OF_INTEL));
+    assert_snapshot!("log_xen", told(LOG_OF_XEN));
+}
+
 #[test]
 fn used_blocks_and_heeded_entries_are_told_apart() {
     let json = document(&desktop());

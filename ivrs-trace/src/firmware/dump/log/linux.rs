@@ -6,7 +6,7 @@
 
 use super::{
     lines::{after, between, decimal, hex, leading},
-    told::{IvmdLine, LastBdf, LoggedEntry, LoggedUnit, RmrrLine},
+    told::{IvmdLine, LastBdf, LoggedEntry, LoggedUnit, Other, RmrrLine},
 };
 use crate::{
     escape::printable,
@@ -41,6 +41,13 @@ pub(super) enum Linux {
         ecap: u64,
     },
     Rmrr(RmrrLine),
+    Other(Other),
+    /// Before 5.3: a device gets its 1:1 map of this memory.
+    Identity {
+        bdf: Bdf,
+        start: u64,
+        end: u64,
+    },
 }
 
 /// The first of these that `text`, which has no white space, is; the error names the field that is
@@ -99,8 +106,43 @@ fn intel(text: &str) -> Option<Result<Linux, &'static str>> {
         };
         return Some(read().ok_or("ecap"));
     }
+    if let Some(rest) = after(text, "Settingidentitymapfordevice") {
+        let read = || {
+            let (device, range) = rest.split_once("[0x")?;
+            let (start, end) = range.split_once("-0x")?;
+            let (bdf, end) = (device.parse().ok()?, hex(end.split_once(']')?.0)?);
+            Some(Linux::Identity { bdf, start: hex(start)?, end })
+        };
+        // It also maps all memory for some devices, and says so in the same words.
+        return read().map(Ok);
+    }
+    if let Some(other) = other(text) {
+        return Some(other.map(Linux::Other));
+    }
     let width = after(text, "Hostaddresswidth")?;
     Some(decimal(width).map(Linux::Width).ok_or("Host address width"))
+}
+
+/// `dmar_table_print_dmar_entry` and `dmar_parse_one_andd`.
+fn other(text: &str) -> Option<Result<Other, &'static str>> {
+    let byte = |text: &str| u8::try_from(leading(text.strip_prefix("0x")?, 1, 2)?).ok();
+    if let Some(flags) = after(text, "ATSRflags:") {
+        return Some(byte(flags).map(|flags| Other::Atsr { flags }).ok_or("flags:"));
+    }
+    if let Some(flags) = after(text, "SATCflags:") {
+        return Some(byte(flags).map(|flags| Other::Satc { flags }).ok_or("flags:"));
+    }
+    if let Some(rest) = after(text, "RHSAbase:") {
+        let read = || {
+            let (address, domain) = rest.split_once("proximitydomain:")?;
+            let domain = u32::try_from(leading(domain.strip_prefix("0x")?, 1, 8)?).ok()?;
+            Some(Other::Rhsa { address: hex(address)?, domain })
+        };
+        return Some(read().ok_or("proximity domain:"));
+    }
+    let (number, name) = after(text, "ANDDdevice:")?.split_once("name:")?;
+    let number = u8::try_from(hex(number)?).ok()?;
+    Some(Ok(Other::Andd { number, name: printable(name) }))
 }
 
 /// A device at the start of `text`, its segment where there is one, and what follows.

@@ -7,7 +7,7 @@ mod xen;
 
 pub use self::told::{
     DamagedLine, IvmdLine, LastBdf, Log, LoggedEntry, LoggedIommu, LoggedScope, LoggedUnit,
-    MemoryLine, Refusal, RefusalKind, Remark, RemarkKind, RmrrLine, XenIvmd,
+    MemoryLine, Other, OtherLine, Refusal, RefusalKind, Remark, RemarkKind, RmrrLine, XenIvmd,
 };
 use self::{
     lines::{Logged, after, hex, logged},
@@ -21,9 +21,12 @@ use super::{
 };
 use crate::{
     escape::printable,
-    firmware::amd::{
-        device_entry::{Devices, Settings, SpecialKind},
-        ivrs::{IvmdFlags, IvmdKind},
+    firmware::{
+        amd::{
+            device_entry::{Devices, Settings, SpecialKind},
+            ivrs::{IvmdFlags, IvmdKind},
+        },
+        intel::dmar::ScopeKind,
     },
     pci::{Bdf, Devid, Segment},
 };
@@ -32,9 +35,9 @@ use crate::{
 #[derive(Default)]
 struct Reader {
     log: Log,
+    /// The boot before, if it lists a table.
+    before: Option<Log>,
     boots: usize,
-    /// Whether the next line of a table begins a boot.
-    fresh: bool,
     /// The structure of Xen's that scopes belong to.
     within: Option<Within>,
     scopes: Vec<LoggedScope>,
@@ -46,6 +49,9 @@ struct Reader {
     intel_at: Option<usize>,
 }
 
+/// What begins a boot: the first line of Linux or Xen, and what journalctl writes between boots.
+const BOOTS: [&str; 4] = ["Linux version ", "Xen version ", "-- Boot ", "-- Reboot --"];
+
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Within {
     Drhd,
@@ -55,7 +61,7 @@ enum Within {
 
 /// Reads the last boot in the log. `None` if `text` has nothing of an IOMMU.
 pub(super) fn read(text: &str) -> Option<Result<Log, Fault>> {
-    let mut reader = Reader { fresh: true, ..Reader::default() };
+    let mut reader = Reader::default();
     for logged in logged(text) {
         reader.line(&logged);
     }
@@ -77,7 +83,10 @@ impl Reader {
             self.xen(line, read);
         }
         let text = logged.text();
-        self.fresh |= text.contains("Linux version ") || text.contains("Xen version ");
+        if BOOTS.iter().any(|begins| text.contains(begins)) {
+            self.boot();
+            self.log.remarks.clear();
+        }
         self.log.xen |= text.contains("(XEN)");
         if text.contains("AMD-Vi: ") {
             self.amd_at.get_or_insert(line);
@@ -95,14 +104,26 @@ impl Reader {
     }
 
     /// Begins anew with a boot whose lines follow.
-    fn boot(&mut self, again: bool) {
-        if self.fresh || again {
-            self.fresh = false;
-            if self.log.lists_ivrs() || self.log.lists_dmar() {
-                self.boots = self.boots.saturating_add(1);
-            }
-            let Log { xen, refusals, .. } = std::mem::take(&mut self.log);
-            self.log = Log { xen, refusals, ..Log::default() };
+    fn boot(&mut self) {
+        if self.log.lists() {
+            let Log { xen, refusals, .. } = &self.log;
+            let new = Log { xen: *xen, refusals: refusals.clone(), ..Log::default() };
+            let ended = std::mem::replace(&mut self.log, new);
+            self.end(ended);
+        }
+    }
+
+    /// Keeps a boot that is over. What has only some lines of the one before is none: people quote.
+    fn end(&mut self, mut log: Log) {
+        if let Some(before) = self.before.as_mut().filter(|before| log.quotes(before)) {
+            let known = before.remarks.clone();
+            let new = |one: &Remark| known.iter().all(|other| other.text != one.text);
+            log.remarks.retain(new);
+            before.remarks.append(&mut log.remarks);
+            before.damaged.append(&mut log.damaged);
+        } else {
+            self.boots = self.boots.saturating_add(1);
+            self.before = Some(log);
         }
     }
 
@@ -115,7 +136,9 @@ impl Reader {
             Linux::Width(_) => log.width.is_some(),
             _ => false,
         };
-        self.boot(again);
+        if again {
+            self.boot();
+        }
         let log = &mut self.log;
         match read {
             Linux::Iommu { devid, cap, flags, info } => log.iommus.push(LoggedIommu {
@@ -141,6 +164,15 @@ impl Reader {
             Linux::Width(width) => log.width = Some(width),
             Linux::Unit(unit) => log.units.push(LoggedUnit { line, ..unit }),
             Linux::Rmrr(rmrr) => log.rmrrs.push(RmrrLine { line, ..rmrr }),
+            Linux::Other(what) => log.others.push(OtherLine { line, what }),
+            Linux::Identity { bdf, start, end } => {
+                let of = log.rmrrs.iter_mut().find(|one| (one.start, one.end) == (start, end));
+                let scopes = of.map(|of| of.scopes.get_or_insert_default());
+                let scope = LoggedScope { kind: ScopeKind::Endpoint, bdf };
+                if let Some(scopes) = scopes.filter(|scopes| !scopes.contains(&scope)) {
+                    scopes.push(scope);
+                }
+            }
             Linux::Capabilities { address, cap, ecap } => {
                 let at = log.units.iter().position(|unit| unit.address == address);
                 let at = at.unwrap_or_else(|| {
@@ -177,11 +209,7 @@ impl Reader {
     }
 
     fn xen(&mut self, line: usize, read: Xen) {
-        let table = !matches!(read, Xen::Memory(_));
-        self.log.xen |= table;
-        if table {
-            self.boot(false);
-        }
+        self.log.xen |= !matches!(read, Xen::Memory(_));
         match read {
             Xen::Drhd => (self.within, self.scopes) = (Some(Within::Drhd), Vec::new()),
             Xen::Rmrr => (self.within, self.scopes) = (Some(Within::Rmrr), Vec::new()),
@@ -224,6 +252,13 @@ impl Reader {
                     });
                 }
             }
+            Xen::Registers { mmio, cap, segment, info } => {
+                if let Some(iommu) = self.log.iommus.last_mut() {
+                    (iommu.mmio, iommu.cap_info, iommu.segment) =
+                        (Some(mmio), Some((cap, info)), segment);
+                    iommu.bdf = iommu.bdf.map(|bdf| Bdf::new(segment, bdf.devid));
+                }
+            }
             Xen::Entry { kind, devid, settings } => {
                 if let Some(entry) = xen_entry(kind, devid, Settings(settings)) {
                     self.entry(line, None, entry);
@@ -236,6 +271,12 @@ impl Reader {
                 {
                     *start =
                         LoggedEntry::Devices(Devices { last, source: alias, ..devices.clone() });
+                }
+            }
+            Xen::Alias(source) => {
+                let begun = self.log.iommus.last_mut().and_then(|one| one.entries.last_mut());
+                if let Some((_, LoggedEntry::Devices(devices))) = begun {
+                    devices.source = Some(source);
                 }
             }
             Xen::Special { devid, variety, handle } => {
@@ -280,7 +321,29 @@ impl Reader {
     }
 
     fn finish(mut self) -> Option<Result<Log, Fault>> {
+        let last = std::mem::take(&mut self.log);
+        let (refusals, lists) = (last.refusals.clone(), last.lists());
+        if lists {
+            self.end(last);
+        } else {
+            self.log = last;
+        }
+        if let Some(listed) = self.before.take() {
+            self.log = Log { refusals, ..listed };
+            if !lists {
+                self.log.notes.push(
+                    "the last boot in the log lists no table: the one before is used".to_owned(),
+                );
+            } else if self.boots > 1 {
+                self.log
+                    .notes
+                    .push(format!("the log has {} boots: the last one is used", self.boots));
+            }
+        }
         let log = &mut self.log;
+        if log.xen {
+            log.keep_blocks_that_xen_read();
+        }
         let regions: Vec<(u64, u64)> = (log.rmrrs.iter().map(|one| (one.start, one.end)))
             .chain(log.xen_ivmd.iter().map(|one| (one.start, one.end)))
             .collect();
@@ -292,10 +355,6 @@ impl Reader {
         };
         log.memory = self.memory.into_iter().filter(within).collect();
         if !log.is_empty() {
-            if self.boots > 0 {
-                let boots = self.boots.saturating_add(1);
-                log.notes.push(format!("the log has {boots} boots: the last one is used"));
-            }
             return Some(Ok(self.log));
         }
         let fault = |line, problem, rank, progress| {
@@ -378,7 +437,19 @@ fn device_before(text: &str) -> Option<Bdf> {
 
 fn remark(text: &str) -> Option<RemarkKind> {
     let has = |words: &[&str]| words.iter().any(|words| text.contains(words));
-    let of_iommu = has(&["AMD-Vi", "DMAR", "VT-D", "VT-d", "IVRS", "IVMD", "RMRR", "IOMMU"]);
+    let names = [
+        "AMD-Vi",
+        "DMAR",
+        "VT-D",
+        "VT-d",
+        "IVRS",
+        "IVHD",
+        "IVMD",
+        "RMRR",
+        "IOMMU",
+        "I/O virtualisation",
+    ];
+    let of_iommu = has(&names);
     if has(&["IO_PAGE_FAULT", "INVALID_DEVICE_REQUEST"])
         || has(&["DMAR"]) && has(&["fault addr", "Request device ["])
     {
@@ -393,6 +464,9 @@ fn remark(text: &str) -> Option<RemarkKind> {
         "Failed to enable irq remapping",
         "not setting up interrupt remapping",
         "Not enabling interrupt remapping",
+        "Not enable interrupt remapping",
+        "interrupt remapping will be disabled",
+        "interrupt remapping is being disabled",
         "Not enabling x2apic",
     ];
     if has(&off) {
@@ -413,6 +487,10 @@ fn remark(text: &str) -> Option<RemarkKind> {
         "couldn't be reserved",
         "Non-existent device",
         "Ignore the RMRR",
+        "Ignore RMRR",
+        "Overlapping RMRR",
+        "IVHD Error",
+        "supported IVHD type",
         "is incorrect!",
         "Disabling VT-d",
         "Error initialization",
@@ -420,7 +498,7 @@ fn remark(text: &str) -> Option<RemarkKind> {
         "AMD-Vi: Warning",
         "I/O virtualisation disabled",
         "is not IOMMU addressable",
-        "No ATSR found",
+        "x2apic opt out bit",
         "Record passes table end",
     ];
     (of_iommu && has(&firmware) || text.contains("BUG at drivers/passthrough"))

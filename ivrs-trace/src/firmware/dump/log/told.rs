@@ -91,7 +91,7 @@ pub struct LoggedIommu {
     pub entries: Vec<(usize, LoggedEntry)>,
 }
 
-/// A device scope as Xen resolved it.
+/// A device scope as Xen resolved it, or a device that Linux mapped an RMRR's memory for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LoggedScope {
     /// What it names.
@@ -168,6 +168,44 @@ pub struct MemoryLine {
     pub end: u64,
     /// Its type, as the log has it.
     pub kind: String,
+}
+
+/// A structure of the DMAR of which little is logged.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Other {
+    /// Root ports that translate addresses for devices.
+    Atsr {
+        /// Its flags.
+        flags: u8,
+    },
+    /// The NUMA node of a unit.
+    Rhsa {
+        /// Address of the unit's registers.
+        address: u64,
+        /// The node, as ACPI counts them.
+        domain: u32,
+    },
+    /// Devices within the chip that translate addresses.
+    Satc {
+        /// Its flags.
+        flags: u8,
+    },
+    /// A device named by ACPI.
+    Andd {
+        /// The number that scopes name it by.
+        number: u8,
+        /// Its name.
+        name: String,
+    },
+}
+
+/// The line of such a structure.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OtherLine {
+    /// The line of the input, from 1.
+    pub line: usize,
+    /// What it says.
+    pub what: Other,
 }
 
 /// What a line that is quoted is about.
@@ -261,6 +299,8 @@ pub struct Log {
     pub units: Vec<LoggedUnit>,
     /// The RMRRs.
     pub rmrrs: Vec<RmrrLine>,
+    /// Other structures of the DMAR.
+    pub others: Vec<OtherLine>,
     /// The memory map, as far as a region lies in it.
     pub memory: Vec<MemoryLine>,
     /// Lines to be quoted, at most 64.
@@ -288,12 +328,64 @@ impl Log {
     /// Whether it has lines that list a DMAR.
     #[must_use]
     pub fn lists_dmar(&self) -> bool {
-        !self.units.is_empty() || !self.rmrrs.is_empty() || self.width.is_some()
+        !self.units.is_empty()
+            || !self.rmrrs.is_empty()
+            || !self.others.is_empty()
+            || self.width.is_some()
+    }
+
+    pub(super) fn lists(&self) -> bool {
+        self.lists_ivrs() || self.lists_dmar() || !self.xen_ivmd.is_empty()
+    }
+
+    /// Whether it lists no IOMMU, device entry or segment that `other` does not.
+    fn units_within(&self, other: &Self) -> bool {
+        let iommu = |new: &LoggedIommu| {
+            other.iommus.iter().any(|old| {
+                let known = |(_, entry): &(usize, LoggedEntry)| {
+                    old.entries.iter().any(|(_, known)| known == entry)
+                };
+                (new.bdf, new.segment) == (old.bdf, old.segment)
+                    && (new.mmio.is_none() || new.mmio == old.mmio)
+                    && new.entries.iter().all(known)
+            })
+        };
+        let unit = |new: &LoggedUnit| {
+            other.units.iter().any(|old| {
+                new.address == old.address
+                    && (new.capabilities.is_none() || new.capabilities == old.capabilities)
+            })
+        };
+        (self.width.is_none() || self.width == other.width)
+            && self.iommus.iter().all(iommu)
+            && self.segments.iter().all(|one| other.segments.contains(one))
+            && self.units.iter().all(unit)
+    }
+
+    /// Whether it has some lines of `other` and no more. A boot lists all IOMMUs again.
+    pub(super) fn quotes(&self, other: &Self) -> bool {
+        let ivmd = |new: &IvmdLine| {
+            other.entries.iter().any(|old| IvmdLine { line: new.line, ..*old } == *new)
+        };
+        let rmrr = |new: &RmrrLine| {
+            other.rmrrs.iter().any(|old| (new.start, new.end) == (old.start, old.end))
+        };
+        self.units_within(other)
+            && !other.units_within(self)
+            && self.entries.iter().all(ivmd)
+            && self.rmrrs.iter().all(rmrr)
+    }
+
+    /// Xen names every IVHD block, and reads those of one type: another of the same IOMMU is left out.
+    pub(super) fn keep_blocks_that_xen_read(&mut self) {
+        let read = |one: &LoggedIommu| one.mmio.is_some() || !one.entries.is_empty();
+        let devid = |one: &LoggedIommu| one.bdf.map(|bdf| bdf.devid);
+        let known: Vec<_> = self.iommus.iter().filter(|one| read(one)).filter_map(devid).collect();
+        self.iommus.retain(|one| read(one) || !devid(one).is_some_and(|id| known.contains(&id)));
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        let told = self.lists_ivrs() || self.lists_dmar() || !self.xen_ivmd.is_empty();
-        !told
+        !self.lists()
             && self.refusals.is_empty()
             && self.remarks.iter().all(|remark| remark.kind == RemarkKind::Remapping)
     }

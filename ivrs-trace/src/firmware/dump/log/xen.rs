@@ -8,7 +8,7 @@ use super::{
 use crate::{
     escape::printable,
     firmware::{amd::ivrs::IvmdKind, intel::dmar::ScopeKind},
-    pci::{Bdf, Devid},
+    pci::{Bdf, Devid, Segment},
 };
 
 /// A page.
@@ -40,6 +40,13 @@ pub(super) enum Xen {
         flags: u8,
         devid: Devid,
     },
+    /// The registers of the IOMMU whose block began.
+    Registers {
+        mmio: u64,
+        cap: u16,
+        segment: Segment,
+        info: u16,
+    },
     /// A device entry of an IVHD: type, devid, data byte.
     Entry {
         kind: u8,
@@ -51,6 +58,8 @@ pub(super) enum Xen {
         last: Devid,
         alias: Option<Devid>,
     },
+    /// What requests of the device of the entry before it carry.
+    Alias(Devid),
     Special {
         devid: Bdf,
         variety: u8,
@@ -98,8 +107,9 @@ fn structure(text: &str) -> Option<Xen> {
         let (start, end) = region.split_once("end_addr")?;
         return Some(Xen::RmrrRegion { start: hex(start)?, end: leading(end, 1, 16)? });
     }
-    let (start, rest) = after(text, "IgnoretheRMRR(")?.split_once(',')?;
-    let end = rest.split_once(')')?.0;
+    let ignored = after(text, "IgnoretheRMRR(").or_else(|| after(text, "IgnoreRMRR["))?;
+    let (start, rest) = ignored.split_once(',')?;
+    let end = rest.split_once([')', ']'])?.0;
     Some(Xen::RmrrIgnored { start: hex(start)?, end: hex(end)? })
 }
 
@@ -111,12 +121,21 @@ fn bdf(text: &str) -> Option<Bdf> {
 
 fn ivrs(text: &str) -> Option<Xen> {
     let byte = |value: u64| u8::try_from(value).ok();
-    let devid = |value: u64| u16::try_from(value).ok().map(Devid);
+    let word = |value: u64| u16::try_from(value).ok();
+    let devid = |value: u64| word(value).map(Devid);
     if let Some(rest) = after(text, "IVRSBlock:type") {
         let kind = byte(hex(rest.split_once("flags")?.0)?)?;
         let flags = byte(between(rest, "flags", "len")?)?;
         let block = devid(leading(after(rest, "id")?, 1, 4)?)?;
         return Some(Xen::Block { kind, flags, devid: block });
+    }
+    if let Some(rest) = after(text, "IVHD:IOMMU@") {
+        return Some(Xen::Registers {
+            mmio: hex(rest.split_once("cap@")?.0)?,
+            cap: word(between(rest, "cap@", "seg")?)?,
+            segment: Segment(word(between(rest, "seg", "info")?)?),
+            info: word(between(rest, "info", "attr")?)?,
+        });
     }
     if let Some(rest) = after(text, "IVHDDeviceEntry:type") {
         let kind = byte(hex(rest.split_once("id")?.0)?)?;
@@ -129,6 +148,9 @@ fn ivrs(text: &str) -> Option<Xen> {
             .split_once("alias")
             .map_or((last, None), |(last, alias)| (last, leading(alias, 1, 4).and_then(devid)));
         return Some(Xen::Range { last: devid(leading(last, 1, 4)?)?, alias });
+    }
+    if let Some(alias) = after(text, "Dev_IdAlias:") {
+        return Some(Xen::Alias(devid(leading(alias, 1, 4)?)?));
     }
     if let Some(rest) = after(text, "IVHDSpecial:") {
         let variety = byte(between(rest, "variety", "handle")?)?;
@@ -145,8 +167,8 @@ fn ivrs(text: &str) -> Option<Xen> {
 }
 
 fn memory(text: &str) -> Option<Xen> {
-    // Frames in one version, addresses of first and last page in others, and an end that is not
-    // within in the oldest.
+    // A complaint has frames in one version, addresses of first and last page in others, and an end that
+    // is not within in the oldest. What `acpi_parse_one_rmrr` lists has the first and the last byte.
     for name in ["IVMD:[", "RMRR:["] {
         let Some((start, rest)) = after(text, name).and_then(|rest| rest.split_once(',')) else {
             continue;
@@ -157,6 +179,9 @@ fn memory(text: &str) -> Option<Xen> {
             _ => return None,
         };
         let start = hex(start)?;
+        if name == "RMRR:[" && !rest.contains("reservedmemory") {
+            return Some(Xen::RmrrRegion { start, end });
+        }
         let frames = !exclusive && (start % PAGE != 0 || end % PAGE != 0);
         let (start, end) =
             if frames { (start.checked_mul(PAGE)?, end.checked_mul(PAGE)?) } else { (start, end) };

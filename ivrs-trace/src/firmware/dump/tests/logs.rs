@@ -244,6 +244,7 @@ fn unplaced(mut log: Log) -> Log {
     log.units.iter_mut().for_each(|unit| unit.line = 0);
     log.rmrrs.iter_mut().for_each(|rmrr| rmrr.line = 0);
     log.remarks.iter_mut().for_each(|remark| remark.line = 0);
+    log.others.iter_mut().for_each(|one| one.line = 0);
     log
 }
 
@@ -395,8 +396,13 @@ DMAR: dmar1: reg_base_addr fed91000 ver 1:0 cap d2008c40660462 ecap f050da
 DMAR: RMRR base: 0x0000008a785000 end: 0x0000008a7a4fff
 DMAR: RMRR base: 0x0000008b000000 end: 0x0000008f7fffff
 DMAR: [Firmware Bug]: No firmware reserved region can cover this RMRR [0x000000008b000000-0x000000008f7fffff], contact BIOS vendor for fixes
+DMAR: ATSR flags: 0x1
+DMAR: RHSA base: 0x000000fed91000 proximity domain: 0x1
+DMAR: SATC flags: 0x1
+DMAR: ANDD device: 1 name: \\_SB.PCI0.UA00
 DMAR-IR: IOAPIC id 2 under DRHD base  0xfed91000 IOMMU 1
-DMAR-IR: Enabled IRQ remapping in x2apic mode
+DMAR-IR: x2apic is disabled because BIOS sets x2apic opt out bit.
+DMAR-IR: Enabled IRQ remapping in xapic mode
 ";
 
 #[test]
@@ -416,7 +422,17 @@ fn the_lines_of_intels_table_are_read() {
         plain.rmrrs.iter().map(|one| (one.start, one.end, one.scopes.clone())).collect();
     assert_eq!(rmrrs, [(0x8a78_5000, 0x8a7a_4fff, None), (0x8b00_0000, 0x8f7f_ffff, None)]);
     let kinds: Vec<_> = plain.remarks.iter().map(|one| one.kind).collect();
-    assert_eq!(kinds, [RemarkKind::Firmware, RemarkKind::Remapping]);
+    assert_eq!(kinds, [RemarkKind::Firmware, RemarkKind::Firmware, RemarkKind::Remapping]);
+    let others: Vec<_> = plain.others.iter().map(|one| one.what.clone()).collect();
+    assert_eq!(
+        others,
+        [
+            Other::Atsr { flags: 1 },
+            Other::Rhsa { address: 0xfed9_1000, domain: 1 },
+            Other::Satc { flags: 1 },
+            Other::Andd { number: 1, name: "\\_SB.PCI0.UA00".to_owned() },
+        ]
+    );
     let timed = prefixed("[    0.012345] ", INTEL);
     for text in [
         prefixed("> ", &timed),
@@ -437,6 +453,30 @@ fn the_lines_of_intels_table_are_read() {
             assert_eq!((log.units, log.rmrrs), (plain.units, plain.rmrrs), "{width}\n{text}");
         }
     }
+}
+
+/// Kernels up to 3.x name no driver before some lines, and up to 5.2 say whom an RMRR is mapped for.
+#[test]
+fn old_kernels_name_the_devices_of_an_rmrr() {
+    let log = read_log(
+        "[    0.02] dmar: Host address width 36\n\
+         [    0.02] dmar: DRHD base: 0x000000fed91000 flags: 0x1\n\
+         [    0.02] dmar: IOMMU 0: reg_base_addr fed91000 ver 1:0 cap c9008020660262 ecap f0105a\n\
+         [    0.02] dmar: RMRR base: 0x000000df7ec000 end: 0x000000df7fffff\n\
+         [    0.02] [Firmware Bug]: ioapic 2 has no mapping iommu, interrupt remapping will be disabled\n\
+         [    0.02] Not enable interrupt remapping\n\
+         [    0.77] IOMMU: Setting RMRR:\n\
+         [    0.77] IOMMU: Setting identity map for device 0000:00:1d.0 [0xdf7ec000 - 0xdf7fffff]\n\
+         [    0.77] IOMMU: Setting identity map for device 0000:00:1a.0 [0xdf7ec000 - 0xdf7fffff]\n\
+         [    0.77] IOMMU: Prepare 0-16MiB unity mapping for LPC\n\
+         [    0.77] IOMMU: Setting identity map for device 0000:00:1f.0 [0x0 - 0xffffff]\n",
+    );
+    assert_eq!((log.width, log.units.len()), (Some(36), 1));
+    let [rmrr] = log.rmrrs.as_slice() else { panic!("{log:?}") };
+    let bdfs = rmrr.scopes.iter().flatten().map(|one| one.bdf.to_string()).collect::<Vec<_>>();
+    assert_eq!(bdfs, ["0000:00:1d.0", "0000:00:1a.0"]);
+    let kinds: Vec<_> = log.remarks.iter().map(|one| one.kind).collect();
+    assert_eq!(kinds, [RemarkKind::NoRemapping; 2]);
 }
 
 #[test]
@@ -492,18 +532,51 @@ fn xens_lines_of_either_table_are_read() {
             ["ACPI NVS"]
         );
     }
+    // Since 4.16 it lists first and last byte.
     let log = read_log(
-        "(XEN) AMD-Vi: IVRS Block: type 0x11 flags 0x30 len 0x54 id 0x2\n\
+        "(XEN) [VT-D]found ACPI_DMAR_RMRR:\n\
+         (XEN) [VT-D] endpoint: 0000:00:14.0\n\
+         (XEN) [VT-D]drivers/passthrough/vtd/dmar.c:611:  RMRR: [8a785000,8a7a4fff]\n\
+         (XEN) [VT-D]found ACPI_DMAR_RMRR:\n\
+         (XEN) [VT-D] endpoint: 0000:00:16.7\n\
+         (XEN) [VT-D]drivers/passthrough/vtd/dmar.c:595:  Ignore RMRR [8b000000,8b000fff] as no device \
+         under its scope is PCI discoverable!\n",
+    );
+    let ranges: Vec<_> = log.rmrrs.iter().map(|one| (one.start, one.end, one.ignored)).collect();
+    assert_eq!(ranges, [(0x8a78_5000, 0x8a7a_4fff, false), (0x8b00_0000, 0x8b00_0fff, true)]);
+    assert!(log.rmrrs.iter().all(|one| one.scopes.as_ref().is_some_and(|of| of.len() == 1)));
+    // A refusal of Xen's own.
+    let log = read_log(
+        "(XEN) IVHD Error: no information for IO-APIC 0x82\n\
+         (XEN) AMD-Vi: Error initialization\n(XEN) I/O virtualisation disabled\n",
+    );
+    assert_eq!(log.remarks.iter().map(|one| one.line).collect::<Vec<_>>(), [1, 2, 3]);
+
+    let log = read_log(
+        "(XEN) AMD-Vi: Using IVHD type 0x11\n\
+         (XEN) AMD-Vi: IVRS Block: type 0x10 flags 0xb0 len 0x44 id 0x2\n\
+         (XEN) AMD-Vi: IVRS Block: type 0x11 flags 0x30 len 0x54 id 0x2\n\
+         (XEN) AMD-Vi: IVHD: IOMMU @ 0xfd200000 cap @ 0x40 seg 0x0000 info 0 attr 0x80048f6e\n\
          (XEN) AMD-Vi: IVHD Device Entry: type 0x3 id 0x98 flags 0\n\
          (XEN) AMD-Vi:  Dev_Id Range: 0x98 -> 0x9a\n\
          (XEN) AMD-Vi: IVHD Device Entry: type 0x43 id 0x600 flags 0\n\
          (XEN) AMD-Vi:  Dev_Id Range: 0x600 -> 0x6ff alias 0xa4\n\
+         (XEN) AMD-Vi: IVHD Device Entry: type 0x42 id 0x500 flags 0\n\
+         (XEN) AMD-Vi:  Dev_Id Alias: 0xa4\n\
          (XEN) AMD-Vi: IVHD Special: 0000:00:00.1 variety 0x1 handle 0x8\n\
          (XEN) AMD-Vi: IVRS Block: type 0x21 flags 0x8 len 0x20 id 0x4200\n\
          (XEN) AMD-Vi: IVMD Block: type 0x21 phys 0x9f58d000 len 0x8040000\n",
     );
     let [iommu] = log.iommus.as_slice() else { panic!("{log:?}") };
-    assert_eq!((iommu.bdf, iommu.entries.len()), (Some(Bdf::new(Segment(0), Devid(2))), 3));
+    assert_eq!((iommu.bdf, iommu.entries.len()), (Some(Bdf::new(Segment(0), Devid(2))), 4));
+    assert_eq!((iommu.mmio, iommu.cap_info), (Some(0xfd20_0000), Some((0x40, 0))));
+    let sources: Vec<_> = (iommu.entries.iter())
+        .filter_map(|(_, entry)| match entry {
+            LoggedEntry::Devices(devices) => Some(devices.source),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(sources, [None, Some(Devid(0xa4)), Some(Devid(0xa4))]);
     let [ivmd] = log.xen_ivmd.as_slice() else { panic!("{log:?}") };
     assert_eq!((ivmd.kind, ivmd.devid), (Some(IvmdKind::Device), Some(Devid(0x4200))));
     assert_eq!((ivmd.start, ivmd.end), (0x9f58_d000, 0xa75c_cfff));

@@ -442,6 +442,33 @@ fn of_several_boots_the_last_counts() {
     assert_eq!(log.notes, ["the log has 2 boots: the last one is used"]);
     let log = read_log(&format!("Linux version 5.15\n{RANGE}\nLinux version 5.15\n{ALL}\n"));
     assert_eq!(log.entries.iter().map(|entry| entry.line).collect::<Vec<_>>(), [4]);
+    // The last one may list nothing, and firmware may have said something before the table's lines.
+    let log = read_log(&format!("Linux version 5.15\n{RANGE}\n-- Reboot --\nLinux version 5.15\n"));
+    assert_eq!(log.entries.len(), 1);
+    assert_eq!(log.notes, ["the last boot in the log lists no table: the one before is used"]);
+    let early = "DMAR: [Firmware Bug]: Your BIOS is broken; DMAR reported at address 0!\n";
+    let log = read_log(&format!("Linux version 5.15\n{early}DMAR: Host address width 39\n"));
+    assert_eq!((log.width, log.remarks.len()), (Some(39), 1));
+}
+
+#[test]
+fn a_line_that_is_quoted_again_is_no_boot() {
+    let iommu = "device: 0000:00:00.2 cap: 0040 flags: b0 info 0000";
+    let entry = "  DEV_SELECT\t\t\t devid: 0000:00:01.0 flags: 00";
+    let amd = kernel_log("AMD-Vi: ", &[iommu, entry, RANGE]);
+    let drhd = "DRHD base: 0x000000fed91000 flags: 0x1";
+    let registers = "dmar0: reg_base_addr fed91000 ver 1:0 cap d2008c40660462 ecap f050da";
+    let rmrr = "RMRR base: 0x0000008a785000 end: 0x0000008a7a4fff";
+    let intel = kernel_log("DMAR: ", &["Host address width 39", drhd, registers, rmrr]);
+    for (log, line) in [(&amd, iommu), (&intel, drhd), (&intel, "Host address width 39")] {
+        let whole = read_log(log);
+        let quoted = read_log(&format!("{log}\nThe line that I do not understand is\n> {line}\n"));
+        assert_eq!(quoted, whole, "{line}");
+        let twice = read_log(&format!("{log}{log}"));
+        assert_eq!(twice.notes, ["the log has 2 boots: the last one is used"]);
+        let listed = |log: &Log| (log.entries.len(), log.rmrrs.len(), log.units.len());
+        assert_eq!(listed(&twice), listed(&whole));
+    }
 }
 
 #[test]
