@@ -1,7 +1,7 @@
 //! `ivrs-trace export`: what is known of a host, for other programs.
 
 use std::{
-    io::{self, IsTerminal as _, Seek as _, Write},
+    io::{self, BufWriter, IsTerminal as _, Seek as _, Write},
     path::PathBuf,
     process::ExitCode,
 };
@@ -104,7 +104,8 @@ fn quiet(args: &Args) -> anyhow::Result<Facts> {
 
 fn json_lines(args: &Args, out: &mut dyn Write) -> anyhow::Result<()> {
     // The host comes first, and is known last.
-    let mut waiting = SpooledTempFile::new(WAITING);
+    // A line is written token by token.
+    let mut waiting = BufWriter::new(SpooledTempFile::new(WAITING));
     let mut result = Ok(());
     let facts = facts::gather(args.from.as_deref(), |_, number, event| {
         if result.is_ok() {
@@ -114,7 +115,7 @@ fn json_lines(args: &Args, out: &mut dyn Write) -> anyhow::Result<()> {
     result.context("cannot use a temporary file")?;
     line(out, &json::host(&facts.model, facts.verdicts, &facts.probes, facts.began))?;
     waiting.rewind().context("cannot use a temporary file")?;
-    io::copy(&mut waiting, out)?;
+    io::copy(waiting.get_mut(), out)?;
     for rest in json::rest(&facts.model, facts.events, facts.lost) {
         line(out, &rest)?;
     }

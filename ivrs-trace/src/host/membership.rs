@@ -129,17 +129,13 @@ pub(super) fn add_members(groups: &mut Reading<Vec<Group>>, functions: &Reading<
         });
         let Some(group) = groups.get_mut(at) else { continue };
         let member = Member::Pci(function.bdf);
-        let listed = group.members.value().is_some_and(|members| members.contains(&member));
-        if listed {
-            continue;
-        }
-        group.by_link.push(function.bdf);
         match &mut group.members {
-            Reading::Read(members) => {
-                members.push(member);
-                members.sort();
-            }
+            Reading::Read(members) => match members.binary_search(&member) {
+                Ok(_) => continue,
+                Err(place) => members.insert(place, member),
+            },
             unread => *unread = Reading::Read(vec![member]),
         }
+        group.by_link.push(function.bdf);
     }
 }
