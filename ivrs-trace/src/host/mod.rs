@@ -6,6 +6,7 @@
 
 mod conditions;
 mod copied;
+mod disk;
 mod log;
 mod membership;
 mod memory;
@@ -14,6 +15,7 @@ mod region;
 mod snapshot;
 mod tree;
 mod types;
+mod ways;
 
 pub(crate) use conditions::{Conditions, Disk, Interface};
 pub(crate) use memory::{MapSource, MemoryMap, MemoryUse, RegionClass};
@@ -26,6 +28,7 @@ pub(crate) use snapshot::{kernel_btf, node_names};
 pub use tree::{Files, Place, Reading};
 pub use types::HexBytes;
 pub(crate) use types::{AcpiDevice, Group, Member, PciFunction, Skipped};
+pub(crate) use ways::Ways;
 #[cfg(test)]
 pub(crate) use {memory::MemoryRange, types::Dmi};
 

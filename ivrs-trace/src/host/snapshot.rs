@@ -27,8 +27,6 @@ const ATTRIBUTE_LIMIT: usize = 64 * 1024;
 const TABLE_LIMIT: usize = 1024 * 1024;
 /// Bytes of the kernel's BTF that are read at most; real ones have some five million.
 const BTF_LIMIT: usize = 64 * 1024 * 1024;
-/// Bridges above a function that are followed at most: there are no more buses in a segment.
-const MOST_BRIDGES: usize = 256;
 /// What is kept of a host beyond what a snapshot needs: folder and file. People who read a report
 /// ask for it, and a later version may have use for it. No serial numbers.
 const ALSO_KEPT: [(&str, &str); 6] = [
@@ -271,30 +269,6 @@ impl Snapshot {
         Reading::Read(map.class(source, start, end_inclusive))
     }
 
-    /// The buses below the bridge `bdf` from its secondary one to the highest on which something
-    /// is. The bridge itself may forward more, but its registers are not read.
-    pub(crate) fn buses_below(&self, bdf: Bdf) -> Option<(u8, u8)> {
-        let functions = self.functions.value()?;
-        let bridge = functions.iter().find(|function| function.bdf == bdf)?;
-        let secondary = *bridge.secondary_bus.value()?;
-        let mut buses = BTreeSet::from([secondary]);
-        // In the order of addresses, a bridge may come after what is below it: until nothing new.
-        let mut above = BTreeSet::from([bdf]);
-        loop {
-            let before = above.len();
-            for function in functions {
-                if function.parent.value().is_some_and(|parent| above.contains(parent)) {
-                    above.insert(function.bdf);
-                    buses.insert(function.bdf.devid.bus());
-                    buses.extend(function.secondary_bus.value());
-                }
-            }
-            if above.len() == before {
-                return Some((secondary, buses.last().copied().unwrap_or(secondary)));
-            }
-        }
-    }
-
     /// Makes the groups of these functions unreadable: the copy has lost them.
     pub(crate) fn lose_groups(&mut self, functions: &BTreeSet<Bdf>) {
         let all = if let Reading::Read(all) = &mut self.functions { &mut all[..] } else { &mut [] };
@@ -331,39 +305,6 @@ impl Snapshot {
         let serving = self.functions.value().filter(|_| self.iommus.value().is_none());
         let serving = serving.into_iter().flatten().filter_map(|function| function.iommu.value());
         self.iommus.value().into_iter().flatten().chain(serving).map(String::as_str)
-    }
-
-    /// The functions from a root bus down to `bdf`, itself included, and whether it is known that
-    /// there is no bridge above the first.
-    pub(crate) fn way_to(&self, bdf: Bdf) -> (Vec<Bdf>, bool) {
-        let functions = self.functions.value().map_or(&[][..], Vec::as_slice);
-        let mut way = vec![bdf];
-        // A copy may have them in a ring.
-        while let Some(at) = way.last().copied().filter(|_| way.len() <= MOST_BRIDGES) {
-            let function = functions.iter().find(|function| function.bdf == at);
-            let bus_above = |other: &&PciFunction| {
-                other.bdf.segment == at.segment
-                    && other.secondary_bus.value() == Some(&at.devid.bus())
-            };
-            let above = match function.map(|function| &function.parent) {
-                Some(Reading::Read(parent)) => Some(*parent),
-                Some(Reading::Absent) => {
-                    way.reverse();
-                    return (way, true);
-                }
-                // A copy without its links still has the numbers of the buses.
-                Some(Reading::Unreadable(_)) => {
-                    functions.iter().find(bus_above).map(|bridge| bridge.bdf)
-                }
-                None => None,
-            };
-            match above {
-                Some(parent) => way.push(parent),
-                None => break,
-            }
-        }
-        way.reverse();
-        (way, false)
     }
 }
 

@@ -283,9 +283,10 @@ fn bridges_and_virtual_functions_show_in_the_tree() {
     let (one, two) = (Some(bdf("00:01.1")), Some(bdf("01:00.0")));
     assert_eq!(parents, [None, None, one, two, two]);
     assert_eq!(functions[0].parent, Reading::Absent, "on a root bus");
-    assert_eq!(snapshot.buses_below(bdf("00:01.1")), Some((1, 3)));
-    assert_eq!(snapshot.buses_below(bdf("01:00.0")), Some((2, 3)));
-    assert_eq!(snapshot.buses_below(bdf("00:02.0")), None);
+    let ways = Ways::of(&functions);
+    assert_eq!(ways.buses_below(bdf("00:01.1")), Some((1, 3)));
+    assert_eq!(ways.buses_below(bdf("01:00.0")), Some((2, 3)));
+    assert_eq!(ways.buses_below(bdf("00:02.0")), None);
     assert_eq!(read(&functions[4].physical_function), bdf("02:00.0"));
 }
 
@@ -679,4 +680,71 @@ fn what_was_read_with_rights_stays_when_they_are_gone() {
     other.keep_from(&whole);
     assert_eq!(other.ivrs, Reading::Absent);
     assert_eq!(other.command_line, Reading::Read(String::new()));
+}
+
+/// Each file and folder that any command reads of a host, as something that is no file.
+#[test]
+fn nothing_but_regular_files_inside_of_the_tree_is_read() {
+    use rustix::fs::{CWD, FileType, Mode, mknodat};
+    const SECRET: &str = "0x5ec7";
+    let outside = tempfile::tempdir().unwrap();
+    fs::write(outside.path().join("file"), SECRET).unwrap();
+    let whole = whole_host();
+    let (_, files) = Snapshot::read_and_keep(whole.root());
+    let mut paths: Vec<PathBuf> = files.contents.keys().cloned().collect();
+    paths.extend(["etc/hostname", "proc/sys/kernel/hostname"].map(|name| whole.path(name)));
+    assert!(paths.len() > 40, "{}", paths.len());
+    let make = |kind: FileType, path: &Path| {
+        mknodat(CWD, path, kind, Mode::from_raw_mode(0o644), rustix::fs::makedev(1, 5)).is_ok()
+    };
+    let kinds: [&dyn Fn(&Path) -> bool; 7] = [
+        &|path| make(FileType::Fifo, path),
+        &|path| make(FileType::Socket, path),
+        // `/dev/zero`, which has no end; making one takes root.
+        &|path| make(FileType::CharacterDevice, path),
+        &|path| fs::create_dir(path).is_ok(),
+        &|path| symlink(path.file_name().unwrap(), path).is_ok(),
+        &|path| symlink(outside.path().join("file"), path).is_ok(),
+        &|path| symlink("/dev/zero", path).is_ok(),
+    ];
+    for path in paths {
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        let content = fs::read(&path).ok();
+        for put in kinds {
+            let _: std::io::Result<()> = fs::remove_file(&path);
+            if !put(&path) {
+                continue;
+            }
+            let (snapshot, files) = Snapshot::read_and_keep(whole.root());
+            let read = files.contents.get(&path);
+            assert!(!matches!(read, Some(Reading::Read(_))), "{}: {read:?}", path.display());
+            assert!(!format!("{snapshot:?}{:?}", node_names(whole.root())).contains(SECRET));
+            if fs::remove_file(&path).is_err() {
+                fs::remove_dir(&path).unwrap();
+            }
+        }
+        if let Some(content) = content {
+            fs::write(&path, content).unwrap();
+        }
+    }
+}
+
+/// What somebody puts in the place of a folder while a tree is read.
+#[test]
+fn a_link_that_comes_into_the_way_later_leads_nowhere() {
+    let (host, outside) = (Host::new().file("a/b/file", "inside"), tempfile::tempdir().unwrap());
+    fs::write(outside.path().join("file"), "outside").unwrap();
+    symlink("outside", outside.path().join("link")).unwrap();
+    let root = host.root().canonicalize().unwrap();
+    let (disk, folder) = (disk::Disk::below(&root), root.join("a/b"));
+    let kind = fs::metadata(folder.join("file")).unwrap().file_type();
+    assert_eq!(disk.read(&folder.join("file"), kind, 10).unwrap().unwrap(), b"inside");
+    fs::rename(&folder, root.join("a/c")).unwrap();
+    symlink(outside.path(), &folder).unwrap();
+    assert!(disk.read(&folder.join("file"), kind, 10).is_err());
+    assert!(disk.names(&folder).is_err());
+    assert!(disk.target(&folder.join("link")).is_err());
+    fs::remove_file(&folder).unwrap();
+    symlink("c", &folder).unwrap();
+    assert!(disk.read(&folder.join("file"), kind, 10).is_err(), "no link is followed");
 }

@@ -10,18 +10,18 @@ use std::{
     cell::RefCell,
     collections::BTreeMap,
     fmt,
-    fs::{self, File},
-    io::{self, Read},
+    fs::{self, FileType},
+    io,
     path::{Path, PathBuf},
     str::FromStr,
 };
 
 use serde::{Deserialize, Serialize};
 
-use super::log;
-
-/// Entries of a directory that are read at most.
-const MAX_ENTRIES: usize = 65_536;
+use super::{
+    disk::{Disk, MAX_ENTRIES},
+    log,
+};
 
 /// What came of reading one thing.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -126,6 +126,7 @@ pub struct Place {
 #[derive(Debug)]
 pub(super) struct Tree<'f> {
     root: Reading<PathBuf>,
+    disk: Disk,
     backing: Backing<'f>,
 }
 
@@ -144,7 +145,8 @@ impl<'f> Tree<'f> {
             Ok(root) => Reading::Read(root),
             Err(error) => Reading::unreadable(root, error),
         };
-        Self { root, backing: Backing::Disk }
+        let disk = root.value().map_or_else(Disk::default, |root| Disk::below(root));
+        Self { root, disk, backing: Backing::Disk }
     }
 
     /// The same, but what is read of it is kept for [`Tree::kept`].
@@ -155,7 +157,8 @@ impl<'f> Tree<'f> {
     }
 
     pub(super) fn files(files: &'f Files) -> Self {
-        Self { root: Reading::Read(files.root.clone()), backing: Backing::Files(files) }
+        let (root, disk) = (Reading::Read(files.root.clone()), Disk::default());
+        Self { root, disk, backing: Backing::Files(files) }
     }
 
     /// Everything that was read; nothing if it was not to be kept.
@@ -197,30 +200,39 @@ impl<'f> Tree<'f> {
     }
 
     /// Where a path leads, which must not be out of the root.
-    fn place(&self, path: &Path) -> Reading<Place> {
+    fn place(&self, path: &Path, plain: bool) -> Reading<Place> {
         self.ask(
             path,
             |files| &mut files.places,
             |files| &files.places,
-            |path| self.follow(path).map(|real| Place { is_dir: real.is_dir(), real }),
+            |path| {
+                self.follow(path, plain).map(|(real, kind)| Place { is_dir: kind.is_dir(), real })
+            },
         )
     }
 
     fn names(&self, path: &Path) -> Reading<Vec<String>> {
+        let names = |path: &Path| match self.disk.names(path) {
+            Ok(Some(names)) => Reading::Read(names),
+            Ok(None) => Reading::unreadable(path, format!("has more than {MAX_ENTRIES} entries")),
+            Err(error) => Reading::failed(path, &error),
+        };
         self.ask(path, |files| &mut files.names, |files| &files.names, names)
     }
 
-    fn content(&self, path: &Path, limit: usize) -> Reading<Vec<u8>> {
+    fn content(&self, path: &Path, plain: bool, limit: usize) -> Reading<Vec<u8>> {
         let too_long = || Reading::unreadable(path, format!("has more than {limit} bytes"));
         let content = self.ask(
             path,
             |files| &mut files.contents,
             |files| &files.contents,
             |path| {
-                self.follow(path).and_then(|real| match read(&real, limit) {
-                    Ok(Some(bytes)) => Reading::Read(bytes),
-                    Ok(None) => too_long(),
-                    Err(error) => Reading::failed(path, &error),
+                self.follow(path, plain).and_then(|(real, kind)| {
+                    match self.disk.read(&real, kind, limit) {
+                        Ok(Some(bytes)) => Reading::Read(bytes),
+                        Ok(None) => too_long(),
+                        Err(error) => Reading::failed(path, &error),
+                    }
                 })
             },
         );
@@ -236,23 +248,56 @@ impl<'f> Tree<'f> {
             path,
             |files| &mut files.targets,
             |files| &files.targets,
-            |path| match fs::read_link(path) {
+            |path| match self.disk.target(path) {
                 Ok(target) => Reading::Read(target),
-                Err(error) if error.kind() == io::ErrorKind::InvalidInput => written_out(path),
+                Err(error) if error.kind() == io::ErrorKind::InvalidInput => self.written_out(path),
                 Err(error) => Reading::failed(path, &error),
             },
         )
     }
 
-    /// The real path on disk, which must not lead out of the root.
-    fn follow(&self, path: &Path) -> Reading<PathBuf> {
-        match (path.canonicalize(), &self.root) {
-            (Ok(real), Reading::Read(root)) if real.starts_with(root) => Reading::Read(real),
+    /// The real path on disk, which must not lead out of the root, and what is there. A `plain` name is
+    /// one in a folder whose path is real already, so only a link leads elsewhere.
+    fn follow(&self, path: &Path, plain: bool) -> Reading<(PathBuf, FileType)> {
+        let found = match fs::symlink_metadata(path) {
+            Ok(found) => found.file_type(),
+            Err(error) => return Reading::failed(path, &error),
+        };
+        if plain && !found.is_symlink() {
+            return Reading::Read((path.to_owned(), found));
+        }
+        let real = path.canonicalize().and_then(|real| {
+            let found = fs::symlink_metadata(&real)?.file_type();
+            Ok((real, found))
+        });
+        match (real, &self.root) {
+            (Ok((real, found)), Reading::Read(root)) if real.starts_with(root) => {
+                Reading::Read((real, found))
+            }
             // Whereto is the reader's own, and nobody else's business.
             (Ok(_), _) => Reading::unreadable(path, "leads out of the tree"),
             (Err(error), _) => Reading::failed(path, &error),
         }
     }
+
+    /// The target of a link of which a copy made a file: programs that know no links write the target
+    /// into it, as git does on Windows. All links of sysfs are relative.
+    fn written_out(&self, path: &Path) -> Reading<PathBuf> {
+        /// `PATH_MAX`
+        const LONGEST: usize = 4096;
+        let file = fs::symlink_metadata(path).map(|found| found.file_type());
+        match file.and_then(|kind| self.disk.read(path, kind, LONGEST)) {
+            Ok(Some(bytes)) if bytes.starts_with(b"../") && !bytes.contains(&b'\n') => {
+                Reading::Read(PathBuf::from(String::from_utf8_lossy(&bytes).into_owned()))
+            }
+            _ => Reading::unreadable(path, "is not a link: the tree was copied without its links"),
+        }
+    }
+}
+
+/// Whether a name is that of something right in a folder.
+fn is_plain(name: &Path) -> bool {
+    name.file_name() == Some(name.as_os_str())
 }
 
 /// The key that is written just so: a copied tree may hold `7` and `07`.
@@ -269,8 +314,8 @@ pub(super) struct Dir<'a> {
 impl Dir<'_> {
     /// The directory at `name` below this one, links followed.
     pub(super) fn dir(&self, name: impl AsRef<Path>) -> Reading<Self> {
-        let path = self.path.join(name);
-        self.tree.place(&path).and_then(|place| {
+        let path = self.path.join(&name);
+        self.tree.place(&path, is_plain(name.as_ref())).and_then(|place| {
             if place.is_dir {
                 Reading::Read(Self { tree: self.tree, path: place.real })
             } else {
@@ -289,12 +334,12 @@ impl Dir<'_> {
     }
 
     pub(super) fn has(&self, name: &str) -> bool {
-        matches!(self.tree.place(&self.path.join(name)), Reading::Read(_))
+        matches!(self.tree.place(&self.path.join(name), is_plain(name.as_ref())), Reading::Read(_))
     }
 
     /// The file at `name`, opened once, if it has at most `limit` bytes.
     pub(super) fn bytes(&self, name: &str, limit: usize) -> Reading<Vec<u8>> {
-        self.tree.content(&self.path.join(name), limit)
+        self.tree.content(&self.path.join(name), is_plain(name.as_ref()), limit)
     }
 
     /// The lines worth keeping of the kernel's log at `name`: of a running host the device, of a copy
@@ -356,61 +401,4 @@ impl Dir<'_> {
             None => Reading::unreadable(&path, "is a link that ends in no name"),
         })
     }
-}
-
-/// The target of a link of which a copy made a file: programs that know no links write the target into
-/// it, as git does on Windows. All links of sysfs are relative.
-fn written_out(path: &Path) -> Reading<PathBuf> {
-    /// `PATH_MAX`
-    const LONGEST: usize = 4096;
-    match read(path, LONGEST) {
-        Ok(Some(bytes)) if bytes.starts_with(b"../") && !bytes.contains(&b'\n') => {
-            Reading::Read(PathBuf::from(String::from_utf8_lossy(&bytes).into_owned()))
-        }
-        _ => Reading::unreadable(path, "is not a link: the tree was copied without its links"),
-    }
-}
-
-fn names(path: &Path) -> Reading<Vec<String>> {
-    let entries = match fs::read_dir(path) {
-        Ok(entries) => entries,
-        Err(error) => return Reading::failed(path, &error),
-    };
-    let mut names = Vec::new();
-    for entry in entries {
-        match entry {
-            Ok(entry) if names.len() < MAX_ENTRIES => {
-                names.push(entry.file_name().to_string_lossy().into_owned());
-            }
-            Ok(_) => {
-                return Reading::unreadable(path, format!("has more than {MAX_ENTRIES} entries"));
-            }
-            Err(error) => return Reading::unreadable(path, error),
-        }
-    }
-    Reading::Read(names)
-}
-
-/// `None` where the file has more than `limit` bytes.
-fn read(path: &Path, limit: usize) -> io::Result<Option<Vec<u8>>> {
-    // A pipe would block for ever, a device may do anything.
-    let regular = |meta: &fs::Metadata| {
-        meta.is_file().then_some(()).ok_or_else(|| io::Error::other("is not a regular file"))
-    };
-    regular(&fs::symlink_metadata(path)?)?;
-    let mut options = File::options();
-    options.read(true);
-    // Somebody may put another thing there meanwhile.
-    #[cfg(feature = "live")]
-    {
-        use rustix::fs::OFlags;
-        use std::os::unix::fs::OpenOptionsExt as _;
-        options.custom_flags((OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed());
-    }
-    let file = options.open(path)?;
-    regular(&file.metadata()?)?;
-    let one_more = u64::try_from(limit).unwrap_or(u64::MAX).saturating_add(1);
-    let mut bytes = Vec::with_capacity(limit.min(4096) + 64);
-    file.take(one_more).read_to_end(&mut bytes)?;
-    Ok((bytes.len() <= limit).then_some(bytes))
 }

@@ -8,6 +8,8 @@ use crate::{codes::Code, firmware::Finding};
 pub(super) const CAUSES_OF_ONE: usize = 64;
 /// Causes that are told of all devices; past that, one of each device.
 const CAUSES: usize = 1 << 16;
+/// Entries of a table times functions of a host: past that, the last entries are not judged.
+pub(super) const PAIRS: usize = if cfg!(test) { 1 << 20 } else { 1 << 26 };
 /// Devices that are listed below all entries of a table together; an entry counts as one more.
 pub(super) const REACH: usize = 1 << 18;
 /// Owners that are named of one entry.
@@ -59,11 +61,16 @@ mod tests {
     use super::*;
     use crate::{
         event::Change,
+        firmware::intel::{
+            builder::{DmarBuilder, ScopeSpec},
+            dmar::ScopeKind,
+        },
         host::Reading,
         model::{
             Cause, Model, RequireDirect, Verdict,
-            fixture::{GROUPS, QEMU, device, host, model, table},
+            fixture::{GROUPS, QEMU, device, host, intel_host, model, set_regions, table},
         },
+        pci::{Devid, Segment},
     };
 
     fn untold_of(model: &Model) -> Vec<String> {
@@ -91,6 +98,72 @@ mod tests {
         assert!(told.iter().any(|one| one.starts_with("128 devices are held by more")), "{told:?}");
         assert!(told.iter().any(|one| one.starts_with(&format!("{left_out} entries"))), "{told:?}");
         assert!(verdicts.findings.len() < 200, "{}", verdicts.findings.len());
+    }
+
+    /// So many functions below one bridge, and RMRRs that name it.
+    fn below_a_bridge(functions: usize, rmrrs: u64) -> Model {
+        let bridge = ScopeSpec::function(Devid::new(0, 1, 0).unwrap()).of_kind(ScopeKind::Bridge);
+        let dmar =
+            (0..rmrrs).fold(DmarBuilder::new().drhd(1, Segment(0), 1 << 20, &[]), |all, n| {
+                let base = 0x1000_0000 + n * 0x1000;
+                all.rmrr(Segment(0), base, base + 0xfff, std::slice::from_ref(&bridge))
+            });
+        let name = |n: usize| format!("0000:01:{:02x}.{}", n / 8 % 32, n % 8);
+        let groups: Vec<String> =
+            (0..functions).map(|n| format!("{}: {}", n + 1, name(n))).collect();
+        let tree: Vec<String> =
+            (0..functions).map(|n| format!("0000:00:01.0>{}", name(n))).collect();
+        let groups = format!("0: 0000:00:01.0*;{}", groups.join(";"));
+        let mut host = intel_host(&groups, &tree.join(" "), &dmar);
+        for group in 0..=u32::try_from(functions).unwrap() {
+            let shown = ["0x0000000010000000 0x000000001fffffff direct"];
+            set_regions(&mut host, group, &shown);
+        }
+        model(&host, &[])
+    }
+
+    #[test]
+    fn of_very_many_rmrrs_some_are_named_and_all_are_judged() {
+        let model = below_a_bridge(200, 2000);
+        let verdicts = model.verdicts();
+        assert_eq!(verdicts.devices.len(), 201);
+        for device in &verdicts.devices {
+            assert_eq!(device.verdict, Verdict::Blocked);
+            assert_eq!(device.causes.len(), CAUSES_OF_ONE);
+        }
+        let listed: usize = verdicts.rmrrs.iter().map(|one| 1 + one.devices.len()).sum();
+        assert!(listed <= REACH, "{listed}");
+        let left_out = 2000 - verdicts.rmrrs.len();
+        let told = untold_of(&model);
+        assert!(told.iter().any(|one| one.starts_with("201 devices are held by more")), "{told:?}");
+        assert!(told.iter().any(|one| one.starts_with(&format!("{left_out} entries"))), "{told:?}");
+        assert!(verdicts.findings.len() < 200, "{}", verdicts.findings.len());
+    }
+
+    #[test]
+    fn a_device_is_not_clear_for_entries_that_were_not_judged() {
+        let functions = 1024;
+        let block =
+            |devid| format!("type=0x21,flags=0x08,devid={devid},start=0x7a2d9000,length=0x1000");
+        let blocks: Vec<String> = (0..2 * PAIRS / functions).map(block).collect();
+        let blocks: Vec<&str> = blocks.iter().map(String::as_str).collect();
+        let name = |n: usize| format!("0000:{:02x}:{:02x}.{}", n / 256, n / 8 % 32, n % 8);
+        // Half of them have an entry, which is not among those that are judged.
+        let first = blocks.len() - functions / 2;
+        let groups: Vec<String> =
+            (0..functions).map(|n| format!("{n}: {}", name(first + n))).collect();
+        let mut host = host(&groups.join(";"), &table(&blocks));
+        let Reading::Read(groups) = &mut host.groups else { panic!("no groups") };
+        for group in groups {
+            group.regions = Reading::Absent;
+        }
+        let model = model(&host, &[]);
+        let verdicts = model.verdicts();
+        assert_eq!(verdicts.devices.len(), functions);
+        assert!(verdicts.devices.iter().all(|one| one.verdict == Verdict::Unknown));
+        let told = untold_of(&model);
+        let unjudged = "1024 entries of the tables were not held";
+        assert!(told.iter().any(|one| one.starts_with(unjudged)), "{told:?}");
     }
 
     #[test]

@@ -8,15 +8,15 @@ use super::{
     contradiction::Contradiction,
     listing::{Listing, Listings},
     options,
-    reserved::{Gap, Owner},
+    reserved::{Across, Gap, HYPER_TRANSPORT, Judged, Owner, RmrrCoverage},
     table::{DmarTable, IvrsTable},
     unity_map::{UnityMap, UnityMaps},
 };
 use crate::{
     event::{self, Body, DeviceFunction, Event, Phase},
     facts::{KernelFlag, RequireDirect},
-    firmware::{Finding, Ivmd, Rmrr, UnityEntry},
-    host::{Group, Member, PciFunction, Reading, Snapshot},
+    firmware::{Finding, Ivmd, Rmrr, TableName, UnityEntry},
+    host::{Group, Member, PciFunction, Reading, RegionKind, Snapshot, Ways},
     pci::{Bdf, Devid, Segment},
 };
 
@@ -60,6 +60,22 @@ impl Service {
     }
 }
 
+impl Shown {
+    fn of(model: &Known) -> Self {
+        let mut shown = Self::default();
+        for group in model.groups() {
+            for region in group.regions.value().into_iter().flatten() {
+                shown.hyper_transport |=
+                    region.start <= HYPER_TRANSPORT && HYPER_TRANSPORT <= region.end_inclusive;
+                if region.kind == RegionKind::Direct {
+                    shown.direct.get_or_insert(group.id);
+                }
+            }
+        }
+        shown
+    }
+}
+
 /// What is known of a host.
 pub struct Known {
     pub(super) host: Snapshot,
@@ -79,6 +95,20 @@ pub struct Known {
     pub(super) maker: Service,
     /// See [`Self::gap`].
     pub(super) gap: OnceLock<Option<Gap>>,
+    ways: OnceLock<Ways>,
+    pub(super) across: OnceLock<Across>,
+    pub(super) rmrr_coverages: OnceLock<(Vec<RmrrCoverage>, usize)>,
+    pub(super) judged: OnceLock<Judged>,
+    shown: OnceLock<Shown>,
+}
+
+/// What the groups of the host show together.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Shown {
+    /// Whether one has AMD's range of `HyperTransport`.
+    pub(super) hyper_transport: bool,
+    /// The first with a direct region.
+    pub(super) direct: Option<u32>,
 }
 
 impl Known {
@@ -106,6 +136,11 @@ impl Known {
             named: OnceLock::new(),
             maker: Service::NotKnown,
             gap: OnceLock::new(),
+            ways: OnceLock::new(),
+            across: OnceLock::new(),
+            rmrr_coverages: OnceLock::new(),
+            judged: OnceLock::new(),
+            shown: OnceLock::new(),
             moved: 0,
             unfollowed: 0,
         };
@@ -124,15 +159,31 @@ impl Known {
         }
         self.maker = Service::of_host(&host);
         self.host = host;
+        self.renewed();
         if self.host.copied && self.groups().next().is_some() {
             let lost =
                 |one: &&PciFunction| one.group == Reading::Absent && self.lacks_its_group(one);
             let lost: BTreeSet<Bdf> = self.functions().filter(lost).map(|one| one.bdf).collect();
             self.host.lose_groups(&lost);
+            self.renewed();
         }
-        self.contradictions.take();
-        self.named.take();
+    }
+
+    /// Forgets what was found out of the host before.
+    fn renewed(&mut self) {
+        self.named = OnceLock::new();
+        self.ways = OnceLock::new();
+        self.across = OnceLock::new();
+        self.judged = OnceLock::new();
+        self.regrouped();
+    }
+
+    /// Forgets what rests on who is in which group, and on their regions.
+    fn regrouped(&mut self) {
         self.gap.take();
+        self.contradictions.take();
+        self.shown.take();
+        self.rmrr_coverages.take();
     }
 
     /// Takes the host as it is now: devices and groups may have come and gone, and drivers have
@@ -195,8 +246,7 @@ impl Known {
     /// the next [`Self::rehost`].
     fn regroup(&mut self, change: event::Change, device: &event::Device) {
         let Some(id) = device.group else { return };
-        self.gap.take();
-        self.contradictions.take();
+        self.regrouped();
         if self.moved > bounds::MOVED {
             self.unfollowed += 1;
             return;
@@ -266,7 +316,10 @@ impl Known {
     pub(super) fn untold(&self) -> impl Iterator<Item = Finding> {
         let groups = "changes of groups were not followed, so the groups may be others by now";
         let lists = "lists of reserved regions were not kept";
-        let counts = [(self.unfollowed, groups), (self.listings.dropped(), lists)];
+        let entries = "entries of the tables were not held against the devices";
+        let unjudged = self.unjudged(TableName::Ivrs) + self.unjudged(TableName::Dmar);
+        let lists_dropped = self.listings.dropped();
+        let counts = [(self.unfollowed, groups), (lists_dropped, lists), (unjudged, entries)];
         counts.into_iter().filter_map(|(count, what)| bounds::untold(count, what))
     }
 
@@ -420,6 +473,16 @@ impl Known {
     /// Whether an Intel IOMMU serves the function at this address.
     pub(crate) fn is_intel(&self, bdf: Bdf) -> bool {
         self.function(bdf).is_some_and(|one| self.service(one) == Service::Intel)
+    }
+
+    /// Where the functions are below bridges.
+    pub(super) fn ways(&self) -> &Ways {
+        let functions = self.host.functions.value().map_or(&[][..], Vec::as_slice);
+        self.ways.get_or_init(|| Ways::of(functions))
+    }
+
+    pub(super) fn shown(&self) -> Shown {
+        *self.shown.get_or_init(|| Shown::of(self))
     }
 
     pub(super) fn functions(&self) -> impl Iterator<Item = &PciFunction> {

@@ -6,6 +6,7 @@
 
 use std::{
     borrow::Cow,
+    cell::OnceCell,
     collections::{BTreeMap, BTreeSet},
 };
 
@@ -17,7 +18,7 @@ use super::{
     known::{Known, Service, member_name},
     no_iommu::{self, NoIommu},
     options,
-    reserved::{Cause, EntryCoverage, RmrrCoverage, shows},
+    reserved::{Cause, Direct, EntryCoverage, RmrrCoverage},
 };
 use crate::{
     codes::Code,
@@ -146,6 +147,47 @@ enum Hold {
     Unknown(String),
 }
 
+/// A group, and what is said of it as a whole, once for all its members.
+struct Judged<'a> {
+    model: &'a Known,
+    group: &'a Group,
+    whole: OnceCell<Result<&'a [ReservedRegion], String>>,
+    shown: OnceCell<Direct>,
+    asked_for: OnceCell<bool>,
+}
+
+impl<'a> Judged<'a> {
+    fn new(model: &'a Known, group: &'a Group) -> Self {
+        let (whole, shown, asked_for) = Default::default();
+        Self { model, group, whole, shown, asked_for }
+    }
+
+    fn regions(&self) -> &'a [ReservedRegion] {
+        self.group.regions.value().map_or(&[][..], Vec::as_slice)
+    }
+
+    /// See [`Known::whole_regions`].
+    fn whole(&self) -> &Result<&'a [ReservedRegion], String> {
+        self.whole.get_or_init(|| self.model.whole_regions(self.group))
+    }
+
+    fn shows(&self, cause: &Cause) -> bool {
+        self.shown.get_or_init(|| Direct::of(self.regions())).shows(cause.start, cause.end)
+    }
+
+    /// See [`Known::is_asked_for`].
+    fn is_asked_for(&self) -> bool {
+        let shown = || Direct::of(self.regions());
+        *self.asked_for.get_or_init(|| self.model.is_asked_for(self.group, &shown()))
+    }
+}
+
+impl Hold {
+    fn blocks(&self) -> bool {
+        matches!(self, Self::Direct(_) | Self::Somewhere(_))
+    }
+}
+
 pub(super) fn all(model: &Known) -> Verdicts {
     let mut findings = host_findings::of_host(model);
     let mut devices = Vec::new();
@@ -154,10 +196,11 @@ pub(super) fn all(model: &Known) -> Verdicts {
     for group in model.groups() {
         let (members, order_known) = ordered_members(model, group);
         let mut of_group = Room::default();
+        let judged = Judged::new(model, group);
         let holds: Vec<(&Member, Hold)> = members
             .iter()
             .map(|member| {
-                let mut hold = hold(model, group, member, &mut findings);
+                let mut hold = hold(&judged, member, &mut findings);
                 if let Hold::Direct(causes) | Hold::Somewhere(causes) = &mut hold {
                     of_group.fit(causes);
                 }
@@ -165,16 +208,20 @@ pub(super) fn all(model: &Known) -> Verdicts {
             })
             .collect();
         room.cut += of_group.cut;
-        for bdf in members.iter().filter_map(|member| match member {
-            Member::Pci(bdf) => Some(*bdf),
-            Member::Other(_) => None,
-        }) {
-            let function = model.function(bdf).map_or_else(
+        // Each member with direct regions is enough to block all, and the kernel stops at the first.
+        let first = holds.iter().find(|(_, hold)| hold.blocks());
+        let missing = holds.iter().find_map(missing);
+        for (member, own) in &holds {
+            let Member::Pci(bdf) = member else { continue };
+            let function = model.function(*bdf).map_or_else(
                 // It came while the trace ran, and its files were not read since.
-                || Cow::Owned(PciFunction::named(bdf, "only an event names the function")),
+                || Cow::Owned(PciFunction::named(*bdf, "only an event names the function")),
                 Cow::Borrowed,
             );
-            let mut device = judge(model, group, &function, &holds, order_known);
+            // Where its order is not known, a device's own are what is certain of it.
+            let own = Some((*member, own)).filter(|(_, own)| !order_known && own.blocks());
+            let first = own.or(first.map(|(member, hold)| (*member, hold)));
+            let mut device = judge(model, group, &function, first, missing.as_deref());
             room.fit(&mut device.causes);
             devices.push(device);
         }
@@ -224,8 +271,7 @@ fn contradicted(model: &Known, devices: &mut Vec<DeviceVerdict>) {
 fn judge_group(model: &Known, group: &Group, holds: &[(&Member, Hold)]) -> GroupVerdict {
     let id = group.id;
     let any = |wanted: fn(&Hold) -> bool| holds.iter().any(|(_, hold)| wanted(hold));
-    let held = any(|hold| matches!(hold, Hold::Direct(_) | Hold::Somewhere(_)))
-        || holds.is_empty() && has_direct(group);
+    let held = any(Hold::blocks) || holds.is_empty() && has_direct(group);
     let verdict = match model.refuses() {
         RequireDirect::Missing => Verdict::Clear,
         RequireDirect::Present if held => Verdict::Blocked,
@@ -261,10 +307,11 @@ pub(super) fn required(model: &Known, group: Option<u32>) -> Vec<Required> {
         return Vec::new();
     }
     let Some(group) = group.and_then(|id| model.group(id)) else { return Vec::new() };
+    let judged = Judged::new(model, group);
     ordered_members(model, group)
         .0
         .into_iter()
-        .filter(|member| matches!(hold(model, group, member, &mut Vec::new()), Hold::Direct(_)))
+        .filter(|member| matches!(hold(&judged, member, &mut Vec::new()), Hold::Direct(_)))
         .map(|member| {
             let bdf = match member {
                 Member::Pci(bdf) => Some(*bdf),
@@ -283,7 +330,8 @@ pub(super) fn required(model: &Known, group: Option<u32>) -> Vec<Required> {
 /// Whether no member of a group needs a 1:1 map, all of them known.
 pub(super) fn is_clear(model: &Known, group: Option<u32>) -> bool {
     let Some(group) = group.and_then(|id| model.group(id)) else { return false };
-    let free = |member| matches!(hold(model, group, member, &mut Vec::new()), Hold::Free);
+    let judged = Judged::new(model, group);
+    let free = |member| matches!(hold(&judged, member, &mut Vec::new()), Hold::Free);
     group.members.value().is_some_and(|members| members.iter().all(free))
 }
 
@@ -299,38 +347,39 @@ fn ordered_members<'a>(model: &Known, group: &'a Group) -> (Vec<&'a Member>, boo
     (members, known)
 }
 
-fn judge(
-    model: &Known,
-    group: &Group,
-    function: &PciFunction,
-    holds: &[(&Member, Hold)],
-    order_known: bool,
-) -> DeviceVerdict {
-    let blocking = |(member, hold): &'_ (&'_ Member, Hold)| match hold {
-        Hold::Direct(causes) => Some((Some((*member).clone()), causes.clone())),
-        Hold::Somewhere(causes) => Some((None, causes.clone())),
-        Hold::Free | Hold::Unknown(_) => None,
-    };
-    // Each member with direct regions is enough to block all. The kernel stops at the first; where
-    // its order is not known, a device's own are what is certain of it.
-    let own = holds.iter().find(|(member, _)| !order_known && is_function(member, function));
-    let first = own.and_then(blocking).or_else(|| holds.iter().find_map(blocking));
-    let missing = holds.iter().find_map(|(member, hold)| match hold {
+/// What is missing to tell of a member.
+fn missing((member, hold): &(&Member, Hold)) -> Option<String> {
+    match hold {
         Hold::Unknown(why) => {
             Some(crate::escape::printable(&format!("{}: {why}", member_name(member))))
         }
         Hold::Direct(_) | Hold::Somewhere(_) | Hold::Free => None,
+    }
+}
+
+/// The verdict of a function by the member that stops its group, and what is missing of others.
+fn judge(
+    model: &Known,
+    group: &Group,
+    function: &PciFunction,
+    first: Option<(&Member, &Hold)>,
+    missing: Option<&str>,
+) -> DeviceVerdict {
+    let first = first.and_then(|(member, hold)| match hold {
+        Hold::Direct(causes) => Some((Some(member), causes)),
+        Hold::Somewhere(causes) => Some((None, causes)),
+        Hold::Free | Hold::Unknown(_) => None,
     });
     let mut device = DeviceVerdict::new(function, Some(group.id), Verdict::Clear);
     match (first, missing) {
         (Some((member, causes)), _) => {
-            device.causes = causes;
+            device.causes.clone_from(causes);
             match model.refuses() {
                 RequireDirect::Present => {
                     device.verdict = Verdict::Blocked;
                     device.blocked_by = member
                         .filter(|member| !is_function(member, function))
-                        .map(|member| crate::escape::printable(&member_name(&member)));
+                        .map(|member| crate::escape::printable(&member_name(member)));
                 }
                 RequireDirect::Missing => {}
                 RequireDirect::Unknown => {
@@ -345,7 +394,7 @@ fn judge(
         }
         (None, Some(why)) if model.refuses() != RequireDirect::Missing => {
             device.verdict = Verdict::Unknown;
-            device.missing = Some(why);
+            device.missing = Some(why.to_owned());
         }
         (None, _) => {}
     }
@@ -374,7 +423,8 @@ fn is_function(member: &Member, function: &PciFunction) -> bool {
 
 /// What holds a member: the kernel's own listing if there is one, else the table held against the
 /// group's regions in sysfs, else the regions alone.
-fn hold(model: &Known, group: &Group, member: &Member, findings: &mut Vec<Finding>) -> Hold {
+fn hold(judged: &Judged<'_>, member: &Member, findings: &mut Vec<Finding>) -> Hold {
+    let model = judged.model;
     let name = member_name(member);
     let bdf = match member {
         Member::Pci(bdf) => Some(*bdf),
@@ -407,24 +457,23 @@ fn hold(model: &Known, group: &Group, member: &Member, findings: &mut Vec<Findin
             Some(false) | None => Hold::Free,
         };
     }
-    without_listing(model, group, bdf, causes)
+    without_listing(judged, bdf, causes)
 }
 
-fn without_listing(model: &Known, group: &Group, bdf: Option<Bdf>, causes: Vec<Cause>) -> Hold {
+fn without_listing(judged: &Judged<'_>, bdf: Option<Bdf>, causes: Vec<Cause>) -> Hold {
+    let (model, group) = (judged.model, judged.group);
     let function = bdf.and_then(|bdf| model.function(bdf));
     let intel = function.is_some_and(|one| model.service(one) == Service::Intel);
     let table = if intel { TableName::Dmar } else { TableName::Ivrs };
     let decides = bdf.is_some_and(|bdf| model.table_decides(bdf));
     if has_direct(group) {
         // A direct region that is seen blocks, whatever else is lost. An entry is named only for one.
-        let regions = group.regions.value().map_or(&[][..], Vec::as_slice);
-        let shown: Vec<Cause> =
-            causes.into_iter().filter(|cause| shows(regions, cause.start, cause.end)).collect();
+        let shown: Vec<Cause> = causes.into_iter().filter(|one| judged.shows(one)).collect();
         return if decides && !shown.is_empty() {
             Hold::Direct(shown)
         } else if group.lists_members() && group.members.value().is_some_and(|all| all.len() == 1) {
             Hold::Direct(region_causes(group))
-        } else if model.is_asked_for(group, regions)
+        } else if judged.is_asked_for()
             && (decides || !intel)
             && function.is_none_or(|one| model.service(one) != Service::NotKnown)
             && model.doubt(table).is_none()
@@ -434,21 +483,19 @@ fn without_listing(model: &Known, group: &Group, bdf: Option<Bdf>, causes: Vec<C
             Hold::Somewhere(region_causes(group))
         };
     }
-    let why = match model.whole_regions(group) {
+    let why = match judged.whole() {
         // No member of the group has a direct region: that needs no table.
         Ok(_) if causes.is_empty() => return Hold::Free,
         // A kernel that relaxes what it is asked for relaxes it for all.
-        Ok(regions) if relaxed(regions, &causes) => {
-            match model.groups().find(|one| has_direct(one)) {
-                None => return Hold::Free,
-                Some(other) => {
-                    return Hold::Unknown(format!(
-                        "reserved_regions of group {} has as direct-relaxable what the {table} asks \
-                     for, but that of group {} has direct regions",
-                        group.id, other.id
-                    ));
-                }
-            }
+        Ok(_) if relaxed(judged, &causes) => {
+            return match model.shown().direct {
+                None => Hold::Free,
+                Some(other) => Hold::Unknown(format!(
+                    "reserved_regions of group {} has as direct-relaxable what the {table} asks \
+                     for, but that of group {other} has direct regions",
+                    group.id
+                )),
+            };
         }
         Ok(_) => {
             return Hold::Unknown(format!(
@@ -456,7 +503,7 @@ fn without_listing(model: &Known, group: &Group, bdf: Option<Bdf>, causes: Vec<C
                  group's reserved_regions"
             ));
         }
-        Err(why) => why,
+        Err(why) => why.clone(),
     };
     if !decides {
         return Hold::Unknown(if group.regions.value().is_some() {
@@ -520,10 +567,9 @@ fn no_table(name: &str) -> String {
 
 /// Whether the kernel shows as relaxable what the table asks for: such regions block nobody
 /// (`iommu_create_device_direct_mappings` sets `require_direct` for the type `direct` alone).
-fn relaxed(regions: &[ReservedRegion], causes: &[Cause]) -> bool {
+fn relaxed(judged: &Judged<'_>, causes: &[Cause]) -> bool {
     // Of more than that, some are not looked at.
-    causes.len() <= bounds::CAUSES_OF_ONE
-        && causes.iter().all(|cause| shows(regions, cause.start, cause.end))
+    causes.len() <= bounds::CAUSES_OF_ONE && causes.iter().all(|cause| judged.shows(cause))
 }
 
 /// The direct regions of a group as causes without a block. Which member they belong to does not

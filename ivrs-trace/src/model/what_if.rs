@@ -225,12 +225,12 @@ fn variant(model: &Known, tables: Tables, moves: &BTreeMap<Bdf, Bdf>) -> Known {
 /// The regions of a group that are not there because of the table: those stay whatever it says.
 fn unexplained(model: &Known, group: &Group) -> Vec<ReservedRegion> {
     let of_table = table_regions(model, group);
-    // The kernel shows overlapping regions of a group merged.
     let explained = |region: &ReservedRegion| {
-        of_table.iter().any(|one| {
-            one.start == region.start
-                || (one.start <= region.end_inclusive && region.start <= one.end_inclusive)
-        })
+        let later = of_table.partition_point(|one| one.start <= region.end_inclusive);
+        let overlaps =
+            |one: &ReservedRegion| one.start == region.start || region.start <= one.end_inclusive;
+        of_table.get(..later).is_some_and(|before| before.last().is_some_and(overlaps))
+            || of_table.binary_search_by_key(&region.start, |one| one.start).is_ok()
     };
     let regions = group.regions.value().into_iter().flatten();
     regions
@@ -239,18 +239,19 @@ fn unexplained(model: &Known, group: &Group) -> Vec<ReservedRegion> {
         .collect()
 }
 
-/// The direct regions that the table leads to for the members of a group.
+/// The direct regions that the table leads to for the members of a group, in order, as the kernel shows
+/// them: what touches is one (`iommu_insert_resv_region`, drivers/iommu/iommu.c).
 fn table_regions(model: &Known, group: &Group) -> Vec<ReservedRegion> {
-    model
-        .asked_for(group)
-        .0
-        .into_iter()
-        .map(|(start, end_inclusive)| ReservedRegion {
-            start,
-            end_inclusive,
-            kind: RegionKind::Direct,
-        })
-        .collect()
+    let mut merged: Vec<ReservedRegion> = Vec::new();
+    for (start, end_inclusive) in model.asked_for(group).0 {
+        match merged.last_mut() {
+            Some(last) if start <= last.end_inclusive.saturating_add(1) => {
+                last.end_inclusive = last.end_inclusive.max(end_inclusive);
+            }
+            _ => merged.push(ReservedRegion { start, end_inclusive, kind: RegionKind::Direct }),
+        }
+    }
+    merged
 }
 
 fn compare(before: &Verdicts, after: &Verdicts, moves: &BTreeMap<Bdf, Bdf>) -> Vec<DeviceEffect> {

@@ -65,11 +65,9 @@ pub(crate) fn of_rejection(model: &Known, rejection: &Rejection) -> Vec<Cause> {
 /// The causes that hold for a device at any time: what the kernel lists for it, brought back to the
 /// IVMD blocks; without a listing, what the table says.
 pub(crate) fn of_device(model: &Known, name: &str, bdf: Option<Bdf>) -> Vec<Cause> {
-    let entries: Vec<&UnityEntry> = match (bdf, model.table().view()) {
-        // One more than is told, so that what is left out is counted.
-        (Some(bdf), Some(view)) => view.regions_of(bdf).take(CAUSES_OF_ONE + 1).collect(),
-        _ => Vec::new(),
-    };
+    // One more than is told, so that what is left out is counted.
+    let entries = bdf.into_iter().flat_map(|bdf| model.entries_of(bdf)).take(CAUSES_OF_ONE + 1);
+    let entries: Vec<&UnityEntry> = entries.collect();
     let Some(listing) = model.listing(name) else {
         let of_amd = bdf.is_some_and(|bdf| model.is_amd(bdf));
         return entries
@@ -191,9 +189,9 @@ pub(super) fn unserved(model: &Known, bdf: Bdf) -> Option<NoIommu> {
 
 /// Where the kernel lists other direct regions for a device than the table leads to.
 pub(super) fn difference(model: &Known, name: &str, bdf: Bdf) -> Option<Finding> {
-    let view = model.table().view()?;
+    model.table().view()?;
     let listing = model.listing(name).filter(|_| model.is_amd(bdf))?;
-    let entries: Vec<_> = view.regions_of(bdf).take(CAUSES_OF_ONE + 1).collect();
+    let entries: Vec<_> = model.entries_of(bdf).take(CAUSES_OF_ONE + 1).collect();
     let listed: Vec<_> = listing.mapped().collect();
     let equal = entries.len() == listed.len()
         && entries.iter().zip(&listed).all(|(entry, region)| same(entry, region));

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::{
     amd::of_block,
-    memory::{AT_MOST, NOT_COMPARED, at_most, lines_of, not_reserved},
+    memory::{AT_MOST, NOT_COMPARED, at_most, compared, not_reserved},
 };
 use crate::{
     codes::{Code, Severity},
@@ -14,7 +14,7 @@ use crate::{
         amd::{findings, ivrs::IvmdKind, kernel::is_effective},
     },
     model::{
-        bounds::{self, MEMORY_LINES},
+        bounds,
         known::{Known, Service},
         table::Table,
     },
@@ -204,13 +204,8 @@ fn memory(model: &Known) -> Vec<Finding> {
             regions.entry((entry.start, entry.end_inclusive())).or_default().push(block);
         }
     }
-    let (lines, mut looked) = (lines_of(model), 0);
-    let all = regions.len();
-    regions.retain(|_, _| {
-        looked += 1;
-        looked * lines <= MEMORY_LINES
-    });
-    let left_out = bounds::untold(all - regions.len(), NOT_COMPARED);
+    let compared = compared(model, regions.len());
+    let left_out = bounds::untold(regions.len() - compared, NOT_COMPARED);
     let told = |((start, end), blocks): (_, Vec<&Ivmd>)| {
         let (told, lines) = not_reserved(model, start, end)?;
         let message = format!(
@@ -222,5 +217,8 @@ fn memory(model: &Known) -> Vec<Finding> {
         finding.evidence.extend(lines);
         Some(finding)
     };
-    at_most(regions.into_iter().filter_map(told)).into_iter().chain(left_out).collect()
+    at_most(regions.into_iter().take(compared).filter_map(told))
+        .into_iter()
+        .chain(left_out)
+        .collect()
 }

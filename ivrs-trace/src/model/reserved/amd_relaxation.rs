@@ -4,6 +4,8 @@
 //! (`amd_iommu_get_resv_regions`, drivers/iommu/amd/iommu.c). One that reports `direct-relaxable`
 //! carries a change that was not taken. It is told from the regions, never from an option.
 
+use std::collections::BTreeSet;
+
 use super::amd::of_listing;
 use crate::{
     codes::Code,
@@ -21,13 +23,13 @@ const AT_MOST: usize = 32;
 
 /// What there is to say of a kernel that relaxes unity maps; nothing of any other.
 pub(crate) fn finding(model: &Known, devices: &[DeviceVerdict]) -> Option<Finding> {
-    let mut groups = Vec::new();
-    let mut evidence = Vec::new();
+    let mut groups = BTreeSet::new();
+    let mut evidence: Vec<Fact> = Vec::new();
     for group in model.groups() {
         let facts = relaxed(model, group);
         if !facts.is_empty() {
-            groups.push(group.id);
-            evidence.extend(facts);
+            groups.insert(group.id);
+            evidence.extend(facts.into_iter().take(AT_MOST - evidence.len()));
         }
     }
     if groups.is_empty() {
@@ -51,7 +53,6 @@ pub(crate) fn finding(model: &Known, devices: &[DeviceVerdict]) -> Option<Findin
          direct-relaxable what released kernels list as direct, and so hands out {frees}; firmware \
          may still use that memory by DMA, which is unsafe and hard to debug"
     );
-    evidence.truncate(AT_MOST);
     Some(Finding { evidence, ..Finding::new(Code::KernelRelaxes, message) })
 }
 

@@ -1,7 +1,7 @@
 //! Whether what was read of a host holds together: its tables, the regions that the kernel shows, its
 //! IOMMUs, and who is in which group.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{intel, memory::AT_MOST};
 use crate::{
@@ -19,7 +19,7 @@ use crate::{
 const INTERRUPTS: u64 = 0xfee0_0000;
 /// The range of `HyperTransport`, which AMD's driver reserves for all functions, or on newer chips for
 /// none.
-const HYPER_TRANSPORT: u64 = 0xfd_0000_0000;
+pub(in crate::model) const HYPER_TRANSPORT: u64 = 0xfd_0000_0000;
 
 /// What is asked for a function: by which entry, first and last address.
 type Asked = (EntryId, u64, u64);
@@ -52,6 +52,11 @@ impl Known {
         let told = self.contradictions().iter().find(|one| one.table() == Some(table));
         if let Some(told) = told {
             return Some(told.to_string());
+        }
+        if self.unjudged(table) > 0 {
+            return Some(format!(
+                "the {table} has more entries than can be held against all devices of this host"
+            ));
         }
         let ends_early = match table {
             TableName::Ivrs => self.table().view()?.reads_beyond.is_some(),
@@ -96,10 +101,7 @@ impl Known {
         let amd = by(Service::Amd);
         let x86 = amd || by(Service::Intel);
         let lacks = |start| x86 && !has(regions, start);
-        let of_others = || self.groups().filter_map(|other| other.regions.value());
-        if lacks(INTERRUPTS)
-            || amd && lacks(HYPER_TRANSPORT) && of_others().any(|other| has(other, HYPER_TRANSPORT))
-        {
+        if lacks(INTERRUPTS) || amd && lacks(HYPER_TRANSPORT) && self.shown().hyper_transport {
             return Err(format!(
                 "reserved_regions of group {id} lacks a line that every group has: it is cut"
             ));
@@ -120,14 +122,33 @@ impl Known {
     }
 }
 
-/// Whether the regions hold these bytes as a map, as the kernel shows it: merged with what touches it
-/// (`iommu_insert_resv_region`, drivers/iommu/iommu.c).
-pub(crate) fn shows(regions: &[ReservedRegion], start: u64, end: u64) -> bool {
-    regions.iter().any(|region| {
-        matches!(region.kind, RegionKind::Direct | RegionKind::DirectRelaxable)
-            && region.start <= start
-            && region.end_inclusive.wrapping_add(1) >= end.wrapping_add(1)
-    })
+/// The regions of a group that are maps, direct or relaxable, by their first addresses: to each, how far
+/// those reach that begin no later.
+pub(in crate::model) struct Direct(Vec<(u64, u64)>);
+
+impl Direct {
+    pub(in crate::model) fn of(regions: &[ReservedRegion]) -> Self {
+        let maps = regions.iter().filter(|region| {
+            matches!(region.kind, RegionKind::Direct | RegionKind::DirectRelaxable)
+        });
+        let mut maps: Vec<_> =
+            maps.map(|one| (one.start, one.end_inclusive.wrapping_add(1))).collect();
+        maps.sort_unstable();
+        let mut furthest = 0;
+        for (_, end) in &mut maps {
+            furthest = furthest.max(*end);
+            *end = furthest;
+        }
+        Self(maps)
+    }
+
+    /// Whether these bytes are in a map, as the kernel shows it: merged with what touches it
+    /// (`iommu_insert_resv_region`, drivers/iommu/iommu.c).
+    pub(in crate::model) fn shows(&self, start: u64, end: u64) -> bool {
+        let later = self.0.partition_point(|(first, _)| *first <= start);
+        let before = later.checked_sub(1).and_then(|last| self.0.get(last));
+        before.is_some_and(|(_, furthest)| *furthest >= end.wrapping_add(1))
+    }
 }
 
 /// What the whole table contradicts: that the kernel has IOMMUs, and how many.
@@ -176,7 +197,7 @@ fn members(model: &Known) -> Vec<Contradiction> {
             }
         }
     }
-    let twice: Vec<Bdf> = found
+    let twice: BTreeSet<Bdf> = found
         .iter()
         .filter_map(|one| match one {
             Contradiction::TwoGroups { bdf, .. } => Some(*bdf),
@@ -195,7 +216,13 @@ fn of_group(model: &Known, group: &Group) -> Vec<Contradiction> {
     if members.iter().all(|member| model.listing(&member_name(member)).is_some()) {
         return Vec::new();
     }
-    let mut asked: Vec<(Bdf, Asked)> = Vec::new();
+    let shown = Direct::of(regions);
+    let direct: Vec<&ReservedRegion> =
+        regions.iter().filter(|region| region.kind == RegionKind::Direct).collect();
+    // Where what is asked for begins and ends that the group shows.
+    let (mut starts, mut ends): (BTreeMap<u64, bool>, BTreeMap<u64, bool>) =
+        direct.iter().map(|one| ((one.start, false), (one.end_inclusive, false))).unzip();
+    let mut found = Vec::new();
     let mut table = None;
     let mut all = group.lists_members();
     for member in members {
@@ -203,32 +230,32 @@ fn of_group(model: &Known, group: &Group) -> Vec<Contradiction> {
             all = false;
             continue;
         };
-        match asked_for(model, *bdf) {
-            Some((name, of_function, complete)) => {
-                table = Some(name);
-                all &= complete;
-                asked.extend(of_function.into_iter().map(|one| (*bdf, one)));
+        let Some((name, of_function, complete)) = asked_for(model, *bdf) else {
+            all = false;
+            continue;
+        };
+        table = Some(name);
+        all &= complete;
+        for (entry, start, end) in of_function {
+            if found.len() < AT_MOST && !shown.shows(start, end) {
+                found.push(Contradiction::NotShown {
+                    entry,
+                    bdf: *bdf,
+                    group: group.id,
+                    start,
+                    end,
+                });
             }
-            None => all = false,
+            starts.entry(start).and_modify(|asked| *asked = true);
+            ends.entry(end).and_modify(|asked| *asked = true);
         }
     }
     let Some(table) = table else { return Vec::new() };
-    let not_shown = asked.iter().filter(|(_, (_, start, end))| !shows(regions, *start, *end));
-    let mut found: Vec<Contradiction> = not_shown
-        .map(|&(bdf, (entry, start, end))| Contradiction::NotShown {
-            entry,
-            bdf,
-            group: group.id,
-            start,
-            end,
-        })
-        .collect();
-    let direct = regions.iter().filter(|region| all && region.kind == RegionKind::Direct);
-    let begins =
-        |region: &ReservedRegion| asked.iter().any(|(_, (_, start, _))| *start == region.start);
-    let ends =
-        |region: &ReservedRegion| asked.iter().any(|(_, (_, _, end))| *end == region.end_inclusive);
-    found.extend(direct.filter(|region| !begins(region) || !ends(region)).map(|region| {
+    let asked = |of: &BTreeMap<u64, bool>, at| of.get(&at).is_some_and(|asked| *asked);
+    let unasked = direct.iter().filter(|region| {
+        all && !(asked(&starts, region.start) && asked(&ends, region.end_inclusive))
+    });
+    found.extend(unasked.take(AT_MOST).map(|region| {
         let (start, end) = (region.start, region.end_inclusive);
         Contradiction::NotAsked { table, group: group.id, start, end }
     }));
@@ -244,13 +271,13 @@ fn asked_for(model: &Known, bdf: Bdf) -> Option<(TableName, Vec<Asked>, bool)> {
         let entry = |entry: &crate::firmware::UnityEntry| {
             (EntryId::Ivmd(entry.ivmd_index), entry.start, entry.end_inclusive())
         };
-        let whole = view.reads_beyond.is_none();
-        return Some((TableName::Ivrs, view.regions_of(bdf).map(entry).collect(), whole));
+        let whole = view.reads_beyond.is_none() && model.unjudged(TableName::Ivrs) == 0;
+        return Some((TableName::Ivrs, model.entries_of(bdf).map(entry).collect(), whole));
     }
     let served = service == Service::Intel;
     let dmar = model.dmar().dmar().filter(|dmar| served && dmar.fatal().is_none())?;
     let (matches, unknown) = intel::of_function(model, bdf);
-    let whole = !unknown && dmar.truncation.is_none();
+    let whole = !unknown && dmar.truncation.is_none() && model.unjudged(TableName::Dmar) == 0;
     let entry = |found: &super::RmrrMatch<'_>| {
         (EntryId::Rmrr(found.rmrr.index), found.rmrr.base, found.rmrr.limit)
     };

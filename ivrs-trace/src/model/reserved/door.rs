@@ -2,11 +2,11 @@
 
 use super::{
     Cause, Coverage, EntryCoverage, Gap, Owner, RmrrCoverage, RmrrMatch, amd, amd_findings,
-    amd_owners, amd_relaxation, amd_unity, intel, intel_findings, shows,
+    amd_owners, amd_relaxation, amd_unity, coherence::Direct, intel, intel_findings,
 };
 use crate::{
     firmware::{Entry, EntryId, Fact, Finding, TableName},
-    host::{Group, Member, PciFunction, Reading, ReservedRegion},
+    host::{Group, PciFunction, Reading},
     model::{
         attempt::Rejection,
         bounds,
@@ -16,6 +16,9 @@ use crate::{
     },
     pci::{Bdf, Devid},
 };
+
+/// Regions of the members of a group that are kept before equal ones are made one.
+const MANY: usize = 4096;
 
 impl Known {
     /// The causes behind a rejection.
@@ -67,8 +70,13 @@ impl Known {
 
     /// Which devices of this host an RMRR applies to.
     #[must_use]
-    pub fn rmrr_coverage(&self, index: usize) -> Option<RmrrCoverage> {
-        intel::coverage(self).into_iter().find(|one| one.rmrr == index)
+    pub fn rmrr_coverage(&self, index: usize) -> Option<&RmrrCoverage> {
+        self.rmrr_coverages().0.get(index)
+    }
+
+    /// See [`intel::coverage`].
+    pub(crate) fn rmrr_coverages(&self) -> &(Vec<RmrrCoverage>, usize) {
+        self.rmrr_coverages.get_or_init(|| intel::coverage(self))
     }
 
     /// Whether firmware is known to ask for no 1:1 map of this function itself, whatever its group.
@@ -82,9 +90,9 @@ impl Known {
                 self.doubt(TableName::Dmar).is_none()
                     && intel::direct(self, bdf).is_some_and(|direct| direct.is_empty())
             }
-            (None, Some(view)) => {
+            (None, Some(_)) => {
                 self.is_amd(bdf)
-                    && view.regions_of(bdf).next().is_none()
+                    && self.entries_of(bdf).next().is_none()
                     && self.doubt(TableName::Ivrs).is_none()
             }
             (None, None) => false,
@@ -92,33 +100,40 @@ impl Known {
     }
 
     /// Whether a table is known to ask, for a member of a group, for one of the regions that it shows.
-    pub(crate) fn is_asked_for(&self, group: &Group, shown: &[ReservedRegion]) -> bool {
-        self.asked_for(group).0.iter().any(|(start, end)| shows(shown, *start, *end))
+    pub(in crate::model) fn is_asked_for(&self, group: &Group, shown: &Direct) -> bool {
+        self.asked_for(group).0.iter().any(|(start, end)| shown.shows(*start, *end))
     }
 
-    /// The direct regions that the table asks for members of a group, member by member: first and
-    /// last address. And whether that is all: of a function whose bridges are not known it is not.
+    /// The direct regions that the table asks for members of a group, each once: first and last
+    /// address. And whether that is all: of a function whose bridges are not known it is not.
     pub(crate) fn asked_for(&self, group: &Group) -> (Vec<(u64, u64)>, bool) {
-        let members = group.members.value().into_iter().flatten();
-        let functions = members.filter_map(|member| match member {
-            Member::Pci(bdf) => self.function(*bdf),
-            Member::Other(_) => None,
-        });
-        let (mut regions, mut all) = (Vec::new(), true);
-        for function in functions {
-            if self.service(function) == Service::Amd {
-                let view = self.table().view().into_iter();
-                let entries = view.flat_map(|view| view.regions_of(function.bdf));
-                regions.extend(entries.map(|entry| (entry.start, entry.end_inclusive())));
-            } else if self.service(function) == Service::NotKnown {
-                all = false;
-            } else if self.service(function) == Service::Intel {
-                let direct = intel::direct(self, function.bdf);
-                all &= direct.is_some();
-                let direct = direct.into_iter().flatten();
-                regions.extend(direct.map(|found| (found.rmrr.base, found.rmrr.limit)));
+        let mut regions = Vec::new();
+        let mut all = [TableName::Ivrs, TableName::Dmar].iter().all(|one| self.unjudged(*one) == 0);
+        let mut kept = MANY;
+        for function in self.functions_in(group) {
+            match self.service(function) {
+                Service::Amd => {
+                    let entries = self.entries_of(function.bdf);
+                    regions.extend(entries.map(|entry| (entry.start, entry.end_inclusive())));
+                }
+                Service::Intel => {
+                    let direct = intel::direct(self, function.bdf);
+                    all &= direct.is_some();
+                    let direct = direct.into_iter().flatten();
+                    regions.extend(direct.map(|found| (found.rmrr.base, found.rmrr.limit)));
+                }
+                Service::NotKnown => all = false,
+                Service::Other | Service::Nobody => {}
+            }
+            // Members of a group share most of them.
+            if regions.len() > kept {
+                regions.sort_unstable();
+                regions.dedup();
+                kept = MANY.max(2 * regions.len());
             }
         }
+        regions.sort_unstable();
+        regions.dedup();
         (regions, all)
     }
 
@@ -226,7 +241,8 @@ impl Known {
     /// The reach of the IVMD blocks that the kernel uses, and of the RMRRs of a host with Intel's
     /// IOMMU; how many are left out because their lists would be too long.
     pub(crate) fn coverages(&self) -> (Vec<EntryCoverage>, Vec<RmrrCoverage>, usize) {
-        let (mut entries, mut left, mut left_out) = (Vec::new(), bounds::REACH, 0);
+        let (mut entries, mut left) = (Vec::new(), bounds::REACH);
+        let (rmrrs, mut left_out) = self.rmrr_coverages().clone();
         for block in self.table().ivrs().into_iter().flat_map(|ivrs| &ivrs.ivmd) {
             let Some(entry) = self.entry(block.index) else { continue };
             let reach = 1 + amd::covered(self, entry).count();
@@ -239,14 +255,6 @@ impl Known {
             let owners = self.owners(block.index);
             entries.push(EntryCoverage { ivmd: block.index, coverage, owners });
         }
-        let mut rmrrs = intel::coverage(self);
-        rmrrs.retain(|one| {
-            let reach = 1 + one.devices.len() + one.relaxable.len();
-            let fits = reach <= left;
-            left -= if fits { reach } else { 0 };
-            left_out += usize::from(!fits);
-            fits
-        });
         (entries, rmrrs, left_out)
     }
 

@@ -5,7 +5,7 @@
 //! there to everything below a bridge, and `device_rmrr_is_relaxable` tells for whom the region does
 //! not matter. They mean the same from 6.1 to 7.3.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
     Cause, CauseKind, Gap,
@@ -19,11 +19,12 @@ use crate::{
     },
     host::PciFunction,
     model::{
+        bounds::{CAUSES_OF_ONE, REACH},
         known::{Known, Service},
         listing::Listed,
         no_iommu::{NAMED, NoIommu},
     },
-    pci::{Bdf, Segment},
+    pci::{Bdf, Devid, Segment},
 };
 
 /// An RMRR that applies to a function.
@@ -116,13 +117,12 @@ pub(crate) fn of_function(model: &Known, bdf: Bdf) -> (Vec<RmrrMatch<'_>>, bool)
     let Some(dmar) = model.dmar().dmar().filter(|dmar| served && dmar.fatal().is_none()) else {
         return (Vec::new(), false);
     };
-    let (way, whole) = model.host().way_to(bdf);
-    let functions: Vec<Option<&PciFunction>> = way.iter().map(|bdf| model.function(*bdf)).collect();
+    let way = Way::to(model, bdf);
     let mut matches = Vec::new();
     let mut unknown = false;
-    for rmrr in &dmar.rmrr {
+    for rmrr in dmar.rmrr.iter().take(model.judged().rmrr) {
         for scope in rmrr.scopes.iter().filter(|scope| scope.kind.names_a_function()) {
-            match fit(model, rmrr.segment, scope, (&way, whole), &functions) {
+            match fit(model, rmrr.segment, scope, &way) {
                 (Fit::Yes, through) => {
                     matches.push(RmrrMatch { rmrr, scope, through });
                     break;
@@ -135,27 +135,59 @@ pub(crate) fn of_function(model: &Known, bdf: Bdf) -> (Vec<RmrrMatch<'_>>, bool)
     (matches, unknown)
 }
 
+/// A function and the bridges above it, from the root bus down.
+struct Way<'a> {
+    bdfs: Vec<Bdf>,
+    /// Whether the first is known to be on a root bus.
+    whole: bool,
+    functions: Vec<Option<&'a PciFunction>>,
+    /// A bit for each pair of device and function number on it.
+    steps: [u64; 4],
+}
+
+impl<'a> Way<'a> {
+    fn to(model: &'a Known, bdf: Bdf) -> Self {
+        let (bdfs, whole) = model.ways().to(bdf);
+        let mut steps = [0; 4];
+        for bdf in &bdfs {
+            let number = bdf.devid.0 & 0xff;
+            if let Some(word) = steps.get_mut(usize::from(number / 64)) {
+                *word |= 1_u64 << (number % 64);
+            }
+        }
+        Self {
+            functions: bdfs.iter().map(|bdf| model.function(*bdf)).collect(),
+            bdfs,
+            whole,
+            steps,
+        }
+    }
+
+    /// Whether there is a function on it that the scope may name.
+    fn may_have(&self, scope: &Scope) -> bool {
+        let step = scope.path.last().and_then(|step| Devid::new(0, step.device, step.function));
+        step.is_some_and(|Devid(number)| {
+            let word = self.steps.get(usize::from(number / 64)).copied().unwrap_or_default();
+            word >> (number % 64) & 1 == 1
+        })
+    }
+}
+
 /// Whether a scope applies to the last function of `way`, and the bridge through which it does.
-fn fit(
-    model: &Known,
-    segment: Segment,
-    scope: &Scope,
-    (way, whole): (&[Bdf], bool),
-    functions: &[Option<&PciFunction>],
-) -> (Fit, Option<Bdf>) {
-    let Some(own) = way.last().copied() else { return (Fit::No, None) };
+fn fit(model: &Known, segment: Segment, scope: &Scope, way: &Way<'_>) -> (Fit, Option<Bdf>) {
+    let Some(own) = way.bdfs.last().copied() else { return (Fit::No, None) };
     if own.segment != segment {
-        return across_segments(model, segment, scope, own);
+        return across_segments(model, scope, own);
     }
     let mut unknown = false;
-    for length in (1..=way.len()).rev() {
-        let Some(way) = way.get(..length) else { continue };
-        let Some(function) = functions.get(length - 1).copied().flatten() else { continue };
+    for length in (1..=way.bdfs.len()).rev().filter(|_| way.may_have(scope)) {
+        let Some(upper) = way.bdfs.get(..length) else { continue };
+        let Some(function) = way.functions.get(length - 1).copied().flatten() else { continue };
         // Of a virtual function the kernel looks at the bridges above it alone.
         if function.physical_function.value().is_some() {
             continue;
         }
-        match (leads_to(scope, way, whole), is_of_kind(scope, function)) {
+        match (leads_to(scope, upper, way.whole), is_of_kind(scope, function)) {
             (Fit::Yes, Some(true)) => {
                 let through = (function.bdf != own).then_some(function.bdf);
                 return (Fit::Yes, through);
@@ -165,36 +197,75 @@ fn fit(
         }
     }
     // A bridge that is not known may be above.
-    let above = !whole && scope.kind == ScopeKind::Bridge;
+    let above = !way.whole && scope.kind == ScopeKind::Bridge;
     (if unknown || above { Fit::Unknown } else { Fit::No }, None)
+}
+
+/// What the scopes of RMRRs, by their offsets, mean for functions of other segments.
+pub(in crate::model) type Across = BTreeMap<usize, Other>;
+
+#[derive(Clone, Copy, Debug)]
+pub(in crate::model) enum Other {
+    /// It names no bridge.
+    Nothing,
+    /// It names this bridge, below which there are these buses.
+    Below(Bdf, Option<(u8, u8)>),
+    /// A bridge that is not known may have any bus below it.
+    Unknown,
 }
 
 /// Whether a scope names a bridge of another segment with this function's bus below: the kernel
 /// compares the numbers of buses alone (`is_downstream_to_pci_bridge`).
-fn across_segments(model: &Known, segment: Segment, scope: &Scope, own: Bdf) -> (Fit, Option<Bdf>) {
-    let named = model.functions().find(|function| {
-        let (bdf, host) = (function.bdf, model.host());
-        let leads = |(way, whole): (Vec<Bdf>, bool)| leads_to(scope, &way, whole) == Fit::Yes;
-        bdf.segment == segment
-            && scope.path.last().is_some_and(|step| is_step(bdf, *step))
-            && leads(host.way_to(bdf))
+fn across_segments(model: &Known, scope: &Scope, own: Bdf) -> (Fit, Option<Bdf>) {
+    let across = model.across.get_or_init(|| {
+        let rmrrs = model.dmar().dmar().into_iter().flat_map(|dmar| &dmar.rmrr);
+        let scopes = rmrrs.flat_map(|rmrr| rmrr.scopes.iter().map(|scope| (rmrr.segment, scope)));
+        scopes.map(|(segment, scope)| (scope.offset, other(model, segment, scope))).collect()
     });
-    let of_kind = named.map(|function| (function.is_bridge(), is_of_kind(scope, function)));
-    match (named, of_kind) {
-        (Some(_), Some((Some(false), _) | (_, Some(false)))) => (Fit::No, None),
-        (Some(bridge), Some((Some(true), Some(true)))) => {
-            match model.host().buses_below(bridge.bdf) {
-                Some((first, last)) if (first..=last).contains(&own.devid.bus()) => {
-                    (Fit::Yes, Some(bridge.bdf))
-                }
-                Some(_) => (Fit::No, None),
-                None => (Fit::Unknown, None),
+    match across.get(&scope.offset) {
+        Some(Other::Below(bridge, Some((first, last)))) => {
+            if (first..=last).contains(&&own.devid.bus()) {
+                (Fit::Yes, Some(*bridge))
+            } else {
+                (Fit::No, None)
             }
         }
-        // A bridge that is not known may have any bus below it.
-        _ if scope.kind == ScopeKind::Bridge => (Fit::Unknown, None),
-        _ => (Fit::No, None),
+        Some(Other::Below(_, None) | Other::Unknown) => (Fit::Unknown, None),
+        Some(Other::Nothing) | None => (Fit::No, None),
     }
+}
+
+fn other(model: &Known, segment: Segment, scope: &Scope) -> Other {
+    let named = named(model, segment, scope).next();
+    let of_kind = named.map(|function| (function.is_bridge(), is_of_kind(scope, function)));
+    match (named, of_kind) {
+        (Some(_), Some((Some(false), _) | (_, Some(false)))) => Other::Nothing,
+        (Some(bridge), Some((Some(true), Some(true)))) => {
+            Other::Below(bridge.bdf, model.ways().buses_below(bridge.bdf))
+        }
+        _ if scope.kind == ScopeKind::Bridge => Other::Unknown,
+        _ => Other::Nothing,
+    }
+}
+
+/// The functions to which a scope leads, in order.
+fn named<'a>(
+    model: &'a Known,
+    segment: Segment,
+    scope: &'a Scope,
+) -> impl Iterator<Item = &'a PciFunction> {
+    let buses = match scope.path.as_slice() {
+        [_] => scope.bus..=scope.bus,
+        _ => 0..=u8::MAX,
+    };
+    let last = scope.path.last().into_iter();
+    let devids = last
+        .flat_map(move |step| buses.clone().map(|bus| Devid::new(bus, step.device, step.function)));
+    let functions = devids.filter_map(move |devid| model.function(Bdf::new(segment, devid?)));
+    functions.filter(|function| {
+        let (way, whole) = model.ways().to(function.bdf);
+        leads_to(scope, &way, whole) == Fit::Yes
+    })
 }
 
 /// Whether the kernel lets VFIO take the map away (`device_rmrr_is_relaxable`,
@@ -223,7 +294,9 @@ pub(crate) fn causes(model: &Known, function: &PciFunction) -> Vec<Cause> {
     let matches = of_function(model, function.bdf).0;
     let Some(listing) = model.listing(&function.bdf.to_string()) else {
         let direct = direct(model, function.bdf).unwrap_or_default();
-        return direct.iter().map(|found| of_match(found, Vec::new())).collect();
+        // One more than is told, so that what is left out is counted.
+        let told = direct.iter().take(CAUSES_OF_ONE + 1);
+        return told.map(|found| of_match(found, Vec::new())).collect();
     };
     let listed = listing.direct().map(|region| {
         let fact = of_listing(listing, region, &function.bdf.to_string());
@@ -273,12 +346,14 @@ pub(super) fn unserved(model: &Known, function: &PciFunction) -> Option<NoIommu>
     if units().next().is_none() {
         return Some(NoIommu::Segment(TableName::Dmar, bdf.segment));
     }
-    let (way, whole) = model.host().way_to(bdf);
-    let functions: Vec<Option<&PciFunction>> = way.iter().map(|bdf| model.function(*bdf)).collect();
+    let way = Way::to(model, bdf);
     let scopes = || units().flat_map(|drhd| &drhd.scopes).filter(|one| one.kind.names_a_function());
-    let mut fits =
-        scopes().map(|scope| fit(model, bdf.segment, scope, (&way, whole), &functions).0);
-    if units().any(Drhd::include_all) || fits.clone().any(|fit| fit == Fit::Yes) {
+    let mut fits = scopes().map(|scope| fit(model, bdf.segment, scope, &way).0);
+    let included = units().any(Drhd::include_all);
+    if !included && !model.judged().drhd {
+        return None;
+    }
+    if included || fits.clone().any(|fit| fit == Fit::Yes) {
         return Some(NoIommu::NotAttached(TableName::Dmar));
     }
     if fits.any(|fit| fit == Fit::Unknown) {
@@ -316,25 +391,35 @@ pub(crate) fn difference(model: &Known, name: &str, bdf: Bdf) -> Option<Finding>
     Some(kernel_differs(TableName::Dmar, bdf, listing, &listed, matches.len(), rmrrs))
 }
 
-/// The reach of every RMRR on a host with Intel's IOMMU.
-pub(crate) fn coverage(model: &Known) -> Vec<RmrrCoverage> {
+/// The reach of the RMRRs of a host with Intel's IOMMU whose lists have room, in order; and how many
+/// are left out.
+pub(crate) fn coverage(model: &Known) -> (Vec<RmrrCoverage>, usize) {
     let Some(dmar) = model.dmar().dmar().filter(|_| model.is_intel_host()) else {
-        return Vec::new();
+        return (Vec::new(), 0);
     };
-    let gap = model.gap();
-    let none = |rmrr: &Rmrr| RmrrCoverage {
-        rmrr: rmrr.index,
-        gap: gap.cloned(),
-        ..RmrrCoverage::default()
+    let matched = || {
+        let served = model.functions().filter(|one| model.service(one) == Service::Intel);
+        served.map(|function| (function, of_function(model, function.bdf).0))
     };
-    let mut all: Vec<RmrrCoverage> = dmar.rmrr.iter().map(none).collect();
-    for function in model.functions().filter(|one| model.service(one) == Service::Intel) {
-        let matches = of_function(model, function.bdf).0;
-        for one in &mut all {
-            one.of_devices += 1;
-            if !matches.iter().any(|found| found.rmrr.index == one.rmrr) {
-                continue;
+    let (mut reach, mut of_devices) = (vec![1_usize; dmar.rmrr.len()], 0);
+    for (_, matches) in matched() {
+        of_devices += 1;
+        for found in matches {
+            if let Some(count) = reach.get_mut(found.rmrr.index) {
+                *count += 1;
             }
+        }
+    }
+    let (mut left, gap) = (REACH, model.gap());
+    let none = |(rmrr, reach): (&Rmrr, &usize)| {
+        left = left.checked_sub(*reach)?;
+        let gap = gap.cloned();
+        Some(RmrrCoverage { rmrr: rmrr.index, of_devices, gap, ..RmrrCoverage::default() })
+    };
+    let mut all: Vec<RmrrCoverage> = dmar.rmrr.iter().zip(&reach).map_while(none).collect();
+    for (function, matches) in matched() {
+        for found in matches {
+            let Some(one) = all.get_mut(found.rmrr.index) else { continue };
             if is_relaxable(function) == Some(true) {
                 one.relaxable.push(function.bdf);
             } else {
@@ -343,32 +428,20 @@ pub(crate) fn coverage(model: &Known) -> Vec<RmrrCoverage> {
             }
         }
     }
-    all
+    let left_out = dmar.rmrr.len() - all.len();
+    (all, left_out)
 }
 
 /// The scopes that name a function of another kind, with the function: the kernel gives the IOMMU up
 /// for one at boot.
-pub(crate) fn mismatches(model: &Known) -> Vec<(&Rmrr, &Scope, Bdf)> {
-    let mut found = Vec::new();
+pub(crate) fn mismatches(model: &Known) -> impl Iterator<Item = (&Rmrr, &Scope, Bdf)> {
     let rmrrs = model.dmar().dmar().into_iter().flat_map(|dmar| &dmar.rmrr);
-    for (rmrr, scope) in rmrrs.flat_map(|rmrr| rmrr.scopes.iter().map(move |one| (rmrr, one))) {
-        if !scope.kind.names_a_function() {
-            continue;
-        }
-        for function in model.functions().filter(|one| one.bdf.segment == rmrr.segment) {
-            let last = scope.path.last();
-            if is_of_kind(scope, function) != Some(false)
-                || !last.is_some_and(|step| is_step(function.bdf, *step))
-            {
-                continue;
-            }
-            let (way, whole) = model.host().way_to(function.bdf);
-            if leads_to(scope, &way, whole) == Fit::Yes {
-                found.push((rmrr, scope, function.bdf));
-            }
-        }
-    }
-    found
+    let scopes = rmrrs.flat_map(|rmrr| rmrr.scopes.iter().map(move |one| (rmrr, one)));
+    scopes.filter(|(_, scope)| scope.kind.names_a_function()).flat_map(|(rmrr, scope)| {
+        named(model, rmrr.segment, scope)
+            .filter(|function| is_of_kind(scope, function) == Some(false))
+            .map(move |function| (rmrr, scope, function.bdf))
+    })
 }
 
 #[cfg(test)]

@@ -3,13 +3,13 @@
 use super::{
     amd_findings::how_to_read,
     intel::{self, of_structure as evidence_of},
-    memory::{AT_MOST, not_reserved},
+    memory::{AT_MOST, NOT_COMPARED, at_most, compared, not_reserved},
 };
 use crate::{
     codes::{Code, Severity},
     escape::printable,
     firmware::{Finding, Rmrr, intel::findings},
-    model::{known::Known, table::DmarTable},
+    model::{bounds, known::Known, table::DmarTable},
 };
 
 /// What there is to say of the DMAR as a whole.
@@ -51,7 +51,7 @@ pub(super) fn of_entries(model: &Known) -> Vec<Finding> {
         .into_iter()
         .filter(|finding| finding.severity > Severity::Note)
         .collect();
-    for (rmrr, scope, bdf) in intel::mismatches(model).into_iter().take(AT_MOST) {
+    for (rmrr, scope, bdf) in intel::mismatches(model).take(AT_MOST) {
         let message = format!(
             "RMRR {} names {bdf} as another kind of device than it is ({scope}): Linux gives the \
              IOMMU up for that at boot",
@@ -62,8 +62,8 @@ pub(super) fn of_entries(model: &Known) -> Vec<Finding> {
     if !intel {
         return findings;
     }
-    let mut relaxable = Vec::new();
-    for one in intel::coverage(model) {
+    let (mut relaxable, mut absent) = (Vec::new(), Vec::new());
+    for one in &model.rmrr_coverages().0 {
         let Some(rmrr) = dmar.rmrr.get(one.rmrr) else { continue };
         relaxable.extend(one.relaxable.iter().map(|bdf| (rmrr, *bdf)));
         let named = rmrr.scopes.iter().any(|scope| scope.kind.names_a_function());
@@ -75,10 +75,11 @@ pub(super) fn of_entries(model: &Known) -> Vec<Finding> {
                 rmrr.index,
                 scopes.join(", ")
             );
-            findings.push(of_structure(Code::RmrrAbsentDevice, message, rmrr));
+            absent.push(of_structure(Code::RmrrAbsentDevice, message, rmrr));
         }
-        findings.extend(rmrr_memory(model, rmrr));
     }
+    findings.extend(at_most(absent));
+    findings.extend(memory(model, &dmar.rmrr));
     if !relaxable.is_empty() {
         let mut names: Vec<String> = relaxable
             .iter()
@@ -100,6 +101,14 @@ pub(super) fn of_entries(model: &Known) -> Vec<Finding> {
 fn of_structure(code: Code, message: String, rmrr: &Rmrr) -> Finding {
     let evidence = vec![evidence_of(rmrr)];
     Finding { place: Some(rmrr.place()), evidence, ..Finding::new(code, message) }
+}
+
+/// RMRRs for memory that is not kept from the operating system.
+fn memory(model: &Known, rmrrs: &[Rmrr]) -> Vec<Finding> {
+    let compared = compared(model, rmrrs.len());
+    let left_out = bounds::untold(rmrrs.len() - compared, NOT_COMPARED);
+    let told = rmrrs.iter().take(compared).filter_map(|rmrr| rmrr_memory(model, rmrr));
+    at_most(told).into_iter().chain(left_out).collect()
 }
 
 /// An RMRR for memory that is not kept from the operating system.

@@ -4,7 +4,7 @@ use crate::{
     escape::printable,
     firmware::{Fact, Finding},
     host::{MapSource, Reading},
-    model::known::Known,
+    model::{bounds::MEMORY_LINES, known::Known},
 };
 
 /// How many blocks, and how many lines of a memory map, are evidence one by one.
@@ -42,11 +42,12 @@ pub(super) fn not_reserved(model: &Known, start: u64, end: u64) -> Option<(Strin
 /// What it is of which some is not held against the memory map.
 pub(super) const NOT_COMPARED: &str = "regions of entries were not compared with the memory map";
 
-/// How many lines are looked at for each region.
-pub(super) fn lines_of(model: &Known) -> usize {
+/// How many of so many regions are held against the lines of the memory map.
+pub(super) fn compared(model: &Known, regions: usize) -> usize {
     let host = model.host();
     let maps = [&host.iomem, &host.firmware_memory];
-    maps.into_iter().find_map(Reading::value).map_or(0, |map| map.ranges.len())
+    let lines = maps.into_iter().find_map(Reading::value).map_or(0, |map| map.ranges.len());
+    regions.min(MEMORY_LINES / lines.max(1))
 }
 
 /// The first of findings of one code, and how many more there are.

@@ -15,12 +15,15 @@ mod door;
 mod intel;
 mod intel_diff;
 mod intel_findings;
+mod judged;
 mod memory;
 mod owner;
 mod tables;
 
 pub use cause::{Cause, CauseKind, Coverage, EntryCoverage, Gap};
-pub(super) use coherence::shows;
+pub(super) use coherence::{Direct, HYPER_TRANSPORT};
+pub(super) use intel::Across;
 pub use intel::{RmrrCoverage, RmrrMatch};
+pub(super) use judged::Judged;
 pub use owner::{Owner, OwnerKind};
 pub(super) use tables::Tables;

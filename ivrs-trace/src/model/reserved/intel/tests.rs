@@ -35,7 +35,7 @@ fn model(host: &Snapshot) -> Model {
 /// Whom the only RMRR applies to.
 fn covered(scopes: &[ScopeSpec]) -> Vec<String> {
     let model = model(&host(scopes));
-    let [coverage] = &coverage(&model)[..] else { panic!("one RMRR") };
+    let [coverage] = &coverage(&model).0[..] else { panic!("one RMRR") };
     coverage.devices.iter().map(|bdf| bdf.devid.to_string()).collect()
 }
 
@@ -89,7 +89,7 @@ fn functions_below_are_judged_by_their_own_class() {
     set_regions(&mut host, 3, &["0x0000000010000000 0x000000001000ffff direct", MSI]);
     set_regions(&mut host, 4, &["0x0000000010000000 0x000000001000ffff direct-relaxable", MSI]);
     let model = model(&host);
-    let coverage = coverage(&model);
+    let coverage = coverage(&model).0;
     assert_eq!(coverage[0].devices, [bdf("00:1c.4")]);
     assert_eq!(coverage[0].relaxable, [bdf("01:00.0"), bdf("01:00.2")]);
     assert_eq!((model.is_free(bdf("01:00.0")), model.is_free(bdf("00:1c.4"))), (true, false));
@@ -151,7 +151,7 @@ fn rmrrs_stay_known_when_the_rights_are_gone() {
     let mut model = model(&host);
     let denied = Reading::Unreadable("DMAR: Permission denied".to_owned());
     model.rehost(Snapshot { dmar: denied, ..host });
-    assert_eq!(coverage(&model).len(), 1);
+    assert_eq!(coverage(&model).0.len(), 1);
     assert_eq!(model.rmrrs_of(bdf("00:03.0")).0.len(), 1);
     assert!(model.verdicts().findings.iter().all(|one| one.code != Code::DmarUnreadable));
 }
