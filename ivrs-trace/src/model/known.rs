@@ -8,7 +8,7 @@ use super::{
     contradiction::Contradiction,
     listing::{Listing, Listings},
     options,
-    reserved::{Across, Gap, HYPER_TRANSPORT, Judged, Owner, RmrrCoverage},
+    reserved::{Across, Gap, Judged, Owner, RmrrCoverage, Shown},
     table::{DmarTable, IvrsTable},
     unity_map::{UnityMap, UnityMaps},
 };
@@ -16,7 +16,7 @@ use crate::{
     event::{self, Body, DeviceFunction, Event, Phase},
     facts::{KernelFlag, RequireDirect},
     firmware::{Finding, Ivmd, Rmrr, TableName, UnityEntry},
-    host::{Group, Member, PciFunction, Reading, RegionKind, Snapshot, Ways},
+    host::{Group, Member, PciFunction, Reading, Snapshot, Ways},
     pci::{Bdf, Devid, Segment},
 };
 
@@ -60,22 +60,6 @@ impl Service {
     }
 }
 
-impl Shown {
-    fn of(model: &Known) -> Self {
-        let mut shown = Self::default();
-        for group in model.groups() {
-            for region in group.regions.value().into_iter().flatten() {
-                shown.hyper_transport |=
-                    region.start <= HYPER_TRANSPORT && HYPER_TRANSPORT <= region.end_inclusive;
-                if region.kind == RegionKind::Direct {
-                    shown.direct.get_or_insert(group.id);
-                }
-            }
-        }
-        shown
-    }
-}
-
 /// What is known of a host.
 pub struct Known {
     pub(super) host: Snapshot,
@@ -100,15 +84,6 @@ pub struct Known {
     pub(super) rmrr_coverages: OnceLock<(Vec<RmrrCoverage>, usize)>,
     pub(super) judged: OnceLock<Judged>,
     shown: OnceLock<Shown>,
-}
-
-/// What the groups of the host show together.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Shown {
-    /// Whether one has AMD's range of `HyperTransport`.
-    pub(super) hyper_transport: bool,
-    /// The first with a direct region.
-    pub(super) direct: Option<u32>,
 }
 
 impl Known {

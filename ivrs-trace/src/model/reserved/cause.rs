@@ -125,6 +125,24 @@ pub struct Coverage {
     pub gap: Option<Gap>,
 }
 
+/// The reach of an RMRR.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RmrrCoverage {
+    /// Index of the structure.
+    pub rmrr: usize,
+    /// The PCI functions that it applies to and that the kernel refuses for it, in order.
+    pub devices: Vec<Bdf>,
+    /// Those that it applies to and that the kernel does not refuse for it: USB controllers and
+    /// display devices.
+    pub relaxable: Vec<Bdf>,
+    /// The groups of those that are refused, each of which is blocked whole.
+    pub groups: BTreeSet<u32>,
+    /// All PCI functions behind an Intel IOMMU, for comparison.
+    pub of_devices: usize,
+    /// Why there may be more of them.
+    pub gap: Option<Gap>,
+}
+
 /// The reach of an IVMD block.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EntryCoverage {

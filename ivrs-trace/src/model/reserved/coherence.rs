@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{intel, memory::AT_MOST};
+use super::{intel, memory::AT_MOST, once::Shown};
 use crate::{
     firmware::{EntryId, TableName},
     host::{Group, Member, PciFunction, Reading, RegionKind, ReservedRegion},
@@ -19,7 +19,7 @@ use crate::{
 const INTERRUPTS: u64 = 0xfee0_0000;
 /// The range of `HyperTransport`, which AMD's driver reserves for all functions, or on newer chips for
 /// none.
-pub(in crate::model) const HYPER_TRANSPORT: u64 = 0xfd_0000_0000;
+const HYPER_TRANSPORT: u64 = 0xfd_0000_0000;
 
 /// What is asked for a function: by which entry, first and last address.
 type Asked = (EntryId, u64, u64);
@@ -282,4 +282,20 @@ fn asked_for(model: &Known, bdf: Bdf) -> Option<(TableName, Vec<Asked>, bool)> {
         (EntryId::Rmrr(found.rmrr.index), found.rmrr.base, found.rmrr.limit)
     };
     Some((TableName::Dmar, matches.iter().map(entry).collect(), whole))
+}
+
+impl Shown {
+    pub(in crate::model) fn of(model: &Known) -> Self {
+        let mut shown = Self::default();
+        for group in model.groups() {
+            for region in group.regions.value().into_iter().flatten() {
+                shown.hyper_transport |=
+                    region.start <= HYPER_TRANSPORT && HYPER_TRANSPORT <= region.end_inclusive;
+                if region.kind == RegionKind::Direct {
+                    shown.direct.get_or_insert(group.id);
+                }
+            }
+        }
+        shown
+    }
 }

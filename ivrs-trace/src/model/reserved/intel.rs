@@ -5,11 +5,10 @@
 //! there to everything below a bridge, and `device_rmrr_is_relaxable` tells for whom the region does
 //! not matter. They mean the same from 6.1 to 7.3.
 
-use std::collections::{BTreeMap, BTreeSet};
-
 use super::{
-    Cause, CauseKind, Gap,
+    Cause, CauseKind, RmrrCoverage,
     amd::{kernel_differs, of_listing},
+    once::Other,
 };
 use crate::{
     event::RegionType,
@@ -36,24 +35,6 @@ pub struct RmrrMatch<'a> {
     pub scope: &'a Scope,
     /// The bridge that the scope names, where the function is below it.
     pub through: Option<Bdf>,
-}
-
-/// The reach of an RMRR.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct RmrrCoverage {
-    /// Index of the structure.
-    pub rmrr: usize,
-    /// The PCI functions that it applies to and that the kernel refuses for it, in order.
-    pub devices: Vec<Bdf>,
-    /// Those that it applies to and that the kernel does not refuse for it: USB controllers and
-    /// display devices.
-    pub relaxable: Vec<Bdf>,
-    /// The groups of those that are refused, each of which is blocked whole.
-    pub groups: BTreeSet<u32>,
-    /// All PCI functions behind an Intel IOMMU, for comparison.
-    pub of_devices: usize,
-    /// Why there may be more of them.
-    pub gap: Option<Gap>,
 }
 
 /// What a device scope says of a function.
@@ -199,19 +180,6 @@ fn fit(model: &Known, segment: Segment, scope: &Scope, way: &Way<'_>) -> (Fit, O
     // A bridge that is not known may be above.
     let above = !way.whole && scope.kind == ScopeKind::Bridge;
     (if unknown || above { Fit::Unknown } else { Fit::No }, None)
-}
-
-/// What the scopes of RMRRs, by their offsets, mean for functions of other segments.
-pub(in crate::model) type Across = BTreeMap<usize, Other>;
-
-#[derive(Clone, Copy, Debug)]
-pub(in crate::model) enum Other {
-    /// It names no bridge.
-    Nothing,
-    /// It names this bridge, below which there are these buses.
-    Below(Bdf, Option<(u8, u8)>),
-    /// A bridge that is not known may have any bus below it.
-    Unknown,
 }
 
 /// Whether a scope names a bridge of another segment with this function's bus below: the kernel

@@ -1,22 +1,14 @@
 //! How many entries of a table are held against the functions of a host.
 
+use super::once::Judged;
 use crate::{
     firmware::{TableName, UnityEntry},
     model::{bounds::PAIRS, known::Known},
     pci::Bdf,
 };
 
-/// How many are, from the first on: all of them on every real host.
-#[derive(Clone, Copy, Debug)]
-pub(in crate::model) struct Judged {
-    ivmd: usize,
-    pub(super) rmrr: usize,
-    /// Whether the scopes of all DRHDs are.
-    pub(super) drhd: bool,
-}
-
 impl Judged {
-    fn of(model: &Known) -> Self {
+    pub(in crate::model) fn of(model: &Known) -> Self {
         let functions = model.functions().count().max(1);
         let Some(dmar) = model.dmar().dmar() else {
             return Self { ivmd: PAIRS / functions, rmrr: usize::MAX, drhd: true };

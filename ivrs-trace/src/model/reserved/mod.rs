@@ -17,13 +17,13 @@ mod intel_diff;
 mod intel_findings;
 mod judged;
 mod memory;
+mod once;
 mod owner;
 mod tables;
 
-pub use cause::{Cause, CauseKind, Coverage, EntryCoverage, Gap};
-pub(super) use coherence::{Direct, HYPER_TRANSPORT};
-pub(super) use intel::Across;
-pub use intel::{RmrrCoverage, RmrrMatch};
-pub(super) use judged::Judged;
+pub use cause::{Cause, CauseKind, Coverage, EntryCoverage, Gap, RmrrCoverage};
+pub(super) use coherence::Direct;
+pub use intel::RmrrMatch;
+pub(super) use once::{Across, Judged, Shown};
 pub use owner::{Owner, OwnerKind};
 pub(super) use tables::Tables;
