@@ -157,9 +157,11 @@ impl<'a> Row<'a> {
     fn read(cells: &'a str, style: Style, word: Option<Word>, longest: usize) -> Self {
         let mut row = Self { bytes: Vec::new(), word, stop: None };
         let area = if style == Style::Colon { before_gap(cells) } else { before_mark(cells) };
-        for text in area.split_whitespace() {
+        // EFI's shell and DEBUG.EXE write a dash in the middle.
+        let texts = area.split(|c: char| c.is_whitespace() || c == '-');
+        for text in texts.filter(|text| !text.is_empty()) {
             let bytes = if style == Style::Colon {
-                pairs(text)
+                number(text).or_else(|| pairs(text))
             } else {
                 row.word = row.word.or_else(|| Word::of(text));
                 row.word.and_then(|word| word.read(text))
@@ -178,9 +180,19 @@ impl<'a> Row<'a> {
     }
 }
 
-/// What stands before a tab or two spaces: behind those is the text column.
+/// A number as gdb and QEMU's monitor write it: little-endian.
+fn number(text: &str) -> Option<Vec<u8>> {
+    let mut bytes = pairs(text.strip_prefix("0x")?)?;
+    bytes.reverse();
+    Some(bytes)
+}
+
+/// What stands before a tab or two spaces: behind those is the text column. Numbers have tabs between.
 fn before_gap(cells: &str) -> &str {
     let cells = cells.trim_start();
+    if cells.starts_with("0x") {
+        return cells;
+    }
     let mut spaces = 0;
     for (at, c) in cells.char_indices() {
         spaces = if c.is_whitespace() { spaces + 1 } else { 0 };
@@ -373,7 +385,7 @@ impl<'a> Section<'a> {
             Finished::Failed(Fault { rank, progress, error })
         };
         let ours = header == Some(wanted);
-        if base != 0 && !bytes.starts_with(&wanted) {
+        if base != 0 && !bytes.starts_with(&wanted) && !swapped(wanted, &bytes) {
             let rank = if ours { Rank::Wanted } else { Rank::Other };
             let problem = if base < PAGE {
                 Problem::NoStart { offset: base }
@@ -519,6 +531,19 @@ pub(super) fn read(
     }
     found.add(section);
     found.result()
+}
+
+/// The line at which `od -c` or `hexdump -c` begins a table.
+pub(super) fn characters(text: &str) -> Option<usize> {
+    let begins = |line: &str| {
+        let mut words = line.split_whitespace();
+        let offset = words
+            .next()
+            .is_some_and(|word| word.len() >= 6 && pairs(word).is_some() || word == "0000000");
+        let name: String = words.take(4).collect();
+        offset && super::SIGNATURES.iter().any(|known| known == name.as_bytes())
+    };
+    lines(text).find(|(_, line)| begins(line)).map(|(number, _)| number)
 }
 
 /// Which tool writes such a first line.

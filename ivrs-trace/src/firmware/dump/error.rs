@@ -140,6 +140,12 @@ pub enum Problem {
     /// Words in the order of the machine, in a form whose last word cannot be told from text.
     #[error("the bytes are swapped within words")]
     Swapped,
+    /// A dump with `-c`.
+    #[error("the dump shows bytes as characters")]
+    Characters,
+    /// A binary that went through a program for text.
+    #[error("a program took the bytes for text and replaced some of them: those are lost")]
+    Replaced,
     /// Hex digits, but not of a table.
     #[error("the bytes begin with \"{found}\", not with \"IVRS\" or \"DMAR\"")]
     NoSignature {
@@ -192,7 +198,9 @@ impl Problem {
             Self::OtherTables { found } if found.iter().any(|name| name == IORT) => OF_ARM,
             Self::NoSignature { found } if found == IORT => OF_ARM,
             Self::OtherTables { .. } | Self::NoTableAt { .. } | Self::NoSignature { .. } => TABLES,
-            Self::Swapped => "run xxd without -e",
+            Self::Swapped => "print single bytes, as xxd does without -e",
+            Self::Characters => "print them in hex, as od -t x1 and hexdump -C do",
+            Self::Replaced => "give the file itself, or what base64 makes of it",
             Self::Cut { .. } => "copy the dump again to its last line",
             Self::TooLong { .. } => {
                 "check that it is an IVRS or DMAR table, which has a few hundred bytes"

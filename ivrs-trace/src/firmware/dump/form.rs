@@ -31,6 +31,8 @@ pub enum Form {
     Od,
     /// Hex digits without offsets: `xxd -p`, `xxd -i`, `od -A n`.
     PlainHex,
+    /// A byte string or a list of decimal numbers, as programming languages write them.
+    Literal,
     /// Base64 of the bytes.
     Base64,
     /// A kernel log written with `amd_iommu_dump`.
@@ -49,6 +51,7 @@ impl fmt::Display for Form {
             Self::Hexdump => "hexdump text",
             Self::Od => "od text",
             Self::PlainHex => "plain hex digits",
+            Self::Literal => "a string or list of a program",
             Self::Base64 => "base64",
             Self::KernelLog => "a kernel log",
         })

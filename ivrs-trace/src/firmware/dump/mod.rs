@@ -16,6 +16,7 @@ mod columns;
 mod error;
 mod fields;
 mod form;
+mod literal;
 mod log;
 mod plain;
 mod text;
@@ -36,7 +37,7 @@ pub use log::{
 pub use view::{Side, View};
 use whole::{complete, trailing_note};
 
-use super::{amd::ivrs, intel::dmar};
+use super::{acpi::sum, amd::ivrs, intel::dmar};
 
 /// The tables that are looked for.
 const SIGNATURES: [Signature; 2] = [ivrs::SIGNATURE, dmar::SIGNATURE];
@@ -105,6 +106,10 @@ pub fn read(input: &[u8]) -> Result<Vec<Dump>, DumpError> {
         }
         Some(Err(fault)) => found.faults.push(fault),
     }
+    if let Some(line) = columns::characters(&text) {
+        let problem = Problem::Characters;
+        return Err(DumpError::Bad { form: Form::Od, line: Some(line), problem });
+    }
     Err(match found.worst() {
         Some(fault) => fault.error,
         None if is_text(text.as_bytes()) => DumpError::Unrecognised,
@@ -155,6 +160,7 @@ impl Found {
                 columns::read(text, wanted, Style::Decimal),
                 plain::read(text, wanted),
                 base64::read(text, wanted),
+                literal::read(text, wanted),
             ] {
                 match read {
                     None => {}
@@ -237,6 +243,12 @@ fn is_text(input: &[u8]) -> bool {
     !input.iter().any(|byte| matches!(byte, 0..=6 | 0x0e..=0x1a | 0x1c..=0x1f))
 }
 
+/// Whether it is a whole table with a right checksum.
+fn adds_up(table: &[u8]) -> bool {
+    let length = complete(table).ok().and_then(|trailing| table.len().checked_sub(trailing));
+    length.and_then(|length| table.get(..length)).is_some_and(|table| sum(table) == 0)
+}
+
 /// Reads `input`, which begins with the signature.
 fn binary(input: &[u8]) -> Result<TableDump, DumpError> {
     let mut notes = Vec::new();
@@ -245,13 +257,23 @@ fn binary(input: &[u8]) -> Result<TableDump, DumpError> {
         notes.push(format!("only the first {TABLE_LIMIT} of {} bytes are read", input.len()));
         table = limited;
     }
-    match complete(table) {
+    let mut table = Cow::Borrowed(table);
+    if !adds_up(&table) {
+        if let Some(bytes) = text::narrowed(&table).filter(|bytes| adds_up(bytes)) {
+            notes.push("the bytes had been turned into UTF-8 text, which is undone".to_owned());
+            table = Cow::Owned(bytes);
+        } else if table.windows(3).any(|three| three == "\u{fffd}".as_bytes()) {
+            let problem = Problem::Replaced;
+            return Err(DumpError::Bad { form: Form::Binary, line: None, problem });
+        }
+    }
+    match complete(&table) {
         Ok(trailing) => {
             notes.extend(trailing_note(trailing));
             Ok(TableDump {
                 form: Form::Binary,
                 lines: None,
-                table: table.to_vec(),
+                table: table.into_owned(),
                 headless: false,
                 notes,
             })

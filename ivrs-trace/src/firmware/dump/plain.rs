@@ -1,5 +1,7 @@
 //! Hex digits without offsets: `xxd -p`, `xxd -i`, `od -A n`, or digits copied by hand.
 
+use std::borrow::Cow;
+
 use super::{
     error::{DumpError, Fault, Problem, Rank},
     form::{Form, Signature, TABLE_LIMIT, TableDump},
@@ -17,7 +19,8 @@ pub(super) fn read(text: &str, wanted: Signature) -> Option<Result<Vec<TableDump
     let mut run: Option<Digits> = None;
     let mut other = None;
     for (number, line) in lines(text) {
-        let line = Line::read(line);
+        let program = line.contains(['{', '(', '=']);
+        let line = Line::read(if program && run.is_none() { from_digits(line) } else { line });
         let begun = Digits::start(number, &line, wanted);
         if let (Some(digits), None) = (&mut run, &begun) {
             if !digits.extend(number, line) {
@@ -70,6 +73,54 @@ fn finish(run: Option<Digits>, tables: &mut Vec<TableDump>, fault: &mut Option<F
     }
 }
 
+/// What stands between digits, also in lists and strings of programming languages.
+fn is_between(c: char) -> bool {
+    matches!(c, ',' | ';' | '{' | '}' | '(' | ')' | '[' | ']' | '"' | '\'' | '\\')
+        || c.is_whitespace()
+}
+
+/// `line` without `/* ... */` and what follows `//`, where people write offsets and text.
+fn without_comments(line: &str) -> Cow<'_, str> {
+    if !line.contains("/*") && !line.contains("//") {
+        return Cow::Borrowed(line);
+    }
+    let mut out = String::with_capacity(line.len());
+    let mut rest = line.split("//").next().unwrap_or(line);
+    while let Some((before, comment)) = rest.split_once("/*") {
+        out.push_str(before);
+        rest = comment.split_once("*/").map_or("", |(_, after)| after);
+    }
+    Cow::Owned(out + rest)
+}
+
+/// `49:56:52:53` or `49h`.
+fn marked(word: &str) -> Option<Vec<u8>> {
+    if let Some(digits) = word.strip_suffix(['h', 'H']).filter(|digits| digits.len() == 2) {
+        return pairs(digits);
+    }
+    let byte = |part: &str| pairs(part).filter(|bytes| bytes.len() == 1)?.first().copied();
+    word.contains(':').then(|| word.split(':').map(byte).collect()).flatten()
+}
+
+/// Words of a program that may stand before the digits.
+const WORDS_BEFORE: usize = 8;
+
+/// What is left of a line from the first word on that could begin a table.
+fn from_digits(line: &str) -> &str {
+    let mut rest = line;
+    for _ in 0..WORDS_BEFORE {
+        rest = rest.trim_start_matches(is_between);
+        let Some(end) = rest.find(is_between) else { break };
+        let (word, after) = rest.split_at_checked(end).unwrap_or((rest, ""));
+        let digits = word.strip_prefix("0x").or_else(|| word.strip_prefix('x')).unwrap_or(word);
+        if pairs(digits).or_else(|| marked(digits)).is_some() {
+            break;
+        }
+        rest = after;
+    }
+    rest
+}
+
 /// One line's bytes in the order of the digits.
 struct Line {
     bytes: Vec<u8>,
@@ -84,13 +135,10 @@ impl Line {
         let mut read = Self { bytes: Vec::new(), word: None, stop: None };
         // What follows a mark is the text column of od or hexdump.
         let line = line.split(['|', '>']).next().unwrap_or(line);
-        // As lists and strings of programming languages have them too.
-        let between =
-            |c: char| matches!(c, ',' | ';' | '{' | '}' | '"' | '\\') || c.is_whitespace();
-        let words = line.split(between);
-        for (number, word) in words.filter(|word| !word.is_empty()).enumerate() {
+        let line = without_comments(line);
+        for (number, word) in line.split(is_between).filter(|word| !word.is_empty()).enumerate() {
             let digits = word.strip_prefix("0x").or_else(|| word.strip_prefix('x')).unwrap_or(word);
-            let Some(bytes) = pairs(digits) else {
+            let Some(bytes) = pairs(digits).or_else(|| marked(digits)) else {
                 // A long word may hold most of a line, so what comes before the damage counts.
                 let good = digits.bytes().take_while(u8::is_ascii_hexdigit).count();
                 let good = digits.get(..good.saturating_sub(good % 2)).and_then(pairs);

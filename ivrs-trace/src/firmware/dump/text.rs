@@ -31,7 +31,7 @@ pub(super) fn without_escapes(text: &str) -> Cow<'_, str> {
 
 /// `text` without what web pages make of it: entities, tags of markup, spaces that do not break.
 pub(super) fn without_markup(text: &str) -> Cow<'_, str> {
-    let odd = |c: char| c.is_whitespace() && !c.is_ascii() || matches!(c, '\u{200b}' | '\u{2060}');
+    let odd = |c: char| blank(c) || matches!(c, '\u{200b}' | '\u{2060}');
     let markup = TAGS.iter().any(|tag| text.contains(tag))
         || ENTITIES.iter().any(|(entity, _)| text.contains(entity));
     if !markup && !text.contains(odd) {
@@ -52,7 +52,7 @@ pub(super) fn without_markup(text: &str) -> Cow<'_, str> {
                 }
                 rest = after;
             } else {
-                if c.is_whitespace() && !c.is_ascii() {
+                if blank(c) {
                     out.push(' ');
                 } else if !odd(c) {
                     out.push(c);
@@ -62,6 +62,11 @@ pub(super) fn without_markup(text: &str) -> Cow<'_, str> {
         }
     }
     Cow::Owned(out)
+}
+
+/// Spaces that do not break, and lines as hexyl draws them between columns.
+fn blank(c: char) -> bool {
+    c.is_whitespace() && !c.is_ascii() || matches!(c, '\u{2500}'..='\u{257f}')
 }
 
 /// Tags that nothing but a web page has.
@@ -116,6 +121,12 @@ pub(super) fn name(input: &[u8]) -> Option<String> {
 /// The signature of a table, or what stands in its place, fit for a message.
 pub(super) fn name_of(bytes: &[u8]) -> String {
     bytes.get(..4).unwrap_or(bytes).escape_ascii().to_string()
+}
+
+/// The bytes that a program took for Latin-1 and wrote as UTF-8; `None` if it is no such text.
+pub(super) fn narrowed(input: &[u8]) -> Option<Vec<u8>> {
+    let text = std::str::from_utf8(input).ok()?;
+    text.chars().map(|c| u8::try_from(u32::from(c)).ok()).collect()
 }
 
 /// The text of `input`: UTF-8, or UTF-16 as Windows programs write it.

@@ -819,6 +819,106 @@ fn mail_and_other_encodings_are_undone() {
     }
 }
 
+/// What people copy out of programs, debuggers and shells of firmware.
+#[test]
+fn programs_and_debuggers_print_it_too() {
+    let table = table();
+    let dotted = |bytes: &[u8]| -> String {
+        bytes
+            .iter()
+            .map(|byte| if byte.is_ascii_graphic() { char::from(*byte) } else { '.' })
+            .collect()
+    };
+    let rows = |line: &dyn Fn(usize, &[u8]) -> String, width: usize| -> String {
+        table.chunks(width).enumerate().map(|(at, row)| line(at * width, row) + "\n").collect()
+    };
+    let joined = |bytes: &[u8], prefix: &str, gap: &str| {
+        bytes.iter().map(|byte| format!("{prefix}{byte:02x}")).collect::<Vec<_>>().join(gap)
+    };
+    let python = |quote: char| -> String {
+        let byte = |byte: &u8| match byte {
+            b'\\' => "\\\\".to_owned(),
+            b'\n' => "\\n".to_owned(),
+            b'\t' => "\\t".to_owned(),
+            b' '..=b'~' if char::from(*byte) != quote => char::from(*byte).to_string(),
+            byte => format!("\\x{byte:02x}"),
+        };
+        format!("b{quote}{}{quote}", table.iter().map(byte).collect::<String>())
+    };
+    let octal = table.iter().map(|byte| format!("\\{byte:03o}")).collect::<Vec<_>>().concat();
+    let decimals = |gap: &str| table.iter().map(u8::to_string).collect::<Vec<_>>().join(gap);
+    for text in [
+        python('\''),
+        format!(">>> open('IVRS', 'rb').read()\n{}\n", python('"')),
+        format!("bytearray({})", python('\'')),
+        format!("t = bytes.fromhex('{}')", joined(&table, "", "")),
+        format!("printf '{octal}' > t"),
+        format!("[{}]", decimals(", ")),
+        format!("unsigned char t[{}] = {{{}}};", table.len(), decimals(",\n    ")),
+        joined(&table, "", ":"),
+        format!("const u8 t[] = {{{}}};", joined(&table, "0x", ", ")),
+        rows(&|at, row| format!("/* {at:04x} */ {},", joined(row, "0x", ", ")), 16),
+        rows(&|_, row| format!("    {},  // {}", joined(row, "0x", ", "), dotted(row)), 8),
+        rows(
+            &|at, row| {
+                format!(
+                    "        /* {at:04X} */  {},  /* {} */",
+                    joined(row, "0x", ", "),
+                    dotted(row).replace('*', ".")
+                )
+            },
+            8,
+        ),
+        table.iter().map(|byte| format!("{byte:02X}h")).collect::<Vec<_>>().join(" "),
+        // gdb, QEMU's monitor, EFI's shell, hexyl.
+        rows(&|at, row| format!("{:#x}:\t{}", 0x7ffe_1000 + at, joined(row, "0x", "\t")), 8),
+        rows(&|at, row| format!("{:016x}: {}", 0x7ffe_1000 + at, joined(row, "0x", " ")), 16),
+        rows(
+            &|at, row| {
+                let (left, right) = row.split_at(row.len().min(8));
+                let bytes = format!("{}-{}", joined(left, "", " "), joined(right, "", " "));
+                format!("  {:08X}: {bytes}  *{}*", 0x7ffe_1000 + at, dotted(row))
+            },
+            16,
+        ),
+        rows(
+            &|at, row| {
+                let (left, right) = row.split_at(row.len().min(8));
+                let [left, right] = [left, right].map(|half| joined(half, "", " "));
+                format!("│{at:08x}│ {left} ┊ {right} │{}│", dotted(row))
+            },
+            16,
+        ),
+    ] {
+        assert_eq!(read_table(&text).table, table, "{text}");
+        assert_eq!(read_table(&prefixed("> ", &text)).table, table, "{text}");
+    }
+    // Cut, it is refused.
+    let cut = &python('\'')[..200];
+    assert!(matches!(bad(cut), (Form::Literal, Some(1), Problem::Cut { .. })), "{:?}", bad(cut));
+}
+
+/// `cat` of a table through a program for text, and dumps that have no bytes.
+#[test]
+fn bytes_that_a_program_took_for_text_are_no_table() {
+    let table = table();
+    let wide: String = table.iter().map(|byte| char::from(*byte)).collect();
+    let Ok(Dump::Table(undone)) = read_one(wide.as_bytes()) else { panic!("not read") };
+    assert_eq!(undone.table, table);
+    assert_eq!(undone.notes, ["the bytes had been turned into UTF-8 text, which is undone"]);
+    let lossy = String::from_utf8_lossy(&table).into_owned();
+    let replaced = DumpError::Bad { form: Form::Binary, line: None, problem: Problem::Replaced };
+    assert_eq!(read_one(lossy.as_bytes()), Err(replaced));
+    // A table whose own checksum is wrong is read as it is.
+    let mut wrong = table.clone();
+    wrong[9] ^= 1;
+    assert!(matches!(read_one(&wrong), Ok(Dump::Table(read)) if read.table == wrong));
+
+    let characters =
+        "0000000   I   V   R   S   |  \\0  \\0  \\0\n0000010 002   %   A\n0000060  00  01 02\n";
+    assert_eq!(bad(characters), (Form::Od, Some(1), Problem::Characters));
+}
+
 #[test]
 fn base64_is_read_wherever_it_stands() {
     let text = print("base64", &table());
