@@ -38,8 +38,8 @@ enum Command {
     Docs(docs::Args),
     /// Feed arbitrary input to every parser
     Fuzz(fuzz::Args),
-    /// Measure how fast the dashboard draws and how much memory its events take
-    Bench,
+    /// Measure how fast the dashboard draws, or what tracing costs in a guest
+    Bench(bench::Args),
     /// Check and test everything, tests in virtual machines included
     Test(test::Args),
     /// Show a refusal and its explanation, from nothing
@@ -56,7 +56,7 @@ pub fn main() -> ExitCode {
         Command::BuildEbpf(args) => ebpf::command(&args),
         Command::Docs(args) => docs::command(&args),
         Command::Fuzz(args) => fuzz::command(&args),
-        Command::Bench => bench::command(),
+        Command::Bench(args) => bench::command(&args),
         Command::Test(args) => test::command(&args),
         Command::Demo(args) => demo::command(&args),
         Command::Vm(args) => return vm::cli::command(args),

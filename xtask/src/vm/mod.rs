@@ -96,9 +96,16 @@ pub struct Guest {
     /// More arguments for the guest's kernel
     #[arg(long, value_name = "ARGS", default_value = "", allow_hyphen_values = true)]
     pub append: String,
+    /// Let the guest's clock count executed instructions, a nanosecond each: times are then the same
+    /// whatever else the host does, and say nothing of caches or of waiting
+    #[arg(long)]
+    pub icount: bool,
     /// How long the guest may take, in seconds (for a shell: until it starts)
     #[arg(long = "timeout", value_name = "SECS", default_value = "120", value_parser = seconds)]
     pub limit: Duration,
+    /// More static programs for the guest's PATH, by name
+    #[arg(skip)]
+    pub more_programs: Vec<(&'static str, PathBuf)>,
 }
 
 fn seconds(text: &str) -> Result<Duration, ParseIntError> {
@@ -230,12 +237,15 @@ impl Guest {
         let Self { iommu, interrupt_remapping, cpus, userland, .. } = *self;
         let board = Board { iommu, interrupt_remapping, cpus };
         let table = self.table(&qemu, board)?;
-        let overlay =
-            Overlay { programs: programs()?, table: table.as_ref(), userland, script, terminal };
+        let programs = [programs()?, self.more_programs.clone()].concat();
+        let overlay = Overlay { programs, table: table.as_ref(), userland, script, terminal };
         let initrd = folder.join("initrd");
         initrd::write(&initrd, &kernel, &overlay)?;
 
         let mut command = machine::command(&qemu, board);
+        if self.icount {
+            command.args(["-icount", "shift=0,sleep=off"]);
+        }
         // A panic and an oops end the machine, so that neither looks like a hang. The kernel's check
         // of its timer counts the host's time, and fails where the host is busy.
         let mut line = vec!["console=ttyS0 panic=-1 oops=panic no_timer_check"];
@@ -404,6 +414,7 @@ pub fn programs() -> Result<Vec<(&'static str, PathBuf)>> {
         *built = vec![
             program("lab-guest", "vfio-attach")?,
             program("lab-guest", "with-caps")?,
+            program("lab-guest", "measure")?,
             program("ivrs-trace", "ivrs-trace")?,
         ];
     }
