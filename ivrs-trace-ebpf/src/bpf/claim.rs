@@ -1,6 +1,11 @@
 //! DMA ownership claims, and who makes them.
 
-use aya_ebpf::helpers::{bpf_get_current_task, generated::bpf_probe_read_user};
+use core::ffi::c_long;
+
+use aya_ebpf::helpers::{
+    bpf_get_current_task,
+    generated::{bpf_loop, bpf_probe_read_user},
+};
 use ivrs_trace_common::{
     ARGS_CHUNK, ARGS_CHUNKS, Args, CLAIM_FOREIGN_DOMAIN, Claim, DeviceId, Kind,
 };
@@ -87,36 +92,42 @@ pub(super) fn args(probe: Probe) {
     let end: u64 = reader.member(mm, &MM_ARG_END);
     reader.finish();
     let total = end.saturating_sub(start).min(u64::from(u32::MAX)) as u32;
-    const CHUNK: u32 = ARGS_CHUNK as u32;
-    let mut offset = 0;
-    while offset < CHUNK * ARGS_CHUNKS && total - offset >= CHUNK {
-        args_chunk(probe, start, total, offset, CHUNK);
-        offset += CHUNK;
+    let mut line = CommandLine { probe, start, total };
+    let chunks = total.div_ceil(CHUNK);
+    if chunks > ARGS_CHUNKS {
+        probe.truncated();
     }
-    if offset == CHUNK * ARGS_CHUNKS {
-        if total > offset {
-            probe.truncated();
-        }
-        return;
-    }
-    // The rest is shorter than a chunk. The verifier needs to see that in the very register that
-    // the helper gets; the barrier keeps the compiler from leaving out the mask.
-    let rest = core::hint::black_box(total - offset) & (CHUNK - 1);
-    if rest != 0 {
-        args_chunk(probe, start, total, offset, rest);
+    // SAFETY: the callback takes what it is given here, which lives until the loop has ended.
+    unsafe {
+        bpf_loop(chunks.min(ARGS_CHUNKS), args_chunk as *mut _, (&raw mut line).cast(), 0);
     }
 }
 
-/// Sends `length` bytes, at most [`ARGS_CHUNK`], of the command line that begins at `start`.
-#[inline(always)]
-fn args_chunk(probe: Probe, start: u64, total: u32, offset: u32, length: u32) {
+const CHUNK: u32 = ARGS_CHUNK as u32;
+
+struct CommandLine {
+    probe: Probe,
+    start: u64,
+    total: u32,
+}
+
+/// Sends one chunk of the command line, the last of which may be shorter. A callback, which the verifier
+/// follows once and not as often as it may run.
+unsafe extern "C" fn args_chunk(index: u32, line: *const CommandLine) -> c_long {
+    // SAFETY: the loop hands on what it was given.
+    let (probe, start, total) = unsafe { ((*line).probe, (*line).start, (*line).total) };
+    let offset = index.wrapping_mul(CHUNK);
+    let left = total.wrapping_sub(offset);
+    // The verifier needs to see in the very register that the helper gets that it is shorter; the barrier
+    // keeps the compiler from leaving out the mask.
+    let length = if left < CHUNK { core::hint::black_box(left) & (CHUNK - 1) } else { CHUNK };
     probe.send(Kind::ARGS, |event: *mut Args| {
         // SAFETY: `event` is a whole entry of the ring and `data` in it is aligned to eight
         // bytes; the helper checks the user address, and `length` is at most its size.
         let read = unsafe {
             (*event).offset = offset;
             (*event).total = total;
-            if length != const { ARGS_CHUNK as u32 } {
+            if length != CHUNK {
                 *(&raw mut (*event).data).cast::<[u64; ARGS_CHUNK / 8]>() = [0; ARGS_CHUNK / 8];
             }
             bpf_probe_read_user(
@@ -129,4 +140,5 @@ fn args_chunk(probe: Probe, start: u64, total: u32, offset: u32, length: u32) {
             probe.read_failed();
         }
     });
+    0
 }

@@ -5,7 +5,7 @@ use std::{path::PathBuf, process::ExitCode};
 use rustix::thread::CapabilitySet;
 
 use super::io::{
-    facts::{self, Facts},
+    facts::{self, Ask, Facts},
     source,
 };
 use crate::{
@@ -54,7 +54,7 @@ pub(super) struct Args {
 /// probes; else it is judged from files.
 pub(super) fn command(args: &Args) -> anyhow::Result<ExitCode> {
     let Facts { model, mut verdicts, origin, lost, .. } =
-        facts::gather(args.from.as_deref(), |_, _, _| {})?;
+        facts::gather(args.from.as_deref(), Ask::Regions, |_, _, _| {})?;
     match &args.from {
         None => {
             rights::give_up(CapabilitySet::empty(), Caller::of_sudo());

@@ -10,7 +10,7 @@ use anyhow::{Context as _, bail};
 use tempfile::SpooledTempFile;
 
 use super::io::{
-    facts::{self, Facts},
+    facts::{self, Ask, Facts},
     save,
 };
 use crate::{
@@ -99,7 +99,7 @@ pub(super) fn command(args: &Args) -> anyhow::Result<ExitCode> {
 
 /// The facts without the events.
 fn quiet(args: &Args) -> anyhow::Result<Facts> {
-    facts::gather(args.from.as_deref(), |_, _, _| {})
+    facts::gather(args.from.as_deref(), Ask::Everything, |_, _, _| {})
 }
 
 fn json_lines(args: &Args, out: &mut dyn Write) -> anyhow::Result<()> {
@@ -107,7 +107,7 @@ fn json_lines(args: &Args, out: &mut dyn Write) -> anyhow::Result<()> {
     // A line is written token by token.
     let mut waiting = BufWriter::new(SpooledTempFile::new(WAITING));
     let mut result = Ok(());
-    let facts = facts::gather(args.from.as_deref(), |_, number, event| {
+    let facts = facts::gather(args.from.as_deref(), Ask::Everything, |_, number, event| {
         if result.is_ok() {
             result = line(&mut waiting, &json::event(number, event));
         }
@@ -130,7 +130,7 @@ fn line(out: &mut (impl Write + ?Sized), line: &json::Line<'_>) -> io::Result<()
 fn trace(args: &Args, out: &mut dyn Write) -> anyhow::Result<()> {
     let mut trace = perfetto::Trace::new(out)?;
     let mut result = Ok(());
-    let facts = facts::gather(args.from.as_deref(), |began, number, event| {
+    let facts = facts::gather(args.from.as_deref(), Ask::Everything, |began, number, event| {
         if let Some(began) = began {
             trace.began(began.monotonic_ns);
         }
@@ -151,7 +151,7 @@ fn rows(args: &Args, out: &mut dyn Write) -> anyhow::Result<()> {
     }
     let mut events = csv::Events::new(out)?;
     let mut result = Ok(());
-    facts::gather(args.from.as_deref(), |_, number, event| {
+    facts::gather(args.from.as_deref(), Ask::Everything, |_, number, event| {
         if result.is_ok() {
             result = events.add(number, event);
         }

@@ -63,7 +63,7 @@ pub(super) enum Format {
 
 /// Writes a report. The status is 0 whatever it says.
 pub(super) fn command(args: &Args) -> anyhow::Result<ExitCode> {
-    let facts = facts::gather(args.from.as_deref(), |_, _, _| {})?;
+    let facts = facts::gather(args.from.as_deref(), facts::Ask::Everything, |_, _, _| {})?;
     let redacted = args.redact || (!args.no_redact && args.reader.is_redacted());
     let redact = if redacted {
         Redactor::on(&facts.model, facts.names.iter().cloned())

@@ -145,7 +145,7 @@ impl Source {
             }
             Some(path) if path.is_dir() => {
                 let Facts { model, verdicts, origin, .. } =
-                    facts::gather(Some(path), |_, _, _| {})?;
+                    facts::gather(Some(path), facts::Ask::Everything, |_, _, _| {})?;
                 let mut stage = Stage::new(&model, origin, Clocks::default());
                 stage.verdicts = verdicts;
                 Ok(Self::files(model, stage))

@@ -95,7 +95,19 @@ impl Live {
         leave_out: &LeaveOut,
         each: impl FnMut(u64, &Event),
     ) -> anyhow::Result<Self> {
-        let mut tracer = Tracer::start(leave_out)?;
+        Self::of_tracer(Tracer::start(leave_out)?, output, each)
+    }
+
+    /// The same with as few probes as reading the host needs.
+    pub(crate) fn of_regions(each: impl FnMut(u64, &Event)) -> anyhow::Result<Self> {
+        Self::of_tracer(Tracer::of_regions()?, None, each)
+    }
+
+    fn of_tracer(
+        mut tracer: Tracer,
+        output: Option<&Output<'_>>,
+        each: impl FnMut(u64, &Event),
+    ) -> anyhow::Result<Self> {
         let retry = tracer.attach_waiting();
         let ring = Ring::new(tracer.take_ring()?).context("cannot watch the ring buffer")?;
         let require_direct =

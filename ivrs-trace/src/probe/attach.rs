@@ -1,21 +1,14 @@
 //! Loading the programs of a probe and attaching them, in the first way that the kernel takes.
 
-use std::{fs, io};
-
-use aya::{
-    Ebpf,
-    programs::{
-        KProbe, Program, ProgramError,
-        kprobe::{KProbeError, KProbeLinkId},
-    },
-    sys::SyscallError,
-};
+use std::{fs, io, os::fd::OwnedFd};
 
 use super::{
     btf::Btf,
-    error::one_line,
+    error::{Failure, one_line},
+    object::{Object, c_name},
     status::{ProbeStatus, has_require_direct},
-    table::{Home, Kernels, ProbeSpec, ProgramSpec},
+    sys,
+    table::{Home, How, Kernels, ProbeSpec, ProgramSpec},
 };
 use crate::probe_state::{Obstacle, ProbeState};
 
@@ -41,21 +34,18 @@ impl From<String> for Hindrance {
     }
 }
 
-impl From<ProgramError> for Hindrance {
-    fn from(error: ProgramError) -> Self {
-        Self { obstacle: obstacle_of(&error), reason: one_line(&error) }
+impl From<Failure> for Hindrance {
+    fn from(failure: Failure) -> Self {
+        Self { obstacle: obstacle_of(&failure), reason: one_line(&failure) }
     }
 }
 
-fn obstacle_of(error: &ProgramError) -> Obstacle {
-    match error {
-        // /sys/bus/event_source/devices/kprobe, which CONFIG_KPROBE_EVENTS makes.
-        ProgramError::KProbeError(KProbeError::FileError { io_error, .. })
-            if io_error.kind() == io::ErrorKind::NotFound =>
-        {
+fn obstacle_of(failure: &Failure) -> Obstacle {
+    match failure {
+        Failure::Kprobes { error, .. } if error.kind() == io::ErrorKind::NotFound => {
             Obstacle::NoKprobes
         }
-        ProgramError::SyscallError(SyscallError { call, io_error }) => match io_error.kind() {
+        Failure::Call { call, error } => match error.kind() {
             io::ErrorKind::PermissionDenied if *call == "perf_event_open" => {
                 Obstacle::KprobesDenied
             }
@@ -63,9 +53,7 @@ fn obstacle_of(error: &ProgramError) -> Obstacle {
             _ => Obstacle::Other,
         },
         // The verifier says nothing where the kernel does not even look at the program.
-        ProgramError::LoadError { verifier_log, .. } if verifier_log.to_string().is_empty() => {
-            Obstacle::NoTrampolines
-        }
+        Failure::Load { log, .. } if log.is_empty() => Obstacle::NoTrampolines,
         _ => Obstacle::Other,
     }
 }
@@ -73,10 +61,9 @@ fn obstacle_of(error: &ProgramError) -> Obstacle {
 /// Loads the programs of a probe in the first way that the kernel takes, and attaches them unless
 /// they belong to a module.
 pub(super) fn prepare(
-    ebpf: &mut Ebpf,
+    object: &Object,
     spec: &'static ProbeSpec,
     btf: &Btf,
-    types: &aya::Btf,
     leave_out: &LeaveOut,
 ) -> ProbeStatus {
     let mut status = ProbeStatus {
@@ -84,6 +71,7 @@ pub(super) fn prepare(
         state: ProbeState::LeftOut,
         way: &[],
         fallback: None,
+        programs: Vec::new(),
         links: Vec::new(),
         attached_ns: 0,
         tries: 0,
@@ -101,9 +89,10 @@ pub(super) fn prepare(
     }
     let mut hindrances: Vec<Hindrance> = Vec::new();
     for way in spec.ways {
-        match load_way(ebpf, spec, way, btf, types, leave_out) {
-            Ok(links) => {
+        match load_way(object, spec, way, btf, leave_out) {
+            Ok((programs, links)) => {
                 status.way = way;
+                status.programs = programs;
                 status.links = links;
                 status.fallback = hindrances.pop().map(|hindrance| hindrance.reason);
                 status.state = match spec.home {
@@ -125,52 +114,27 @@ pub(super) fn prepare(
 /// Loads all programs of a way, and attaches them if their function is in the kernel image; or
 /// leaves none of them.
 fn load_way(
-    ebpf: &mut Ebpf,
+    object: &Object,
     spec: &ProbeSpec,
     way: &[ProgramSpec],
     btf: &Btf,
-    types: &aya::Btf,
     leave_out: &LeaveOut,
-) -> Result<Vec<(&'static str, KProbeLinkId)>, Hindrance> {
+) -> Result<(Vec<OwnedFd>, Vec<OwnedFd>), Hindrance> {
     let trampoline = way.iter().any(|program| program.how.is_trampoline());
     if trampoline && leave_out.trampolines {
         return Err("trampolines are disabled".to_owned().into());
     }
-    if trampoline && !btf.has_function(spec.symbol) {
+    let id = btf.function(spec.symbol).filter(|_| trampoline);
+    if trampoline && id.is_none() {
         return Err(Hindrance { obstacle: Obstacle::NoFunction, reason: absent(spec.symbol) });
     }
-    let mut result = way.iter().try_for_each(|program| {
-        ebpf.program_mut(program.name)
-            .ok_or_else(|| format!("the BPF object has no program {}", program.name).into())
-            .and_then(|loaded| Ok(load_program(loaded, spec.symbol, types)?))
-    });
-    let mut links = Vec::new();
-    if result.is_ok() && spec.home == Home::Kernel {
-        match attach_kprobes(ebpf, spec.symbol, way) {
-            Ok(attached) => links = attached,
-            Err(reason) => result = Err(reason),
-        }
-    }
-    if let Err(reason) = result {
-        for program in way {
-            if let Some(program) = ebpf.program_mut(program.name) {
-                unload(program);
-            }
-        }
-        return Err(reason);
-    }
-    Ok(links)
-}
-
-fn unload(program: &mut Program) {
-    // It fails for a program that was not loaded, which is what is wanted.
-    let _: Result<(), _> = match program {
-        Program::FEntry(program) => program.unload(),
-        Program::FExit(program) => program.unload(),
-        Program::KProbe(program) => program.unload(),
-        Program::RawTracePoint(program) => program.unload(),
-        _ => Ok(()),
+    let load = |program: &ProgramSpec| object.load(program.name, program.how, id);
+    let programs: Vec<OwnedFd> = way.iter().map(load).collect::<Result<_, _>>()?;
+    let links = match spec.home {
+        Home::Kernel => attach(spec.symbol, way, &programs)?,
+        Home::Module(_) => Vec::new(),
     };
+    Ok((programs, links))
 }
 
 /// Why a function cannot be watched that BTF does not describe: what the kernel's symbols say.
@@ -206,58 +170,20 @@ fn symbol_of<'a>(symbols: &'a str, name: &str) -> Option<&'a str> {
     copy
 }
 
-fn load_program(program: &mut Program, symbol: &str, types: &aya::Btf) -> Result<(), ProgramError> {
-    match program {
-        Program::FEntry(program) => {
-            program.load(symbol, types)?;
-            program.attach().map(drop)
-        }
-        Program::FExit(program) => {
-            program.load(symbol, types)?;
-            program.attach().map(drop)
-        }
-        Program::RawTracePoint(program) => {
-            program.load()?;
-            program.attach(symbol).map(drop)
-        }
-        Program::KProbe(program) => program.load(),
-        _ => Err(ProgramError::UnexpectedProgramType),
-    }
-}
-
-/// Attaches the kprobes of a function: all of them, or none.
-pub(super) fn attach_kprobes(
-    ebpf: &mut Ebpf,
+/// Attaches the programs of a way: all of them, or none.
+pub(super) fn attach(
     symbol: &str,
     way: &[ProgramSpec],
-) -> Result<Vec<(&'static str, KProbeLinkId)>, Hindrance> {
-    let mut links = Vec::new();
-    for program in way.iter().filter(|program| program.how.is_kprobe()) {
-        let result = kprobe(ebpf, program.name)
-            .ok_or_else(|| "the BPF object has no such kprobe".to_owned().into())
-            .and_then(|probe| Ok(probe.attach(symbol, 0)?));
-        match result {
-            Ok(link) => links.push((program.name, link)),
-            Err(hindrance) => {
-                detach(ebpf, links);
-                return Err(hindrance);
-            }
-        }
-    }
-    Ok(links)
-}
-
-pub(super) fn detach(ebpf: &mut Ebpf, links: Vec<(&'static str, KProbeLinkId)>) {
-    for (name, link) in links {
-        if let Some(probe) = kprobe(ebpf, name) {
-            // It fails only for a link that is gone, which is what is wanted.
-            let _: Result<(), _> = probe.detach(link);
-        }
-    }
-}
-
-fn kprobe<'a>(ebpf: &'a mut Ebpf, name: &str) -> Option<&'a mut KProbe> {
-    ebpf.program_mut(name)?.try_into().ok()
+    programs: &[OwnedFd],
+) -> Result<Vec<OwnedFd>, Hindrance> {
+    let name = c_name(symbol);
+    let one = |(spec, program): (&ProgramSpec, &OwnedFd)| match spec.how {
+        How::Fentry | How::Fexit => sys::attach_tracing(program, None),
+        How::RawTracepoint => sys::attach_tracing(program, Some(&name)),
+        How::Kprobe => sys::attach_kprobe(program, &name, false),
+        How::Kretprobe => sys::attach_kprobe(program, &name, true),
+    };
+    Ok(way.iter().zip(programs).map(one).collect::<Result<_, _>>()?)
 }
 
 #[cfg(test)]
@@ -267,19 +193,20 @@ mod tests {
     #[test]
     fn each_obstacle_is_told_by_its_error_not_by_its_words() {
         let io = io::Error::from_raw_os_error;
-        let call = |call, code| {
-            Hindrance::from(ProgramError::SyscallError(SyscallError { call, io_error: io(code) }))
+        let call = |call, code| Hindrance::from(Failure::Call { call, error: io(code) });
+        let no_kprobes = Failure::Kprobes {
+            path: "/sys/bus/event_source/devices/kprobe/type".into(),
+            error: io(2),
         };
-        let no_kprobes = KProbeError::FileError {
-            filename: "/sys/bus/event_source/devices/kprobe/type".into(),
-            io_error: io(2),
-        };
+        let load = |log: &str| Failure::Load { error: io(22), log: log.to_owned() };
         for (hindrance, expected) in [
             (call("perf_event_open", 13), Obstacle::KprobesDenied),
             (call("perf_event_open", 2), Obstacle::NoFunction),
             (call("bpf_raw_tracepoint_open", 2), Obstacle::NoFunction),
             (call("bpf_prog_load", 13), Obstacle::Other),
-            (ProgramError::KProbeError(no_kprobes).into(), Obstacle::NoKprobes),
+            (no_kprobes.into(), Obstacle::NoKprobes),
+            (load("").into(), Obstacle::NoTrampolines),
+            (load("invalid access").into(), Obstacle::Other),
             ("perf_event_open of Permission denied".to_owned().into(), Obstacle::Other),
         ] {
             assert_eq!(hindrance.obstacle, expected, "{hindrance:?}");

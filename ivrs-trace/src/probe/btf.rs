@@ -1,10 +1,15 @@
 //! Struct members and functions in the kernel's BTF.
 //!
 //! Reads the format of include/uapi/linux/btf.h as far as it takes to find a member's offset and a
-//! function's name. It does not know split BTF (modules) and does not hold the types in memory: it
+//! function's id. It does not know split BTF (modules) and does not hold the types in memory: it
 //! keeps the blob and an index of where each type begins.
 
-use std::{collections::HashMap, io, path::Path};
+use std::{
+    collections::HashMap,
+    hash::{BuildHasherDefault, Hasher},
+    io,
+    path::Path,
+};
 
 use thiserror::Error;
 
@@ -84,8 +89,36 @@ pub struct Btf {
     strings: std::ops::Range<usize>,
     /// Offset in `blob` of the type with id `index + 1`.
     types: Vec<usize>,
-    structs: HashMap<Vec<u8>, u32>,
-    functions: HashMap<Vec<u8>, u32>,
+    structs: Names,
+    functions: Names,
+}
+
+/// Ids by a hash of the name, which is compared when one is looked up. A kernel has some 70,000 functions
+/// and structs, of which some 60 are looked up: keeping their names takes longer than all the rest. Of two
+/// names with one hash the second would not be found.
+type Names = HashMap<u64, u32, BuildHasherDefault<AsItIs>>;
+
+/// Takes a hash for its own.
+#[derive(Default)]
+struct AsItIs(u64);
+
+impl Hasher for AsItIs {
+    fn write(&mut self, _: &[u8]) {}
+
+    fn write_u64(&mut self, hash: u64) {
+        self.0 = hash;
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
+}
+
+/// FNV-1a, and its upper half mixed into the lower.
+fn hash(name: &[u8]) -> u64 {
+    let step = |hash: u64, byte: &u8| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
+    let hash = name.iter().fold(0xcbf2_9ce4_8422_2325, step);
+    hash ^ hash >> 32
 }
 
 impl Btf {
@@ -128,8 +161,8 @@ impl Btf {
         let mut btf = Self {
             strings,
             types: Vec::new(),
-            structs: HashMap::new(),
-            functions: HashMap::new(),
+            structs: Names::default(),
+            functions: Names::default(),
             blob,
         };
         btf.index(types_at)?;
@@ -155,13 +188,13 @@ impl Btf {
                 _ => return Err(BtfError::Format("it has a type of an unknown kind")),
             };
             self.types.push(at);
-            if let Some(name) = self.name_at(at).filter(|name| !name.is_empty()) {
-                let name = name.to_vec();
-                match kind {
-                    KIND_STRUCT => _ = self.structs.entry(name).or_insert(id),
-                    KIND_FUNC => _ = self.functions.entry(name).or_insert(id),
-                    _ => {}
-                }
+            if matches!(kind, KIND_STRUCT | KIND_FUNC)
+                && let Some(name) = self.name_at(at).filter(|name| !name.is_empty())
+            {
+                let name = hash(name);
+                let names =
+                    if kind == KIND_STRUCT { &mut self.structs } else { &mut self.functions };
+                names.entry(name).or_insert(id);
             }
             at += TYPE_HEADER + extra;
         }
@@ -171,20 +204,32 @@ impl Btf {
     /// Whether the kernel has a function of this name that BTF describes.
     #[must_use]
     pub fn has_function(&self, name: &str) -> bool {
-        self.functions.contains_key(name.as_bytes())
+        self.function(name).is_some()
+    }
+
+    /// The id of the function of this name.
+    #[must_use]
+    pub fn function(&self, name: &str) -> Option<u32> {
+        self.named(&self.functions, name)
+    }
+
+    fn named(&self, names: &Names, name: &str) -> Option<u32> {
+        let id = *names.get(&hash(name.as_bytes()))?;
+        let at = *self.types.get(usize::try_from(id.checked_sub(1)?).ok()?)?;
+        (self.name_at(at)? == name.as_bytes()).then_some(id)
     }
 
     /// Whether the kernel has a struct of this name.
     #[must_use]
     pub fn has_struct(&self, name: &str) -> bool {
-        self.structs.contains_key(name.as_bytes())
+        self.named(&self.structs, name).is_some()
     }
 
     /// Finds a member by a path of names joined by dots, looking into anonymous members on the way.
     /// `None` if the kernel has no such struct or member.
     #[must_use]
     pub fn member(&self, container: &str, path: &str) -> Option<Member> {
-        let mut id = *self.structs.get(container.as_bytes())?;
+        let mut id = self.named(&self.structs, container)?;
         let mut found = Member { bits: 0, width: None };
         let mut left = MAX_MEMBERS;
         for name in path.split('.') {

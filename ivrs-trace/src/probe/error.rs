@@ -1,5 +1,7 @@
 //! Why a host cannot be traced.
 
+use std::{io, path::PathBuf};
+
 use thiserror::Error;
 
 use super::btf::KERNEL_BTF;
@@ -24,6 +26,19 @@ pub(crate) enum TraceError {
         hint = privilege::lockdown_hint(), why = probes::why(.0)
     )]
     NoVerdict(Vec<ProbeFact>),
+}
+
+/// Why a program cannot be loaded or attached.
+#[derive(Debug, Error)]
+pub(super) enum Failure {
+    #[error("the BPF object has no such program")]
+    NoProgram,
+    #[error("the BPF_PROG_LOAD syscall returned {error}. Verifier output: {log}")]
+    Load { error: io::Error, log: String },
+    #[error("`{}`: {error}", path.display())]
+    Kprobes { path: PathBuf, error: io::Error },
+    #[error("`{call}` failed: {error}")]
+    Call { call: &'static str, error: io::Error },
 }
 
 pub(super) fn load_error(error: &dyn std::error::Error) -> TraceError {

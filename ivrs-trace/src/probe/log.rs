@@ -2,17 +2,26 @@
 //!
 //! For work on the programs only: it carries no event, and no answer rests on it.
 
-use aya::Ebpf;
+use std::{fs, os::fd::AsRawFd as _};
+
 use aya_log::EbpfLogger;
 use log::{Log, Metadata, Record};
 
-use super::error::{TraceError, load_error};
+use super::{
+    error::{TraceError, load_error},
+    status::ProbeStatus,
+};
 
 pub(super) struct ProgramLog(EbpfLogger<StandardError>);
 
 impl ProgramLog {
-    pub(super) fn open(ebpf: &mut Ebpf) -> Result<Self, TraceError> {
-        EbpfLogger::init_with_logger(ebpf, StandardError)
+    /// They all log to one map, which is found by any of them.
+    pub(super) fn open(probes: &[ProbeStatus]) -> Result<Self, TraceError> {
+        let id = probes.iter().flat_map(|probe| &probe.programs).find_map(|program| {
+            let info = fs::read_to_string(format!("/proc/self/fdinfo/{}", program.as_raw_fd()));
+            info.ok()?.lines().find_map(|line| line.strip_prefix("prog_id:")?.trim().parse().ok())
+        });
+        EbpfLogger::init_from_id_with_logger(id.unwrap_or_default(), StandardError)
             .map(Self)
             .map_err(|error| load_error(&error))
     }

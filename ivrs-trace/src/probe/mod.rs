@@ -6,9 +6,12 @@
 mod attach;
 pub mod btf;
 mod error;
+mod leave;
 #[cfg(feature = "bpf-log")]
 mod log;
+mod object;
 pub(crate) mod ring;
 mod status;
+mod sys;
 pub(crate) mod table;
 pub(crate) mod tracer;

@@ -1,8 +1,7 @@
 //! How the probes stand, and what they counted.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, os::fd::OwnedFd};
 
-use aya::programs::kprobe::KProbeLinkId;
 use ivrs_trace_common::ProbeStats;
 
 use super::{
@@ -18,8 +17,10 @@ pub(crate) struct ProbeStatus {
     pub(crate) way: &'static [ProgramSpec],
     /// Why a better way was not taken, one line.
     pub(crate) fallback: Option<String>,
-    /// What holds the kprobes of a module's function, and when they were attached.
-    pub(super) links: Vec<(&'static str, KProbeLinkId)>,
+    /// The programs of the way, while they wait for the module or may have to be attached anew.
+    pub(super) programs: Vec<OwnedFd>,
+    /// What holds them where they are attached, and since when.
+    pub(super) links: Vec<OwnedFd>,
     pub(super) attached_ns: u64,
     /// Attempts to attach while the module was there.
     pub(super) tries: u32,

@@ -74,10 +74,6 @@ impl How {
         matches!(self, Self::Fentry | Self::Fexit)
     }
 
-    pub(crate) fn is_kprobe(self) -> bool {
-        matches!(self, Self::Kprobe | Self::Kretprobe)
-    }
-
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Fentry => "fentry",
@@ -210,7 +206,11 @@ mod tests {
         // aya cannot attach fentry or fexit to a module's function.
         for probe in PROBES {
             for program in probe.ways.iter().copied().flatten() {
-                assert!(probe.home == Home::Kernel || program.how.is_kprobe(), "{}", program.name);
+                assert!(
+                    probe.home == Home::Kernel || !program.how.is_trampoline(),
+                    "{}",
+                    program.name
+                );
             }
         }
     }

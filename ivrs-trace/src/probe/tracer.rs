@@ -1,15 +1,11 @@
 //! Loading and attaching the programs, and what they count.
 //!
-//! One of two files that name aya (the other is [`super::ring`]). Everything that a [`Tracer`] put
-//! into the kernel is held by file descriptors of this process and goes when the process goes,
+//! Everything that a [`Tracer`] put into the kernel is held by file descriptors of this process and goes when the process goes,
 //! however it ends: nothing is pinned.
 
 use std::{fs, path::Path};
 
-use aya::{
-    Ebpf, EbpfLoader, VerifierLogLevel,
-    maps::{Array, MapData, PerCpuArray, RingBuf},
-};
+use aya::maps::{Array, MapData, PerCpuArray, RingBuf};
 use ivrs_trace_common::{ProbeId, ProbeStats, for_each_offset, offsets::ABSENT};
 use rustix::time::{ClockId, clock_gettime};
 
@@ -19,12 +15,17 @@ pub(crate) use super::{
     status::{Counts, ProbeStatus, has_require_direct, require_direct},
 };
 use super::{
-    attach::{Hindrance, attach_kprobes, detach, prepare},
+    attach::{Hindrance, attach, prepare},
     btf::{Btf, BtfError, KERNEL_BTF},
     error::load_error,
-    table::{Kernels, Need, PROBES},
+    leave,
+    object::Object,
+    table::{Kernels, Need, PROBES, ProbeSpec},
 };
-use crate::{privilege, probe_state::ProbeState};
+use crate::{
+    privilege,
+    probe_state::{Obstacle, ProbeState},
+};
 
 /// The BPF object, chosen when the program was built (build.rs).
 static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("IVRS_TRACE_BPF_OBJECT_PATH"));
@@ -36,7 +37,7 @@ const RING_BYTES: u32 = 4 << 20;
 const MODULE_TRIES: u32 = 40;
 
 pub(crate) struct Tracer {
-    ebpf: Ebpf,
+    object: Object,
     #[cfg(feature = "bpf-log")]
     log: super::log::ProgramLog,
     probes: Vec<ProbeStatus>,
@@ -47,24 +48,40 @@ impl Tracer {
     /// Loads the object and attaches the probes in the kernel image; for those in modules, see
     /// [`Tracer::attach_waiting`].
     pub(crate) fn start(leave_out: &LeaveOut) -> Result<Self, TraceError> {
+        let tracer = Self::with(PROBES, leave_out)?;
+        tracer.sees_anything()?;
+        Ok(tracer)
+    }
+
+    /// The same with the one probe that sees what the kernel lists where `reserved_regions` is read.
+    pub(crate) fn of_regions() -> Result<Self, TraceError> {
+        let tracer = Self::with(PROBES.get(..1).unwrap_or_default(), &LeaveOut::default())?;
+        let absent = |probe: &ProbeStatus| {
+            probe.state.obstacles().iter().all(|obstacle| *obstacle == Obstacle::NoFunction)
+        };
+        // A kernel without AMD's driver has nothing to list that files do not show.
+        if !tracer.probes.iter().all(absent) {
+            tracer.sees_anything()?;
+        }
+        Ok(tracer)
+    }
+
+    fn with(specs: &'static [ProbeSpec], leave_out: &LeaveOut) -> Result<Self, TraceError> {
         if let Some(missing) = privilege::missing_for_tracing() {
             return Err(TraceError::Privilege { missing });
         }
         let btf = Btf::read(Path::new(KERNEL_BTF))
             .map_err(|error: BtfError| TraceError::Btf(error.to_string()))?;
-        let mut ebpf = load(&btf)?;
-        let types = aya::Btf::from_sys_fs().map_err(|error| load_error(&error))?;
+        let object = Object::open(OBJECT, &resolve(&btf), ("EVENTS", RING_BYTES))?;
         let probes: Vec<ProbeStatus> =
-            PROBES.iter().map(|spec| prepare(&mut ebpf, spec, &btf, &types, leave_out)).collect();
-        let tracer = Self {
+            specs.iter().map(|spec| prepare(&object, spec, &btf, leave_out)).collect();
+        Ok(Self {
             #[cfg(feature = "bpf-log")]
-            log: super::log::ProgramLog::open(&mut ebpf)?,
-            ebpf,
+            log: super::log::ProgramLog::open(&probes)?,
+            object,
             probes,
             require_direct: has_require_direct(&btf),
-        };
-        tracer.sees_anything()?;
-        Ok(tracer)
+        })
     }
 
     /// Attaches the probes whose module has come since. Returns whether it is worth another try
@@ -78,7 +95,7 @@ impl Tracer {
             let Some(module) = probe.spec.home.module() else { continue };
             // Asked before the try: what a module that is all there does not have never comes.
             let there = module_state(module);
-            match attach_kprobes(&mut self.ebpf, probe.spec.symbol, probe.way) {
+            match attach(probe.spec.symbol, probe.way, &probe.programs) {
                 Ok(links) => {
                     probe.links = links;
                     probe.attached_ns = now_ns(ClockId::Monotonic);
@@ -106,7 +123,7 @@ impl Tracer {
         let sees = self.probes.iter().any(|probe| {
             probe.spec.id == ProbeId::DEVICE_BIND && probe.state == ProbeState::Attached
         });
-        let map = self.ebpf.map_mut("SEES_DEVICE_BIND");
+        let map = self.object.map_mut("SEES_DEVICE_BIND");
         let map = map.and_then(|map| Array::<_, u32>::try_from(map).ok());
         if let Some(mut map) = map {
             // Where it cannot be told, they say nothing about it, as in the beginning.
@@ -124,7 +141,7 @@ impl Tracer {
             if probe.state == ProbeState::Attached && probe.attached_ns > time_ns {
                 continue;
             }
-            detach(&mut self.ebpf, std::mem::take(&mut probe.links));
+            probe.links.clear();
             probe.tries = 0;
             probe.state = ProbeState::Waiting;
         }
@@ -141,7 +158,7 @@ impl Tracer {
 
     /// The ring buffer; it can be taken once.
     pub(crate) fn take_ring(&mut self) -> Result<RingBuf<MapData>, TraceError> {
-        let map = self.ebpf.take_map("EVENTS").ok_or_else(|| no_map("EVENTS"))?;
+        let map = self.object.take_map("EVENTS").ok_or_else(|| no_map("EVENTS"))?;
         RingBuf::try_from(map).map_err(|error| load_error(&error))
     }
 
@@ -151,7 +168,7 @@ impl Tracer {
     }
 
     pub(crate) fn counts(&self) -> Result<Counts, TraceError> {
-        let map = self.ebpf.map("STATS").ok_or_else(|| no_map("STATS"))?;
+        let map = self.object.map("STATS").ok_or_else(|| no_map("STATS"))?;
         let map: PerCpuArray<&MapData, Stats> =
             map.try_into().map_err(|error| load_error(&error))?;
         let mut counts = Counts::new();
@@ -178,6 +195,12 @@ impl Tracer {
     }
 }
 
+impl Drop for Tracer {
+    fn drop(&mut self) {
+        leave::close(self.probes.iter_mut().flat_map(|probe| probe.links.drain(..)).collect());
+    }
+}
+
 fn no_map(name: &str) -> TraceError {
     TraceError::Load { reason: format!("the object has no map {name}"), hint: "" }
 }
@@ -188,21 +211,6 @@ struct Stats(ProbeStats);
 
 // SAFETY: `ProbeStats` is four u64 with no padding, for which every bit pattern is valid.
 unsafe impl aya::Pod for Stats {}
-
-/// Resolves the offsets and loads the object's maps.
-fn load(btf: &Btf) -> Result<Ebpf, TraceError> {
-    let offsets = resolve(btf);
-    let mut loader = EbpfLoader::new();
-    loader.map_max_entries("EVENTS", RING_BYTES);
-    // The reason for a refusal and the statistics, but not the trace of every instruction, which
-    // for a program that is too complex takes minutes to write.
-    loader.verifier_log_level(VerifierLogLevel::STATS);
-    for (name, value) in &offsets {
-        // A global that no program reads is not in the object.
-        loader.override_global(name, value, false);
-    }
-    loader.load(OBJECT).map_err(|error| load_error(&error))
-}
 
 /// Every offset by the name of its global; [`ABSENT`] where the kernel has no such member.
 fn resolve(btf: &Btf) -> Vec<(&'static str, u32)> {
@@ -257,6 +265,11 @@ pub(crate) fn now_ns(clock: ClockId) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_first_probe_is_that_of_regions() {
+        assert_eq!(PROBES[0].id, ProbeId::AMD_RESV_REGIONS);
+    }
 
     #[test]
     fn the_object_has_every_program_of_the_table() {

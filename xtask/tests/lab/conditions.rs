@@ -50,8 +50,9 @@ gone() {
 }
 section "left before"; left
 for signal in INT TERM; do
-    (sleep 6; left > /tmp/during) &
-    try "events $signal" timeout -s $signal 8 ivrs-trace events
+    (sleep 4; left > /tmp/during) &
+    try "events $signal" timeout -s $signal 10 ivrs-trace events
+    wait
     section "events $signal during"; cat /tmp/during
     section "events $signal left"; gone
     try "run $signal" timeout -s $signal 8 ivrs-trace run --json -- sleep 60

@@ -38,10 +38,20 @@ pub(crate) struct Facts {
     conditions: Conditions,
 }
 
+/// How much of this host's kernel is asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ask {
+    /// What it lists for each device: that is what verdicts rest on.
+    Regions,
+    /// Also how every probe stands.
+    Everything,
+}
+
 /// Gathers the facts; each event goes to `each`, with the clocks when tracing began where they are
 /// known.
 pub(crate) fn gather(
     from: Option<&Path>,
+    ask: Ask,
     mut each: impl FnMut(Option<Clocks>, u64, &Event),
 ) -> anyhow::Result<Facts> {
     let mut trail = Trail::default();
@@ -52,7 +62,7 @@ pub(crate) fn gather(
         each(began, number, event);
     };
     let mut facts = match from {
-        None => this_host(&mut take)?,
+        None => this_host(ask, &mut take)?,
         Some(path) if path.is_dir() => tree(path)?,
         Some(path) => {
             let replay = source::recording(path, |start, number, event| {
@@ -100,14 +110,22 @@ fn of_model(model: Model, origin: Origin) -> Facts {
 }
 
 /// This host: its kernel is asked through probes where that is allowed, else files alone are read.
-fn this_host(each: &mut impl FnMut(Option<Clocks>, u64, &Event)) -> anyhow::Result<Facts> {
+fn this_host(
+    ask: Ask,
+    each: &mut impl FnMut(Option<Clocks>, u64, &Event),
+) -> anyhow::Result<Facts> {
     let names = own_names();
     let conditions = Conditions::read(Path::new("/"));
     let mut why_not = "the kernel was not traced: this host has no IOMMU group".to_owned();
     if live::can_show() {
         let runtime = live::runtime::runtime()?;
         let _inside = runtime.enter();
-        match Live::start(|number, event| each(None, number, event)) {
+        let take = |number, event: &Event| each(None, number, event);
+        let live = match ask {
+            Ask::Regions => Live::of_regions(take),
+            Ask::Everything => Live::start(take),
+        };
+        match live {
             Ok(live) => {
                 live::warn_of(&live.probes());
                 let (probes, lost, began) = (live.probes(), live.lost()?, Some(live.began()));
