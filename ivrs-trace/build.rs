@@ -1,6 +1,7 @@
-//! Chooses the BPF object that is embedded; it compiles nothing.
+//! Chooses the BPF object that is embedded, and packs the names of PCI devices; it compiles nothing.
 //!
-//! In this order: what `IVRS_TRACE_BPF_OBJECT` names; the object that `cargo xtask build-ebpf`
+//! The object is,
+//! in this order: what `IVRS_TRACE_BPF_OBJECT` names; the object that `cargo xtask build-ebpf`
 //! made from the sources as they are; the checked-in one, if it was made from them or if they
 //! are not here (the published crate has no BPF sources).
 
@@ -18,7 +19,9 @@ fn main() -> io::Result<()> {
     println!("cargo::rerun-if-changed=build.rs");
     println!("cargo::rerun-if-changed=build/digest.rs");
     println!("cargo::rerun-if-env-changed=IVRS_TRACE_BPF_OBJECT");
-    // Without tracing nothing is embedded, and the tools that make the object build on that.
+    #[cfg(feature = "pci-names")]
+    fs::write(variable("OUT_DIR")?.join("pci.ids.zst"), pci_names())?;
+    // Without tracing no object is embedded, and the tools that make the object build on that.
     if env::var_os("CARGO_FEATURE_LIVE").is_none() {
         return Ok(());
     }
@@ -30,6 +33,28 @@ fn main() -> io::Result<()> {
         Err(message) => println!("cargo::error={message}"),
     }
     Ok(())
+}
+
+/// The names as `pci.ids` has them, without subsystems, packed.
+#[cfg(feature = "pci-names")]
+fn pci_names() -> Vec<u8> {
+    use std::fmt::Write as _;
+
+    let mut text = String::new();
+    for vendor in pci_ids::Vendors::iter() {
+        // Writing to memory does not fail.
+        _ = writeln!(text, "{:04x}  {}", vendor.id(), vendor.name());
+        for device in vendor.devices() {
+            _ = writeln!(text, "\t{:04x}  {}", device.id(), device.name());
+        }
+    }
+    for class in pci_ids::Classes::iter() {
+        _ = writeln!(text, "C {:02x}  {}", class.id(), class.name());
+        for subclass in class.subclasses() {
+            _ = writeln!(text, "\t{:02x}  {}", subclass.id(), subclass.name());
+        }
+    }
+    ruzstd::encoding::compress_to_vec(text.as_bytes(), ruzstd::encoding::CompressionLevel::Fastest)
 }
 
 /// The object to embed, or why there is none.

@@ -197,22 +197,74 @@ fn cut(name: &str) -> String {
 
 #[cfg(feature = "pci-names")]
 mod embedded {
-    use pci_ids::{Class, Device, FromId as _, Subclass, Vendor};
+    use std::{collections::HashMap, sync::LazyLock};
+
+    use ruzstd::{decoding::StreamingDecoder, io::Read as _};
+
+    use super::entry;
+
+    /// Made by build.rs: as `pci.ids` is, without subsystems.
+    static PACKED: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/pci.ids.zst"));
+
+    static TEXT: LazyLock<String> = LazyLock::new(|| {
+        let mut text = Vec::new();
+        if let Ok(mut decoder) = StreamingDecoder::new(PACKED) {
+            // The test says that it is whole.
+            _ = decoder.read_to_end(&mut text);
+        }
+        String::from_utf8(text).unwrap_or_default()
+    });
+
+    /// A vendor or class by its id, a device or subclass by both.
+    #[derive(Default)]
+    struct Names {
+        vendors: HashMap<(u16, Option<u16>), &'static str>,
+        classes: HashMap<(u16, Option<u16>), &'static str>,
+    }
+
+    static NAMES: LazyLock<Names> = LazyLock::new(|| {
+        let mut names = Names::default();
+        let (mut whole, mut is_class) = (0, false);
+        for line in TEXT.lines() {
+            let (part, line) = line.strip_prefix('\t').map_or((false, line), |line| (true, line));
+            if !part {
+                is_class = line.starts_with("C ");
+            }
+            let line = line.strip_prefix("C ").unwrap_or(line);
+            let Some((id, name)) = entry(line, if is_class { 2 } else { 4 }) else { continue };
+            if !part {
+                whole = id;
+            }
+            let all = if is_class { &mut names.classes } else { &mut names.vendors };
+            all.insert(if part { (whole, Some(id)) } else { (id, None) }, name);
+        }
+        names
+    });
 
     pub(super) fn vendor(id: u16) -> Option<&'static str> {
-        Vendor::from_id(id).map(Vendor::name)
+        NAMES.vendors.get(&(id, None)).copied()
     }
 
     pub(super) fn device(vendor: u16, id: u16) -> Option<&'static str> {
-        Device::from_vid_pid(vendor, id).map(Device::name)
+        NAMES.vendors.get(&(vendor, Some(id))).copied()
     }
 
     pub(super) fn class(id: u8) -> Option<&'static str> {
-        Class::from_id(id).map(Class::name)
+        NAMES.classes.get(&(id.into(), None)).copied()
     }
 
     pub(super) fn subclass(class: u8, id: u8) -> Option<&'static str> {
-        Subclass::from_cid_sid(class, id).map(Subclass::name)
+        NAMES.classes.get(&(class.into(), Some(id.into()))).copied()
+    }
+
+    #[test]
+    fn the_names_in_the_program_are_whole() {
+        assert_eq!(vendor(0x10de), Some("NVIDIA Corporation"));
+        assert!(device(0x1022, 0x1450).is_some_and(|name| name.contains("Root Complex")));
+        assert_eq!(class(0x03), Some("Display controller"));
+        assert_eq!(subclass(0x03, 0x00), Some("VGA compatible controller"));
+        assert_eq!((vendor(0xfff0), device(0x10de, 0)), (None, None));
+        assert!(NAMES.vendors.len() > 10_000 && NAMES.classes.len() > 100);
     }
 }
 
