@@ -20,6 +20,10 @@ pub(super) struct Disk {
     root: Option<(rustix::fd::OwnedFd, PathBuf)>,
 }
 
+#[cfg_attr(
+    not(feature = "live"),
+    expect(clippy::unused_self, reason = "without rustix no folder is kept open")
+)]
 impl Disk {
     #[cfg_attr(not(feature = "live"), expect(unused_variables, reason = "see `root`"))]
     pub(super) fn below(root: &Path) -> Self {
