@@ -1,7 +1,6 @@
 //! Chooses the BPF object that is embedded, and packs the names of PCI devices; it compiles nothing.
 //!
-//! The object is,
-//! in this order: what `IVRS_TRACE_BPF_OBJECT` names; the object that `cargo xtask build-ebpf`
+//! The object is, in this order: what `IVRS_TRACE_BPF_OBJECT` names; what `cargo xtask build-ebpf`
 //! made from the sources as they are; the checked-in one, if it was made from them or if they
 //! are not here (the published crate has no BPF sources).
 

@@ -46,8 +46,7 @@ pub(super) fn settle(
     }
 }
 
-/// Makes unreadable the group of a function, and whose IOMMU serves it if that is
-/// not shown.
+/// Makes unreadable the group of a function, and its IOMMU if none is shown.
 pub(super) fn lost_group(function: &mut PciFunction) {
     let folder = format!("sys/bus/pci/devices/{}", function.bdf);
     function.group = missing(&format!("{folder}/iommu_group"));

@@ -203,7 +203,7 @@ mod tests {
 
     #[test]
     fn programs_in_modules_are_kprobes() {
-        // aya cannot attach fentry or fexit to a module's function.
+        // Only the BTF of the kernel image is read, which has no function of a module.
         for probe in PROBES {
             for program in probe.ways.iter().copied().flatten() {
                 assert!(

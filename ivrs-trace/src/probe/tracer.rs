@@ -1,7 +1,7 @@
 //! Loading and attaching the programs, and what they count.
 //!
-//! Everything that a [`Tracer`] put into the kernel is held by file descriptors of this process and goes when the process goes,
-//! however it ends: nothing is pinned.
+//! File descriptors hold everything that a [`Tracer`] put into the kernel, and nothing is pinned: it goes
+//! when the process goes, however that ends, or shortly after ([`leave`]).
 
 use std::{fs, path::Path};
 

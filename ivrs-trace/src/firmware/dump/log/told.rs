@@ -111,7 +111,7 @@ pub struct LoggedUnit {
     pub flags: Option<u8>,
     /// What the unit can do: its registers CAP and ECAP.
     pub capabilities: Option<(u64, u64)>,
-    /// Its devices; Linux does not log them.
+    /// Its devices; Linux does not log them since 5.3.
     pub scopes: Vec<LoggedScope>,
 }
 
